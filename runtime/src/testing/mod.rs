@@ -1,0 +1,1 @@
+//! What tests of the engine and of all that stands on it share.
