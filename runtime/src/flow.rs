@@ -94,7 +94,6 @@ impl Named for Never {
 }
 
 /// What comes to a flow.
-#[derive(Debug)]
 pub enum Input<F: Flow> {
     /// Somebody asked.
     Asked(F::Command),

@@ -3,14 +3,29 @@
 //! What is deliberately absent: anything of auth, any knowledge of the database behind [`store::Store`], replay.
 
 pub mod clock;
+mod committer;
+pub mod crash;
 pub mod effects;
+pub mod engine;
 pub mod flow;
 pub mod id;
+pub mod nursery;
+pub mod outbox;
+mod router;
+pub mod shell;
+pub mod slot;
 pub mod store;
+pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod turn;
+mod wait;
+mod wake;
 
 pub use clock::{Clock, Dice, Timestamp};
 pub use effects::{Effects, Guard, Outgoing, go, open, stay};
+pub use engine::{Asker, Engine, Fault, Host, Method, Parts, Reply, Tuning};
 pub use flow::{Cx, Domain, Failure, Flow, Input, Lost, Named, Never, Public, Step};
 pub use id::{DeliveryId, FlowId, Id, InputId};
+pub use turn::Deed;
+pub use wake::pump;

@@ -1,1 +1,8 @@
-//! What tests of the engine and of all that stands on it share.
+//! What tests of the engine and of all that stands on it share: driven time and chance, toy flows, a store in memory
+//! with its faults, the suite that every store is held to, and an executor that replays a seed exactly.
+
+pub mod clock;
+pub mod executor;
+pub mod store;
+pub mod suite;
+pub mod toy;

@@ -1,0 +1,437 @@
+//! Deliveries after the commit: claimed, carried, answered; put off when that fails, dead when it must.
+//!
+//! What must stay true: nothing is carried that was not committed, and a repeat carries the same id and content.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, Either, select};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, Notify};
+
+use crate::clock::derive_bytes;
+use crate::committer::Handed;
+use crate::crash::Point;
+use crate::engine::{Engine, Fault};
+use crate::flow::{Domain, Failure};
+use crate::id::{DeliveryId, FlowId, InputId};
+use crate::store::{Claim, Delivery, Item, Postpone, Settle, Verdict};
+use crate::turn::Answers;
+
+/// Failures in a row after which an input that comes by itself puts its flow into quarantine.
+pub(crate) const PATIENCE: u32 = 3;
+
+/// Carries deliveries out of the house.
+pub trait Courier<D: Domain>: Send + Sync + 'static {
+    /// Carries one delivery to its end, or says why that was not possible. Bounds itself in number and time: it must
+    /// be done well before the claim runs out.
+    fn carry(&self, parcel: Carrying<D>) -> BoxFuture<'_, Result<D::Answer, Trouble>>;
+}
+
+/// What a courier is given.
+#[derive(Clone, Debug)]
+pub struct Carrying<D: Domain> {
+    /// The delivery's id, the same at every attempt.
+    pub id: DeliveryId,
+    /// The flow or act that asked for it.
+    pub flow: FlowId,
+    /// 1 at the first attempt.
+    pub attempt: u32,
+    /// When it was committed.
+    pub created: crate::Timestamp,
+    /// After this instant it is of no use.
+    pub expires: Option<crate::Timestamp>,
+    /// What to carry.
+    pub delivery: D::Delivery,
+}
+
+/// Why a delivery did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It may succeed later; `after` overrules the usual back-off.
+    Later {
+        /// For people.
+        why: String,
+        /// The shortest time to wait.
+        after: Option<Duration>,
+    },
+    /// It never will.
+    Never(String),
+}
+
+/// What stands sealed in the outbox.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "", rename_all = "snake_case")]
+pub enum Carried<D: Domain> {
+    /// To the world.
+    World(D::Delivery),
+    /// To another flow.
+    Signal {
+        /// Its id.
+        to: FlowId,
+        /// Its kind.
+        kind: String,
+        /// The signal.
+        signal: serde_json::Value,
+    },
+    /// Back to the flow that sent a tagged signal.
+    Answer {
+        /// Its id.
+        to: FlowId,
+        /// Its kind.
+        kind: String,
+        /// Its tag.
+        tag: String,
+        /// What became of it.
+        result: Result<D::Answer, Failure>,
+    },
+}
+
+impl<D: Domain> Carried<D> {
+    /// The kind in the outbox's column and in metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::World(delivery) => D::kind(delivery),
+            Self::Signal { .. } => "signal",
+            Self::Answer { .. } => "answer",
+        }
+    }
+
+    /// Opens what stands in a row of the outbox.
+    ///
+    /// # Errors
+    /// A sentence for the log.
+    pub fn open(world: &D::World, delivery: &Delivery) -> Result<Self, String> {
+        let plain = D::open(world, delivery.id.bytes(), &delivery.payload)?;
+        serde_json::from_slice(&plain).map_err(|why| why.to_string())
+    }
+}
+
+/// What the node knows of its deliveries in hand.
+pub(crate) struct Outbox<D: Domain> {
+    courier: Arc<dyn Courier<D>>,
+    at_hand: AtomicUsize,
+    room: usize,
+    due: Notify,
+    running: Mutex<()>,
+}
+
+impl<D: Domain> Outbox<D> {
+    pub(crate) fn new(courier: Arc<dyn Courier<D>>, room: usize) -> Self {
+        Self { courier, at_hand: AtomicUsize::new(0), room, due: Notify::new(), running: Mutex::new(()) }
+    }
+
+    /// Something may be due.
+    pub(crate) fn hint(&self) {
+        self.due.notify_one();
+    }
+
+    /// Takes a place among the deliveries in hand, if there is one.
+    pub(crate) fn reserve(&self) -> bool {
+        self.at_hand.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < self.room).then_some(now + 1)).is_ok()
+    }
+}
+
+/// A place among the deliveries in hand; given back when dropped.
+pub(crate) struct Reserved<D: Domain>(Engine<D>);
+
+impl<D: Domain> Reserved<D> {
+    /// For a place that [`Outbox::reserve`] has just given.
+    pub(crate) fn taken(engine: Engine<D>) -> Self {
+        Self(engine)
+    }
+}
+
+impl<D: Domain> Drop for Reserved<D> {
+    fn drop(&mut self) {
+        self.0.0.outbox.at_hand.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// From the committer: this delivery is durable and claimed by this node.
+pub(crate) fn hand_over<D: Domain>(engine: &Engine<D>, handed: Handed<D>) {
+    let Handed { delivery, carried, reserved } = handed;
+    let carrying = engine.clone();
+    engine.0.host.spawn(Box::pin(async move {
+        deliver(&carrying, delivery, Ok(carried)).await;
+        drop(reserved);
+    }));
+}
+
+/// Claims what is due and sets it on its way; gives how many.
+///
+/// # Errors
+/// What the store says.
+pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> {
+    let now = engine.now();
+    let free = engine.0.outbox.room.saturating_sub(engine.0.outbox.at_hand.load(Ordering::Relaxed));
+    if free == 0 {
+        return Ok(0);
+    }
+    let claim = Claim {
+        now,
+        until: now.after(engine.0.tuning.claim),
+        node: engine.node().to_owned(),
+        limit: u32::try_from(free.min(256)).unwrap_or(256),
+    };
+    let claimed = engine.chore(move |store| Box::pin(async move { store.claim_deliveries(claim).await })).await?;
+    let count = claimed.len();
+    for delivery in claimed {
+        engine.0.host.pass(Point::DeliveryClaimed);
+        let at_hand = engine.0.outbox.reserve();
+        let carrying = engine.clone();
+        engine.0.host.spawn(Box::pin(async move {
+            let reserved = at_hand.then(|| Reserved::taken(carrying.clone()));
+            let opened = Carried::<D>::open(&carrying.world(), &delivery);
+            deliver(&carrying, Delivery { payload: Vec::new(), ..delivery }, opened).await;
+            drop(reserved);
+        }));
+    }
+    Ok(count)
+}
+
+/// Looks for due deliveries when hinted at, and by itself now and then: what was lost in memory is found here.
+pub(crate) async fn run<D: Domain>(engine: Engine<D>) {
+    let _alone = engine.0.outbox.running.lock().await;
+    loop {
+        let more = match tick(&engine).await {
+            Ok(count) => count >= 256,
+            Err(why) => {
+                tracing::warn!(%why, "due deliveries could not be claimed");
+                false
+            }
+        };
+        if !more {
+            let hinted = std::pin::pin!(engine.0.outbox.due.notified());
+            let _: Either<_, _> = select(hinted, engine.0.host.sleep(engine.0.tuning.poll)).await;
+        }
+    }
+}
+
+/// Brings one claimed delivery to its end, or puts it off.
+async fn deliver<D: Domain>(engine: &Engine<D>, delivery: Delivery, opened: Result<Carried<D>, String>) {
+    let now = engine.now();
+    let kind = delivery.kind.clone();
+    let count = |result: &'static str| {
+        metrics::counter!(crate::telemetry::DELIVERIES, "kind" => kind.clone(), "result" => result).increment(1);
+    };
+    let outcome = match opened {
+        Err(why) => {
+            tracing::error!(delivery = %delivery.id, why, "a delivery cannot be opened");
+            Outcome::Failed(Failure::Refused(format!("it cannot be opened: {why}")))
+        }
+        Ok(_) if delivery.expires.is_some_and(|expires| expires <= now) => Outcome::Failed(Failure::Expired),
+        Ok(_) if delivery.once && delivery.attempts > 1 => Outcome::Failed(Failure::Unknown),
+        Ok(_) if delivery.claimed_until.is_some_and(|until| until <= now) => return, // somebody else has it by now
+        Ok(carried) => carry(engine, &delivery, carried).await,
+    };
+    let ended = match outcome {
+        Outcome::Ended => Ok(()),
+        Outcome::Succeeded(answer) => {
+            count("accepted");
+            engine.0.host.pass(Point::DeliverySent);
+            end(engine, &delivery, Ok(answer)).await
+        }
+        Outcome::Failed(failure) => {
+            count(if failure == Failure::Unknown { "unknown" } else { "dead" });
+            end(engine, &delivery, Err(failure)).await
+        }
+        Outcome::Later { why, after, counts } => {
+            count("retrying");
+            postpone(engine, &delivery, why, after, counts).await
+        }
+    };
+    if let Err(why) = ended {
+        // Its claim runs out, and it is found again.
+        tracing::warn!(delivery = %delivery.id, %why, "the end of a delivery could not be committed");
+    }
+}
+
+enum Outcome<D: Domain> {
+    /// Its end is committed already.
+    Ended,
+    Succeeded(D::Answer),
+    Failed(Failure),
+    Later {
+        why: String,
+        after: Option<Duration>,
+        counts: bool,
+    },
+}
+
+async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, carried: Carried<D>) -> Outcome<D> {
+    let settle = Settle { delivery: delivery.id, at: engine.now(), dead: None };
+    let (to, kind, told) = match carried {
+        Carried::World(what) => {
+            let carrying = Carrying {
+                id: delivery.id,
+                flow: delivery.flow,
+                attempt: delivery.attempts,
+                created: delivery.created,
+                expires: delivery.expires,
+                delivery: what,
+            };
+            return match engine.0.outbox.courier.carry(carrying).await {
+                Ok(answer) => Outcome::Succeeded(answer),
+                // What must not be repeated is not put off either.
+                Err(Trouble::Later { why, .. } | Trouble::Never(why)) if delivery.once => {
+                    Outcome::Failed(Failure::Refused(why))
+                }
+                Err(Trouble::Later { why, after }) => Outcome::Later { why, after, counts: true },
+                Err(Trouble::Never(why)) => Outcome::Failed(Failure::Refused(why)),
+            };
+        }
+        Carried::Signal { to, kind, signal } => {
+            let Some(known) = engine.kind(&kind) else {
+                return Outcome::Failed(Failure::Refused(format!("there are no flows of kind {kind}")));
+            };
+            let answers = delivery.tag.as_ref().map(|tag| Answers {
+                flow: delivery.flow,
+                kind: delivery.flow_kind.clone(),
+                tag: tag.clone(),
+            });
+            (to, kind, known.tell(engine.clone(), to, signal, settle, answers).await)
+        }
+        Carried::Answer { to, kind, tag, result } => {
+            let Some(known) = engine.kind(&kind) else {
+                return Outcome::Failed(Failure::Refused(format!("there are no flows of kind {kind}")));
+            };
+            (to, kind, known.answer(engine.clone(), to, tag, result, settle).await)
+        }
+    };
+    match told {
+        Ok(()) | Err(Fault::Settled) => Outcome::Ended,
+        Err(Fault::NotFound) => Outcome::Failed(Failure::Refused("there is no such flow".to_owned())),
+        Err(fault) => blame(engine, delivery, to, &kind, fault).await,
+    }
+}
+
+/// A flow did not take what came by itself: after three failures of its own it is set aside, the input waits.
+async fn blame<D: Domain>(engine: &Engine<D>, delivery: &Delivery, to: FlowId, kind: &str, fault: Fault) -> Outcome<D> {
+    match fault {
+        Fault::Defect(why) => {
+            if delivery.attempts >= PATIENCE
+                && let Ok(Some(row)) = engine.0.store.load(to).await
+                && row.quarantined.is_none()
+            {
+                let why = format!("{} failed {} times: {why}", delivery.kind, delivery.attempts);
+                let _ = engine.quarantine(to, kind, row.version, &why).await;
+            }
+            Outcome::Later { why, after: None, counts: true }
+        }
+        Fault::Quarantined => Outcome::Later {
+            why: "the flow is in quarantine".to_owned(),
+            after: Some(Duration::from_secs(60)),
+            counts: false,
+        },
+        other => Outcome::Later { why: other.to_string(), after: None, counts: false },
+    }
+}
+
+/// Commits the end of a delivery: with the step that its answer causes, or alone.
+async fn end<D: Domain>(engine: &Engine<D>, delivery: &Delivery, result: Result<D::Answer, Failure>) -> Result<(), Fault> {
+    let settle = Settle {
+        delivery: delivery.id,
+        at: engine.now(),
+        dead: result.as_ref().err().map(|failure| match failure {
+            Failure::Refused(why) => why.clone(),
+            Failure::Unknown => "interrupted; whether it had its effect is not known".to_owned(),
+            Failure::Expired => "its time ran out".to_owned(),
+        }),
+    };
+    if let Some(tag) = &delivery.tag
+        && let Some(kind) = engine.kind(&delivery.flow_kind)
+    {
+        let told = kind.answer(engine.clone(), delivery.flow, tag.clone(), result.clone(), settle.clone()).await;
+        match told {
+            Ok(()) | Err(Fault::Settled) => return Ok(()),
+            Err(Fault::NotFound) => {} // nobody is left to be answered
+            Err(fault) if delivery.kind == "signal" || delivery.once => {
+                // The end is known and must not be carried again: it waits in the outbox as an answer of its own.
+                return park(engine, delivery, tag, result, settle, &fault).await;
+            }
+            Err(fault) => {
+                if let Outcome::Later { why, after, counts } =
+                    blame(engine, delivery, delivery.flow, &delivery.flow_kind, fault).await
+                {
+                    let _ = (after, counts);
+                    return park(engine, delivery, tag, result, settle, &Fault::Defect(why)).await;
+                }
+                return Ok(());
+            }
+        }
+    }
+    let mut item = Item::of(InputId(delivery.id.0));
+    item.settles = Some(settle);
+    match engine.commit(item, Vec::new()).await? {
+        Verdict::Done | Verdict::Settled | Verdict::Before(_) | Verdict::Stale | Verdict::Lost(_) => Ok(()),
+    }
+}
+
+/// Settles a delivery and puts its answer into the outbox in one commit, for a flow that could not take it now.
+async fn park<D: Domain>(
+    engine: &Engine<D>,
+    delivery: &Delivery,
+    tag: &str,
+    result: Result<D::Answer, Failure>,
+    settle: Settle,
+    why: &Fault,
+) -> Result<(), Fault> {
+    let now = engine.now();
+    let seed = engine.seed();
+    let carried = Carried::<D>::Answer {
+        to: delivery.flow,
+        kind: delivery.flow_kind.clone(),
+        tag: tag.to_owned(),
+        result,
+    };
+    let id = DeliveryId(crate::Id::v7(now.0, derive_bytes(&seed, "parked", 0)));
+    let plain = serde_json::to_vec(&carried).unwrap_or_default();
+    let payload = D::seal(&engine.world(), id.bytes(), &plain, derive_bytes(&seed, "sealing", 0));
+    let mut item = Item::of(InputId(id.0));
+    item.settles = Some(settle);
+    item.outbox.push(Delivery {
+        id,
+        flow: delivery.flow,
+        flow_kind: delivery.flow_kind.clone(),
+        tag: None,
+        kind: carried.kind().to_owned(),
+        payload,
+        due: now.after(Duration::from_secs(1)),
+        expires: None,
+        once: false,
+        attempts: 0,
+        claimed_until: None,
+        claimed_by: None,
+        settled: None,
+        note: why.to_string(),
+        dead: false,
+        created: now,
+    });
+    engine.commit(item, Vec::new()).await.map(|_| ())
+}
+
+/// Two seconds, doubled at each attempt up to fifteen minutes, a quarter of it by chance; never past the expiry.
+async fn postpone<D: Domain>(
+    engine: &Engine<D>,
+    delivery: &Delivery,
+    why: String,
+    after: Option<Duration>,
+    counts: bool,
+) -> Result<(), Fault> {
+    let doubled = Duration::from_secs(1_u64 << delivery.attempts.clamp(1, 10)).min(Duration::from_secs(900));
+    let [chance] = derive_bytes::<1>(&engine.seed(), "jitter", 0);
+    let span = match after {
+        Some(span) => span.max(Duration::from_millis(500)),
+        None => doubled.mul_f64(1.0 - f64::from(chance) / 1024.0),
+    };
+    let mut due = engine.now().after(span);
+    if let Some(expires) = delivery.expires {
+        due = due.min(expires);
+    }
+    tracing::info!(delivery = %delivery.id, kind = delivery.kind, attempt = delivery.attempts, why, "put off");
+    let postponed = vec![Postpone { delivery: delivery.id, due, note: why, counts }];
+    engine.chore(move |store| Box::pin(async move { store.postpone(&postponed).await })).await?;
+    Ok(())
+}

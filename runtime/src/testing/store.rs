@@ -1,0 +1,343 @@
+//! A store in memory: what every store must do, without a disk, and with a database's bad days on demand.
+
+mod faulty;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+pub use self::faulty::{Aim, Dropped, FaultyStore, MODES, Mode, sweep};
+pub use self::tables::{Stored, Tables};
+use crate::clock::Timestamp;
+use crate::flow::Domain;
+use crate::id::{FlowId, InputId};
+use crate::store::{
+    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
+};
+use crate::testing::clock::Rng;
+
+/// A way to let driven time pass.
+pub type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// How often the store in memory has a bad moment. All zero: never.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    /// Of a thousand calls, how many find the database away, with nothing done.
+    pub lost: u32,
+    /// Of a thousand writes, how many get no answer: done, not done, or done a little later, behind the caller's back.
+    pub ambiguous: u32,
+    /// Of a thousand calls, how many take their time, before or after the work.
+    pub late: u32,
+    /// How long such a call may take, when there is a way to let time pass.
+    pub slowest: Duration,
+}
+
+struct Sky {
+    weather: Weather,
+    rng: Rng,
+    sleep: Option<Sleep>,
+    down: bool,
+}
+
+/// A call's fortune, drawn before it begins.
+struct Fortune {
+    before: Option<BoxFuture<'static, ()>>,
+    after: Option<BoxFuture<'static, ()>>,
+    fault: Option<Lot>,
+}
+
+#[derive(Clone, Copy)]
+enum Lot {
+    Away,
+    DoneUnanswered,
+    UndoneUnanswered,
+    Ghost,
+}
+
+struct Memory<D: Domain> {
+    tables: Tables<D>,
+    /// Batches whose COMMIT is on its way though its sender has been told that the answer is lost. They hold their
+    /// locks: whatever writes waits for them, whatever only reads does not see them.
+    ghosts: Vec<Vec<Item<D>>>,
+}
+
+/// The store in memory. One mutex, and no waiting unless a [`Weather`] asks for it.
+pub struct SimStore<D: Domain> {
+    memory: Mutex<Memory<D>>,
+    sky: Mutex<Sky>,
+}
+
+impl<D: Domain> Default for SimStore<D> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<D: Domain> SimStore<D> {
+    /// An empty store under a clear sky.
+    pub fn new() -> Self {
+        let sky = Sky { weather: Weather::default(), rng: Rng::new(0), sleep: None, down: false };
+        Self {
+            memory: Mutex::new(Memory { tables: Tables::default(), ghosts: Vec::new() }),
+            sky: Mutex::new(sky),
+        }
+    }
+
+    /// From now on has bad moments, in the order of this seed. Without `sleep`, late calls yield a few times.
+    pub fn set_weather(&self, weather: Weather, seed: u64, sleep: Option<Sleep>) {
+        let mut sky = self.sky();
+        sky.weather = weather;
+        sky.rng = Rng::new(seed);
+        sky.sleep = sleep;
+    }
+
+    /// Has no bad moments any more, answers, and lets every commit arrive that is still on its way.
+    pub fn clear_weather(&self) {
+        let mut sky = self.sky();
+        sky.weather = Weather::default();
+        sky.down = false;
+        drop(sky);
+        self.memory().arrive();
+    }
+
+    /// Takes the database away, or brings it back.
+    pub fn set_down(&self, down: bool) {
+        self.sky().down = down;
+    }
+
+    /// Looks at the tables as they are now.
+    pub fn inspect<R>(&self, look: impl FnOnce(&Tables<D>) -> R) -> R {
+        look(&self.memory().tables)
+    }
+
+    /// The rows, in order of ids.
+    pub fn rows(&self) -> Vec<Row> {
+        self.inspect(|tables| tables.rows.values().map(|stored| stored.row.clone()).collect())
+    }
+
+    /// The events, in order of their inputs.
+    pub fn events(&self) -> Vec<Event> {
+        self.inspect(|tables| tables.events.values().cloned().collect())
+    }
+
+    /// The guards and their numbers.
+    pub fn guards(&self) -> BTreeMap<String, i64> {
+        self.inspect(|tables| tables.guards.clone())
+    }
+
+    /// The deliveries, in order of ids.
+    pub fn outbox(&self) -> Vec<Delivery> {
+        self.inspect(|tables| tables.outbox.values().cloned().collect())
+    }
+
+    /// The domain's writes in the order of their commits, each with the input that caused it.
+    pub fn written(&self) -> Vec<(InputId, D::Write)> {
+        self.inspect(|tables| tables.written.clone())
+    }
+
+    /// Where a caller broke its word, in sentences; see [`Tables::violations`].
+    pub fn violations(&self) -> Vec<String> {
+        self.inspect(|tables| tables.violations.clone())
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory<D>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sky(&self) -> MutexGuard<'_, Sky> {
+        self.sky.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read<T>(&self, work: impl FnOnce(&Tables<D>) -> T) -> Result<T, StoreFault> {
+        let fortune = self.sky().draw(false);
+        pass(fortune.before).await;
+        if matches!(fortune.fault, Some(Lot::Away)) {
+            return Err(StoreFault::Unavailable("it could not be reached".to_owned()));
+        }
+        let answer = work(&self.memory().tables);
+        pass(fortune.after).await;
+        Ok(answer)
+    }
+
+    async fn write<T>(&self, work: impl FnOnce(&mut Tables<D>) -> T) -> Result<T, StoreFault> {
+        let fortune = self.sky().draw(true);
+        pass(fortune.before).await;
+        let answer = match fortune.fault {
+            Some(Lot::Away) => return Err(StoreFault::Unavailable("it could not be reached".to_owned())),
+            Some(Lot::UndoneUnanswered) => None,
+            Some(Lot::DoneUnanswered | Lot::Ghost) => {
+                work(self.memory().arrive());
+                None
+            }
+            None => Some(work(self.memory().arrive())),
+        };
+        pass(fortune.after).await;
+        answer.ok_or_else(|| StoreFault::Ambiguous("the connection was cut".to_owned()))
+    }
+}
+
+impl<D: Domain> Memory<D> {
+    /// The tables, once every commit that was on its way has arrived.
+    fn arrive(&mut self) -> &mut Tables<D> {
+        for batch in std::mem::take(&mut self.ghosts) {
+            // Whatever it says, nobody listens.
+            let _ = self.tables.commit(&batch);
+        }
+        &mut self.tables
+    }
+}
+
+impl Sky {
+    fn draw(&mut self, writes: bool) -> Fortune {
+        if self.down {
+            return Fortune { before: None, after: None, fault: Some(Lot::Away) };
+        }
+        let Weather { lost, ambiguous, late, .. } = self.weather;
+        let before = if self.rng.chance(late) { Some(self.delay()) } else { None };
+        let after = if self.rng.chance(late) { Some(self.delay()) } else { None };
+        let fault = if self.rng.chance(lost) {
+            Some(Lot::Away)
+        } else if writes && self.rng.chance(ambiguous) {
+            self.rng.pick(&[Lot::DoneUnanswered, Lot::UndoneUnanswered, Lot::Ghost]).copied()
+        } else {
+            None
+        };
+        Fortune { before, after, fault }
+    }
+
+    fn delay(&mut self) -> BoxFuture<'static, ()> {
+        let turns = self.rng.between(1, 8);
+        let slowest = u64::try_from(self.weather.slowest.as_millis()).unwrap_or(u64::MAX);
+        let millis = self.rng.below(slowest);
+        match &self.sleep {
+            Some(sleep) if millis > 0 => sleep(Duration::from_millis(millis)),
+            _ => Box::pin(Yields(turns)),
+        }
+    }
+}
+
+/// Lets others go first, this many times.
+struct Yields(u64);
+
+impl Future for Yields {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0 == 0 {
+            return Poll::Ready(());
+        }
+        self.0 -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+async fn pass(delay: Option<BoxFuture<'static, ()>>) {
+    if let Some(delay) = delay {
+        delay.await;
+    }
+}
+
+impl<D: Domain> Store<D> for SimStore<D> {
+    fn load(&self, flow: FlowId) -> BoxFuture<'_, Result<Option<Row>, StoreFault>> {
+        Box::pin(self.read(move |tables| tables.rows.get(&flow).map(|stored| stored.row.clone())))
+    }
+
+    fn event(&self, input: InputId) -> BoxFuture<'_, Result<Option<Event>, StoreFault>> {
+        Box::pin(self.read(move |tables| tables.events.get(&input).cloned()))
+    }
+
+    fn history(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Event>, StoreFault>> {
+        Box::pin(self.read(move |tables| tables.history(flow)))
+    }
+
+    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        Box::pin(self.read(move |tables| tables.deliveries(flow)))
+    }
+
+    fn check<'a>(&'a self, item: &'a Item<D>) -> BoxFuture<'a, Result<Verdict, StoreFault>> {
+        Box::pin(self.read(|tables| tables.decide(item)))
+    }
+
+    fn commit<'a>(&'a self, batch: &'a [Item<D>]) -> BoxFuture<'a, Result<Vec<Verdict>, StoreFault>> {
+        Box::pin(async move {
+            let fortune = self.sky().draw(true);
+            pass(fortune.before).await;
+            let answer = {
+                let mut memory = self.memory();
+                match fortune.fault {
+                    Some(Lot::Away) => return Err(StoreFault::Unavailable("it could not be reached".to_owned())),
+                    Some(Lot::UndoneUnanswered) => None,
+                    Some(Lot::DoneUnanswered) => memory.arrive().commit(batch).map(|_| None)?,
+                    Some(Lot::Ghost) => {
+                        memory.arrive();
+                        memory.ghosts.push(batch.to_vec());
+                        None
+                    }
+                    None => Some(memory.arrive().commit(batch)?),
+                }
+            };
+            pass(fortune.after).await;
+            answer.ok_or_else(|| StoreFault::Ambiguous("the connection was cut".to_owned()))
+        })
+    }
+
+    fn claim_due(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        Box::pin(self.write(move |tables| tables.claim_due(&claim)))
+    }
+
+    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        Box::pin(self.write(move |tables| tables.claim_deliveries(&claim)))
+    }
+
+    fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(self.write(|tables| tables.postpone(postponed)))
+    }
+
+    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(self.write(move |tables| tables.unclaim(flow, until, counts)))
+    }
+
+    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(self.write(|tables| tables.release_claims(node)))
+    }
+
+    fn quarantine<'a>(
+        &'a self,
+        flow: FlowId,
+        version: u64,
+        at: Timestamp,
+        why: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(self.write(move |tables| tables.quarantine(flow, version, at, why)))
+    }
+
+    fn operate(&self, flow: FlowId, verb: Verb, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreFault>> {
+        Box::pin(self.write(move |tables| tables.operate(flow, verb, now)))
+    }
+
+    fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreFault>> {
+        Box::pin(self.read(Tables::next_due))
+    }
+
+    fn retain(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreFault>> {
+        Box::pin(self.write(move |tables| tables.retain(retention)))
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
+        Box::pin(self.read(Tables::counts))
+    }
+
+    fn audit(&self, _now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {
+        Box::pin(self.read(Tables::audit))
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(self.read(|_| ()))
+    }
+}

@@ -1,0 +1,288 @@
+//! A store around another store that fails at exactly one call, in one of four ways, for the crash sweep.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, select};
+use tokio::sync::Notify;
+
+use super::Sleep;
+use crate::clock::Timestamp;
+use crate::flow::Domain;
+use crate::id::{FlowId, InputId};
+use crate::store::{
+    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
+};
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The store is never asked; the answer is [`StoreFault::Unavailable`].
+    ErrorBefore,
+    /// The store does it, and the answer is lost: [`StoreFault::Ambiguous`] for what writes, `Unavailable` for a read.
+    ErrorAfter,
+    /// No answer, until [`FaultyStore::release`] lets the call go on, or the time-out gives `Unavailable`.
+    Hang,
+    /// The store does it, and the task that asked unwinds with [`Dropped`] before it learns of it.
+    Drop,
+}
+
+/// All four.
+pub const MODES: [Mode; 4] = [Mode::ErrorBefore, Mode::ErrorAfter, Mode::Hang, Mode::Drop];
+
+/// What a task unwinds with in [`Mode::Drop`]. It passes no panic hook, so a sweep prints nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropped;
+
+/// One call, and how it is to fail.
+#[derive(Clone, Copy, Debug)]
+pub struct Aim {
+    /// Which call, counted from 1.
+    pub nth: u64,
+    /// Only calls of this method of [`Store`] count; all of them when `None`.
+    pub call: Option<&'static str>,
+    /// How it fails.
+    pub mode: Mode,
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at call {} of {}", self.mode, self.nth, self.call.unwrap_or("any kind"))
+    }
+}
+
+#[derive(Default)]
+struct Watch {
+    aim: Option<Aim>,
+    counted: u64,
+    calls: BTreeMap<&'static str, u64>,
+    hit: Option<&'static str>,
+}
+
+/// A store that fails once, where it is told to; before and after it is the store inside.
+pub struct FaultyStore<D: Domain> {
+    inside: Arc<dyn Store<D>>,
+    watch: Mutex<Watch>,
+    released: AtomicBool,
+    release: Notify,
+    time_out: Option<(Sleep, Duration)>,
+}
+
+impl<D: Domain> FaultyStore<D> {
+    /// A store that fails at this call, or, without an aim, only counts.
+    pub fn new(inside: Arc<dyn Store<D>>, aim: Option<Aim>) -> Self {
+        Self {
+            inside,
+            watch: Mutex::new(Watch { aim, ..Watch::default() }),
+            released: AtomicBool::new(false),
+            release: Notify::new(),
+            time_out: None,
+        }
+    }
+
+    /// A call that hangs ends after this span with [`StoreFault::Unavailable`].
+    #[must_use]
+    pub fn with_time_out(mut self, span: Duration, sleep: Sleep) -> Self {
+        self.time_out = Some((sleep, span));
+        self
+    }
+
+    /// Counts anew from here, and fails at this call.
+    pub fn aim(&self, aim: Aim) {
+        *self.watch() = Watch { aim: Some(aim), ..Watch::default() };
+        self.released.store(false, Ordering::SeqCst);
+    }
+
+    /// Lets the call that hangs go on to the store inside.
+    pub fn release(&self) {
+        self.released.store(true, Ordering::SeqCst);
+        self.release.notify_waiters();
+    }
+
+    /// The method that failed; `None` while nothing did.
+    pub fn hit(&self) -> Option<&'static str> {
+        self.watch().hit
+    }
+
+    /// How often each method was called.
+    pub fn calls(&self) -> BTreeMap<&'static str, u64> {
+        self.watch().calls.clone()
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call, and gives the way in which it fails, if it is the one.
+    fn count(&self, name: &'static str) -> Option<Mode> {
+        let mut watch = self.watch();
+        *watch.calls.entry(name).or_default() += 1;
+        let aim = watch.aim.filter(|aim| aim.call.is_none_or(|only| only == name))?;
+        watch.counted += 1;
+        if watch.counted != aim.nth {
+            return None;
+        }
+        watch.hit = Some(name);
+        Some(aim.mode)
+    }
+
+    /// Waits for the release; `false` when time ran out before.
+    async fn hang(&self) -> bool {
+        let released = async {
+            let woken = self.release.notified();
+            if !self.released.load(Ordering::SeqCst) {
+                woken.await;
+            }
+        };
+        match &self.time_out {
+            None => {
+                released.await;
+                true
+            }
+            Some((sleep, span)) => {
+                let early = select(Box::pin(released), sleep(*span)).await;
+                matches!(early, futures_util::future::Either::Left(_))
+            }
+        }
+    }
+
+    async fn call<'a, T>(
+        &'a self,
+        name: &'static str,
+        inside: impl FnOnce() -> BoxFuture<'a, Result<T, StoreFault>> + Send,
+    ) -> Result<T, StoreFault> {
+        const READS: [&str; 9] =
+            ["load", "event", "history", "deliveries", "check", "next_due", "counts", "audit", "ping"];
+        let away = |why: &str| Err(StoreFault::Unavailable(format!("{name}: {why}")));
+        match self.count(name) {
+            None => inside().await,
+            Some(Mode::ErrorBefore) => away("refused before it began"),
+            Some(Mode::ErrorAfter) => {
+                inside().await?;
+                if READS.contains(&name) {
+                    away("the answer was lost")
+                } else {
+                    Err(StoreFault::Ambiguous(format!("{name}: the answer was lost")))
+                }
+            }
+            Some(Mode::Hang) => {
+                if self.hang().await {
+                    inside().await
+                } else {
+                    away("no answer in time")
+                }
+            }
+            Some(Mode::Drop) => {
+                let _ = inside().await;
+                std::panic::resume_unwind(Box::new(Dropped))
+            }
+        }
+    }
+}
+
+/// Runs a scenario again and again, failing at its first store call, then its second and so on, in all four modes.
+///
+/// The scenario builds its world anew around a [`FaultyStore`] with the given aim, checks what must hold, and gives
+/// whether the fault was hit ([`FaultyStore::hit`]); a mode is through when it was not. Gives how many runs were hit.
+///
+/// # Panics
+/// When a scenario is still hit at its thousandth call: it does not end by itself.
+pub async fn sweep<F, Fut>(mut scenario: F) -> u64
+where
+    F: FnMut(Aim) -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let mut hits = 0;
+    for mode in MODES {
+        let mut nth = 1;
+        while scenario(Aim { nth, call: None, mode }).await {
+            hits += 1;
+            nth += 1;
+            assert!(nth <= 1000, "a scenario of a thousand store calls does not end by itself ({mode:?})");
+        }
+    }
+    hits
+}
+
+impl<D: Domain> Store<D> for FaultyStore<D> {
+    fn load(&self, flow: FlowId) -> BoxFuture<'_, Result<Option<Row>, StoreFault>> {
+        Box::pin(self.call("load", move || self.inside.load(flow)))
+    }
+
+    fn event(&self, input: InputId) -> BoxFuture<'_, Result<Option<Event>, StoreFault>> {
+        Box::pin(self.call("event", move || self.inside.event(input)))
+    }
+
+    fn history(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Event>, StoreFault>> {
+        Box::pin(self.call("history", move || self.inside.history(flow)))
+    }
+
+    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        Box::pin(self.call("deliveries", move || self.inside.deliveries(flow)))
+    }
+
+    fn check<'a>(&'a self, item: &'a Item<D>) -> BoxFuture<'a, Result<Verdict, StoreFault>> {
+        Box::pin(self.call("check", move || self.inside.check(item)))
+    }
+
+    fn commit<'a>(&'a self, batch: &'a [Item<D>]) -> BoxFuture<'a, Result<Vec<Verdict>, StoreFault>> {
+        Box::pin(self.call("commit", move || self.inside.commit(batch)))
+    }
+
+    fn claim_due(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        Box::pin(self.call("claim_due", move || self.inside.claim_due(claim)))
+    }
+
+    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        Box::pin(self.call("claim_deliveries", move || self.inside.claim_deliveries(claim)))
+    }
+
+    fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(self.call("postpone", move || self.inside.postpone(postponed)))
+    }
+
+    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(self.call("unclaim", move || self.inside.unclaim(flow, until, counts)))
+    }
+
+    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(self.call("release_claims", move || self.inside.release_claims(node)))
+    }
+
+    fn quarantine<'a>(
+        &'a self,
+        flow: FlowId,
+        version: u64,
+        at: Timestamp,
+        why: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(self.call("quarantine", move || self.inside.quarantine(flow, version, at, why)))
+    }
+
+    fn operate(&self, flow: FlowId, verb: Verb, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreFault>> {
+        Box::pin(self.call("operate", move || self.inside.operate(flow, verb, now)))
+    }
+
+    fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreFault>> {
+        Box::pin(self.call("next_due", move || self.inside.next_due()))
+    }
+
+    fn retain(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreFault>> {
+        Box::pin(self.call("retain", move || self.inside.retain(retention)))
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
+        Box::pin(self.call("counts", move || self.inside.counts()))
+    }
+
+    fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {
+        Box::pin(self.call("audit", move || self.inside.audit(now)))
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(self.call("ping", move || self.inside.ping()))
+    }
+}

@@ -1,0 +1,479 @@
+//! The tables of the store in memory, and what the port means when it is said in plain, synchronous words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Timestamp;
+use crate::effects::Guard;
+use crate::flow::Domain;
+use crate::id::{DeliveryId, FlowId, InputId};
+use crate::store::{
+    Audit, Claim, Counts, Delivery, Event, Finding, Item, Postpone, Quarantine, Retention, Row, Settle, StoreFault,
+    Verb, Verdict,
+};
+
+/// The phase of a flow that an operator ended.
+const ENDED: &str = "ended";
+/// How long a wake-up waits that an operator had skipped.
+const DAY_IN_MILLIS: i64 = 86_400_000;
+
+/// A row, and who has it in hand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The row.
+    pub row: Row,
+    /// Until when nobody else may claim it.
+    pub claimed_until: Option<Timestamp>,
+    /// Who claimed it.
+    pub claimed_by: Option<String>,
+}
+
+/// All that the store in memory holds. Everything public is for looking at; only the store changes it.
+#[derive(Debug)]
+pub struct Tables<D: Domain> {
+    /// The flows.
+    pub rows: BTreeMap<FlowId, Stored>,
+    /// The events, by the input that caused each.
+    pub events: BTreeMap<InputId, Event>,
+    /// The guards and their numbers.
+    pub guards: BTreeMap<String, i64>,
+    /// The deliveries.
+    pub outbox: BTreeMap<DeliveryId, Delivery>,
+    /// The domain's writes in the order of their commits, each with the input that caused it.
+    pub written: Vec<(InputId, D::Write)>,
+    /// Where a caller broke its word, in sentences: two items of a batch that touch the same, a version that jumps.
+    pub violations: Vec<String>,
+    due_flows: BTreeSet<(Timestamp, FlowId)>,
+    due_deliveries: BTreeSet<(Timestamp, DeliveryId)>,
+    history: BTreeMap<(FlowId, u64), InputId>,
+    sent: BTreeMap<FlowId, Vec<DeliveryId>>,
+}
+
+impl<D: Domain> Default for Tables<D> {
+    fn default() -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            events: BTreeMap::new(),
+            guards: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+            written: Vec::new(),
+            violations: Vec::new(),
+            due_flows: BTreeSet::new(),
+            due_deliveries: BTreeSet::new(),
+            history: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
+    }
+}
+
+impl<D: Domain> Tables<D> {
+    /// A flow's events in order of versions.
+    pub fn history(&self, flow: FlowId) -> Vec<Event> {
+        let inputs = self.history.range((flow, 0)..=(flow, u64::MAX));
+        inputs.filter_map(|(_, input)| self.events.get(input)).cloned().collect()
+    }
+
+    /// What a flow asked to have delivered, oldest first.
+    pub fn deliveries(&self, flow: FlowId) -> Vec<Delivery> {
+        let ids = self.sent.get(&flow).into_iter().flatten();
+        let mut all: Vec<Delivery> = ids.filter_map(|id| self.outbox.get(id)).cloned().collect();
+        all.sort_by_key(|delivery| (delivery.created, delivery.id));
+        all
+    }
+
+    /// What would become of an item if it were committed alone and now.
+    pub fn decide(&self, item: &Item<D>) -> Verdict {
+        if item.seen
+            && let Some(event) = self.events.get(&item.input)
+        {
+            return Verdict::Before(Box::new(event.clone()));
+        }
+        let version = |flow: &FlowId| self.rows.get(flow).map_or(0, |stored| stored.row.version);
+        if let Some(change) = &item.change {
+            let set_aside = self.rows.get(&change.row.id).is_some_and(|stored| stored.row.quarantined.is_some());
+            if set_aside || version(&change.row.id) != change.was {
+                return Verdict::Stale;
+            }
+        }
+        if item.expects.as_ref().is_some_and(|(flow, expected)| version(flow) != *expected)
+            || item.opened.iter().any(|(row, _)| self.rows.contains_key(&row.id))
+        {
+            return Verdict::Stale;
+        }
+        if let Some(settle) = &item.settles
+            && self.outbox.get(&settle.delivery).is_none_or(|delivery| delivery.settled.is_some())
+        {
+            return Verdict::Settled;
+        }
+        match item.guards.iter().position(|guard| !self.stands(guard)) {
+            Some(place) => Verdict::Lost(place),
+            None => Verdict::Done,
+        }
+    }
+
+    fn stands(&self, guard: &Guard<String>) -> bool {
+        let number = self.guards.get(guard.key());
+        match guard {
+            Guard::Claim(_) => number.is_none(),
+            Guard::Release(_) => true,
+            Guard::Hold(_, expected) | Guard::Bump(_, Some(expected)) => number == Some(expected),
+            Guard::Bump(_, None) => number.is_some(),
+        }
+    }
+
+    /// Commits a batch: all that can be done of it, or nothing at all when it breaks a constraint.
+    pub fn commit(&mut self, batch: &[Item<D>]) -> Result<Vec<Verdict>, StoreFault> {
+        self.watch(batch);
+        let verdicts: Vec<Verdict> = batch.iter().map(|item| self.decide(item)).collect();
+        let won = || batch.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Done).map(|(item, _)| item);
+        for item in won() {
+            let events = item.event.iter().chain(item.opened.iter().map(|(_, event)| event));
+            if let Some(taken) = events.map(|event| event.input).find(|input| self.events.contains_key(input)) {
+                return Err(StoreFault::Unexpected(format!("the input {taken} has an event")));
+            }
+            if let Some(taken) = item.outbox.iter().find(|delivery| self.outbox.contains_key(&delivery.id)) {
+                return Err(StoreFault::Unexpected(format!("the delivery {} is there", taken.id)));
+            }
+        }
+        for item in won() {
+            self.apply(item);
+        }
+        Ok(verdicts)
+    }
+
+    fn apply(&mut self, item: &Item<D>) {
+        if let Some(change) = &item.change {
+            self.put(Stored { row: change.row.clone(), claimed_until: None, claimed_by: None });
+        }
+        for guard in &item.guards {
+            match guard {
+                Guard::Claim(key) => drop(self.guards.insert(key.clone(), 0)),
+                Guard::Release(key) => drop(self.guards.remove(key)),
+                Guard::Hold(..) => {}
+                Guard::Bump(key, _) => *self.guards.entry(key.clone()).or_default() += 1,
+            }
+        }
+        self.written.extend(item.writes.iter().map(|write| (item.input, write.clone())));
+        for (row, event) in &item.opened {
+            self.put(Stored { row: row.clone(), claimed_until: None, claimed_by: None });
+            self.happened(event);
+        }
+        if let Some(event) = &item.event {
+            self.happened(event);
+        }
+        for delivery in &item.outbox {
+            self.sent.entry(delivery.flow).or_default().push(delivery.id);
+            self.due_deliveries.insert((delivery.due, delivery.id));
+            self.outbox.insert(delivery.id, delivery.clone());
+        }
+        if let Some(settle) = &item.settles {
+            self.settle(settle);
+        }
+    }
+
+    fn put(&mut self, stored: Stored) {
+        let id = stored.row.id;
+        if let Some(wake_at) = self.rows.get(&id).and_then(|old| old.row.wake_at) {
+            self.due_flows.remove(&(wake_at, id));
+        }
+        if let Some(wake_at) = stored.row.wake_at.filter(|_| stored.row.quarantined.is_none()) {
+            self.due_flows.insert((wake_at, id));
+        }
+        self.rows.insert(id, stored);
+    }
+
+    fn happened(&mut self, event: &Event) {
+        self.history.insert((event.flow, event.version), event.input);
+        self.events.insert(event.input, event.clone());
+    }
+
+    fn settle(&mut self, settle: &Settle) {
+        let Some(delivery) = self.outbox.get_mut(&settle.delivery) else { return };
+        self.due_deliveries.remove(&(delivery.due, delivery.id));
+        delivery.settled = Some(settle.at);
+        delivery.dead = settle.dead.is_some();
+        delivery.note = settle.dead.clone().unwrap_or_default();
+        delivery.claimed_until = None;
+        delivery.claimed_by = None;
+    }
+
+    /// Notes where the caller broke its word to [`crate::store::Store::commit`].
+    fn watch(&mut self, batch: &[Item<D>]) {
+        let mut touched: BTreeMap<String, bool> = BTreeMap::new();
+        for item in batch {
+            let mut mine: BTreeMap<String, bool> = BTreeMap::new();
+            let mut touch = |what: String, only_holds: bool| {
+                let before = mine.get(&what).copied().unwrap_or(true);
+                mine.insert(what, before && only_holds);
+            };
+            touch(format!("input {}", item.input), false);
+            if let Some(change) = &item.change {
+                touch(format!("flow {}", change.row.id), false);
+                if change.row.version != change.was + 1 {
+                    self.violations.push(format!("{} goes from {} to {}", change.row.id, change.was, change.row.version));
+                }
+                if item.event.as_ref().is_none_or(|event| event.version != change.row.version) {
+                    self.violations.push(format!("{} changes without its event", change.row.id));
+                }
+            }
+            if let Some((flow, _)) = &item.expects {
+                touch(format!("flow {flow}"), true);
+            }
+            for (row, _) in &item.opened {
+                touch(format!("flow {}", row.id), false);
+            }
+            if let Some(settle) = &item.settles {
+                touch(format!("delivery {}", settle.delivery), false);
+            }
+            for guard in &item.guards {
+                touch(format!("guard {}", guard.key()), matches!(guard, Guard::Hold(..)));
+            }
+            for (what, only_holds) in mine {
+                match touched.get(&what) {
+                    Some(before) if !(*before && only_holds) => {
+                        self.violations.push(format!("two items of one batch touch {what}"));
+                    }
+                    _ => drop(touched.insert(what, only_holds)),
+                }
+            }
+        }
+    }
+
+    /// Claims due flows: many that never failed, or one that did.
+    pub fn claim_due(&mut self, claim: &Claim) -> Vec<Row> {
+        let due = self.due_flows.iter().take_while(|(wake_at, _)| *wake_at <= claim.now);
+        let free: Vec<&Stored> = due
+            .filter_map(|(_, id)| self.rows.get(id))
+            .filter(|stored| stored.claimed_until.is_none_or(|until| until <= claim.now))
+            .collect();
+        // Whoever failed before goes first when it has waited longest, so that neither kind starves the other.
+        let alone = free.first().is_some_and(|first| first.row.attempts > 0);
+        let taken: Vec<FlowId> = if alone {
+            free.iter().take(1.min(claim.limit as usize)).map(|stored| stored.row.id).collect()
+        } else {
+            let fresh = free.iter().filter(|stored| stored.row.attempts == 0);
+            fresh.take(claim.limit as usize).map(|stored| stored.row.id).collect()
+        };
+        let mut rows = Vec::with_capacity(taken.len());
+        for id in taken {
+            if let Some(stored) = self.rows.get_mut(&id) {
+                stored.row.attempts += 1;
+                stored.claimed_until = Some(claim.until);
+                stored.claimed_by = Some(claim.node.clone());
+                rows.push(stored.row.clone());
+            }
+        }
+        rows
+    }
+
+    /// Claims due deliveries, oldest first.
+    pub fn claim_deliveries(&mut self, claim: &Claim) -> Vec<Delivery> {
+        let due = self.due_deliveries.iter().take_while(|(due, _)| *due <= claim.now);
+        let taken: Vec<DeliveryId> = due
+            .filter_map(|(_, id)| self.outbox.get(id))
+            .filter(|delivery| delivery.claimed_until.is_none_or(|until| until <= claim.now))
+            .take(claim.limit as usize)
+            .map(|delivery| delivery.id)
+            .collect();
+        let mut claimed = Vec::with_capacity(taken.len());
+        for id in taken {
+            if let Some(delivery) = self.outbox.get_mut(&id) {
+                delivery.attempts += 1;
+                delivery.claimed_until = Some(claim.until);
+                delivery.claimed_by = Some(claim.node.clone());
+                claimed.push(delivery.clone());
+            }
+        }
+        claimed
+    }
+
+    /// Puts open deliveries off.
+    pub fn postpone(&mut self, postponed: &[Postpone]) {
+        for later in postponed {
+            let Some(delivery) = self.outbox.get_mut(&later.delivery).filter(|open| open.settled.is_none()) else {
+                continue;
+            };
+            self.due_deliveries.remove(&(delivery.due, delivery.id));
+            delivery.due = later.due;
+            delivery.note.clone_from(&later.note);
+            delivery.claimed_until = None;
+            delivery.claimed_by = None;
+            if !later.counts {
+                delivery.attempts = delivery.attempts.saturating_sub(1);
+            }
+            self.due_deliveries.insert((delivery.due, delivery.id));
+        }
+    }
+
+    /// Has a flow's claim end at another instant.
+    pub fn unclaim(&mut self, flow: FlowId, until: Timestamp, counts: bool) {
+        if let Some(stored) = self.rows.get_mut(&flow) {
+            stored.claimed_until = Some(until);
+            stored.claimed_by = None;
+            if !counts {
+                stored.row.attempts = stored.row.attempts.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Gives back all that a node has claimed; the attempts stay counted.
+    pub fn release_claims(&mut self, node: &str) {
+        for stored in self.rows.values_mut().filter(|stored| stored.claimed_by.as_deref() == Some(node)) {
+            stored.claimed_until = None;
+            stored.claimed_by = None;
+        }
+        for delivery in self.outbox.values_mut().filter(|delivery| delivery.claimed_by.as_deref() == Some(node)) {
+            delivery.claimed_until = None;
+            delivery.claimed_by = None;
+        }
+    }
+
+    /// Sets a flow aside that still has this version.
+    pub fn quarantine(&mut self, flow: FlowId, version: u64, at: Timestamp, why: &str) {
+        let Some(mut stored) = self.rows.get(&flow).cloned() else { return };
+        if stored.row.version == version && stored.row.quarantined.is_none() {
+            stored.row.quarantined = Some(Quarantine { at, why: why.to_owned() });
+            self.put(stored);
+        }
+    }
+
+    /// Does as the operator says.
+    pub fn operate(&mut self, flow: FlowId, verb: Verb, now: Timestamp) -> bool {
+        let Some(mut stored) = self.rows.get(&flow).cloned() else { return false };
+        if stored.row.quarantined.is_none() || stored.row.phase == ENDED {
+            return false;
+        }
+        stored.claimed_until = None;
+        stored.claimed_by = None;
+        match verb {
+            Verb::Retry => {
+                stored.row.quarantined = None;
+                stored.row.attempts = 0;
+            }
+            Verb::Skip => {
+                stored.row.quarantined = None;
+                stored.row.attempts = 0;
+                if stored.row.wake_at.is_some_and(|wake_at| wake_at <= now) {
+                    stored.claimed_until = Some(Timestamp(now.0.saturating_add(DAY_IN_MILLIS)));
+                }
+                for id in self.sent.get(&flow).cloned().unwrap_or_default() {
+                    let open = |delivery: &&Delivery| delivery.settled.is_none() && delivery.tag.is_some();
+                    if self.outbox.get(&id).as_ref().is_some_and(open) {
+                        let dead = Some("skipped by the operator".to_owned());
+                        self.settle(&Settle { delivery: id, at: now, dead });
+                    }
+                }
+            }
+            Verb::End => {
+                // The mark stays: whoever reads the row must not take its bytes for a flow that lives.
+                stored.row.phase = ENDED.to_owned();
+                stored.row.wake_at = None;
+                stored.row.touched_at = now;
+            }
+        }
+        self.put(stored);
+        true
+    }
+
+    /// The next instant at which something may be claimed.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let flow = |id: &FlowId| self.rows.get(id)?.claimed_until;
+        let delivery = |id: &DeliveryId| self.outbox.get(id)?.claimed_until;
+        let flows = soonest(self.due_flows.iter().map(|(due, id)| (*due, flow(id))));
+        let deliveries = soonest(self.due_deliveries.iter().map(|(due, id)| (*due, delivery(id))));
+        flows.into_iter().chain(deliveries).min()
+    }
+
+    /// Removes what may go, the oldest first.
+    pub fn retain(&mut self, retention: Retention) -> u64 {
+        let (before, limit) = (retention.rows_before, retention.limit as usize);
+        let mut touched = 0;
+
+        let settled = self.outbox.values().filter(|delivery| delivery.settled.is_some_and(|at| at < before));
+        for id in settled.map(|delivery| delivery.id).take(limit).collect::<Vec<_>>() {
+            if let Some(gone) = self.outbox.remove(&id)
+                && let Some(sent) = self.sent.get_mut(&gone.flow)
+            {
+                sent.retain(|other| *other != id);
+            }
+            touched += 1;
+        }
+        let wiped = |delivery: &&mut Delivery| {
+            delivery.settled.is_some_and(|at| at < retention.payloads_before) && !delivery.payload.is_empty()
+        };
+        for delivery in self.outbox.values_mut().filter(wiped).take(limit) {
+            delivery.payload = Vec::new();
+            touched += 1;
+        }
+        let mut old: Vec<(Timestamp, u64, InputId, FlowId)> = self
+            .events
+            .values()
+            .filter(|event| event.at < before)
+            .map(|event| (event.at, event.version, event.input, event.flow))
+            .collect();
+        old.sort_unstable();
+        for (_, version, input, flow) in old.into_iter().take(limit) {
+            self.events.remove(&input);
+            self.history.remove(&(flow, version));
+            touched += 1;
+        }
+        let finished = self.rows.values().filter(|stored| stored.row.wake_at.is_none() && stored.row.touched_at < before);
+        for id in finished.map(|stored| stored.row.id).take(limit).collect::<Vec<_>>() {
+            self.rows.remove(&id);
+            touched += 1;
+        }
+        touched
+    }
+
+    /// Counts.
+    pub fn counts(&self) -> Counts {
+        let count = |number: usize| number as u64;
+        let set_aside = |stored: &&Stored| stored.row.quarantined.is_some() && stored.row.phase != ENDED;
+        Counts {
+            live: count(self.rows.values().filter(|stored| stored.row.wake_at.is_some()).count()),
+            quarantined: count(self.rows.values().filter(set_aside).count()),
+            pending: count(self.due_deliveries.len()),
+            dead: count(self.outbox.values().filter(|delivery| delivery.dead).count()),
+        }
+    }
+
+    /// Looks for gaps between a flow's versions, and between its last event and its row.
+    pub fn audit(&self) -> Audit {
+        let mut findings = Vec::new();
+        let mut last: BTreeMap<FlowId, u64> = BTreeMap::new();
+        let mut gap = |flow: FlowId, what: String| {
+            findings.push(Finding { invariant: "I2".to_owned(), flow: Some(flow.to_string()), what });
+        };
+        for (flow, version) in self.history.keys() {
+            if let Some(before) = last.insert(*flow, *version)
+                && before + 1 != *version
+            {
+                gap(*flow, format!("version {version} follows {before}"));
+            }
+        }
+        for (flow, version) in &last {
+            let row = self.rows.get(flow).map(|stored| stored.row.version);
+            if row.is_some_and(|row| row != *version) {
+                gap(*flow, format!("the row has version {row:?}, the last event {version}"));
+            }
+        }
+        Audit {
+            findings,
+            flows: self.rows.len() as u64,
+            events: self.events.len() as u64,
+            deliveries: self.outbox.len() as u64,
+        }
+    }
+}
+
+/// Of things in order of their due, each perhaps in somebody's hands until an instant, the first to be had.
+fn soonest(due: impl Iterator<Item = (Timestamp, Option<Timestamp>)>) -> Option<Timestamp> {
+    let mut first: Option<Timestamp> = None;
+    for (due, claimed_until) in due {
+        if first.is_some_and(|first| first <= due) {
+            break;
+        }
+        let free = claimed_until.map_or(due, |until| until.max(due));
+        first = Some(first.map_or(free, |first| first.min(free)));
+    }
+    first
+}

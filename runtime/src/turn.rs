@@ -1,0 +1,554 @@
+//! The life of a command in one function: decide, have the whole step committed, and only then believe it.
+//!
+//! Shell, direct path, wake-ups and the simulation all call [`turn`]. Nothing is believed before it is committed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::clock::{Timestamp, derive, derive_bytes};
+use crate::committer::Handed;
+use crate::crash::Point;
+use crate::effects::{Effects, Opened, Outgoing, Parcel};
+use crate::engine::{Asker, Engine, Fault, Method, Reply};
+use crate::flow::{Cx, Domain, Flow, Input, Lost, Named, Public, Step};
+use crate::id::{DeliveryId, FlowId, Id, InputId};
+use crate::outbox::Carried;
+use crate::store::{Change, Delivery, Event, Item, Row, Settle, Verdict};
+
+/// How often one input is decided again before the caller is told that others were faster.
+const ROUNDS: usize = 8;
+
+/// One input on its way to a flow, with what is remembered of it.
+pub(crate) struct Envelope<F: Flow> {
+    pub(crate) asker: Asker,
+    /// The delivery that ends with the step that this causes.
+    pub(crate) settles: Option<Settle>,
+    /// Who is answered that a signal was taken.
+    pub(crate) answers: Option<Answers>,
+    pub(crate) what: What<F>,
+}
+
+/// Where the answer to a tagged signal goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Answers {
+    pub(crate) flow: FlowId,
+    pub(crate) kind: String,
+    pub(crate) tag: String,
+}
+
+pub(crate) enum What<F: Flow> {
+    Start(F::Start),
+    Input(Input<F>),
+}
+
+impl<F: Flow> Envelope<F> {
+    pub(crate) fn asked(asker: Asker, command: F::Command) -> Self {
+        Self { asker, settles: None, answers: None, what: What::Input(Input::Asked(command)) }
+    }
+
+    pub(crate) fn start(asker: Asker, start: F::Start) -> Self {
+        Self { asker, settles: None, answers: None, what: What::Start(start) }
+    }
+
+    /// The wake-up of a flow at a version: its id is the same on every node, so that it takes effect once.
+    pub(crate) fn woken(flow: FlowId, version: u64) -> Self {
+        let mut seed = [0; 32];
+        for (to, from) in seed.iter_mut().zip(flow.bytes()) {
+            *to = *from;
+        }
+        let input = InputId::from_bytes(derive_bytes(&seed, "woken", version));
+        let asker = Asker { input, repeatable: false, fingerprint: None, trace: Arc::from("wake") };
+        Self { asker, settles: None, answers: None, what: What::Input(Input::Woken) }
+    }
+
+    fn is_woken(&self) -> bool {
+        matches!(self.what, What::Input(Input::Woken))
+    }
+
+    fn name(&self) -> &'static str {
+        match &self.what {
+            What::Start(start) => start.name(),
+            What::Input(input) => input.name(),
+        }
+    }
+}
+
+/// What a shell believes of its flow: a cache of one row, or nothing.
+#[derive(Debug)]
+pub(crate) struct Cell<F: Flow> {
+    pub(crate) flow: FlowId,
+    believed: Option<Believed<F>>,
+}
+
+#[derive(Debug)]
+struct Believed<F> {
+    state: F,
+    row: Row,
+}
+
+impl<F: Flow> Cell<F> {
+    pub(crate) fn of(flow: FlowId) -> Self {
+        Self { flow, believed: None }
+    }
+
+    /// A cell that begins with a row somebody has just read.
+    pub(crate) fn with(row: Row) -> Result<Self, String> {
+        let state = decode::<F>(&row)?;
+        Ok(Self { flow: row.id, believed: Some(Believed { state, row: lean(row) }) })
+    }
+
+    /// Whether the flow has come to its end, as far as the cell knows.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.believed.as_ref().is_none_or(|believed| believed.row.wake_at.is_none())
+    }
+
+    fn forget(&mut self) {
+        self.believed = None;
+    }
+
+    fn believe(&mut self, state: F, row: Row) {
+        self.believed = Some(Believed { state, row: lean(row) });
+    }
+
+    async fn load_if_empty(&mut self, engine: &Engine<F::Domain>) -> Result<(), Fault> {
+        if self.believed.is_some() {
+            return Ok(());
+        }
+        engine.0.host.pass(Point::Activated);
+        let row = engine.0.store.load(self.flow).await?.ok_or(Fault::NotFound)?;
+        if row.kind != F::NAME {
+            return Err(Fault::NotFound);
+        }
+        if row.quarantined.is_some() {
+            return Err(Fault::Quarantined);
+        }
+        match decode::<F>(&row) {
+            Ok(state) => self.believe(state, row),
+            Err(why) => {
+                engine.quarantine(row.id, F::NAME, row.version, &format!("its state does not decode: {why}")).await?;
+                return Err(Fault::Quarantined);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The state stands beside the row once decoded; its text is not kept twice.
+fn lean(mut row: Row) -> Row {
+    row.state = String::new();
+    row
+}
+
+fn decode<F: Flow>(row: &Row) -> Result<F, String> {
+    if row.schema == F::SCHEMA {
+        return serde_json::from_str(&row.state).map_err(|why| why.to_string());
+    }
+    let older = serde_json::from_str(&row.state).map_err(|why| why.to_string())?;
+    serde_json::from_value(F::upcast(row.schema, older)?).map_err(|why| why.to_string())
+}
+
+/// Runs a decision; a panic in it becomes a defect that harms nobody else.
+fn caught<T>(engine: &Engine<impl Domain>, name: &str, decide: impl FnOnce() -> T) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(decide)).map_err(|panic| {
+        let why = panic
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        engine.count_defect();
+        tracing::error!(flow = name, why, "a decision panicked");
+        Fault::Defect(format!("a decision of {name} panicked: {why}"))
+    })
+}
+
+/// Brings one input to one flow.
+pub(crate) async fn turn<F: Flow>(
+    cell: &mut Cell<F>,
+    envelope: &Envelope<F>,
+    engine: &Engine<F::Domain>,
+) -> Result<Reply<F::Outcome>, Fault> {
+    if envelope.asker.repeatable
+        && let Some(event) = engine.0.store.event(envelope.asker.input).await?
+    {
+        return remembered(event, &envelope.asker);
+    }
+    let mut lost: Option<Lost<F>> = None;
+    for _ in 0..ROUNDS {
+        let begins = matches!(envelope.what, What::Start(_));
+        if !begins {
+            cell.load_if_empty(engine).await?;
+            let now = engine.now();
+            let overdue = cell.believed.as_ref().and_then(|b| b.row.wake_at).is_some_and(|at| at <= now);
+            if overdue && !envelope.is_woken() {
+                let version = cell.believed.as_ref().map_or(0, |b| b.row.version);
+                Box::pin(turn(cell, &Envelope::woken(cell.flow, version), engine)).await?;
+                cell.load_if_empty(engine).await?;
+            }
+        }
+        let (step, draft) = decide(cell, envelope, lost.as_ref(), engine)?;
+        let Some((item, keys, handed)) = draft else {
+            let (version, phase) = cell
+                .believed
+                .as_ref()
+                .map_or((0, String::new()), |believed| (believed.row.version, believed.row.phase.clone()));
+            let flow = cell.flow;
+            return Ok(Reply { flow, outcome: step.says, version, phase, method: Method::Actor, repeated: false });
+        };
+        let row = item.change.as_ref().map(|change| change.row.clone());
+        let verdict = if item.only_holds() {
+            engine.0.store.check(&item).await?
+        } else {
+            engine.0.host.pass(Point::Decided);
+            engine.commit(item, handed).await.inspect_err(|_| cell.forget())?
+        };
+        match verdict {
+            Verdict::Done => {
+                engine.0.host.pass(Point::Acknowledged);
+                if let (Some(to), Some(row)) = (step.to, row) {
+                    cell.believe(to, row);
+                }
+                let (version, phase) = cell
+                    .believed
+                    .as_ref()
+                    .map_or((0, String::new()), |believed| (believed.row.version, believed.row.phase.clone()));
+                let flow = cell.flow;
+                return Ok(Reply { flow, outcome: step.says, version, phase, method: Method::Actor, repeated: false });
+            }
+            Verdict::Before(event) => {
+                cell.forget();
+                return remembered(*event, &envelope.asker);
+            }
+            Verdict::Settled => {
+                cell.forget();
+                return Err(Fault::Settled);
+            }
+            Verdict::Stale if begins => {
+                // The id is taken, yet not by this input: only a made-up id can do that.
+                return Err(Fault::Mismatch);
+            }
+            Verdict::Stale => {
+                metrics::counter!(crate::telemetry::STALE, "flow" => F::NAME).increment(1);
+                cell.forget();
+            }
+            Verdict::Lost(place) => {
+                let key = keys.into_iter().nth(place);
+                lost = key.map(Lost);
+            }
+        }
+    }
+    Err(Fault::Contended)
+}
+
+/// What a repeat is told: what the first was told, if it is the same request.
+fn remembered<O: serde::de::DeserializeOwned>(event: Event, asker: &Asker) -> Result<Reply<O>, Fault> {
+    if asker.fingerprint.is_some() && asker.fingerprint != event.fingerprint {
+        return Err(Fault::Mismatch);
+    }
+    let outcome = serde_json::from_str(&event.outcome)
+        .map_err(|why| Fault::Defect(format!("a remembered outcome does not decode: {why}")))?;
+    Ok(Reply {
+        flow: event.flow,
+        outcome,
+        version: event.version,
+        phase: event.to,
+        method: Method::Actor,
+        repeated: true,
+    })
+}
+
+type Draft<D> = Option<(Item<D>, Vec<<D as Domain>::Key>, Vec<Handed<D>>)>;
+
+/// Decides, and writes the step down as an item; `None` when there is nothing to commit.
+fn decide<F: Flow>(
+    cell: &Cell<F>,
+    envelope: &Envelope<F>,
+    lost: Option<&Lost<F>>,
+    engine: &Engine<F::Domain>,
+) -> Result<(Step<F>, Draft<F::Domain>), Fault> {
+    let world = engine.world();
+    let seed = engine.0.dice.seed();
+    let before = cell.believed.as_ref().filter(|_| !matches!(envelope.what, What::Start(_)));
+    let touched = before.map_or(Timestamp(i64::MIN), |believed| believed.row.touched_at);
+    let now = engine.now().max(touched);
+    let salt = before.map_or_else(|| derive_bytes(&seed, "salt", 0), |believed| believed.row.salt);
+    let was = before.map_or(0, |believed| believed.row.version);
+    let cx = Cx::<F::Domain>::new(now, cell.flow, was, salt, derive(&seed, "decision", 0), &world);
+
+    let mut step = caught(engine, F::NAME, || match (&envelope.what, before) {
+        (What::Start(start), _) => Some(F::start(start, lost, &cx)),
+        (What::Input(input), Some(believed)) => Some(believed.state.on(input, lost, &cx)),
+        (What::Input(_), None) => None,
+    })?
+    .ok_or(Fault::NotFound)?;
+
+    if step.to.is_none() && !step.effects.only_holds() {
+        engine.count_defect();
+        return Err(Fault::Defect(format!("{} wrote without going anywhere", F::NAME)));
+    }
+    if step.to.is_none() && step.effects.is_empty() && envelope.settles.is_none() {
+        return Ok((step, None));
+    }
+
+    let mut item = Item::of(envelope.asker.input);
+    item.settles.clone_from(&envelope.settles);
+    let effects = std::mem::take(&mut step.effects);
+    let outcome = serde_json::to_string(&step.says).map_err(|why| Fault::Defect(why.to_string()))?;
+    match &step.to {
+        Some(to) => {
+            let (public, wake_at, state) =
+                caught(engine, F::NAME, || (to.public(), to.wake_at(), serde_json::to_string(to)))?;
+            let state = state.map_err(|why| Fault::Defect(why.to_string()))?;
+            let from = before.map_or(String::new(), |believed| believed.row.phase.clone());
+            let shown = serde_json::to_string(&public).unwrap_or_default();
+            let event = Event {
+                flow: cell.flow,
+                version: was + 1,
+                input: envelope.asker.input,
+                kind: F::NAME.to_owned(),
+                name: envelope.name().to_owned(),
+                from,
+                to: public.phase.to_owned(),
+                public: shown,
+                outcome,
+                fingerprint: envelope.asker.fingerprint,
+                node: engine.node().to_owned(),
+                trace: envelope.asker.trace.to_string(),
+                at: now,
+            };
+            let row = row_of(cell.flow, F::NAME, F::SCHEMA, was + 1, public, state, salt, wake_at, now);
+            item.change = Some(Change { row, was });
+            item.event = Some(event);
+        }
+        None => item.expects = before.map(|believed| (cell.flow, believed.row.version)),
+    }
+    let scribe = Scribe { engine, world: &world, seed: &seed, now, flow: cell.flow, kind: F::NAME };
+    let handed = scribe.write(&mut item, &effects, envelope.answers.as_ref());
+    let keys = effects.guards.iter().map(|guard| guard.key().clone()).collect();
+    Ok((step, Some((item, keys, handed))))
+}
+
+#[expect(clippy::too_many_arguments, reason = "a row has as many columns; each is named at the two callers")]
+fn row_of(
+    id: FlowId,
+    kind: &str,
+    schema: u32,
+    version: u64,
+    public: Public,
+    state: String,
+    salt: [u8; 16],
+    wake_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Row {
+    Row {
+        id,
+        kind: kind.to_owned(),
+        schema,
+        version,
+        phase: public.phase.to_owned(),
+        state,
+        salt,
+        wake_at,
+        attempts: 0,
+        quarantined: None,
+        user: public.user,
+        client: public.client,
+        parent: public.parent,
+        subject: public.subject,
+        touched_at: now,
+    }
+}
+
+/// Writes a step's effects down as rows.
+struct Scribe<'a, D: Domain> {
+    engine: &'a Engine<D>,
+    world: &'a D::World,
+    seed: &'a [u8; 32],
+    now: Timestamp,
+    flow: FlowId,
+    kind: &'static str,
+}
+
+impl<D: Domain> Scribe<'_, D> {
+    fn write(&self, item: &mut Item<D>, effects: &Effects<D>, answers: Option<&Answers>) -> Vec<Handed<D>> {
+        item.guards = effects.guards.iter().map(|guard| guard.map(D::guard)).collect();
+        item.writes.clone_from(&effects.writes);
+        let trace = item.event.as_ref().map_or(String::new(), |event| event.trace.clone());
+        for (number, opened) in effects.opened.iter().enumerate() {
+            item.opened.push(self.opened(opened, number as u64, &trace));
+        }
+        let mut handed = Vec::new();
+        for (number, outgoing) in effects.outgoing.iter().enumerate() {
+            let carried = match &outgoing.parcel {
+                Parcel::World(delivery) => Carried::World(delivery.clone()),
+                Parcel::Signal { to, kind, signal } => {
+                    Carried::Signal { to: *to, kind: kind.clone(), signal: signal.clone() }
+                }
+            };
+            self.deliver(item, &mut handed, number as u64, outgoing, carried);
+        }
+        if let Some(to) = answers {
+            let carried = Carried::Answer {
+                to: to.flow,
+                kind: to.kind.clone(),
+                tag: to.tag.clone(),
+                result: Ok(D::Answer::default()),
+            };
+            let outgoing = Outgoing { parcel: Parcel::Signal { to: to.flow, kind: String::new(), signal: serde_json::Value::Null }, tag: None, due: None, expires: None, once: false };
+            self.deliver(item, &mut handed, effects.outgoing.len() as u64, &outgoing, carried);
+        }
+        handed
+    }
+
+    fn opened(&self, opened: &Opened, number: u64, trace: &str) -> (Row, Event) {
+        let row = row_of(
+            opened.flow,
+            opened.kind,
+            opened.schema,
+            1,
+            opened.public.clone(),
+            opened.state.clone(),
+            opened.salt,
+            opened.wake_at,
+            self.now,
+        );
+        let event = Event {
+            flow: opened.flow,
+            version: 1,
+            input: InputId::from_bytes(derive_bytes(self.seed, "opened", number)),
+            kind: opened.kind.to_owned(),
+            name: opened.input.to_owned(),
+            from: String::new(),
+            to: opened.public.phase.to_owned(),
+            public: serde_json::to_string(&opened.public).unwrap_or_default(),
+            outcome: opened.outcome.clone(),
+            fingerprint: None,
+            node: self.engine.node().to_owned(),
+            trace: trace.to_owned(),
+            at: self.now,
+        };
+        (row, event)
+    }
+
+    fn deliver(
+        &self,
+        item: &mut Item<D>,
+        handed: &mut Vec<Handed<D>>,
+        number: u64,
+        outgoing: &Outgoing<D>,
+        carried: Carried<D>,
+    ) {
+        let id = DeliveryId(Id::v7(self.now.0, derive_bytes(self.seed, "delivery", number)));
+        let plain = serde_json::to_vec(&carried).unwrap_or_default();
+        let payload = D::seal(self.world, id.bytes(), &plain, derive(self.seed, "sealing", number));
+        let due = outgoing.due.unwrap_or(self.now).max(self.now);
+        // What may be tried again goes straight from memory to its carrier: its claim is committed with it.
+        let at_hand = due <= self.now && !outgoing.once && self.engine.0.outbox.reserve();
+        let delivery = Delivery {
+            id,
+            flow: self.flow,
+            flow_kind: self.kind.to_owned(),
+            tag: outgoing.tag.clone(),
+            kind: carried.kind().to_owned(),
+            payload,
+            due,
+            expires: outgoing.expires,
+            once: outgoing.once,
+            attempts: u32::from(at_hand),
+            claimed_until: at_hand.then(|| self.engine.now().after(self.engine.0.tuning.claim)),
+            claimed_by: at_hand.then(|| self.engine.node().to_owned()),
+            settled: None,
+            note: String::new(),
+            dead: false,
+            created: self.now,
+        };
+        if at_hand {
+            let bare = Delivery { payload: Vec::new(), ..delivery.clone() };
+            handed.push(Handed::new(self.engine, bare, carried));
+        }
+        item.outbox.push(delivery);
+    }
+}
+
+/// What an act decides: what the asker is told, what is committed, and what history may show.
+#[must_use = "an act that is not committed never happened"]
+#[derive(Debug)]
+pub struct Deed<O, D: Domain> {
+    /// What the asker is told.
+    pub says: O,
+    /// What is committed. Without effects nothing happened, and nothing is remembered.
+    pub effects: Effects<D>,
+    /// What history shows.
+    pub public: serde_json::Value,
+}
+
+impl<D: Domain> Engine<D> {
+    /// Commits what belongs to no flow: a pure function of command and facts, with an event and no row.
+    ///
+    /// `decide` is called again with the guard that was lost.
+    ///
+    /// # Errors
+    /// As [`Engine::call`].
+    pub async fn act<O>(
+        &self,
+        name: &'static str,
+        asker: Asker,
+        mut decide: impl FnMut(Option<&D::Key>, &Cx<'_, D>) -> Deed<O, D> + Send,
+    ) -> Result<Reply<O>, Fault>
+    where
+        O: serde::Serialize + serde::de::DeserializeOwned + Send,
+    {
+        let _admitted = self.admit()?;
+        if asker.repeatable
+            && let Some(event) = self.0.store.event(asker.input).await?
+        {
+            return remembered(event, &asker);
+        }
+        let flow = asker.input.starts();
+        let mut lost: Option<D::Key> = None;
+        for _ in 0..ROUNDS {
+            let (item, keys, handed, says) = {
+                let world = self.world();
+                let seed = self.0.dice.seed();
+                let now = self.now();
+                let cx =
+                    Cx::<D>::new(now, flow, 0, derive_bytes(&seed, "salt", 0), derive(&seed, "decision", 0), &world);
+                let deed = caught(self, name, || decide(lost.as_ref(), &cx))?;
+                if deed.effects.is_empty() {
+                    let phase = String::new();
+                    return Ok(Reply { flow, outcome: deed.says, version: 0, phase, method: Method::Direct, repeated: false });
+                }
+                let mut item = Item::of(asker.input);
+                item.seen = true; // nothing but its event tells a repeated act from a new one
+                item.event = Some(Event {
+                    flow,
+                    version: 1,
+                    input: asker.input,
+                    kind: name.to_owned(),
+                    name: name.to_owned(),
+                    from: String::new(),
+                    to: String::new(),
+                    public: deed.public.to_string(),
+                    outcome: serde_json::to_string(&deed.says).map_err(|why| Fault::Defect(why.to_string()))?,
+                    fingerprint: asker.fingerprint,
+                    node: self.node().to_owned(),
+                    trace: asker.trace.to_string(),
+                    at: now,
+                });
+                let scribe = Scribe { engine: self, world: &world, seed: &seed, now, flow, kind: name };
+                let handed = scribe.write(&mut item, &deed.effects, None);
+                let keys: Vec<D::Key> = deed.effects.guards.iter().map(|guard| guard.key().clone()).collect();
+                (item, keys, handed, deed.says)
+            };
+            match self.commit(item, handed).await? {
+                Verdict::Done => {
+                    let phase = String::new();
+                    return Ok(Reply { flow, outcome: says, version: 1, phase, method: Method::Direct, repeated: false });
+                }
+                Verdict::Before(event) => return remembered(*event, &asker),
+                Verdict::Lost(place) => lost = keys.into_iter().nth(place),
+                Verdict::Stale | Verdict::Settled => {}
+            }
+        }
+        Err(Fault::Contended)
+    }
+}

@@ -1,0 +1,101 @@
+//! The wake pump: flows whose instant has come are claimed in batches and woken without shells.
+
+use std::time::Duration;
+
+use futures_util::future::{Either, join_all, select};
+
+use crate::crash::Point;
+use crate::engine::{Engine, Fault};
+use crate::flow::Domain;
+use crate::outbox::PATIENCE;
+use crate::store::{Claim, Row};
+
+/// Due flows claimed at once.
+const BATCH: u32 = 1_024;
+
+/// Claims what is due and wakes it; gives how many were claimed.
+///
+/// # Errors
+/// What the store says.
+pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> {
+    let now = engine.now();
+    match engine.0.store.next_due().await? {
+        Some(next) if next <= now => {}
+        _ => return Ok(0),
+    }
+    let claim =
+        Claim { now, until: now.after(engine.0.tuning.claim), node: engine.node().to_owned(), limit: BATCH };
+    let rows = engine.chore(move |store| Box::pin(async move { store.claim_due(claim).await })).await?;
+    let count = rows.len();
+    engine.0.host.pass(Point::DueClaimed);
+    join_all(rows.into_iter().map(|row| wake(engine, row))).await;
+    Ok(count)
+}
+
+async fn wake<D: Domain>(engine: &Engine<D>, row: Row) {
+    let (flow, version, attempts, kind) = (row.id, row.version, row.attempts, row.kind.clone());
+    let woken = match engine.kind(&kind) {
+        Some(known) => known.wake(engine.clone(), row).await,
+        None => Err(Fault::Defect(format!("there are no flows of kind {kind}"))),
+    };
+    let now = engine.now();
+    let (until, counts) = match woken {
+        Ok(()) | Err(Fault::Settled) => {
+            metrics::counter!(crate::telemetry::WOKEN, "flow" => kind, "result" => "done").increment(1);
+            return;
+        }
+        Err(Fault::Defect(why)) => {
+            metrics::counter!(crate::telemetry::WOKEN, "flow" => kind.clone(), "result" => "failed").increment(1);
+            if attempts >= PATIENCE {
+                let why = format!("woken {attempts} times in vain: {why}");
+                if engine.quarantine(flow, &kind, version, &why).await.is_ok() {
+                    return;
+                }
+            }
+            (now.after(Duration::from_secs(1 << attempts.min(6))), true)
+        }
+        Err(why) => {
+            tracing::debug!(%flow, %why, "a due flow could not be woken now");
+            (now.after(Duration::from_millis(250)), false)
+        }
+    };
+    let given_back = engine.chore(move |store| Box::pin(async move { store.unclaim(flow, until, counts).await })).await;
+    if let Err(why) = given_back {
+        tracing::debug!(%flow, %why, "its claim runs out by itself");
+    }
+}
+
+/// Wakes due flows for ever.
+pub(crate) async fn run<D: Domain>(engine: Engine<D>) {
+    let _alone = engine.0.pumping.lock().await;
+    loop {
+        match tick(&engine).await {
+            Ok(count) if count > 0 => continue,
+            Ok(_) => {}
+            Err(why) => tracing::warn!(%why, "due flows could not be claimed"),
+        }
+        let hinted = std::pin::pin!(engine.0.due.notified());
+        let _: Either<_, _> = select(hinted, engine.0.host.sleep(engine.0.tuning.poll)).await;
+    }
+}
+
+/// What tests and the simulation drive instead of waiting.
+pub mod pump {
+    use super::{Domain, Engine, Fault};
+
+    /// Wakes what is due, once; gives how many were claimed.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> {
+        super::tick(engine).await
+    }
+
+    /// Sets due deliveries on their way, once; gives how many were claimed.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn deliver<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> {
+        crate::outbox::tick(engine).await
+    }
+}
