@@ -1,0 +1,209 @@
+//! The closed vocabularies of auth: what may be written, claimed, delivered and answered. A new word breaks every place
+//! that must answer it, on purpose.
+
+use cairn_runtime::{Domain, Id, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::credential::Seal;
+use crate::hasher::SealedHash;
+use crate::name::PersonName;
+use crate::username::Username;
+use crate::world::World;
+
+/// The domain of auth.
+#[derive(Clone, Copy, Debug)]
+pub enum Auth {}
+
+/// Names one user; `usr_…` in text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(pub Id);
+
+impl UserId {
+    /// The prefix of its text.
+    pub const PREFIX: &'static str = "usr";
+
+    /// Its text.
+    pub fn text(self) -> String {
+        self.0.text(Self::PREFIX)
+    }
+
+    /// Reads its text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Id::parse(Self::PREFIX, text).map(Self)
+    }
+}
+
+/// A keyed hash by which something personal is found again without standing there in clear. Made by
+/// [`World::digest`]; its key never rotates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(pub [u8; 32]);
+
+/// A user as a registration makes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewUser {
+    /// Its id.
+    pub id: UserId,
+    /// The address that was proved.
+    pub address: Address,
+    /// By which the address is found.
+    pub address_key: Digest,
+    /// Unique, when there is one.
+    pub username: Option<Username>,
+    /// As typed.
+    pub first_name: Option<PersonName>,
+    /// As typed.
+    pub last_name: Option<PersonName>,
+    /// The password's hash, sealed.
+    pub password: SealedHash,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a step may write besides its own row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Write {
+    /// A user comes to be.
+    CreateUser(Box<NewUser>),
+    /// A user's password becomes another.
+    SetPassword {
+        /// Whose.
+        user: UserId,
+        /// The new hash, sealed.
+        password: SealedHash,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What a step may claim, release, hold or bump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A verified address, by its keyed hash.
+    Address(Digest),
+    /// A username. Usernames are public.
+    Username(Username),
+    /// A user's fence: what began before it was bumped is over.
+    User(UserId),
+    /// A session's fence: there for as long as the session lives.
+    Session(Id),
+    /// A device grant's user code, by its keyed hash.
+    UserCode(Digest),
+}
+
+/// A letter, with all that is needed to write it again in the same words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "letter")]
+pub enum Letter {
+    /// Proves an address: a code and a link.
+    RegistrationVerify {
+        /// To whom.
+        to: Address,
+        /// What both are rendered from.
+        seal: Seal,
+        /// Until when they are good.
+        expires_at: Timestamp,
+    },
+    /// Somebody registered with an address that has an account.
+    RegistrationKnown {
+        /// To whom.
+        to: Address,
+    },
+    /// The account is there.
+    RegistrationWelcome {
+        /// To whom.
+        to: Address,
+    },
+    /// Sets a new password: a code and a link.
+    RecoveryReset {
+        /// To whom.
+        to: Address,
+        /// What both are rendered from.
+        seal: Seal,
+        /// Until when they are good.
+        expires_at: Timestamp,
+    },
+    /// The password is another now.
+    PasswordChanged {
+        /// To whom.
+        to: Address,
+        /// Since when.
+        at: Timestamp,
+    },
+}
+
+impl Letter {
+    /// The value of `X-Cairn-Letter`, the kind in the outbox and in metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::RegistrationVerify { .. } => "registration.verify",
+            Self::RegistrationKnown { .. } => "registration.known",
+            Self::RegistrationWelcome { .. } => "registration.welcome",
+            Self::RecoveryReset { .. } => "recovery.reset",
+            Self::PasswordChanged { .. } => "password.changed",
+        }
+    }
+
+    /// To whom it goes.
+    pub const fn to(&self) -> &Address {
+        match self {
+            Self::RegistrationVerify { to, .. }
+            | Self::RegistrationKnown { to }
+            | Self::RegistrationWelcome { to }
+            | Self::RecoveryReset { to, .. }
+            | Self::PasswordChanged { to, .. } => to,
+        }
+    }
+}
+
+/// What is carried out of the house.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// By mail.
+    Letter(Letter),
+}
+
+/// What the world answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It was taken.
+    #[default]
+    Accepted,
+}
+
+impl Domain for Auth {
+    type Write = Write;
+    type Key = Key;
+    type Delivery = Delivery;
+    type Answer = Answer;
+    type World = World;
+
+    fn guard(key: &Key) -> String {
+        let hex = |digest: &Digest| data_encoding::HEXLOWER.encode(&digest.0);
+        match key {
+            Key::Address(digest) => format!("address/{}", hex(digest)),
+            Key::Username(username) => format!("username/{username}"),
+            Key::User(user) => format!("user/{}", user.text()),
+            Key::Session(session) => format!("session/{}", session.text("ses")),
+            Key::UserCode(digest) => format!("user_code/{}", hex(digest)),
+        }
+    }
+
+    fn kind(delivery: &Delivery) -> &'static str {
+        match delivery {
+            Delivery::Letter(letter) => letter.name(),
+        }
+    }
+
+    fn seal(world: &World, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8> {
+        world.seal("outbox", context, plain, seed)
+    }
+
+    fn open(world: &World, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String> {
+        world.ring.open("outbox", context, sealed).map_err(|why| why.to_string())
+    }
+}

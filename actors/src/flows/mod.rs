@@ -1,0 +1,4 @@
+//! The flows: one file each, an enum of phases and one `match` that is the whole rule book. Flows never do I/O.
+
+pub mod registration;
+pub mod session;

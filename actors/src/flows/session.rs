@@ -1,0 +1,281 @@
+//! Session: begun by a sign-in, carried on by refresh tokens that rotate, ended by its user, its time, its misuse, or
+//! by the fence of its user.
+//!
+//! What must stay true: one refresh token is the present one; the one before it gets the same answer within the grace
+//! time; any older one shows that somebody else has them, and ends the session.
+
+use cairn_runtime::{Cx, Flow, Input, Lost, Named, Public, Step, Timestamp, go, stay};
+use serde::{Deserialize, Serialize};
+
+use crate::credential::{Presented, Seal};
+use crate::effects::{Auth, Key, UserId};
+
+/// The phases.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum Session {
+    /// Its tokens are good.
+    Active(Box<Active>),
+    /// They are not any more.
+    Ended {
+        /// Why.
+        by: End,
+    },
+}
+
+/// What is known of a living session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Active {
+    /// Whose it is.
+    pub user: UserId,
+    /// The number of the user's fence at the sign-in: once it is another, the session is over.
+    pub fence: i64,
+    /// The present refresh token.
+    pub issue: Seal,
+    /// What the present refresh token came with.
+    pub minted: Minted,
+    /// When the person last proved who they are.
+    pub auth_time: Timestamp,
+    /// How they proved it (RFC 8176).
+    pub amr: Vec<String>,
+    /// The user agent, as the browser or program says it.
+    pub device: Option<String>,
+    /// The address that it was begun from.
+    pub client_address: Option<String>,
+    /// When it was begun.
+    pub created_at: Timestamp,
+    /// When it ends unless it is refreshed before.
+    pub expires_at: Timestamp,
+}
+
+/// All that an access token's text depends on besides the session, so that a repeat gets the same one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Minted {
+    /// The generation of the refresh token it comes with; `jti` is derived from it.
+    pub generation: u32,
+    /// `iat`, and when the refresh token became the present one.
+    pub at: Timestamp,
+    /// `exp`.
+    pub until: Timestamp,
+    /// `kid`: the key that signs it.
+    pub key: String,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Its user signed out.
+    SignedOut,
+    /// Nobody used it for too long.
+    Expired,
+    /// A refresh token came that had been replaced: somebody has a copy.
+    Reused,
+    /// The user's fence moved: a reset, a lock, a sign-out everywhere.
+    Fenced,
+}
+
+/// What opens a session.
+#[derive(Debug)]
+pub struct Start {
+    /// Who signed in.
+    pub user: UserId,
+    /// The user's fence, read together with the password's hash.
+    pub fence: i64,
+    /// How they proved it (RFC 8176).
+    pub amr: Vec<String>,
+    /// The user agent.
+    pub device: Option<String>,
+    /// The address that the sign-in came from.
+    pub client_address: Option<String>,
+}
+
+impl Named for Start {
+    fn name(&self) -> &'static str {
+        "sign_in"
+    }
+}
+
+/// What may be asked of it.
+#[derive(Debug)]
+pub enum Command {
+    /// Here is a refresh token: new tokens, please.
+    Refresh(Presented),
+    /// Here is a refresh token of any generation: end the session.
+    SignOut(Presented),
+}
+
+impl Named for Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Refresh(_) => "refresh",
+            Self::SignOut(_) => "sign_out",
+        }
+    }
+}
+
+/// What other flows and acts may tell it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// The user's fence was moved: the tokens are dead already, what is left is to tidy up.
+    Fenced,
+}
+
+impl Named for Signal {
+    fn name(&self) -> &'static str {
+        "fenced"
+    }
+}
+
+/// What the asker is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Tokens: the refresh token is the seal's, the access token is what was minted with it.
+    Tokens {
+        /// Of whom.
+        user: UserId,
+        /// What the refresh token is rendered from.
+        issue: Seal,
+        /// What the access token is signed from.
+        minted: Minted,
+        /// When they proved who they are.
+        auth_time: Timestamp,
+        /// When the session ends unless it is refreshed before.
+        expires_at: Timestamp,
+    },
+    /// The user's fence moved between the check of the password and the commit: the password may be another now.
+    Refused,
+    /// The session has ended, now or before.
+    Ended,
+    /// Not a token of this session.
+    Garbage,
+}
+
+impl Session {
+    /// The prefix of the text of its id.
+    pub const PREFIX: &'static str = "ses";
+
+    /// The living session, if it is one.
+    pub fn active(&self) -> Option<&Active> {
+        match self {
+            Self::Active(active) => Some(active),
+            Self::Ended { .. } => None,
+        }
+    }
+
+    fn end(by: End, cx: &Cx<'_, Auth>) -> Step<Self> {
+        go(Self::Ended { by }).release(Key::Session(cx.flow.0)).says(Outcome::Ended)
+    }
+}
+
+impl Active {
+    fn tokens(&self) -> Outcome {
+        Outcome::Tokens {
+            user: self.user,
+            issue: self.issue.clone(),
+            minted: self.minted.clone(),
+            auth_time: self.auth_time,
+            expires_at: self.expires_at,
+        }
+    }
+
+    /// The same session with the next refresh token.
+    fn rotated(&self, cx: &Cx<'_, Auth>) -> Self {
+        let issue = self.issue.next(&cx.world.ring);
+        let minted = Minted::now(issue.n, cx);
+        Self { issue, minted, expires_at: cx.now.after(cx.world.settings.session_ttl), ..self.clone() }
+    }
+}
+
+impl Minted {
+    fn now(generation: u32, cx: &Cx<'_, Auth>) -> Self {
+        let until = cx.now.after(cx.world.settings.access_ttl);
+        Self { generation, at: cx.now, until, key: cx.world.signing.current().to_owned() }
+    }
+}
+
+impl Flow for Session {
+    const NAME: &'static str = "session";
+    type Domain = Auth;
+    type Start = Start;
+    type Command = Command;
+    type Signal = Signal;
+    type Outcome = Outcome;
+
+    fn start(asked: &Start, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        if lost.is_some() {
+            return stay().says(Outcome::Refused);
+        }
+        let active = Active {
+            user: asked.user,
+            fence: asked.fence,
+            issue: Seal::new(&cx.world.ring, cx.salt),
+            minted: Minted::now(0, cx),
+            auth_time: cx.now,
+            amr: asked.amr.clone(),
+            device: asked.device.clone(),
+            client_address: asked.client_address.clone(),
+            created_at: cx.now,
+            expires_at: cx.now.after(cx.world.settings.session_ttl),
+        };
+        let tokens = active.tokens();
+        go(Self::Active(Box::new(active)))
+            .hold(Key::User(asked.user), asked.fence)
+            .claim(Key::Session(cx.flow.0))
+            .says(tokens)
+    }
+
+    fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        match (self, input) {
+            (Self::Active(_), Input::Asked(Command::Refresh(_))) if matches!(lost, Some(Lost(Key::User(_)))) => {
+                Self::end(End::Fenced, cx)
+            }
+            (Self::Active(a), Input::Asked(Command::Refresh(token) | Command::SignOut(token)))
+                if !token.is_genuine(&cx.world.ring, &a.issue.salt) || token.generation() > a.issue.n =>
+            {
+                stay().says(Outcome::Garbage)
+            }
+
+            (Self::Active(a), Input::Asked(Command::Refresh(token))) if token.generation() == a.issue.n => {
+                let next = a.rotated(cx);
+                let tokens = next.tokens();
+                go(Self::Active(Box::new(next))).hold(Key::User(a.user), a.fence).says(tokens)
+            }
+            // The client lost our reply: the same again. It costs a read of the fence, and writes nothing.
+            (Self::Active(a), Input::Asked(Command::Refresh(token)))
+                if token.generation().checked_add(1) == Some(a.issue.n)
+                    && cx.now < a.minted.at.after(cx.world.settings.refresh_grace) =>
+            {
+                stay().hold(Key::User(a.user), a.fence).says(a.tokens())
+            }
+            (Self::Active(_), Input::Asked(Command::Refresh(_))) => Self::end(End::Reused, cx),
+
+            (Self::Active(_), Input::Asked(Command::SignOut(_))) => Self::end(End::SignedOut, cx),
+            (Self::Active(_), Input::Woken) => Self::end(End::Expired, cx),
+            (Self::Active(_), Input::Told(Signal::Fenced)) => Self::end(End::Fenced, cx),
+
+            (Self::Ended { .. }, Input::Asked(_) | Input::Told(_) | Input::Woken)
+            | (_, Input::Answered { .. }) => stay().says(Outcome::Ended),
+        }
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        self.active().map(|active| active.expires_at)
+    }
+
+    fn public(&self) -> Public {
+        match self {
+            Self::Active(a) => Public {
+                phase: "active",
+                user: Some(a.user.0),
+                shown: serde_json::json!({ "generation": a.issue.n, "amr": a.amr, "expires_at": a.expires_at }),
+                ..Public::default()
+            },
+            Self::Ended { by } => {
+                Public { phase: "ended", shown: serde_json::json!({ "by": by }), ..Public::default() }
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What a decision may know besides state, input and time: the key ring and the settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::effects::Digest;
+use crate::ring::Ring;
+use crate::signing::SigningKeys;
+use crate::username::Username;
+
+/// Spans and bounds that flows decide by. The defaults are those of the documentation.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long the predecessor of a refresh token gets the same answer (`CAIRN_REFRESH_GRACE`).
+    pub refresh_grace: Duration,
+    /// How long an access token is good (`CAIRN_ACCESS_TTL`).
+    pub access_ttl: Duration,
+    /// How long a session lives after its last refresh (`CAIRN_SESSION_TTL`).
+    pub session_ttl: Duration,
+    /// How long a registration waits for its proof (`CAIRN_REGISTRATION_TTL`).
+    pub registration_ttl: Duration,
+    /// How long a reset link is good (`CAIRN_RESET_TTL`).
+    pub reset_ttl: Duration,
+    /// Between two letters of one flow (`CAIRN_RESEND_COOLDOWN`).
+    pub resend_cooldown: Duration,
+    /// The public URL without a final slash: what links begin with, `iss` and `aud`.
+    pub public_url: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            refresh_grace: Duration::from_secs(30),
+            access_ttl: Duration::from_secs(300),
+            session_ttl: Duration::from_secs(30 * 86_400),
+            registration_ttl: Duration::from_secs(86_400),
+            reset_ttl: Duration::from_secs(3_600),
+            resend_cooldown: Duration::from_secs(60),
+            public_url: "http://127.0.0.1:8080".to_owned(),
+        }
+    }
+}
+
+/// Key ring, signing keys and settings, as one value that never changes: a rotation makes a new one.
+#[derive(Debug)]
+pub struct World {
+    /// The ring: MACs, seals, keyed hashes.
+    pub ring: Arc<Ring>,
+    /// The keys that sign access tokens.
+    pub signing: Arc<SigningKeys>,
+    /// The settings.
+    pub settings: Settings,
+}
+
+impl World {
+    /// The keyed hash of an address in its canonical form.
+    pub fn address_key(&self, address: &Address) -> Digest {
+        self.digest("address", address.canonical().as_bytes())
+    }
+
+    /// The keyed hash of a username.
+    pub fn username_key(&self, username: &Username) -> Digest {
+        self.digest("username", username.as_str().as_bytes())
+    }
+
+    /// The keyed hash of something under a label. Its key never rotates.
+    pub fn digest(&self, label: &str, bytes: &[u8]) -> Digest {
+        Digest(self.ring.digest(label, bytes))
+    }
+
+    /// Seals bytes, with the nonce taken from a random seed.
+    pub fn seal(&self, label: &str, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8> {
+        let mut nonce = [0; 12];
+        for (to, from) in nonce.iter_mut().zip(seed) {
+            *to = from;
+        }
+        self.ring.seal(label, context, plain, nonce)
+    }
+}
