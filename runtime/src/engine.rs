@@ -384,6 +384,13 @@ impl<D: Domain> Engine<D> {
         let _ = self.0.committer.flushed().await;
     }
 
+    /// Whether the committer comes round within two seconds.
+    pub async fn flushes(&self) -> bool {
+        let flushed = std::pin::pin!(self.0.committer.flushed());
+        let patience = self.0.host.sleep(Duration::from_secs(2));
+        matches!(futures_util::future::select(flushed, patience).await, futures_util::future::Either::Left((Ok(()), _)))
+    }
+
     /// How many shells are alive.
     pub fn active(&self) -> usize {
         self.0.slots.active()

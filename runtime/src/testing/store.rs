@@ -82,10 +82,7 @@ impl<D: Domain> SimStore<D> {
     /// An empty store under a clear sky.
     pub fn new() -> Self {
         let sky = Sky { weather: Weather::default(), rng: Rng::new(0), sleep: None, down: false };
-        Self {
-            memory: Mutex::new(Memory { tables: Tables::default(), ghosts: Vec::new() }),
-            sky: Mutex::new(sky),
-        }
+        Self { memory: Mutex::new(Memory { tables: Tables::default(), ghosts: Vec::new() }), sky: Mutex::new(sky) }
     }
 
     /// From now on has bad moments, in the order of this seed. Without `sleep`, late calls yield a few times.
@@ -237,6 +234,22 @@ impl Future for Yields {
     }
 }
 
+/// A copy of an item. (The derived `Clone` asks it of the domain itself.)
+fn copy<D: Domain>(item: &Item<D>) -> Item<D> {
+    Item {
+        input: item.input,
+        seen: item.seen,
+        change: item.change.clone(),
+        expects: item.expects,
+        guards: item.guards.clone(),
+        writes: item.writes.clone(),
+        opened: item.opened.clone(),
+        outbox: item.outbox.clone(),
+        settles: item.settles.clone(),
+        event: item.event.clone(),
+    }
+}
+
 async fn pass(delay: Option<BoxFuture<'static, ()>>) {
     if let Some(delay) = delay {
         delay.await;
@@ -276,7 +289,7 @@ impl<D: Domain> Store<D> for SimStore<D> {
                     Some(Lot::DoneUnanswered) => memory.arrive().commit(batch).map(|_| None)?,
                     Some(Lot::Ghost) => {
                         memory.arrive();
-                        memory.ghosts.push(batch.to_vec());
+                        memory.ghosts.push(batch.iter().map(copy).collect());
                         None
                     }
                     None => Some(memory.arrive().commit(batch)?),
@@ -339,5 +352,96 @@ impl<D: Domain> Store<D> for SimStore<D> {
 
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
         Box::pin(self.read(|_| ()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::testing::clock::FixedClock;
+    use crate::testing::executor::Executor;
+    use crate::testing::suite::given::{Draft, act, flow, row, start, step};
+    use crate::testing::toy::Toy;
+
+    fn draft() -> [Item<Toy>; 1] {
+        [start(1).add("a", 1).seen().item]
+    }
+
+    #[tokio::test]
+    async fn after_an_ambiguous_commit_the_same_batch_again_says_what_became_of_it() {
+        let mut fates = BTreeSet::new();
+        for seed in 0..64 {
+            let store = SimStore::<Toy>::new();
+            store.set_weather(Weather { ambiguous: 1000, ..Weather::default() }, seed, None);
+            assert!(matches!(store.commit(&draft()).await, Err(StoreFault::Ambiguous(_))));
+            let seen_at_once = store.load(flow(1)).await.unwrap().is_some();
+            store.clear_weather();
+            let again = store.commit(&draft()).await.unwrap();
+            assert!(matches!(again.as_slice(), [Verdict::Done | Verdict::Before(_)]), "{again:?}");
+            assert_eq!(store.written().len(), 1, "once, whatever the first answer would have been");
+            fates.insert((seen_at_once, again == [Verdict::Done]));
+        }
+        let durable_undone_and_on_its_way = BTreeSet::from([(true, false), (false, true), (false, false)]);
+        assert_eq!(fates, durable_undone_and_on_its_way);
+    }
+
+    #[tokio::test]
+    async fn a_lost_call_has_done_nothing() {
+        let store = SimStore::<Toy>::new();
+        store.set_weather(Weather { lost: 500, ..Weather::default() }, 1, None);
+        let mut done = 0;
+        for number in 0..100 {
+            match store.commit(&[act(number).add("a", 1).item]).await {
+                Ok(_) => done += 1,
+                Err(StoreFault::Unavailable(_)) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert_eq!(store.written().len(), done);
+        assert!((30..70).contains(&done), "about half of a hundred: {done}");
+        store.set_down(true);
+        assert!(matches!(store.ping().await, Err(StoreFault::Unavailable(_))));
+    }
+
+    #[test]
+    fn a_late_call_takes_driven_time_and_others_overtake_it() {
+        let executor = Executor::new(3, Arc::new(FixedClock::default()));
+        let node = executor.node("one");
+        let sleep: Sleep = Arc::new(move |span| node.sleep(span));
+        let store = Arc::new(SimStore::<Toy>::new());
+        let slowest = Duration::from_secs(2);
+        store.set_weather(Weather { late: 500, slowest, ..Weather::default() }, 1, Some(sleep));
+        let writer = Arc::clone(&store);
+        executor.block_on(async move {
+            let batches: Vec<[Item<Toy>; 1]> = (0..20).map(|number| [act(number).add("a", 1).item]).collect();
+            futures_util::future::join_all(batches.iter().map(|batch| writer.commit(batch))).await;
+        });
+        assert!(executor.elapsed() > Duration::ZERO && executor.elapsed() <= 2 * slowest);
+        let order: Vec<InputId> = store.written().into_iter().map(|(input, _)| input).collect();
+        let asked: Vec<InputId> = (0..20).map(|number| act(number).item.input).collect();
+        assert_eq!(BTreeSet::from_iter(&order), BTreeSet::from_iter(&asked));
+        assert_ne!(order, asked);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_breaks_its_word_is_written_down() {
+        let store = SimStore::<Toy>::new();
+        let batch = |drafts: Vec<Draft>| drafts.into_iter().map(|draft| draft.item).collect::<Vec<_>>();
+        store.commit(&batch(vec![start(1).hold("a", 0), start(2).hold("a", 1), act(7).claim("b")])).await.unwrap();
+        assert_eq!(store.violations(), Vec::<String>::new(), "two may hold one key");
+        store.commit(&batch(vec![act(1).hold("b", 0), act(2).bump("b")])).await.unwrap();
+        store.commit(&batch(vec![step(&row(1), 3), act(4).expects(flow(1), 1)])).await.unwrap();
+        assert_eq!(store.violations().len(), 2, "{:?}", store.violations());
+    }
+
+    #[tokio::test]
+    async fn a_second_event_of_one_input_is_refused_as_a_database_would() {
+        let store = SimStore::<Toy>::new();
+        store.commit(&[act(1).add("a", 1).item]).await.unwrap();
+        let again = store.commit(&[act(2).add("a", 1).item, act(1).add("a", 1).item]).await;
+        assert!(matches!(again, Err(StoreFault::Unexpected(_))));
+        assert_eq!(store.written().len(), 1, "nothing of the batch is done");
     }
 }

@@ -286,3 +286,106 @@ impl<D: Domain> Store<D> for FaultyStore<D> {
         Box::pin(self.call("ping", move || self.inside.ping()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use futures_util::FutureExt;
+
+    use super::super::SimStore;
+    use super::*;
+    use crate::testing::suite::given::{flow, start};
+    use crate::testing::toy::Toy;
+
+    fn around(aim: Option<Aim>) -> (Arc<SimStore<Toy>>, Arc<FaultyStore<Toy>>) {
+        let inside = Arc::new(SimStore::<Toy>::new());
+        (Arc::clone(&inside), Arc::new(FaultyStore::new(inside, aim)))
+    }
+
+    fn second_commit(mode: Mode) -> Option<Aim> {
+        Some(Aim { nth: 2, call: Some("commit"), mode })
+    }
+
+    async fn commit(store: &FaultyStore<Toy>, number: u64) -> Result<Vec<Verdict>, StoreFault> {
+        store.commit(&[start(number).item]).await
+    }
+
+    #[tokio::test]
+    async fn only_the_call_that_was_aimed_at_fails() {
+        let (inside, store) = around(second_commit(Mode::ErrorBefore));
+        assert!(commit(&store, 1).await.is_ok());
+        assert!(store.load(flow(1)).await.is_ok());
+        assert!(matches!(commit(&store, 2).await, Err(StoreFault::Unavailable(_))));
+        assert!(commit(&store, 3).await.is_ok());
+        assert_eq!(store.hit(), Some("commit"));
+        assert_eq!(store.calls(), BTreeMap::from([("commit", 3), ("load", 1)]));
+        assert_eq!(inside.rows().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_error_after_leaves_the_commit_durable_and_the_caller_in_doubt() {
+        let (inside, store) = around(second_commit(Mode::ErrorAfter));
+        assert!(commit(&store, 1).await.is_ok());
+        assert!(matches!(commit(&store, 2).await, Err(StoreFault::Ambiguous(_))));
+        assert_eq!(inside.rows().len(), 2);
+        store.aim(Aim { nth: 1, call: None, mode: Mode::ErrorAfter });
+        assert!(matches!(store.ping().await, Err(StoreFault::Unavailable(_))), "a read is in no doubt");
+    }
+
+    #[tokio::test]
+    async fn a_call_hangs_until_it_is_released() {
+        let (inside, store) = around(second_commit(Mode::Hang));
+        assert!(commit(&store, 1).await.is_ok());
+        let mut hanging = Box::pin(commit(&store, 2));
+        assert!(hanging.as_mut().now_or_never().is_none());
+        assert_eq!(inside.rows().len(), 1);
+        store.release();
+        assert!(hanging.await.is_ok());
+        assert_eq!(inside.rows().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_time_out_ends_a_call_that_hangs() {
+        let inside = Arc::new(SimStore::<Toy>::new());
+        let at_once: Sleep = Arc::new(|_| Box::pin(std::future::ready(())));
+        let aim = Aim { nth: 1, call: None, mode: Mode::Hang };
+        let store = FaultyStore::new(inside.clone(), Some(aim)).with_time_out(Duration::from_millis(5), at_once);
+        assert!(matches!(commit(&store, 1).await, Err(StoreFault::Unavailable(_))));
+        assert!(inside.rows().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_dropped_call_is_durable_and_unwinds_its_task() {
+        let (inside, store) = around(second_commit(Mode::Drop));
+        assert!(commit(&store, 1).await.is_ok());
+        let unwound = AssertUnwindSafe(commit(&store, 2)).catch_unwind().await;
+        assert!(unwound.is_err_and(|panic| panic.is::<Dropped>()));
+        assert_eq!(inside.rows().len(), 2);
+        assert!(commit(&store, 3).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_sweep_hits_every_call_in_every_mode_and_ends() {
+        let mut hits = Vec::new();
+        let total = sweep(|aim| {
+            let inside = Arc::new(SimStore::<Toy>::new());
+            let at_once: Sleep = Arc::new(|_| Box::pin(std::future::ready(())));
+            let store = FaultyStore::new(inside, Some(aim)).with_time_out(Duration::from_millis(5), at_once);
+            let hits = &mut hits;
+            let scenario = async move {
+                for number in 1..=2 {
+                    let _ = AssertUnwindSafe(commit(&store, number)).catch_unwind().await;
+                }
+                let _ = AssertUnwindSafe(store.ping()).catch_unwind().await;
+                store.hit()
+            };
+            let hit = scenario.now_or_never().expect("nothing waits here");
+            hits.extend(hit.map(|call| (aim.nth, call)));
+            std::future::ready(hit.is_some())
+        })
+        .await;
+        assert_eq!(total, 12);
+        assert_eq!(hits[..3], [(1, "commit"), (2, "commit"), (3, "ping")]);
+    }
+}

@@ -124,7 +124,8 @@ impl<D: Domain> Tables<D> {
     pub fn commit(&mut self, batch: &[Item<D>]) -> Result<Vec<Verdict>, StoreFault> {
         self.watch(batch);
         let verdicts: Vec<Verdict> = batch.iter().map(|item| self.decide(item)).collect();
-        let won = || batch.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Done).map(|(item, _)| item);
+        let won =
+            || batch.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Done).map(|(item, _)| item);
         for item in won() {
             let events = item.event.iter().chain(item.opened.iter().map(|(_, event)| event));
             if let Some(taken) = events.map(|event| event.input).find(|input| self.events.contains_key(input)) {
@@ -209,7 +210,8 @@ impl<D: Domain> Tables<D> {
             if let Some(change) = &item.change {
                 touch(format!("flow {}", change.row.id), false);
                 if change.row.version != change.was + 1 {
-                    self.violations.push(format!("{} goes from {} to {}", change.row.id, change.was, change.row.version));
+                    self.violations
+                        .push(format!("{} goes from {} to {}", change.row.id, change.was, change.row.version));
                 }
                 if item.event.as_ref().is_none_or(|event| event.version != change.row.version) {
                     self.violations.push(format!("{} changes without its event", change.row.id));
@@ -416,7 +418,8 @@ impl<D: Domain> Tables<D> {
             self.history.remove(&(flow, version));
             touched += 1;
         }
-        let finished = self.rows.values().filter(|stored| stored.row.wake_at.is_none() && stored.row.touched_at < before);
+        let finished =
+            self.rows.values().filter(|stored| stored.row.wake_at.is_none() && stored.row.touched_at < before);
         for id in finished.map(|stored| stored.row.id).take(limit).collect::<Vec<_>>() {
             self.rows.remove(&id);
             touched += 1;

@@ -1,0 +1,142 @@
+//! Flows that are due: claimed once, counted before they are woken, and alone when they failed before.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use super::Bench;
+use super::given::{at, claim, flow, row, start, step};
+use crate::clock::Timestamp;
+use crate::id::FlowId;
+use crate::store::{Claim, Row};
+
+async fn due(bench: &Bench, claim: Claim) -> Vec<Row> {
+    bench.store.claim_due(claim).await.expect("a claim")
+}
+
+async fn due_ids(bench: &Bench, node: &str, now: Timestamp) -> Vec<FlowId> {
+    due(bench, claim(node, now)).await.into_iter().map(|row| row.id).collect()
+}
+
+/// The attempt is counted at the claim, so that a crash on the way is counted too.
+pub async fn a_due_flow_is_claimed_once_and_counted(bench: Bench) {
+    bench.done(start(1).wakes(Some(at(10)))).await;
+    assert_eq!(due(&bench, claim("one", at(9))).await, []);
+    let claimed = due(&bench, claim("one", at(10))).await;
+    assert_eq!(claimed, [Row { attempts: 1, wake_at: Some(at(10)), ..row(1) }]);
+    assert_eq!(bench.row(flow(1)).await.attempts, 1);
+    assert_eq!(due(&bench, claim("two", at(11))).await, []);
+    assert_eq!(due(&bench, claim("one", at(12))).await, [], "not even by the same node");
+    assert_eq!(bench.row(flow(1)).await.version, 1, "a claim is no step");
+}
+
+/// Only what lives and is overdue is woken.
+pub async fn what_is_not_due_or_finished_or_set_aside_is_not_claimed(bench: Bench) {
+    let batch =
+        [start(1).wakes(Some(at(100))), start(2).wakes(None), start(3).wakes(Some(at(1))), start(4).wakes(Some(at(2)))];
+    bench.commit(batch).await;
+    bench.store.quarantine(flow(3), 1, at(3), "panics").await.expect("a write");
+    assert_eq!(due_ids(&bench, "one", at(50)).await, [flow(4)]);
+}
+
+/// Whoever waits longest comes first, also in the list.
+pub async fn the_longest_overdue_come_first_and_no_more_than_asked(bench: Bench) {
+    bench.commit((1..=9).map(|number| start(number).wakes(Some(at(waiting(number)))))).await;
+    let few = Claim { limit: 4, ..claim("one", at(100)) };
+    let order = |rows: Vec<Row>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(order(due(&bench, few.clone()).await), [flow(9), flow(8), flow(7), flow(6)]);
+    assert_eq!(order(due(&bench, few.clone()).await), [flow(5), flow(4), flow(3), flow(2)]);
+    assert_eq!(order(due(&bench, few).await), [flow(1)]);
+}
+
+fn waiting(number: u64) -> i64 {
+    50 - i64::try_from(number).expect("a small number")
+}
+
+/// A node that died with a flow in its hands does not keep it.
+pub async fn a_claim_runs_out(bench: Bench) {
+    bench.done(start(1).wakes(Some(at(0)))).await;
+    assert_eq!(due_ids(&bench, "one", at(0)).await, [flow(1)]);
+    assert_eq!(due_ids(&bench, "two", at(59)).await, []);
+    assert_eq!(due_ids(&bench, "two", at(60)).await, [flow(1)]);
+    assert_eq!(bench.row(flow(1)).await.attempts, 2);
+}
+
+/// A flow that takes the process down with it must be known by name: nobody else is claimed beside it.
+pub async fn a_flow_that_failed_before_comes_alone(bench: Bench) {
+    bench.commit((1..=6).map(|number| start(number).wakes(Some(at(0))))).await;
+    let first: BTreeSet<FlowId> = due_ids(&bench, "one", at(0)).await.into_iter().collect();
+    assert_eq!(first.len(), 6);
+    bench.commit((7..=9).map(|number| start(number).wakes(Some(at(30))))).await;
+    // Six claims run out, three flows are fresh.
+    let mut came = BTreeSet::new();
+    for _ in 0..7 {
+        let claimed = due(&bench, claim("two", at(60))).await;
+        let again = claimed.iter().filter(|row| row.attempts > 1).count();
+        assert!(again == 0 || claimed.len() == 1, "{} claimed, {again} of them had failed before", claimed.len());
+        assert!(!claimed.is_empty(), "all nine are due");
+        came.extend(claimed.into_iter().map(|row| row.id));
+    }
+    assert_eq!(came.len(), 9, "six alone, three together");
+    assert_eq!(due(&bench, claim("two", at(60))).await, []);
+}
+
+/// A step begins anew: no claim, no attempts.
+pub async fn a_step_gives_the_claim_back(bench: Bench) {
+    bench.done(start(1).wakes(Some(at(0)))).await;
+    let claimed = due(&bench, claim("one", at(0))).await.remove(0);
+    bench.done(step(&claimed, 1).wakes(Some(at(5)))).await;
+    assert_eq!(bench.row(flow(1)).await.attempts, 0);
+    let again = due(&bench, claim("one", at(5))).await;
+    assert_eq!(again.iter().map(|row| (row.version, row.attempts)).collect::<Vec<_>>(), [(2, 1)]);
+}
+
+/// When it was not the flow's fault the attempt does not count; when it was, it does; either may be tried soon.
+pub async fn a_claim_can_be_given_back_early(bench: Bench) {
+    bench.done(start(1).wakes(Some(at(0)))).await;
+    assert_eq!(due_ids(&bench, "one", at(0)).await, [flow(1)]);
+    bench.store.unclaim(flow(1), at(5), false).await.expect("a write");
+    assert_eq!(bench.row(flow(1)).await.attempts, 0);
+    assert_eq!(due_ids(&bench, "one", at(4)).await, []);
+    assert_eq!(due_ids(&bench, "one", at(5)).await, [flow(1)]);
+    bench.store.unclaim(flow(1), at(7), true).await.expect("a write");
+    assert_eq!(bench.row(flow(1)).await.attempts, 1);
+    assert_eq!(due_ids(&bench, "two", at(6)).await, []);
+    assert_eq!(due_ids(&bench, "two", at(7)).await, [flow(1)]);
+    assert_eq!(bench.row(flow(1)).await.attempts, 2);
+    bench.store.unclaim(flow(2), at(7), false).await.expect("who is not there is not missed");
+}
+
+/// A node that begins anew has nothing in its hands; what it had tried stays counted.
+pub async fn all_claims_of_a_node_are_given_back(bench: Bench) {
+    bench.commit([start(1).wakes(Some(at(0))), start(2).wakes(Some(at(0)))]).await;
+    assert_eq!(due_ids(&bench, "one", at(0)).await.len(), 2);
+    bench.done(start(3).wakes(Some(at(0)))).await;
+    assert_eq!(due_ids(&bench, "two", at(1)).await, [flow(3)]);
+    bench.store.release_claims("one").await.expect("a write");
+    let mut back = due_ids(&bench, "two", at(2)).await;
+    back.extend(due_ids(&bench, "two", at(2)).await);
+    assert_eq!(BTreeSet::from_iter(back), BTreeSet::from([flow(1), flow(2)]), "the claim of another node stands");
+    assert_eq!(due_ids(&bench, "two", at(2)).await, []);
+    assert_eq!(bench.row(flow(1)).await.attempts, 2);
+}
+
+/// However many ask at once, each flow comes to one of them.
+pub async fn racing_nodes_claim_no_flow_twice(bench: Bench) {
+    bench.commit((0..64).map(|number| start(number).wakes(Some(at(0))))).await;
+    let nodes = (0..8).map(|node| {
+        let bench = bench.clone();
+        async move { due(&bench, Claim { limit: 16, ..claim(&format!("node {node}"), at(0)) }).await }
+    });
+    let mut claimed: Vec<FlowId> = join_all(nodes).await.into_iter().flatten().map(|row| row.id).collect();
+    // Whoever found others at work may have come away with less; nothing is lost by that.
+    loop {
+        let rest = due_ids(&bench, "last", at(0)).await;
+        if rest.is_empty() {
+            break;
+        }
+        claimed.extend(rest);
+    }
+    assert_eq!(claimed.len(), 64);
+    assert_eq!(BTreeSet::from_iter(claimed).len(), 64);
+}

@@ -1,0 +1,120 @@
+//! Quarantine: a flow is set aside with its bytes untouched, until an operator says what is to become of it.
+
+use super::Bench;
+use super::given::{at, claim, delivery, flow, parcel, row, start, step};
+use crate::id::FlowId;
+use crate::store::{Quarantine, Row, Verb, Verdict};
+
+async fn set_aside(bench: &Bench, number: u64) {
+    bench.store.quarantine(flow(number), 1, at(3), "it panics").await.expect("a write");
+}
+
+async fn operate(bench: &Bench, number: u64, verb: Verb) -> bool {
+    bench.store.operate(flow(number), verb, at(100)).await.expect("a write")
+}
+
+async fn due_ids(bench: &Bench, second: i64) -> Vec<FlowId> {
+    let claimed = bench.store.claim_due(claim("one", at(second))).await.expect("a claim");
+    claimed.into_iter().map(|row| row.id).collect()
+}
+
+/// The row shows since when and why, and is otherwise as it was.
+pub async fn a_flow_is_set_aside_with_its_reason_and_its_bytes(bench: Bench) {
+    bench.done(start(1).with_row(|row| row.state = "{ not even : JSON".to_owned())).await;
+    let before = bench.row(flow(1)).await;
+    set_aside(&bench, 1).await;
+    let after = bench.row(flow(1)).await;
+    assert_eq!(after.quarantined, Some(Quarantine { at: at(3), why: "it panics".to_owned() }));
+    assert_eq!(Row { quarantined: None, touched_at: before.touched_at, ..after }, before);
+    bench.store.quarantine(flow(1), 1, at(9), "again").await.expect("a write");
+    assert_eq!(bench.row(flow(1)).await.quarantined.expect("still").why, "it panics", "the first reason stays");
+    assert_eq!(bench.figures().await, [1, 1, 0]);
+}
+
+/// Who decides on an old version knows nothing of the new one.
+pub async fn a_flow_that_moved_is_not_set_aside(bench: Bench) {
+    bench.done(start(1)).await;
+    bench.done(step(&row(1), 1)).await;
+    set_aside(&bench, 1).await;
+    set_aside(&bench, 2).await;
+    assert_eq!(bench.row(flow(1)).await.quarantined, None);
+    assert_eq!(bench.load(flow(2)).await, None);
+}
+
+/// A node that had it in memory learns that it must not touch it.
+pub async fn a_flow_in_quarantine_takes_no_step(bench: Bench) {
+    bench.done(start(1)).await;
+    set_aside(&bench, 1).await;
+    let before = bench.row(flow(1)).await;
+    let unaware = step(&row(1), 1).claim("name:a").add("a", 1);
+    assert_eq!(bench.verdict(unaware).await, Verdict::Stale);
+    assert_eq!(bench.row(flow(1)).await, before);
+    assert_eq!((bench.probe.guard("name:a").await, bench.probe.counter("a").await), (None, 0));
+    assert!(operate(&bench, 1, Verb::Retry).await);
+    bench.done(step(&row(1), 2)).await;
+}
+
+/// The verbs are for quarantine, and each says whether there was anything to do.
+pub async fn only_what_is_in_quarantine_can_be_operated_on(bench: Bench) {
+    bench.done(start(1)).await;
+    for verb in [Verb::Retry, Verb::Skip, Verb::End] {
+        assert!(!operate(&bench, 1, verb).await);
+        assert!(!operate(&bench, 2, verb).await);
+    }
+    assert_eq!(bench.row(flow(1)).await, row(1));
+    set_aside(&bench, 1).await;
+    assert!(operate(&bench, 1, Verb::Retry).await);
+    assert!(!operate(&bench, 1, Verb::Retry).await);
+}
+
+/// Its attempts begin anew, and no old claim delays it.
+pub async fn retry_gives_it_another_chance_at_once(bench: Bench) {
+    bench.done(start(1).wakes(Some(at(0)))).await;
+    assert_eq!(due_ids(&bench, 90).await, [flow(1)]);
+    set_aside(&bench, 1).await;
+    assert!(operate(&bench, 1, Verb::Retry).await);
+    let back = bench.row(flow(1)).await;
+    assert_eq!(Row { touched_at: at(0), ..back }, Row { wake_at: Some(at(0)), ..row(1) });
+    assert_eq!(due_ids(&bench, 100).await, [flow(1)]);
+    assert_eq!(bench.row(flow(1)).await.attempts, 1);
+}
+
+/// A wake-up waits a day; an open delivery whose answer would come back to the flow ends dead; its letters still go.
+pub async fn skip_lets_a_wake_up_wait_a_day_and_ends_what_it_waited_for(bench: Bench) {
+    let mut tagged = delivery(1, flow(1));
+    tagged.tag = Some("card".to_owned());
+    let mut done = delivery(3, flow(1));
+    done.tag = Some("room".to_owned());
+    let others = start(2).sends(delivery(4, flow(2)));
+    bench.done(start(1).wakes(Some(at(0))).sends(tagged).sends(delivery(2, flow(1))).sends(done)).await;
+    bench.done(others.settles(3)).await;
+    set_aside(&bench, 1).await;
+    assert!(operate(&bench, 1, Verb::Skip).await);
+    let back = bench.row(flow(1)).await;
+    assert_eq!((back.quarantined, back.attempts, back.version), (None, 0, 1));
+    assert_eq!(back.state, row(1).state);
+    for delivery in bench.deliveries(flow(1)).await {
+        let dead = delivery.id == parcel(1);
+        assert_eq!(delivery.dead, dead, "{delivery:?}");
+        assert_eq!(delivery.settled.is_some(), delivery.id != parcel(2), "{delivery:?}");
+        assert_eq!(delivery.note.is_empty(), !dead, "{delivery:?}");
+    }
+    assert_eq!(bench.deliveries(flow(2)).await[0].settled, None);
+    assert_eq!(due_ids(&bench, 100 + 86_399).await, [flow(2)]);
+    assert_eq!(due_ids(&bench, 100 + 86_400).await, [flow(1)]);
+}
+
+/// An ended flow is never woken and takes no step; its bytes stay for whoever must find out what happened.
+pub async fn end_is_for_ever(bench: Bench) {
+    bench.done(start(1).wakes(Some(at(0)))).await;
+    set_aside(&bench, 1).await;
+    assert!(operate(&bench, 1, Verb::End).await);
+    let ended = bench.row(flow(1)).await;
+    assert_eq!((ended.phase.as_str(), ended.wake_at, ended.version), ("ended", None, 1));
+    assert_eq!(ended.state, row(1).state);
+    assert_eq!(due_ids(&bench, 1_000_000).await, []);
+    assert_eq!(bench.verdict(step(&row(1), 1)).await, Verdict::Stale);
+    assert!(!operate(&bench, 1, Verb::Retry).await);
+    let counts = bench.store.counts().await.expect("counts");
+    assert_eq!((counts.live, counts.quarantined), (0, 0));
+}
