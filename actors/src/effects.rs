@@ -187,7 +187,8 @@ impl Domain for Auth {
         match key {
             Key::Address(digest) => format!("address/{}", hex(digest)),
             Key::Username(username) => format!("username/{username}"),
-            Key::User(user) => format!("user/{}", user.text()),
+            // In hexadecimal, because a query makes the same text out of the column of the id.
+            Key::User(user) => format!("user/{}", data_encoding::HEXLOWER.encode(user.0.bytes())),
             Key::Session(session) => format!("session/{}", session.text("ses")),
             Key::UserCode(digest) => format!("user_code/{}", hex(digest)),
         }

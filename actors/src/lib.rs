@@ -4,13 +4,30 @@
 
 pub mod address;
 pub mod credential;
+pub mod directory;
 pub mod effects;
 pub mod flows;
 pub mod hasher;
+pub mod letters;
 pub mod master_key;
 pub mod name;
+pub mod oauth;
 pub mod password;
 pub mod ring;
+pub mod services;
 pub mod signing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod username;
+pub mod workers;
 pub mod world;
+
+/// Tells the recorder of metrics what is recorded here.
+pub fn describe_metrics() {
+    metrics::describe_histogram!(
+        "cairn_password_hash_seconds",
+        metrics::Unit::Seconds,
+        "Time to hash or verify one password, without waiting"
+    );
+    metrics::describe_gauge!("cairn_password_hash_waiting", "Passwords that wait for a core");
+}

@@ -206,7 +206,12 @@ pub struct SharedRing(Arc<RwLock<Arc<Ring>>>);
 impl SharedRing {
     /// Begins with this ring.
     pub fn new(ring: Ring) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(ring))))
+        Self::shared(Arc::new(ring))
+    }
+
+    /// Begins with a ring that others hold as well.
+    pub fn shared(ring: Arc<Ring>) -> Self {
+        Self(Arc::new(RwLock::new(ring)))
     }
 
     /// The ring of this moment. Take it once for one piece of work.

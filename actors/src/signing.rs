@@ -158,6 +158,21 @@ fn thumbprint(x: &str) -> String {
     Base64UrlUnpadded::encode_string(digest::digest(&digest::SHA256, members.as_bytes()).as_ref())
 }
 
+impl SigningKey {
+    fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, TokenError> {
+        let header = Header { alg: ALGORITHM, typ, kid: &self.kid };
+        let header = serde_json::to_vec(&header).map_err(|_| TokenError::Claims)?;
+        let claims = serde_json::to_vec(claims).map_err(|_| TokenError::Claims)?;
+        let mut token = Base64UrlUnpadded::encode_string(&header);
+        token.push('.');
+        token.push_str(&Base64UrlUnpadded::encode_string(&claims));
+        let signature = self.pair.sign(token.as_bytes());
+        token.push('.');
+        token.push_str(&Base64UrlUnpadded::encode_string(signature.as_ref()));
+        Ok(token)
+    }
+}
+
 /// The opened keys: the newest that is not retired signs, all of them verify. A value that never changes: after a
 /// rotation a new set is opened and takes its place.
 pub struct SigningKeys {
@@ -185,22 +200,21 @@ impl SigningKeys {
         &self.current.kid
     }
 
-    /// Signs claims as a JWT of this type, such as [`ACCESS_TOKEN`]. The same claims give the same token for as long as
-    /// the key is current (Ed25519 rolls no dice).
+    /// Signs claims as a JWT of this type, such as [`ACCESS_TOKEN`], with the current key.
     ///
     /// # Errors
     /// [`TokenError::Claims`] when the claims cannot be written as JSON, for instance a map with keys that are no text.
     pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, TokenError> {
-        let header = Header { alg: ALGORITHM, typ, kid: &self.current.kid };
-        let header = serde_json::to_vec(&header).map_err(|_| TokenError::Claims)?;
-        let claims = serde_json::to_vec(claims).map_err(|_| TokenError::Claims)?;
-        let mut token = Base64UrlUnpadded::encode_string(&header);
-        token.push('.');
-        token.push_str(&Base64UrlUnpadded::encode_string(&claims));
-        let signature = self.current.pair.sign(token.as_bytes());
-        token.push('.');
-        token.push_str(&Base64UrlUnpadded::encode_string(signature.as_ref()));
-        Ok(token)
+        self.current.sign(typ, claims)
+    }
+
+    /// Signs with the key of this name, so that a repeated answer carries the very same token though the keys have
+    /// rotated meanwhile (Ed25519 rolls no dice). A key that is gone gives way to the current one.
+    ///
+    /// # Errors
+    /// As [`SigningKeys::sign`].
+    pub fn sign_with(&self, kid: &str, typ: &str, claims: &impl Serialize) -> Result<String, TokenError> {
+        self.all().find(|key| key.kid == kid).unwrap_or(&self.current).sign(typ, claims)
     }
 
     /// The public keys as a JWK set (RFC 7517 section 5), the signing one first.

@@ -75,7 +75,9 @@ impl Slots {
                 .map(|(flow, _)| *flow)
                 .collect()
         };
-        self.shards.iter().flat_map(of).collect()
+        let mut flows: Vec<FlowId> = self.shards.iter().flat_map(of).collect();
+        flows.sort_unstable(); // a map's own order differs from run to run, and a simulation must replay exactly
+        flows
     }
 
     fn mailbox(&self, flow: FlowId) -> Option<Arc<dyn Mailbox>> {

@@ -1,4 +1,8 @@
 //! The flows: one file each, an enum of phases and one `match` that is the whole rule book. Flows never do I/O.
 
+pub mod issue;
+pub mod ping;
+pub mod recovery;
 pub mod registration;
+pub mod rotation;
 pub mod session;

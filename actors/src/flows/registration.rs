@@ -3,24 +3,21 @@
 //! What must stay true: whether the address has an account shows in nothing but the letter to its owner; five wrong
 //! codes and only the link works; a link proves the address to whoever also knows the password typed here.
 
+use std::time::Duration;
+
 use cairn_runtime::{Cx, Flow, Id, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
+use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED};
+pub use super::issue::{RESENDS, TRIES};
 use crate::address::Address;
-use crate::credential::{self, Presented, Purpose, Seal};
+use crate::credential::{Presented, Purpose, Seal};
 use crate::effects::{Auth, Delivery, Key, Letter, NewUser, UserId, Write};
 use crate::hasher::{Proved, SealedHash};
 use crate::name::PersonName;
 use crate::password::Code;
 use crate::username::Username;
 use crate::world::World;
-
-/// Wrong codes a flow takes, resends included.
-pub const TRIES: u8 = 5;
-/// Letters a flow sends after the first.
-pub const RESENDS: u8 = 5;
-/// How long a verified registration repeats its answer, in seconds.
-const REMEMBERED: u64 = 86_400;
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,12 +60,9 @@ pub struct Awaiting {
     pub last_name: Option<PersonName>,
     /// The hash of the password typed here, sealed; gone when this phase is left.
     pub password: SealedHash,
-    /// The credentials of all letters, the last one good and the others replaced.
-    pub issues: Vec<Seal>,
-    /// When the last letter was asked for.
-    pub issued_at: Timestamp,
-    /// Wrong codes so far.
-    pub tries: u8,
+    /// The letters and the wrong codes so far.
+    #[serde(flatten)]
+    pub letters: Issues,
     /// The address has an account: its owner was told, and nothing typed here is ever right.
     pub decoy: bool,
     /// When waiting ends.
@@ -170,22 +164,28 @@ pub enum Outcome {
 }
 
 impl Awaiting {
-    fn issue(&self) -> Option<&Seal> {
-        self.issues.last()
-    }
-
-    fn letter(&self, seal: &Seal) -> Letter {
+    /// The last letter, as it goes out: whether the address has an account shows in nothing else.
+    fn letter(&self) -> Option<Outgoing<Auth>> {
         let to = self.address.clone();
-        if self.decoy {
+        let letter = if self.decoy {
             Letter::RegistrationKnown { to }
         } else {
-            Letter::RegistrationVerify { to, seal: seal.clone(), expires_at: self.expires_at }
-        }
+            let seal = self.letters.last()?.clone();
+            Letter::RegistrationVerify { to, seal, expires_at: self.expires_at }
+        };
+        Some(Outgoing::world(Delivery::Letter(letter)).until(self.expires_at))
     }
 
-    /// Whether this letter's code it is. A decoy has computed the same and says no.
-    fn is_code(&self, seal: &Seal, code: &Code, cx: &Cx<'_, Auth>) -> bool {
-        is_code(seal, code, cx) && !self.decoy
+    /// Waits on with this letter on its way.
+    fn sent(self) -> Step<Registration> {
+        let expires_at = self.expires_at;
+        let letter = self.letter();
+        let going = go(Registration::AwaitingCode(Box::new(self)));
+        match letter {
+            Some(letter) => going.send(letter),
+            None => going,
+        }
+        .says(Outcome::Awaiting { expires_at })
     }
 
     fn verified(&self, issue: &Seal, lost: Option<&Lost<Registration>>, cx: &Cx<'_, Auth>) -> Step<Registration> {
@@ -196,8 +196,8 @@ impl Awaiting {
         };
         let user = UserId(cx.id("user"));
         let address_key = cx.world.address_key(&self.address);
-        let until = cx.now.after(std::time::Duration::from_secs(REMEMBERED));
-        let mut step = go(Registration::Verified { user, issue: issue.clone(), tries: self.tries, until })
+        let until = cx.now.after(Duration::from_secs(REMEMBERED));
+        let mut step = go(Registration::Verified { user, issue: issue.clone(), tries: self.letters.tries, until })
             .claim(Key::Address(address_key))
             .claim(Key::User(user));
         if let Some(username) = &username {
@@ -217,15 +217,17 @@ impl Awaiting {
         .says(Outcome::Verified { user, until })
     }
 
-    /// A code that is not right costs a try, whatever it was.
-    fn missed(&self, says: Outcome) -> Step<Registration> {
-        let tries = self.tries.saturating_add(1);
-        go(Registration::AwaitingCode(Box::new(Self { tries, ..self.clone() }))).says(says)
+    /// Waits on with these letters.
+    fn with(&self, letters: Issues) -> Self {
+        Self { letters, ..self.clone() }
     }
-}
 
-fn is_code(seal: &Seal, code: &Code, cx: &Cx<'_, Auth>) -> bool {
-    credential::code(&cx.world.ring, Purpose::VerifyEmail, *cx.flow.bytes(), seal).is_some_and(|right| right == *code)
+    /// A code that is not right costs a try, whatever it was.
+    fn missed(&self, says: impl FnOnce(&Issues) -> Outcome) -> Step<Registration> {
+        let letters = self.letters.missed();
+        let says = says(&letters);
+        go(Registration::AwaitingCode(Box::new(self.with(letters)))).says(says)
+    }
 }
 
 impl Registration {
@@ -251,7 +253,7 @@ impl Registration {
     /// Whether a link is this flow's own and the last letter's: worth the price of a password's hash.
     pub fn knows_link(&self, link: &Presented, world: &World) -> bool {
         match self {
-            Self::AwaitingCode(awaiting) => awaiting.issue().is_some_and(|issue| link.proves(&world.ring, issue)),
+            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
             Self::Verified { issue, .. } => link.proves(&world.ring, issue),
             _ => false,
         }
@@ -267,85 +269,59 @@ impl Flow for Registration {
     type Outcome = Outcome;
 
     fn start(asked: &Start, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
-        let issue = Seal::new(&cx.world.ring, cx.salt);
-        let expires_at = cx.now.after(cx.world.settings.registration_ttl);
-        let awaiting = Awaiting {
+        Awaiting {
             address: asked.address.clone(),
             username: asked.username.clone(),
             first_name: asked.first_name.clone(),
             last_name: asked.last_name.clone(),
             password: asked.password.clone(),
-            issues: vec![issue.clone()],
-            issued_at: cx.now,
-            tries: 0,
+            letters: Issues::first(cx),
             decoy: asked.known,
-            expires_at,
-        };
-        let letter = Outgoing::world(Delivery::Letter(awaiting.letter(&issue))).until(expires_at);
-        go(Self::AwaitingCode(Box::new(awaiting))).send(letter).says(Outcome::Awaiting { expires_at })
+            expires_at: cx.now.after(cx.world.settings.registration_ttl),
+        }
+        .sent()
     }
 
     fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
         match (self, input) {
             (Self::AwaitingCode(_), Input::Woken) => go(Self::Expired).says(Outcome::Over),
 
-            (Self::AwaitingCode(a), Input::Asked(Command::Enter(_))) if a.tries >= TRIES => {
-                stay().says(Outcome::OnlyTheLink)
-            }
+            // Everything typed into a decoy is judged all the same, and then it is wrong.
             (Self::AwaitingCode(a), Input::Asked(Command::Enter(code))) => {
-                let Some((issue, replaced)) = a.issues.split_last() else { return stay().says(Outcome::Over) };
-                if a.is_code(issue, code, cx) {
-                    a.verified(issue, lost, cx)
-                } else if replaced.iter().any(|older| a.is_code(older, code, cx)) {
-                    a.missed(Outcome::Replaced { at: a.issued_at })
-                } else {
-                    a.missed(Outcome::WrongCode { tries_left: TRIES.saturating_sub(a.tries.saturating_add(1)) })
+                match a.letters.judge_code(Purpose::VerifyEmail, code, cx) {
+                    Judged::Right(issue) if !a.decoy => a.verified(issue, lost, cx),
+                    Judged::Replaced => a.missed(|_| Outcome::Replaced { at: a.letters.issued_at }),
+                    Judged::Right(_) | Judged::Wrong => {
+                        a.missed(|letters| Outcome::WrongCode { tries_left: letters.tries_left() })
+                    }
+                    Judged::Spent => stay().says(Outcome::OnlyTheLink),
                 }
             }
 
             (Self::AwaitingCode(a), Input::Asked(Command::Open { link, password })) => {
-                let Some((issue, replaced)) = a.issues.split_last() else { return stay().says(Outcome::Over) };
-                if link.proves(&cx.world.ring, issue) {
-                    match password {
-                        Some(_) => a.verified(issue, lost, cx),
-                        None => stay().says(Outcome::PasswordNeeded),
-                    }
-                } else if replaced.iter().any(|older| link.proves(&cx.world.ring, older)) {
-                    stay().says(Outcome::Replaced { at: a.issued_at })
-                } else {
-                    stay().says(Outcome::Garbage)
+                match (a.letters.judge_link(link, cx.world), password) {
+                    (Judged::Right(issue), Some(_)) if !a.decoy => a.verified(issue, lost, cx),
+                    (Judged::Right(_), None) if !a.decoy => stay().says(Outcome::PasswordNeeded),
+                    (Judged::Replaced, _) => stay().says(Outcome::Replaced { at: a.letters.issued_at }),
+                    (Judged::Right(_) | Judged::Wrong | Judged::Spent, _) => stay().says(Outcome::Garbage),
                 }
             }
 
-            (Self::AwaitingCode(a), Input::Asked(Command::Resend)) => {
-                let at = a.issued_at.after(cx.world.settings.resend_cooldown);
-                if usize::from(RESENDS) < a.issues.len() {
-                    return stay().says(Outcome::NoMoreLetters);
-                }
-                if cx.now < at {
-                    return stay().says(Outcome::TooSoon { at });
-                }
-                let Some(issue) = a.issue().map(|last| last.next(&cx.world.ring)) else {
-                    return stay().says(Outcome::Over);
-                };
-                let letter = Outgoing::world(Delivery::Letter(a.letter(&issue))).until(a.expires_at);
-                let mut issues = a.issues.clone();
-                issues.push(issue);
-                let expires_at = a.expires_at;
-                go(Self::AwaitingCode(Box::new(Awaiting { issues, issued_at: cx.now, ..(**a).clone() })))
-                    .send(letter)
-                    .says(Outcome::Awaiting { expires_at })
-            }
+            (Self::AwaitingCode(a), Input::Asked(Command::Resend)) => match a.letters.another(cx) {
+                Ok(letters) => a.with(letters).sent(),
+                Err(NoLetter::TooSoon { at }) => stay().says(Outcome::TooSoon { at }),
+                Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
+            },
 
             (Self::Verified { user, issue, until, tries }, Input::Asked(Command::Enter(code))) => {
                 if *tries >= TRIES {
                     stay().says(Outcome::OnlyTheLink)
-                } else if is_code(issue, code, cx) {
+                } else if issue::is_code(issue, Purpose::VerifyEmail, code, cx) {
                     stay().says(Outcome::Verified { user: *user, until: *until })
                 } else {
                     let tries = tries.saturating_add(1);
                     go(Self::Verified { user: *user, issue: issue.clone(), until: *until, tries })
-                        .says(Outcome::WrongCode { tries_left: TRIES.saturating_sub(tries) })
+                        .says(Outcome::WrongCode { tries_left: issue::tries_left(tries) })
                 }
             }
             (Self::Verified { user, issue, until, .. }, Input::Asked(Command::Open { link, password })) => {
@@ -385,7 +361,7 @@ impl Flow for Registration {
         };
         let shown = match self {
             Self::AwaitingCode(a) => serde_json::json!({
-                "address": a.address.masked(), "tries": a.tries, "letters": a.issues.len(),
+                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.issues.len(),
             }),
             _ => serde_json::Value::Null,
         };

@@ -7,6 +7,8 @@
 use cairn_runtime::{Cx, Flow, Input, Lost, Named, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
+pub use super::rotation::Minted;
+use super::rotation::{Standing, standing};
 use crate::credential::{Presented, Seal};
 use crate::effects::{Auth, Key, UserId};
 
@@ -46,19 +48,6 @@ pub struct Active {
     pub created_at: Timestamp,
     /// When it ends unless it is refreshed before.
     pub expires_at: Timestamp,
-}
-
-/// All that an access token's text depends on besides the session, so that a repeat gets the same one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Minted {
-    /// The generation of the refresh token it comes with; `jti` is derived from it.
-    pub generation: u32,
-    /// `iat`, and when the refresh token became the present one.
-    pub at: Timestamp,
-    /// `exp`.
-    pub until: Timestamp,
-    /// `kid`: the key that signs it.
-    pub key: String,
 }
 
 /// Why a session ended.
@@ -183,16 +172,8 @@ impl Active {
 
     /// The same session with the next refresh token.
     fn rotated(&self, cx: &Cx<'_, Auth>) -> Self {
-        let issue = self.issue.next(&cx.world.ring);
-        let minted = Minted::now(issue.n, cx);
+        let (issue, minted) = (self.issue.next(&cx.world.ring), self.minted.next(cx));
         Self { issue, minted, expires_at: cx.now.after(cx.world.settings.session_ttl), ..self.clone() }
-    }
-}
-
-impl Minted {
-    fn now(generation: u32, cx: &Cx<'_, Auth>) -> Self {
-        let until = cx.now.after(cx.world.settings.access_ttl);
-        Self { generation, at: cx.now, until, key: cx.world.signing.current().to_owned() }
     }
 }
 
@@ -212,7 +193,7 @@ impl Flow for Session {
             user: asked.user,
             fence: asked.fence,
             issue: Seal::new(&cx.world.ring, cx.salt),
-            minted: Minted::now(0, cx),
+            minted: Minted::first(cx),
             auth_time: cx.now,
             amr: asked.amr.clone(),
             device: asked.device.clone(),
@@ -232,32 +213,32 @@ impl Flow for Session {
             (Self::Active(_), Input::Asked(Command::Refresh(_))) if matches!(lost, Some(Lost(Key::User(_)))) => {
                 Self::end(End::Fenced, cx)
             }
-            (Self::Active(a), Input::Asked(Command::Refresh(token) | Command::SignOut(token)))
-                if !token.is_genuine(&cx.world.ring, &a.issue.salt) || token.generation() > a.issue.n =>
-            {
-                stay().says(Outcome::Garbage)
+            (Self::Active(a), Input::Asked(Command::Refresh(token))) => {
+                match standing(token, &a.issue, a.minted.at, cx) {
+                    Standing::Foreign => stay().says(Outcome::Garbage),
+                    Standing::Present => {
+                        let next = a.rotated(cx);
+                        let tokens = next.tokens();
+                        go(Self::Active(Box::new(next))).hold(Key::User(a.user), a.fence).says(tokens)
+                    }
+                    // The client lost our reply: the same again. It costs a read of the fence, and writes nothing.
+                    Standing::Repeated => stay().hold(Key::User(a.user), a.fence).says(a.tokens()),
+                    Standing::Replaced => Self::end(End::Reused, cx),
+                }
             }
 
-            (Self::Active(a), Input::Asked(Command::Refresh(token))) if token.generation() == a.issue.n => {
-                let next = a.rotated(cx);
-                let tokens = next.tokens();
-                go(Self::Active(Box::new(next))).hold(Key::User(a.user), a.fence).says(tokens)
+            (Self::Active(a), Input::Asked(Command::SignOut(token))) => {
+                match standing(token, &a.issue, a.minted.at, cx) {
+                    Standing::Foreign => stay().says(Outcome::Garbage),
+                    Standing::Present | Standing::Repeated | Standing::Replaced => Self::end(End::SignedOut, cx),
+                }
             }
-            // The client lost our reply: the same again. It costs a read of the fence, and writes nothing.
-            (Self::Active(a), Input::Asked(Command::Refresh(token)))
-                if token.generation().checked_add(1) == Some(a.issue.n)
-                    && cx.now < a.minted.at.after(cx.world.settings.refresh_grace) =>
-            {
-                stay().hold(Key::User(a.user), a.fence).says(a.tokens())
-            }
-            (Self::Active(_), Input::Asked(Command::Refresh(_))) => Self::end(End::Reused, cx),
-
-            (Self::Active(_), Input::Asked(Command::SignOut(_))) => Self::end(End::SignedOut, cx),
             (Self::Active(_), Input::Woken) => Self::end(End::Expired, cx),
             (Self::Active(_), Input::Told(Signal::Fenced)) => Self::end(End::Fenced, cx),
 
-            (Self::Ended { .. }, Input::Asked(_) | Input::Told(_) | Input::Woken)
-            | (_, Input::Answered { .. }) => stay().says(Outcome::Ended),
+            (Self::Ended { .. }, Input::Asked(_) | Input::Told(_) | Input::Woken) | (_, Input::Answered { .. }) => {
+                stay().says(Outcome::Ended)
+            }
         }
     }
 

@@ -1,0 +1,67 @@
+//! The port for reads: what services must know before they ask, one query each.
+
+use cairn_runtime::store::{Delivery, StoreFault};
+use cairn_runtime::{FlowId, Timestamp};
+use futures_util::future::BoxFuture;
+
+use crate::address::Address;
+use crate::effects::{Digest, UserId};
+use crate::hasher::SealedHash;
+use crate::name::PersonName;
+use crate::username::Username;
+
+/// A user as the database has it.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// The verified address.
+    pub address: Address,
+    /// Unique, when there is one.
+    pub username: Option<Username>,
+    /// As typed.
+    pub first_name: Option<PersonName>,
+    /// As typed.
+    pub last_name: Option<PersonName>,
+    /// The password's hash, sealed.
+    pub password: Option<SealedHash>,
+    /// What they may do.
+    pub roles: Vec<String>,
+    /// 1 at first, one more with each change of the profile.
+    pub version: i64,
+    /// The number of their fence, read in the same query.
+    pub fence: i64,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Since when like this.
+    pub updated_at: Timestamp,
+}
+
+impl User {
+    /// First and last name as one, if there is either.
+    pub fn name(&self) -> Option<String> {
+        match (&self.first_name, &self.last_name) {
+            (Some(first), Some(last)) => Some(format!("{} {}", first.as_str(), last.as_str())),
+            (Some(one), None) | (None, Some(one)) => Some(one.as_str().to_owned()),
+            (None, None) => None,
+        }
+    }
+}
+
+/// Reads. Each is one query on a connection that cannot write.
+pub trait Directory: Send + Sync + 'static {
+    /// The user with this verified address.
+    fn by_address(&self, key: Digest) -> BoxFuture<'_, Result<Option<User>, StoreFault>>;
+    /// The user with this username.
+    fn by_username<'a>(&'a self, username: &'a Username) -> BoxFuture<'a, Result<Option<User>, StoreFault>>;
+    /// The user with this id.
+    fn by_id(&self, user: UserId) -> BoxFuture<'_, Result<Option<User>, StoreFault>>;
+    /// The user with this id, and the state of one session's row.
+    fn with_session(
+        &self,
+        user: UserId,
+        session: FlowId,
+    ) -> BoxFuture<'_, Result<Option<(User, Option<String>)>, StoreFault>>;
+    /// The newest letters of the outbox whose payload is not wiped, oldest first, at most this many.
+    fn letters(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
+}

@@ -1,0 +1,921 @@
+//! Authorization: a client asks for access in a person's stead, the person signs in and consents, the client redeems a
+//! code for tokens and carries them on, until the grant ends. One flow from the question to the last token.
+//!
+//! Two ways lead in. A browser is sent here and sent back with a code (RFC 6749 section 4.1), or a device without a
+//! browser shows a short code that the person types into one, while the device asks again and again (RFC 8628).
+//!
+//! What must stay true: a code is answered once, and its second use ends what it opened; whoever is not the client, or
+//! does not know the verifier, uses nothing up; no token is given past the fence of the user, nor past the end of the
+//! session in which it was granted, unless `offline_access` was.
+
+use std::time::Duration;
+
+use cairn_runtime::{Cx, Flow, Id, Input, Lost, Named, Public, Step, Timestamp, go, stay};
+use serde::{Deserialize, Serialize};
+
+pub use super::rotation::Minted;
+use super::rotation::{Standing, standing};
+use crate::credential::{self, Presented, Seal, UserCode};
+use crate::effects::{Auth, Digest, Key, UserId};
+use crate::oauth::access::{Access, TooWide, Wish};
+use crate::oauth::client::ClientId;
+use crate::oauth::pkce::{Challenge, Verifier};
+use crate::oauth::scope::{OFFLINE_ACCESS, Scope};
+use crate::oauth::uri::AbsoluteUri;
+use crate::world::World;
+
+/// How long a person may take to sign in and consent, and a device code is good, in seconds.
+pub const PATIENCE: u64 = 1_800;
+/// How long an authorization code is good, in seconds (RFC 6749 section 4.1.2: ten minutes at most).
+pub const CODE_TTL: u64 = 60;
+/// How many seconds a device waits between two polls at first, and how many more after each that came too soon
+/// (RFC 8628 sections 3.2 and 3.5).
+pub const INTERVAL: u32 = 5;
+/// The longest interval: a device in a hurry is written down so often and no oftener.
+pub const LONGEST_INTERVAL: u32 = 60;
+
+/// The phases.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum Authorization {
+    /// A client asked; somebody must sign in.
+    Requested(Box<Grant>),
+    /// Somebody is signed in; their consent is awaited.
+    SignedIn(Box<Claimed>),
+    /// They consented: the code is out, or the device may fetch its tokens.
+    Consented(Box<Claimed>),
+    /// The client has tokens.
+    Active(Box<Active>),
+    /// It has none, or none that are good.
+    Ended {
+        /// Why.
+        by: End,
+        /// Who asked.
+        client: ClientId,
+        /// Whose access it was, if anybody signed in.
+        user: Option<UserId>,
+    },
+}
+
+/// What is asked for, by whom and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Grant {
+    /// Who asks.
+    pub client: ClientId,
+    /// For what: as asked at first, as granted after the consent.
+    pub access: Access,
+    /// Whether refresh tokens rotate.
+    pub refresh: Policy,
+    /// The way that it came in.
+    pub way: Way,
+    /// What all credentials of this flow are rendered from: the browser's cookie, the authorization or device code
+    /// and the user code at generation 0, then the refresh tokens, each with the prefix of its purpose.
+    pub issue: Seal,
+    /// When this phase ends by itself.
+    pub expires_at: Timestamp,
+}
+
+/// The two ways in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// A browser was sent here, and goes back with a code.
+    Browser {
+        /// Where it goes back to; registered by the client.
+        redirect_uri: AbsoluteUri,
+        /// What the verifier must meet (RFC 7636).
+        challenge: Challenge,
+        /// For the ID token (OpenID Connect Core section 3.1.2.1). Gone with the first tokens.
+        nonce: Option<String>,
+        /// The client's own, given back as it came. Gone with the first tokens.
+        state: Option<String>,
+    },
+    /// A device asks again and again.
+    Device {
+        /// The keyed hash of the user code: see [`Authorization::user_code_key`].
+        user_code: Digest,
+        /// How many seconds must lie between two polls.
+        interval: u32,
+    },
+}
+
+/// What becomes of a refresh token when it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// It is replaced: for clients that prove nothing about themselves.
+    Rotate,
+    /// It stays: for clients that authenticate, or bind it to a key of theirs.
+    Stable,
+}
+
+/// Who is signed in, as the service read it, with the fences that were read together with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// The user.
+    pub user: UserId,
+    /// The number of the user's fence.
+    pub fence: i64,
+    /// The session in which they are signed in: the id of its flow.
+    pub session: Id,
+    /// The number of the session's fence.
+    pub session_fence: i64,
+    /// When they last proved who they are.
+    pub auth_time: Timestamp,
+    /// How they proved it (RFC 8176).
+    pub amr: Vec<String>,
+}
+
+/// A grant with the person that it is about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claimed {
+    /// What is asked for.
+    pub grant: Grant,
+    /// Of whom.
+    pub who: Who,
+}
+
+/// What is known of a grant whose client has tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Active {
+    /// What was granted; its seal is the present refresh token's.
+    pub grant: Grant,
+    /// By whom.
+    pub who: Who,
+    /// What the present access token is made from.
+    pub minted: Minted,
+    /// For what the present access token is good: the grant, or what the client narrowed it to.
+    pub access: Access,
+}
+
+/// Why a grant ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Nobody signed in, consented, redeemed or refreshed in time.
+    Expired,
+    /// The person said no.
+    Denied,
+    /// The code came twice: somebody has a copy.
+    CodeReused,
+    /// A refresh token came that had been replaced: somebody has a copy.
+    Reused,
+    /// The client gave its tokens back (RFC 7009).
+    Revoked,
+    /// The user's fence moved, or the session in which it was granted is over.
+    Fenced,
+    /// The client was deleted.
+    ClientDeleted,
+    /// The person took the consent back.
+    ConsentRevoked,
+}
+
+/// What opens a grant. That the client may ask for this, in this way, the service has checked.
+#[derive(Debug)]
+pub struct Start {
+    /// Who asks.
+    pub client: ClientId,
+    /// For what.
+    pub access: Access,
+    /// What the client's registration says of refresh tokens.
+    pub refresh: Policy,
+    /// By a browser with these, or by a device.
+    pub way: Asking,
+}
+
+/// The way in which a client asks.
+#[derive(Debug)]
+pub enum Asking {
+    /// An authorization request (RFC 6749 section 4.1.1) with PKCE.
+    Browser {
+        /// Registered by the client.
+        redirect_uri: AbsoluteUri,
+        /// The code challenge.
+        challenge: Challenge,
+        /// As it came.
+        nonce: Option<String>,
+        /// As it came.
+        state: Option<String>,
+    },
+    /// A device authorization request (RFC 8628 section 3.1).
+    Device,
+}
+
+impl Named for Start {
+    fn name(&self) -> &'static str {
+        match self.way {
+            Asking::Browser { .. } => "authorize",
+            Asking::Device => "authorize_device",
+        }
+    }
+}
+
+/// What may be asked of it. That a client is who it says, the service has checked.
+#[derive(Debug)]
+pub enum Command {
+    /// The browser that was sent here belongs to this person.
+    SignIn(Who),
+    /// This person has typed the code that a device shows.
+    Claim {
+        /// As typed.
+        code: UserCode,
+        /// The person.
+        who: Who,
+    },
+    /// The person consents.
+    Consent {
+        /// Who says so.
+        user: UserId,
+        /// To what; more than was asked for counts for nothing.
+        scope: Scope,
+    },
+    /// The person says no, signed in or not yet.
+    Deny {
+        /// Who says so, when they are signed in.
+        user: Option<UserId>,
+    },
+    /// The client redeems its authorization code.
+    Exchange(Exchange),
+    /// The device asks whether it may.
+    Poll {
+        /// The device code.
+        code: Presented,
+        /// Who asks.
+        client: ClientId,
+        /// It came sooner than the interval after the one before. The service knows, for a poll that comes in time is
+        /// not written down.
+        hasty: bool,
+    },
+    /// The client asks for new tokens.
+    Refresh {
+        /// The refresh token.
+        token: Presented,
+        /// Who asks.
+        client: ClientId,
+        /// For how much of it.
+        wish: Wish,
+    },
+    /// The client gives its tokens back, by a refresh token of any generation (RFC 7009).
+    Revoke {
+        /// The refresh token.
+        token: Presented,
+        /// Who asks.
+        client: ClientId,
+    },
+}
+
+/// A request for tokens with an authorization code (RFC 6749 section 4.1.3).
+#[derive(Debug)]
+pub struct Exchange {
+    /// The code.
+    pub code: Presented,
+    /// Who asks.
+    pub client: ClientId,
+    /// The code verifier (RFC 7636 section 4.5).
+    pub verifier: Verifier,
+    /// When it is given, it must be the one from before. PKCE does not need it any more (OAuth 2.1).
+    pub redirect_uri: Option<AbsoluteUri>,
+    /// For how much of what was granted.
+    pub wish: Wish,
+}
+
+impl Named for Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::SignIn(_) => "sign_in",
+            Self::Claim { .. } => "claim",
+            Self::Consent { .. } => "consent",
+            Self::Deny { .. } => "deny",
+            Self::Exchange(_) => "exchange",
+            Self::Poll { .. } => "poll",
+            Self::Refresh { .. } => "refresh",
+            Self::Revoke { .. } => "revoke",
+        }
+    }
+}
+
+/// What other flows and acts may tell it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// The user's fence was moved: the tokens are dead already, what is left is to tidy up.
+    Fenced,
+    /// The client was deleted.
+    ClientDeleted,
+    /// The person took the consent back.
+    ConsentRevoked,
+}
+
+impl Named for Signal {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Fenced => "fenced",
+            Self::ClientDeleted => "client_deleted",
+            Self::ConsentRevoked => "consent_revoked",
+        }
+    }
+}
+
+/// What the asker is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Somebody must sign in.
+    Requested {
+        /// What the cookie of the browser is rendered from.
+        issue: Seal,
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// Somebody must type the user code into a browser.
+    DeviceRequested {
+        /// What the device code and the user code are rendered from.
+        issue: Seal,
+        /// How many seconds must lie between two polls.
+        interval: u32,
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// Their consent is awaited.
+    SignedIn {
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// They consented: the browser goes back with the code.
+    CodeIssued {
+        /// What the code is rendered from.
+        issue: Seal,
+        /// Where it goes back to.
+        redirect_uri: AbsoluteUri,
+        /// Given back as it came.
+        state: Option<String>,
+        /// Until when the code is good.
+        expires_at: Timestamp,
+    },
+    /// They consented: the device fetches its tokens by itself.
+    DeviceApproved,
+    /// They said no just now: the browser goes back, or the device is told when it asks.
+    Denied {
+        /// Where the browser goes back to, and what it takes along.
+        back: Option<(AbsoluteUri, Option<String>)>,
+    },
+    /// `authorization_pending` (RFC 8628 section 3.5).
+    Pending {
+        /// How many seconds must lie between two polls.
+        interval: u32,
+    },
+    /// `slow_down` (RFC 8628 section 3.5).
+    SlowDown {
+        /// How many seconds must lie between two polls from now on.
+        interval: u32,
+    },
+    /// Tokens.
+    Tokens(Box<Tokens>),
+    /// The person's fence or session moved between the sign-in and the commit: sign in again.
+    Refused,
+    /// Whoever says this is not the person who is signed in here, or nobody is yet.
+    NotYours,
+    /// Somebody else has typed this user code already.
+    Occupied,
+    /// The person has decided already.
+    Decided,
+    /// A code or token that this flow did not issue, or not yet.
+    Garbage,
+    /// The code or token is another client's.
+    WrongClient,
+    /// The verifier does not meet the challenge.
+    WrongVerifier,
+    /// The redirect URI is another than the one before.
+    WrongRedirectUri,
+    /// More was asked for than was granted.
+    TooWide(TooWide),
+    /// It has ended, now or before.
+    Ended {
+        /// Why.
+        by: End,
+    },
+    /// This changes nothing.
+    Nothing,
+}
+
+/// What tokens are made from: the refresh token is the seal's, the access token is what was minted with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Whose access it is.
+    pub user: UserId,
+    /// Through which client.
+    pub client: ClientId,
+    /// In which session it was granted.
+    pub session: Id,
+    /// What the refresh token is rendered from.
+    pub issue: Seal,
+    /// What the access token is signed from.
+    pub minted: Minted,
+    /// For what the access token is good.
+    pub access: Access,
+    /// When they proved who they are.
+    pub auth_time: Timestamp,
+    /// How they proved it.
+    pub amr: Vec<String>,
+    /// For the ID token, with the first tokens only.
+    pub nonce: Option<String>,
+    /// When the grant ends unless it is refreshed before.
+    pub expires_at: Timestamp,
+}
+
+impl Way {
+    /// What is still of use once the client has tokens: enough to recognise a second use of the code.
+    fn used(self) -> Self {
+        match self {
+            Self::Browser { redirect_uri, challenge, .. } => {
+                Self::Browser { redirect_uri, challenge, nonce: None, state: None }
+            }
+            device @ Self::Device { .. } => device,
+        }
+    }
+
+    fn user_code(&self) -> Option<Digest> {
+        match self {
+            Self::Device { user_code, .. } => Some(*user_code),
+            Self::Browser { .. } => None,
+        }
+    }
+
+    fn nonce(&self) -> Option<String> {
+        match self {
+            Self::Browser { nonce, .. } => nonce.clone(),
+            Self::Device { .. } => None,
+        }
+    }
+}
+
+impl Who {
+    /// Whether a step was undone because a fence of this person had moved.
+    fn has_lost(&self, lost: Option<&Lost<Authorization>>) -> bool {
+        match lost {
+            Some(Lost(Key::User(user))) => *user == self.user,
+            Some(Lost(Key::Session(session))) => *session == self.session,
+            _ => false,
+        }
+    }
+
+    /// The keys and numbers that must not have moved.
+    fn fences(&self, offline: bool) -> impl Iterator<Item = (Key, i64)> {
+        let session = (!offline).then_some((Key::Session(self.session), self.session_fence));
+        std::iter::once((Key::User(self.user), self.fence)).chain(session)
+    }
+}
+
+impl Grant {
+    /// Whether a code with the prefix of its purpose is this flow's own: the only one there is is of generation 0.
+    fn is_code(&self, code: &Presented, cx: &Cx<'_, Auth>) -> bool {
+        code.generation() == 0 && code.is_genuine(&cx.world.ring, &self.issue.salt)
+    }
+
+    /// Whether somebody has typed the code that the device shows.
+    fn is_user_code(&self, code: &UserCode, world: &World) -> bool {
+        self.way.user_code() == Some(Authorization::user_code_key(code, world))
+    }
+
+    /// Everything that must be right with an exchange before the code counts as used, in this order.
+    fn admits(&self, asked: &Exchange, cx: &Cx<'_, Auth>) -> Result<Access, Outcome> {
+        let Way::Browser { redirect_uri, challenge, .. } = &self.way else { return Err(Outcome::Garbage) };
+        if !self.is_code(&asked.code, cx) {
+            return Err(Outcome::Garbage);
+        }
+        if asked.client != self.client {
+            return Err(Outcome::WrongClient);
+        }
+        if !challenge.is_met_by(&asked.verifier) {
+            return Err(Outcome::WrongVerifier);
+        }
+        if asked.redirect_uri.as_ref().is_some_and(|given| given != redirect_uri) {
+            return Err(Outcome::WrongRedirectUri);
+        }
+        self.access.narrowed(&asked.wish).map_err(Outcome::TooWide)
+    }
+
+    /// The same for a poll.
+    fn admits_poll(&self, code: &Presented, client: ClientId, cx: &Cx<'_, Auth>) -> Result<u32, Outcome> {
+        match self.way {
+            Way::Device { interval, .. } if self.is_code(code, cx) => {
+                if client == self.client {
+                    Ok(interval)
+                } else {
+                    Err(Outcome::WrongClient)
+                }
+            }
+            _ => Err(Outcome::Garbage),
+        }
+    }
+
+    /// The same grant with another interval between two polls.
+    fn slowed(&self, interval: u32) -> Self {
+        let mut slowed = self.clone();
+        if let Way::Device { interval: present, .. } = &mut slowed.way {
+            *present = interval;
+        }
+        slowed
+    }
+
+    /// A poll while the person has not decided. One in time costs nothing; one too soon is written down until the
+    /// interval is at its longest.
+    fn pending(
+        &self,
+        (code, client, hasty): (&Presented, ClientId, bool),
+        to: impl FnOnce(Self) -> Authorization,
+        cx: &Cx<'_, Auth>,
+    ) -> Step<Authorization> {
+        match self.admits_poll(code, client, cx) {
+            Err(refusal) => stay().says(refusal),
+            Ok(interval) if !hasty => stay().says(Outcome::Pending { interval }),
+            Ok(interval) if interval >= LONGEST_INTERVAL => stay().says(Outcome::SlowDown { interval }),
+            Ok(interval) => {
+                let interval = interval.saturating_add(INTERVAL).min(LONGEST_INTERVAL);
+                go(to(self.slowed(interval))).says(Outcome::SlowDown { interval })
+            }
+        }
+    }
+
+    /// Somebody is signed in: their consent is awaited, if no fence of theirs has moved meanwhile.
+    fn claimed(&self, who: &Who, lost: Option<&Lost<Authorization>>) -> Step<Authorization> {
+        if who.has_lost(lost) {
+            return stay().says(Outcome::Refused);
+        }
+        let expires_at = self.expires_at;
+        let claimed = Claimed { grant: self.clone(), who: who.clone() };
+        who.fences(false)
+            .fold(go(Authorization::SignedIn(Box::new(claimed))), |step, (key, number)| step.hold(key, number))
+            .says(Outcome::SignedIn { expires_at })
+    }
+}
+
+impl Claimed {
+    /// They consent to so much of what was asked for. A code is good for a minute, a device code for as long as it was.
+    fn consented(&self, scope: &Scope, cx: &Cx<'_, Auth>) -> Step<Authorization> {
+        let mut grant = self.grant.clone();
+        grant.access.scope = grant.access.scope.and(scope);
+        let user_code = grant.way.user_code();
+        if user_code.is_none() {
+            grant.expires_at = cx.now.after(Duration::from_secs(CODE_TTL));
+        }
+        let next = Self { grant, who: self.who.clone() };
+        let says = next.consent();
+        let mut step = go(Authorization::Consented(Box::new(next)));
+        for (key, number) in self.who.fences(false) {
+            step = step.hold(key, number);
+        }
+        if let Some(user_code) = user_code {
+            step = step.release(Key::UserCode(user_code));
+        }
+        step.says(says)
+    }
+
+    /// What a consent is told, however often it comes.
+    fn consent(&self) -> Outcome {
+        match &self.grant.way {
+            Way::Browser { redirect_uri, state, .. } => Outcome::CodeIssued {
+                issue: self.grant.issue.clone(),
+                redirect_uri: redirect_uri.clone(),
+                state: state.clone(),
+                expires_at: self.grant.expires_at,
+            },
+            Way::Device { .. } => Outcome::DeviceApproved,
+        }
+    }
+
+    /// The code counts as used: the first tokens.
+    fn redeemed(&self, access: Access, cx: &Cx<'_, Auth>) -> Step<Authorization> {
+        let nonce = self.grant.way.nonce();
+        let grant = Grant {
+            way: self.grant.way.clone().used(),
+            expires_at: cx.now.after(cx.world.settings.session_ttl),
+            ..self.grant.clone()
+        };
+        let active = Active { grant, who: self.who.clone(), minted: Minted::first(cx), access };
+        active.given(nonce)
+    }
+}
+
+impl Active {
+    fn is_offline(&self) -> bool {
+        self.grant.access.scope.has(OFFLINE_ACCESS)
+    }
+
+    fn tokens(&self, nonce: Option<String>) -> Outcome {
+        Outcome::Tokens(Box::new(Tokens {
+            user: self.who.user,
+            client: self.grant.client,
+            session: self.who.session,
+            issue: self.grant.issue.clone(),
+            minted: self.minted.clone(),
+            access: self.access.clone(),
+            auth_time: self.who.auth_time,
+            amr: self.who.amr.clone(),
+            nonce,
+            expires_at: self.grant.expires_at,
+        }))
+    }
+
+    /// Tokens, if no fence has moved.
+    fn given(self, nonce: Option<String>) -> Step<Authorization> {
+        let says = self.tokens(nonce);
+        let fences = self.who.fences(self.is_offline()).collect::<Vec<_>>();
+        fences
+            .into_iter()
+            .fold(go(Authorization::Active(Box::new(self))), |step, (key, number)| step.hold(key, number))
+            .says(says)
+    }
+
+    /// The same tokens again, on the same condition.
+    fn given_again(&self) -> Step<Authorization> {
+        self.who
+            .fences(self.is_offline())
+            .fold(stay(), |step, (key, number)| step.hold(key, number))
+            .says(self.tokens(None))
+    }
+
+    /// The next tokens.
+    fn refreshed(&self, wish: &Wish, cx: &Cx<'_, Auth>) -> Step<Authorization> {
+        let access = match self.grant.access.narrowed(wish) {
+            Ok(access) => access,
+            Err(too_wide) => return stay().says(Outcome::TooWide(too_wide)),
+        };
+        let mut grant = self.grant.clone();
+        grant.expires_at = cx.now.after(cx.world.settings.session_ttl);
+        if grant.refresh == Policy::Rotate {
+            grant.issue = grant.issue.next(&cx.world.ring);
+        }
+        Self { grant, who: self.who.clone(), minted: self.minted.next(cx), access }.given(None)
+    }
+}
+
+impl Authorization {
+    /// The prefix of the text of its id.
+    pub const PREFIX: &'static str = "aut";
+
+    /// The keyed hash by which a user code is claimed, and its flow found (`subject` of the row).
+    pub fn user_code_key(code: &UserCode, world: &World) -> Digest {
+        world.digest("user code", code.letters())
+    }
+
+    /// Whether a flow's cookie is this flow's own: the browser that was sent here is this one.
+    pub fn began_in(&self, cookie: &Presented, world: &World) -> bool {
+        self.grant().is_some_and(|grant| cookie.generation() == 0 && cookie.is_genuine(&world.ring, &grant.issue.salt))
+    }
+
+    /// The user code's hash, for as long as nobody else may show the same: until the person has decided.
+    fn user_code(&self) -> Option<Digest> {
+        match self {
+            Self::Requested(grant) => grant.way.user_code(),
+            Self::SignedIn(claimed) => claimed.grant.way.user_code(),
+            Self::Consented(_) | Self::Active(_) | Self::Ended { .. } => None,
+        }
+    }
+
+    fn end(&self, by: End) -> Step<Self> {
+        self.end_saying(by, Outcome::Ended { by })
+    }
+
+    fn end_saying(&self, by: End, says: Outcome) -> Step<Self> {
+        let Some(client) = self.grant().map(|grant| grant.client) else { return stay().says(says) };
+        let going = go(Self::Ended { by, client, user: self.who().map(|who| who.user) });
+        match self.user_code() {
+            Some(user_code) => going.release(Key::UserCode(user_code)),
+            None => going,
+        }
+        .says(says)
+    }
+
+    /// The person says no: a browser takes the answer back.
+    fn denied(&self) -> Step<Self> {
+        let back = match self.grant().map(|grant| &grant.way) {
+            Some(Way::Browser { redirect_uri, state, .. }) => Some((redirect_uri.clone(), state.clone())),
+            Some(Way::Device { .. }) | None => None,
+        };
+        self.end_saying(End::Denied, Outcome::Denied { back })
+    }
+
+    /// What is asked for, while it has not ended.
+    pub fn grant(&self) -> Option<&Grant> {
+        match self {
+            Self::Requested(grant) => Some(grant),
+            Self::SignedIn(claimed) | Self::Consented(claimed) => Some(&claimed.grant),
+            Self::Active(active) => Some(&active.grant),
+            Self::Ended { .. } => None,
+        }
+    }
+
+    /// Who is signed in, while it has not ended.
+    pub fn who(&self) -> Option<&Who> {
+        match self {
+            Self::SignedIn(claimed) | Self::Consented(claimed) => Some(&claimed.who),
+            Self::Active(active) => Some(&active.who),
+            Self::Requested(_) | Self::Ended { .. } => None,
+        }
+    }
+}
+
+impl Flow for Authorization {
+    const NAME: &'static str = "authorization";
+    type Domain = Auth;
+    type Start = Start;
+    type Command = Command;
+    type Signal = Signal;
+    type Outcome = Outcome;
+
+    fn start(asked: &Start, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        let issue = Seal::new(&cx.world.ring, cx.salt);
+        let expires_at = cx.now.after(Duration::from_secs(PATIENCE));
+        let (client, access, refresh) = (asked.client, asked.access.clone(), asked.refresh);
+        match &asked.way {
+            Asking::Browser { redirect_uri, challenge, nonce, state } => {
+                let (redirect_uri, nonce, state) = (redirect_uri.clone(), nonce.clone(), state.clone());
+                let way = Way::Browser { redirect_uri, challenge: *challenge, nonce, state };
+                let grant = Grant { client, access, refresh, way, issue: issue.clone(), expires_at };
+                go(Self::Requested(Box::new(grant))).says(Outcome::Requested { issue, expires_at })
+            }
+            // When another device shows the same user code, this is decided again with another salt.
+            Asking::Device => {
+                let code = credential::user_code(&cx.world.ring, *cx.flow.bytes(), &issue);
+                let Some(code) = code else { return stay().says(Outcome::Nothing) };
+                let user_code = Self::user_code_key(&code, cx.world);
+                let way = Way::Device { user_code, interval: INTERVAL };
+                let grant = Grant { client, access, refresh, way, issue: issue.clone(), expires_at };
+                go(Self::Requested(Box::new(grant))).claim(Key::UserCode(user_code)).says(Outcome::DeviceRequested {
+                    issue,
+                    interval: INTERVAL,
+                    expires_at,
+                })
+            }
+        }
+    }
+
+    fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        use Command::{Claim, Consent, Deny, Exchange, Poll, Refresh, Revoke, SignIn};
+        match (self, input) {
+            (Self::Requested(g), Input::Asked(SignIn(who))) => match g.way {
+                Way::Browser { .. } => g.claimed(who, lost),
+                Way::Device { .. } => stay().says(Outcome::NotYours),
+            },
+            (Self::Requested(g), Input::Asked(Claim { code, who })) => {
+                if g.is_user_code(code, cx.world) {
+                    g.claimed(who, lost)
+                } else {
+                    stay().says(Outcome::Garbage)
+                }
+            }
+            (Self::Requested(g), Input::Asked(Deny { .. })) => match g.way {
+                Way::Browser { .. } => self.denied(),
+                Way::Device { .. } => stay().says(Outcome::NotYours),
+            },
+            (Self::Requested(_), Input::Asked(Consent { .. })) => stay().says(Outcome::NotYours),
+            (Self::Requested(g), Input::Asked(Poll { code, client, hasty })) => {
+                g.pending((code, *client, *hasty), |grant| Self::Requested(Box::new(grant)), cx)
+            }
+
+            // The browser may change its mind about who it is; a device's code belongs to whoever typed it first.
+            (Self::SignedIn(c), Input::Asked(SignIn(who))) => match c.grant.way {
+                Way::Browser { .. } => c.grant.claimed(who, lost),
+                Way::Device { .. } => stay().says(Outcome::NotYours),
+            },
+            (Self::SignedIn(c), Input::Asked(Claim { code, who })) => {
+                if !c.grant.is_user_code(code, cx.world) {
+                    stay().says(Outcome::Garbage)
+                } else if who.user == c.who.user {
+                    c.grant.claimed(who, lost)
+                } else {
+                    stay().says(Outcome::Occupied)
+                }
+            }
+            (Self::SignedIn(c), Input::Asked(Consent { user, scope })) => {
+                if *user != c.who.user {
+                    stay().says(Outcome::NotYours)
+                } else if c.who.has_lost(lost) {
+                    self.end(End::Fenced)
+                } else {
+                    c.consented(scope, cx)
+                }
+            }
+            (Self::SignedIn(c) | Self::Consented(c), Input::Asked(Deny { user })) => {
+                if *user == Some(c.who.user) {
+                    self.denied()
+                } else {
+                    stay().says(Outcome::NotYours)
+                }
+            }
+            (Self::SignedIn(c), Input::Asked(Poll { code, client, hasty })) => {
+                let to = |grant| Self::SignedIn(Box::new(Claimed { grant, who: c.who.clone() }));
+                c.grant.pending((code, *client, *hasty), to, cx)
+            }
+
+            // A double click on the button gets the same code.
+            (Self::Consented(c), Input::Asked(Consent { user, .. })) => {
+                if *user == c.who.user {
+                    stay().says(c.consent())
+                } else {
+                    stay().says(Outcome::NotYours)
+                }
+            }
+            (Self::Consented(c), Input::Asked(Exchange(asked))) => match c.grant.admits(asked, cx) {
+                Err(refusal) => stay().says(refusal),
+                Ok(_) if c.who.has_lost(lost) => self.end(End::Fenced),
+                Ok(access) => c.redeemed(access, cx),
+            },
+            (Self::Consented(c), Input::Asked(Poll { code, client, .. })) => {
+                match c.grant.admits_poll(code, *client, cx) {
+                    Err(refusal) => stay().says(refusal),
+                    Ok(_) if c.who.has_lost(lost) => self.end(End::Fenced),
+                    Ok(_) => c.redeemed(c.grant.access.clone(), cx),
+                }
+            }
+            // The second use of a code, by whoever could have made the first.
+            (Self::Active(a), Input::Asked(Exchange(asked))) => match a.grant.admits(asked, cx) {
+                Err(refusal) => stay().says(refusal),
+                Ok(_) => self.end(End::CodeReused),
+            },
+            (Self::Active(a), Input::Asked(Poll { code, client, .. })) => {
+                match a.grant.admits_poll(code, *client, cx) {
+                    Err(refusal) => stay().says(refusal),
+                    Ok(_) => self.end(End::CodeReused),
+                }
+            }
+            (Self::Active(a), Input::Asked(Refresh { client, .. } | Revoke { client, .. }))
+                if *client != a.grant.client =>
+            {
+                stay().says(Outcome::WrongClient)
+            }
+            (Self::Active(a), Input::Asked(Refresh { token, wish, .. })) => {
+                match standing(token, &a.grant.issue, a.minted.at, cx) {
+                    Standing::Foreign => stay().says(Outcome::Garbage),
+                    Standing::Replaced => self.end(End::Reused),
+                    Standing::Present | Standing::Repeated if a.who.has_lost(lost) => self.end(End::Fenced),
+                    Standing::Present => a.refreshed(wish, cx),
+                    // The client lost our reply: the same again, whatever it wishes now.
+                    Standing::Repeated => a.given_again(),
+                }
+            }
+            (Self::Active(a), Input::Asked(Revoke { token, .. })) => {
+                match standing(token, &a.grant.issue, a.minted.at, cx) {
+                    Standing::Foreign => stay().says(Outcome::Garbage),
+                    Standing::Present | Standing::Repeated | Standing::Replaced => self.end(End::Revoked),
+                }
+            }
+            (
+                Self::Requested(_) | Self::SignedIn(_) | Self::Consented(_) | Self::Active(_),
+                Input::Told(Signal::ClientDeleted),
+            ) => self.end(End::ClientDeleted),
+            (Self::SignedIn(_) | Self::Consented(_) | Self::Active(_), Input::Told(Signal::Fenced)) => {
+                self.end(End::Fenced)
+            }
+            (Self::Consented(_) | Self::Active(_), Input::Told(Signal::ConsentRevoked)) => {
+                self.end(End::ConsentRevoked)
+            }
+            (Self::Requested(_) | Self::SignedIn(_) | Self::Consented(_) | Self::Active(_), Input::Woken) => {
+                self.end(End::Expired)
+            }
+
+            // No code is out yet, or no token.
+            (Self::Requested(_) | Self::SignedIn(_), Input::Asked(Exchange(_) | Refresh { .. } | Revoke { .. }))
+            | (Self::Consented(_), Input::Asked(Refresh { .. } | Revoke { .. })) => stay().says(Outcome::Garbage),
+            (Self::Consented(_) | Self::Active(_), Input::Asked(SignIn(_) | Claim { .. }))
+            | (Self::Active(_), Input::Asked(Consent { .. } | Deny { .. })) => stay().says(Outcome::Decided),
+            // Before anybody consented there is no consent to take back, and before anybody signed in no fence.
+            (Self::Requested(_), Input::Told(Signal::Fenced | Signal::ConsentRevoked))
+            | (Self::SignedIn(_), Input::Told(Signal::ConsentRevoked)) => stay().says(Outcome::Nothing),
+
+            (Self::Ended { by, .. }, Input::Asked(_) | Input::Told(_) | Input::Woken) => {
+                stay().says(Outcome::Ended { by: *by })
+            }
+            (_, Input::Answered { .. }) => stay().says(Outcome::Nothing),
+        }
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        self.grant().map(|grant| grant.expires_at)
+    }
+
+    fn public(&self) -> Public {
+        let phase = match self {
+            Self::Requested(_) => "requested",
+            Self::SignedIn(_) => "signed_in",
+            Self::Consented(_) => "consented",
+            Self::Active(_) => "active",
+            Self::Ended { by, client, user } => {
+                let shown = serde_json::json!({ "by": by });
+                let (user, client) = (user.map(|user| user.0), Some(client.0));
+                return Public { phase: "ended", user, client, shown, ..Public::default() };
+            }
+        };
+        let user = self.who().map(|who| who.user.0);
+        let client = self.grant().map(|grant| grant.client.0);
+        let way = self.grant().map(|grant| &grant.way);
+        let subject = self.user_code().map(|hash| hash.0);
+        let shown = serde_json::json!({
+            "way": match way { Some(Way::Device { .. }) => "device", _ => "browser" },
+            "scope": self.grant().map(|grant| &grant.access.scope),
+            "generation": match self { Self::Active(active) => Some(active.minted.generation), _ => None },
+        });
+        Public { phase, user, client, subject, shown, ..Public::default() }
+    }
+}

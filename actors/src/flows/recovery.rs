@@ -1,0 +1,372 @@
+//! Recovery: somebody forgot a password, proves the address of the account by code or link, and sets a new one.
+//!
+//! What must stay true: whether the address has an account shows in nothing but the letter to its owner; the address
+//! is still the account's when the new password is set; whatever was begun with the old password is over in the same
+//! commit, by the user's fence.
+
+use std::time::Duration;
+
+use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
+use serde::{Deserialize, Serialize};
+
+use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TRIES};
+use crate::address::Address;
+use crate::credential::{Presented, Purpose, Seal};
+use crate::effects::{Auth, Delivery, Key, Letter, UserId, Write};
+use crate::hasher::{Proved, SealedHash};
+use crate::password::Code;
+use crate::world::World;
+
+/// The number of an address that somebody has: it is claimed and given back, never raised.
+const CLAIMED: i64 = 0;
+
+/// The phases.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum Recovery {
+    /// A letter is on its way, if there is anybody to write to; its code or link is awaited.
+    AwaitingCode(Box<Awaiting>),
+    /// The new password is set. For a day any credential of the last letter gets the same answer, with that password.
+    Reset(Box<Reset>),
+    /// Reset, and the day is over.
+    Done {
+        /// Whose password it was.
+        user: UserId,
+    },
+    /// Nobody proved the address in time.
+    Expired {
+        /// Whose password it was; `None`: nobody's.
+        user: Option<UserId>,
+    },
+    /// The account, or its hold on the address, was gone when the proof came.
+    Ended {
+        /// Whose password it was.
+        user: UserId,
+    },
+}
+
+/// What is known while the proof is awaited.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Awaiting {
+    /// As typed by whoever forgot.
+    pub address: Address,
+    /// Who has it; `None`: nobody, so nothing is mailed and nothing typed here is ever right.
+    pub user: Option<UserId>,
+    /// The letters and the wrong codes so far.
+    #[serde(flatten)]
+    pub letters: Issues,
+    /// When waiting ends.
+    pub expires_at: Timestamp,
+}
+
+/// What is remembered of a reset for a day.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reset {
+    /// Whose password it is.
+    pub user: UserId,
+    /// The new password's hash, sealed: what a repeat is told apart by.
+    pub password: SealedHash,
+    /// The last letter's credential.
+    pub issue: Seal,
+    /// Wrong codes so far.
+    pub tries: u8,
+    /// When this is forgotten.
+    pub until: Timestamp,
+}
+
+/// What opens a recovery.
+#[derive(Debug)]
+pub struct Start {
+    /// The address, parsed.
+    pub address: Address,
+    /// Who has it, verified; `None`: nobody.
+    pub user: Option<UserId>,
+}
+
+impl Named for Start {
+    fn name(&self) -> &'static str {
+        "recover"
+    }
+}
+
+/// A password that somebody chose.
+#[derive(Debug)]
+pub struct NewPassword {
+    /// Its hash, sealed.
+    pub hash: SealedHash,
+    /// It is the one that this flow has set already, checked against [`Recovery::password`] and nothing else: only
+    /// that hash never changes. `None`: not asked, or it is another.
+    pub same: Option<Proved>,
+}
+
+/// What may be asked of it.
+#[derive(Debug)]
+pub enum Command {
+    /// Here is the code of the letter, and the new password.
+    Enter {
+        /// As typed.
+        code: Code,
+        /// To be set.
+        password: NewPassword,
+    },
+    /// Here is the link of the letter, and the new password.
+    Open {
+        /// The link's credential.
+        link: Presented,
+        /// To be set.
+        password: NewPassword,
+    },
+    /// Send another letter.
+    Resend,
+}
+
+impl Named for Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Enter { .. } => "enter",
+            Self::Open { .. } => "open",
+            Self::Resend => "resend",
+        }
+    }
+}
+
+/// What the asker is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A letter is on its way, if there is anybody to write to.
+    Awaiting {
+        /// When waiting ends.
+        expires_at: Timestamp,
+    },
+    /// It is too soon for another letter.
+    TooSoon {
+        /// When it is not.
+        at: Timestamp,
+    },
+    /// There have been five letters more than the first.
+    NoMoreLetters,
+    /// The new password is set.
+    Done {
+        /// Whose it is.
+        user: UserId,
+        /// Until when this answer is repeated.
+        until: Timestamp,
+    },
+    /// The code is wrong.
+    WrongCode {
+        /// How many tries are left.
+        tries_left: u8,
+    },
+    /// The code or link was replaced by a newer letter's.
+    Replaced {
+        /// When the newer one was asked for.
+        at: Timestamp,
+    },
+    /// Five codes were wrong; only the link works now.
+    OnlyTheLink,
+    /// The link is not one of ours.
+    Garbage,
+    /// The code or link was right, and has set another password than this.
+    UsedUp,
+    /// It has ended, or woke to its end.
+    Over,
+}
+
+impl Awaiting {
+    /// The last letter, as it goes out. Nobody is written to where nobody has the address.
+    fn letter(&self) -> Option<Outgoing<Auth>> {
+        let (_, seal) = self.user.zip(self.letters.last())?;
+        let letter =
+            Letter::RecoveryReset { to: self.address.clone(), seal: seal.clone(), expires_at: self.expires_at };
+        Some(Outgoing::world(Delivery::Letter(letter)).until(self.expires_at))
+    }
+
+    /// Waits on with this letter on its way.
+    fn sent(self) -> Step<Recovery> {
+        let expires_at = self.expires_at;
+        let letter = self.letter();
+        let going = go(Recovery::AwaitingCode(Box::new(self)));
+        match letter {
+            Some(letter) => going.send(letter),
+            None => going,
+        }
+        .says(Outcome::Awaiting { expires_at })
+    }
+
+    fn reset(
+        &self,
+        user: UserId,
+        issue: &Seal,
+        password: &NewPassword,
+        lost: Option<&Lost<Recovery>>,
+        cx: &Cx<'_, Auth>,
+    ) -> Step<Recovery> {
+        if lost.is_some() {
+            return go(Recovery::Ended { user }).says(Outcome::Over);
+        }
+        let until = cx.now.after(Duration::from_secs(REMEMBERED));
+        let (password, tries) = (password.hash.clone(), self.letters.tries);
+        go(Recovery::Reset(Box::new(Reset { user, password: password.clone(), issue: issue.clone(), tries, until })))
+            .hold(Key::Address(cx.world.address_key(&self.address)), CLAIMED)
+            .bump(Key::User(user))
+            .write(Write::SetPassword { user, password, at: cx.now })
+            .deliver(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
+            .says(Outcome::Done { user, until })
+    }
+
+    /// Waits on with these letters.
+    fn with(&self, letters: Issues) -> Self {
+        Self { letters, ..self.clone() }
+    }
+
+    /// A code that is not right costs a try, whatever it was.
+    fn missed(&self, says: impl FnOnce(&Issues) -> Outcome) -> Step<Recovery> {
+        let letters = self.letters.missed();
+        let says = says(&letters);
+        go(Recovery::AwaitingCode(Box::new(self.with(letters)))).says(says)
+    }
+}
+
+impl Reset {
+    /// The right credential again: with the same password a repeat, with another a second use.
+    fn again(&self, password: &NewPassword) -> Step<Recovery> {
+        match password.same {
+            Some(_) => stay().says(Outcome::Done { user: self.user, until: self.until }),
+            None => stay().says(Outcome::UsedUp),
+        }
+    }
+}
+
+impl Recovery {
+    /// The prefix of the text of its id.
+    pub const PREFIX: &'static str = "rec";
+
+    /// Whose password it is, if anybody's. Never to be shown to who asks.
+    pub fn user(&self) -> Option<UserId> {
+        match self {
+            Self::AwaitingCode(awaiting) => awaiting.user,
+            Self::Reset(reset) => Some(reset.user),
+            Self::Done { user } | Self::Ended { user } => Some(*user),
+            Self::Expired { user } => *user,
+        }
+    }
+
+    /// The hash of the password that was set here, while a repeat may still come: what [`NewPassword::same`] is
+    /// checked against.
+    pub fn password(&self) -> Option<&SealedHash> {
+        match self {
+            Self::Reset(reset) => Some(&reset.password),
+            _ => None,
+        }
+    }
+
+    /// Whether a link is this flow's own and the last letter's: worth the price of a password's hash.
+    pub fn knows_link(&self, link: &Presented, world: &World) -> bool {
+        match self {
+            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
+            Self::Reset(reset) => link.proves(&world.ring, &reset.issue),
+            Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => false,
+        }
+    }
+}
+
+impl Flow for Recovery {
+    const NAME: &'static str = "recovery";
+    type Domain = Auth;
+    type Start = Start;
+    type Command = Command;
+    type Signal = Never;
+    type Outcome = Outcome;
+
+    fn start(asked: &Start, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        Awaiting {
+            address: asked.address.clone(),
+            user: asked.user,
+            letters: Issues::first(cx),
+            expires_at: cx.now.after(cx.world.settings.reset_ttl),
+        }
+        .sent()
+    }
+
+    fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        match (self, input) {
+            (Self::AwaitingCode(a), Input::Woken) => go(Self::Expired { user: a.user }).says(Outcome::Over),
+
+            // Where nobody has the address, everything is judged all the same, and then it is wrong.
+            (Self::AwaitingCode(a), Input::Asked(Command::Enter { code, password })) => {
+                match (a.letters.judge_code(Purpose::ResetPassword, code, cx), a.user) {
+                    (Judged::Right(issue), Some(user)) => a.reset(user, issue, password, lost, cx),
+                    (Judged::Replaced, _) => a.missed(|_| Outcome::Replaced { at: a.letters.issued_at }),
+                    (Judged::Right(_) | Judged::Wrong, _) => {
+                        a.missed(|letters| Outcome::WrongCode { tries_left: letters.tries_left() })
+                    }
+                    (Judged::Spent, _) => stay().says(Outcome::OnlyTheLink),
+                }
+            }
+
+            (Self::AwaitingCode(a), Input::Asked(Command::Open { link, password })) => {
+                match (a.letters.judge_link(link, cx.world), a.user) {
+                    (Judged::Right(issue), Some(user)) => a.reset(user, issue, password, lost, cx),
+                    (Judged::Replaced, _) => stay().says(Outcome::Replaced { at: a.letters.issued_at }),
+                    (Judged::Right(_) | Judged::Wrong | Judged::Spent, _) => stay().says(Outcome::Garbage),
+                }
+            }
+
+            (Self::AwaitingCode(a), Input::Asked(Command::Resend)) => match a.letters.another(cx) {
+                Ok(letters) => a.with(letters).sent(),
+                Err(NoLetter::TooSoon { at }) => stay().says(Outcome::TooSoon { at }),
+                Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
+            },
+
+            (Self::Reset(r), Input::Asked(Command::Enter { .. })) if r.tries >= TRIES => {
+                stay().says(Outcome::OnlyTheLink)
+            }
+            (Self::Reset(r), Input::Asked(Command::Enter { code, password })) => {
+                if issue::is_code(&r.issue, Purpose::ResetPassword, code, cx) {
+                    r.again(password)
+                } else {
+                    let tries = r.tries.saturating_add(1);
+                    go(Self::Reset(Box::new(Reset { tries, ..(**r).clone() })))
+                        .says(Outcome::WrongCode { tries_left: issue::tries_left(tries) })
+                }
+            }
+            (Self::Reset(r), Input::Asked(Command::Open { link, password })) => {
+                if link.proves(&cx.world.ring, &r.issue) { r.again(password) } else { stay().says(Outcome::Garbage) }
+            }
+            (Self::Reset(r), Input::Woken) => go(Self::Done { user: r.user }).says(Outcome::Over),
+
+            (Self::Reset(_), Input::Asked(Command::Resend))
+            | (Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. }, Input::Asked(_) | Input::Woken) => {
+                stay().says(Outcome::Over)
+            }
+            (_, Input::Told(never)) => match *never {},
+            // No letter of this flow carries a tag: what becomes of it is read from the outbox.
+            (_, Input::Answered { .. }) => stay().says(Outcome::Over),
+        }
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::AwaitingCode(awaiting) => Some(awaiting.expires_at),
+            Self::Reset(reset) => Some(reset.until),
+            Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => None,
+        }
+    }
+
+    fn public(&self) -> Public {
+        let phase = match self {
+            Self::AwaitingCode(_) => "awaiting_code",
+            Self::Reset(_) | Self::Done { .. } => "done",
+            Self::Expired { .. } => "expired",
+            Self::Ended { .. } => "ended",
+        };
+        let shown = match self {
+            Self::AwaitingCode(a) => serde_json::json!({
+                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.issues.len(),
+            }),
+            _ => serde_json::Value::Null,
+        };
+        Public { phase, user: self.user().map(|user| user.0), shown, ..Public::default() }
+    }
+}

@@ -1,0 +1,68 @@
+//! Rotation: what a refresh token turns out to be, and what the access token beside it is made from.
+//!
+//! What must stay true: one refresh token is the present one; the one before it gets the same answer within the grace
+//! time, because its client may have lost our reply; any older one shows that somebody else has a copy.
+
+use cairn_runtime::{Cx, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::credential::{Presented, Seal};
+use crate::effects::Auth;
+
+/// All that an access token's text depends on besides its flow, so that a repeat gets the same one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Minted {
+    /// Its number within the flow, the first is 0; `jti` is derived from it.
+    pub generation: u32,
+    /// `iat`, and when the refresh token that it came with became the present one.
+    pub at: Timestamp,
+    /// `exp`.
+    pub until: Timestamp,
+    /// `kid`: the key that signs it.
+    pub key: String,
+}
+
+impl Minted {
+    /// The first of a flow.
+    pub(super) fn first(cx: &Cx<'_, Auth>) -> Self {
+        Self::now(0, cx)
+    }
+
+    /// The one after this.
+    #[must_use]
+    pub(super) fn next(&self, cx: &Cx<'_, Auth>) -> Self {
+        Self::now(self.generation.saturating_add(1), cx)
+    }
+
+    fn now(generation: u32, cx: &Cx<'_, Auth>) -> Self {
+        let until = cx.now.after(cx.world.settings.access_ttl);
+        Self { generation, at: cx.now, until, key: cx.world.signing.current().to_owned() }
+    }
+}
+
+/// What a refresh token turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Never issued by this flow.
+    Foreign,
+    /// The present one.
+    Present,
+    /// The one before it, within the grace time.
+    Repeated,
+    /// One that was replaced, and no repeat.
+    Replaced,
+}
+
+/// Holds a refresh token against the present one's seal, which became the present one at `since`.
+pub(super) fn standing(token: &Presented, present: &Seal, since: Timestamp, cx: &Cx<'_, Auth>) -> Standing {
+    let shown = token.generation();
+    if !token.is_genuine(&cx.world.ring, &present.salt) || shown > present.n {
+        Standing::Foreign
+    } else if shown == present.n {
+        Standing::Present
+    } else if shown.checked_add(1) == Some(present.n) && cx.now < since.after(cx.world.settings.refresh_grace) {
+        Standing::Repeated
+    } else {
+        Standing::Replaced
+    }
+}

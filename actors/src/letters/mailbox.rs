@@ -1,0 +1,99 @@
+//! The development mailbox: letters as a view of the outbox, for who has no mail server yet.
+//!
+//! It stores nothing: a letter is written anew from its sealed row whenever somebody looks.
+
+use std::fmt;
+
+use cairn_runtime::outbox::Carried;
+use cairn_runtime::{FlowId, store};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{host, message_id, render};
+use crate::address::Address;
+use crate::effects::{Auth, Delivery};
+use crate::world::World;
+
+/// One letter as `/dev/mail` shows it. Holds its code and links, so it prints as dots.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Mail {
+    /// The delivery's id.
+    pub id: String,
+    /// The `Message-ID`, in angle brackets.
+    pub message_id: String,
+    /// To whom, as it would stand in the envelope (A-labels).
+    pub to: String,
+    /// From whom: a stand-in, since there is no mail server to send through.
+    pub from: String,
+    /// The subject.
+    pub subject: String,
+    /// The plain part.
+    pub text: String,
+    /// The HTML part.
+    pub html: String,
+    /// When it was committed (RFC 3339, UTC).
+    pub at: String,
+    /// How often it was carried.
+    pub attempts: u32,
+    /// The value of `X-Cairn-Letter`.
+    pub letter: &'static str,
+    /// The flow that sent it, `reg_…`.
+    pub flow: String,
+}
+
+impl Mail {
+    /// Whether it goes to this address, compared as addresses are. For `?to=`.
+    pub fn is_to(&self, asked: &str) -> bool {
+        match (Address::parse_forgiving(asked), Address::parse(&self.to)) {
+            (Ok(asked), Ok(to)) => asked == to,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mail({}, {})", self.id, self.letter)
+    }
+}
+
+/// The letter of a row of the outbox. `None` for what is no letter, was wiped, or is sealed or written under a key that
+/// this ring has not got.
+pub fn view(delivery: &store::Delivery, world: &World) -> Option<Mail> {
+    if delivery.payload.is_empty() {
+        return None;
+    }
+    let Ok(Carried::World(Delivery::Letter(letter))) = Carried::<Auth>::open(world, delivery) else { return None };
+    let rendered = render(&letter, delivery.flow, world).ok()?;
+    Some(Mail {
+        id: delivery.id.to_string(),
+        message_id: message_id(delivery.id, world),
+        to: letter.to().mailed().to_owned(),
+        from: format!("Cairn <cairn@{}>", host(world)),
+        subject: rendered.subject,
+        text: rendered.text,
+        html: rendered.html,
+        at: OffsetDateTime::from_unix_timestamp_nanos(i128::from(delivery.created.0) * 1_000_000)
+            .ok()?
+            .format(&Rfc3339)
+            .ok()?,
+        attempts: delivery.attempts,
+        letter: letter.name(),
+        flow: flow_text(&delivery.flow_kind, delivery.flow),
+    })
+}
+
+/// The text of a flow's id with the prefix of its kind; without one for a kind that has none.
+pub fn flow_text(kind: &str, flow: FlowId) -> String {
+    let prefix = match kind {
+        "registration" => "reg",
+        "recovery" => "rec",
+        "session" => "ses",
+        "authorization" => "aut",
+        "email_change" => "emc",
+        "deletion" => "del",
+        _ => return flow.to_string(),
+    };
+    flow.0.text(prefix)
+}

@@ -1,0 +1,226 @@
+//! Letters: what is mailed to people, written from templates and one file of words a language.
+//!
+//! What must stay true: a letter is written again in the same words at every attempt; it holds nothing that the asker
+//! chose (else anybody mails anybody through us); code and links each stand alone on a line of the text part.
+
+pub mod mailbox;
+mod words;
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::sync::LazyLock;
+
+use cairn_runtime::{DeliveryId, FlowId};
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value};
+use serde::Serialize;
+
+use self::words::{ENGLISH, Texts, fill, fill_all};
+use crate::credential::{self, Purpose, Seal};
+use crate::effects::Letter;
+use crate::ring::KeyId;
+use crate::world::World;
+
+/// A letter in words. Holds its code and links, so it prints as dots.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// One line, ASCII as long as the words are.
+    pub subject: String,
+    /// The plain part, lines ended by `\n`. Nothing in it is escaped.
+    pub text: String,
+    /// The HTML part: one column, one button, nothing from elsewhere.
+    pub html: String,
+}
+
+impl fmt::Debug for Rendered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rendered(…)")
+    }
+}
+
+/// Why a letter cannot be written.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LetterFault {
+    /// Its credential was issued under a key that the ring has not got: it is newer than the ring this process has
+    /// read, so that later it may be written.
+    #[error("the ring has no key {0}")]
+    UnknownKey(KeyId),
+    /// It says until when, and that is past the end of the calendar.
+    #[error("it names an instant that no calendar has")]
+    Instant,
+    /// Words or template are missing, or do not fit each other: a defect of this release.
+    #[error("its template is broken: {0}")]
+    Template(String),
+}
+
+/// Writes a letter of a flow: the same words for the same letter, flow and world.
+///
+/// # Errors
+/// See [`LetterFault`].
+pub fn render(letter: &Letter, flow: FlowId, world: &World) -> Result<Rendered, LetterFault> {
+    let public = &world.settings.public_url;
+    let page = |path: &str| format!("{public}/{path}");
+    let instant = |at| ENGLISH.instant(at).ok_or(LetterFault::Instant);
+    let host = host(world);
+
+    // What goes into the words, and what the template places by itself.
+    let mut said: Vec<(&str, String)> = vec![("host", host)];
+    let mut placed: BTreeMap<&'static str, String> = BTreeMap::new();
+    match letter {
+        Letter::RegistrationVerify { to: _, seal, expires_at } => {
+            let (code, link) = proof(Purpose::VerifyEmail, "verify-email", seal, flow, world)?;
+            said.extend([("spoken", spoken(&code)), ("until", instant(*expires_at)?)]);
+            placed.extend([("code", code), ("link", link)]);
+        }
+        Letter::RecoveryReset { to: _, seal, expires_at } => {
+            let (code, link) = proof(Purpose::ResetPassword, "reset-password", seal, flow, world)?;
+            said.extend([("spoken", spoken(&code)), ("until", instant(*expires_at)?)]);
+            placed.extend([("code", code), ("link", link)]);
+        }
+        Letter::RegistrationKnown { to: _ } | Letter::RegistrationWelcome { to: _ } => {
+            placed.extend([("login", page("login")), ("forgot_password", page("forgot-password"))]);
+        }
+        Letter::PasswordChanged { to: _, at } => {
+            said.push(("at", instant(*at)?));
+            placed.insert("forgot_password", page("forgot-password"));
+        }
+    }
+    let said: Vec<(&str, &str)> = said.iter().map(|(place, value)| (*place, value.as_str())).collect();
+    write(letter.name(), &said, placed)
+}
+
+/// The `Message-ID` of a delivery, the same at every attempt (RFC 5322 section 3.6.4), angle brackets included.
+pub fn message_id(delivery: DeliveryId, world: &World) -> String {
+    format!("<{delivery}@{}>", host(world))
+}
+
+/// The host of the public URL, in a form that can stand in any header: A-labels, or an address in figures.
+pub(crate) fn host(world: &World) -> String {
+    let url = &world.settings.public_url;
+    let behind = url.split_once("://").map_or(url.as_str(), |(_, behind)| behind);
+    let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
+    let named = match authority.split_once(']') {
+        Some((literal, _)) => format!("{literal}]"),
+        None => authority.split(':').next().unwrap_or_default().to_owned(),
+    };
+    let literal = named.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if literal.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()) {
+        return named;
+    }
+    Uts46::new()
+        .to_ascii(named.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify)
+        .map_or_else(|_| "localhost".to_owned(), std::borrow::Cow::into_owned)
+}
+
+/// The code and the link of one issue.
+fn proof(
+    purpose: Purpose,
+    path: &str,
+    seal: &Seal,
+    flow: FlowId,
+    world: &World,
+) -> Result<(String, String), LetterFault> {
+    let unknown = || LetterFault::UnknownKey(seal.key);
+    let code = credential::code(&world.ring, purpose, *flow.bytes(), seal).ok_or_else(unknown)?;
+    let token = credential::render(&world.ring, purpose, *flow.bytes(), seal).ok_or_else(unknown)?;
+    // A token is base64url and underscores: nothing in it needs escaping in a URL.
+    let link = format!("{}/{path}?token={}", world.settings.public_url, token.expose());
+    Ok((code.expose().to_string(), link))
+}
+
+/// A code as it is read aloud: `123 456`.
+fn spoken(code: &str) -> String {
+    let (first, second) = code.split_at_checked(3).unwrap_or((code, ""));
+    format!("{first} {second}")
+}
+
+/// What a template is given.
+#[derive(Serialize)]
+struct Given<'a> {
+    language: &'a str,
+    words: Texts,
+    shared: Texts,
+    #[serde(flatten)]
+    placed: BTreeMap<&'static str, String>,
+}
+
+fn write(name: &str, said: &[(&str, &str)], placed: BTreeMap<&'static str, String>) -> Result<Rendered, LetterFault> {
+    let broken = |why: minijinja::Error| LetterFault::Template(why.to_string());
+    let missing = || LetterFault::Template(format!("there are no words for {name}"));
+    let words = ENGLISH.letters.get(name).ok_or_else(missing)?;
+    let subject = words.get("subject").map(|subject| fill(subject, said)).ok_or_else(missing)?;
+    let given = Value::from(Serde(Given {
+        language: &ENGLISH.language,
+        words: fill_all(words, said),
+        shared: fill_all(&ENGLISH.shared, said),
+        placed,
+    }));
+    let part = |ending: &str| -> Result<String, LetterFault> {
+        TEMPLATES.get_template(&format!("{name}.{ending}")).and_then(|template| template.render(&given)).map_err(broken)
+    };
+    Ok(Rendered { subject, text: part("txt")?, html: part("html")? })
+}
+
+/// Name and text of a template that is compiled in.
+macro_rules! files {
+    ($($name:literal),+ $(,)?) => { [$(($name, include_str!($name))),+] };
+}
+
+static FILES: [(&str, &str); 12] = files![
+    "layout.html",
+    "parts.html",
+    "registration.verify.txt",
+    "registration.verify.html",
+    "registration.known.txt",
+    "registration.known.html",
+    "registration.welcome.txt",
+    "registration.welcome.html",
+    "recovery.reset.txt",
+    "recovery.reset.html",
+    "password.changed.txt",
+    "password.changed.html",
+];
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut templates = Environment::new();
+    // A word that is missing is an error, not a hole in the letter.
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates.set_syntax(
+        SyntaxConfig::builder()
+            .keep_trailing_newline(true)
+            .trim_blocks(true)
+            .build()
+            .expect("the delimiters are the usual ones"),
+    );
+    templates.set_auto_escape_callback(|name| if name.ends_with(".txt") { AutoEscape::None } else { AutoEscape::Html });
+    templates.set_formatter(escaped);
+    for (name, text) in FILES {
+        templates.add_template(name, text).expect("a test compiles every template as well");
+    }
+    templates
+});
+
+/// Escapes what goes into HTML, in text as in quoted attributes. (The engine's own way also escapes slashes, which
+/// makes links that nobody can read in the source.)
+fn escaped(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
+    if *state.auto_escape() == AutoEscape::None || value.is_safe() {
+        return write!(out, "{value}").map_err(minijinja::Error::from);
+    }
+    for character in value.to_string().chars() {
+        match character {
+            '&' => out.write_str("&amp;"),
+            '<' => out.write_str("&lt;"),
+            '>' => out.write_str("&gt;"),
+            '"' => out.write_str("&quot;"),
+            '\'' => out.write_str("&#39;"),
+            other => out.write_char(other),
+        }
+        .map_err(minijinja::Error::from)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,59 @@
+//! The words of all letters, one file a language, and how an instant reads in it.
+//!
+//! A text may have places such as `{host}` in it, which are filled in before it goes into a template. To add a
+//! language, translate `en.json` and choose between the two where [`ENGLISH`] is used now.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use cairn_runtime::Timestamp;
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+/// English, the only language so far.
+pub(super) static ENGLISH: LazyLock<Language> =
+    LazyLock::new(|| serde_json::from_str(include_str!("en.json")).expect("a test reads the file as well"));
+
+/// Texts by their names.
+pub(super) type Texts = BTreeMap<String, String>;
+
+/// One language's file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Language {
+    /// Its tag (BCP 47), for `lang` in the HTML part.
+    pub(super) language: String,
+    months: [String; 12],
+    instant: String,
+    /// What all letters say.
+    pub(super) shared: Texts,
+    /// What each letter says, by [`crate::effects::Letter::name`].
+    pub(super) letters: BTreeMap<String, Texts>,
+}
+
+impl Language {
+    /// An instant for people: to the minute, rounded down, so that nothing is promised for longer than it holds; in UTC.
+    pub(super) fn instant(&self, at: Timestamp) -> Option<String> {
+        let at = OffsetDateTime::from_unix_timestamp(at.seconds()).ok()?;
+        let month = self.months.get(usize::from(u8::from(at.month())).checked_sub(1)?)?;
+        Some(fill(
+            &self.instant,
+            &[
+                ("day", &at.day().to_string()),
+                ("month", month),
+                ("year", &at.year().to_string()),
+                ("time", &format!("{:02}:{:02}", at.hour(), at.minute())),
+            ],
+        ))
+    }
+}
+
+/// Puts values into the `{places}` of a text.
+pub(super) fn fill(text: &str, places: &[(&str, &str)]) -> String {
+    places.iter().fold(text.to_owned(), |text, (place, value)| text.replace(&format!("{{{place}}}"), value))
+}
+
+/// The same for many texts.
+pub(super) fn fill_all(texts: &Texts, places: &[(&str, &str)]) -> Texts {
+    texts.iter().map(|(name, text)| (name.clone(), fill(text, places))).collect()
+}

@@ -1,0 +1,114 @@
+//! Scopes: what access is asked for, as a set of words (RFC 6749 section 3.3).
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The word that lets a grant outlive the session in which it was given (OpenID Connect Core section 11).
+pub const OFFLINE_ACCESS: &str = "offline_access";
+
+/// A set of scope words. Their order means nothing; in text they stand sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Scope(BTreeSet<String>);
+
+/// What is not a list of scope words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a scope is words of visible ASCII without quotes and backslashes, one space between two")]
+pub struct NotAScope;
+
+impl Scope {
+    /// Parses the parameter `scope`. The empty text is the empty set.
+    ///
+    /// # Errors
+    /// When it breaks the grammar.
+    pub fn parse(text: &str) -> Result<Self, NotAScope> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let is_letter = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        text.split(' ')
+            .map(
+                |word| {
+                    if !word.is_empty() && word.bytes().all(is_letter) { Ok(word.to_owned()) } else { Err(NotAScope) }
+                },
+            )
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Whether a word is in it.
+    pub fn has(&self, word: &str) -> bool {
+        self.0.contains(word)
+    }
+
+    /// Whether every word of it is in the other.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.0.is_subset(&other.0)
+    }
+
+    /// The words that are in both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self(self.0.intersection(&other.0).cloned().collect())
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, word) in self.0.iter().enumerate() {
+            if place > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(word)?;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = NotAScope;
+
+    fn try_from(text: String) -> Result<Self, NotAScope> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn order_and_doubles_mean_nothing() {
+        let scope = Scope::parse("profile openid profile").unwrap();
+        assert_eq!(scope.to_string(), "openid profile");
+        assert_eq!(serde_json::to_string(&scope).unwrap(), "\"openid profile\"");
+        assert_eq!(serde_json::from_str::<Scope>("\"openid profile\"").unwrap(), scope);
+        assert_eq!(Scope::parse("").unwrap(), Scope::default());
+    }
+
+    #[test]
+    fn what_breaks_the_grammar_is_refused() {
+        for bad in [" ", "a  b", " a", "a ", "a\tb", "a\"", "a\\", "é", "a\u{7f}"] {
+            assert_eq!(Scope::parse(bad), Err(NotAScope), "{bad:?}");
+        }
+        assert!(Scope::parse("!#[]~ https://x.example/y").is_ok());
+    }
+
+    #[test]
+    fn within_is_every_word_and_both_is_the_common_ones() {
+        let (wide, narrow) = (Scope::parse("a b c").unwrap(), Scope::parse("a c").unwrap());
+        assert!(narrow.is_within(&wide) && !wide.is_within(&narrow));
+        assert_eq!(wide.and(&Scope::parse("c d a").unwrap()), narrow);
+        assert!(narrow.has("c") && !narrow.has("b"));
+    }
+}

@@ -1,0 +1,212 @@
+//! The use cases: read facts, hash, build the command, ask the flow. HTTP and the command line both call these.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cairn_runtime::store::{Row, StoreFault};
+use cairn_runtime::{Asker, Engine, Fault, FlowId, Id, InputId, Method, Reply, Timestamp};
+use serde::Serialize;
+
+use crate::directory::Directory;
+use crate::effects::Auth;
+use crate::hasher::{HashFault, Hasher};
+
+pub mod ping;
+pub mod registration;
+pub mod session;
+
+/// Who asks, as far as the door knows.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The request's id, for history and logs.
+    pub trace: String,
+    /// The client's address.
+    pub address: IpAddr,
+    /// The user agent, as it says it.
+    pub device: Option<String>,
+    /// The route (method and path) and the `Idempotency-Key` that came with it.
+    pub repeat: Option<Repeat>,
+}
+
+/// What makes a request the repeat of another.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// Method and path.
+    pub route: String,
+    /// The value of `Idempotency-Key`.
+    pub key: String,
+}
+
+/// One member of a request that is readable but not acceptable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BadValue {
+    /// Which member (RFC 6901).
+    pub pointer: &'static str,
+    /// One word of a fixed set.
+    pub code: &'static str,
+    /// What to do.
+    pub detail: String,
+}
+
+/// Why a use case ended otherwise than hoped. What status that is, HTTP says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Values that are not acceptable.
+    Values(Vec<BadValue>),
+    /// A code that is wrong.
+    WrongCode {
+        /// How many tries are left.
+        tries_left: u8,
+    },
+    /// Sign-in refused, or a password that is wrong.
+    Credentials,
+    /// A token that is not, or no longer, good.
+    SessionEnded,
+    /// The username is taken.
+    UsernameTaken,
+    /// The address is taken, told to who proved it.
+    AddressTaken,
+    /// A link or code that is used up, replaced, expired or garbage.
+    FlowEnded(&'static str),
+    /// No such flow.
+    NotFound,
+    /// Not before this instant.
+    SlowDown(Timestamp),
+    /// The idempotency key came with another body.
+    Mismatch,
+    /// The engine's own.
+    Fault(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NotFound => Self::NotFound,
+            Fault::Mismatch => Self::Mismatch,
+            other => Self::Fault(other),
+        }
+    }
+}
+
+impl From<StoreFault> for Refusal {
+    fn from(fault: StoreFault) -> Self {
+        Self::Fault(Fault::from(fault))
+    }
+}
+
+impl From<HashFault> for Refusal {
+    fn from(fault: HashFault) -> Self {
+        match fault {
+            HashFault::Overloaded => Self::Fault(Fault::Overloaded),
+            other => Self::Fault(Fault::Defect(other.to_string())),
+        }
+    }
+}
+
+/// What a client is shown of a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowView {
+    /// Its id with its prefix.
+    pub id: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its phase.
+    pub phase: String,
+    /// Its version.
+    pub version: u64,
+    /// When the phase ends by itself; `None` at the end.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl FlowView {
+    fn of<O>(prefix: &str, kind: &'static str, reply: &Reply<O>, expires_at: Option<Timestamp>) -> Self {
+        let id = reply.flow.0.text(prefix);
+        Self { id, kind, phase: reply.phase.clone(), version: reply.version, expires_at }
+    }
+
+    fn of_row(prefix: &str, kind: &'static str, row: &Row) -> Self {
+        let id = row.id.0.text(prefix);
+        Self { id, kind, phase: row.phase.clone(), version: row.version, expires_at: row.wake_at }
+    }
+}
+
+/// A flow's view and the way its input went.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// The flow after it.
+    pub flow: FlowView,
+    /// Through its shell or directly.
+    pub method: Method,
+}
+
+/// All use cases, with what they need.
+#[derive(Clone)]
+pub struct Services {
+    /// The engine.
+    pub engine: Engine<Auth>,
+    /// Reads.
+    pub directory: Arc<dyn Directory>,
+    /// Hashes.
+    pub hasher: Hasher,
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Services")
+    }
+}
+
+impl Services {
+    /// The asker of a request: with an idempotency key the input's id is a MAC over route, caller and key, so that a
+    /// repeat finds what the first did. `body` is all that makes the request this one and no other, but its passwords.
+    fn asker(&self, caller: &Caller, body: &[&str]) -> Asker {
+        let Some(repeat) = &caller.repeat else { return self.engine.asker(&caller.trace) };
+        let world = self.engine.world();
+        let who = network(caller.address);
+        let id = world.digest("idempotency key", &unambiguous(&[&repeat.route, &who, &repeat.key]));
+        let print = world.digest("idempotent body", &unambiguous(body));
+        Asker {
+            input: InputId::from_bytes(first(&id.0)),
+            repeatable: true,
+            fingerprint: Some(first(&print.0)),
+            trace: Arc::from(caller.trace.as_str()),
+        }
+    }
+
+    /// Reads the row of a flow of one kind from the text of its id. A wrong prefix is refused without a read.
+    async fn row(&self, prefix: &str, kind: &str, text: &str) -> Result<Row, Refusal> {
+        let id = Id::parse(prefix, text).ok_or(Refusal::NotFound)?;
+        let row = self.engine.store().load(FlowId(id)).await?.ok_or(Refusal::NotFound)?;
+        if row.kind == kind { Ok(row) } else { Err(Refusal::NotFound) }
+    }
+}
+
+/// The network that counts as one caller: an IPv4 address, or the /64 of an IPv6 address.
+pub fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+/// Texts one after the other, each with its length before it, so that no two lists read the same.
+fn unambiguous(parts: &[&str]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        all.extend_from_slice(part.as_bytes());
+    }
+    all
+}
+
+fn first(digest: &[u8; 32]) -> [u8; 16] {
+    let mut out = [0; 16];
+    for (to, from) in out.iter_mut().zip(digest) {
+        *to = *from;
+    }
+    out
+}

@@ -1,0 +1,263 @@
+//! Registering, and proving the address.
+
+use cairn_runtime::{Fault, Flow, FlowId, Id, Timestamp};
+
+use super::{BadValue, Caller, FlowView, Moved, Refusal, Services};
+use crate::address::Address;
+use crate::credential::{Presented, Purpose};
+use crate::directory::User;
+use crate::flows::registration::{Command, Outcome, Registration, Start};
+use crate::hasher::{Lane, Verdict};
+use crate::name::PersonName;
+use crate::password::{Code, Password};
+use crate::username::Username;
+
+/// A registration as it was typed.
+#[derive(Debug)]
+pub struct Typed {
+    /// The address.
+    pub email: String,
+    /// The password.
+    pub password: Password,
+    /// The username.
+    pub username: Option<String>,
+    /// The first name.
+    pub first_name: Option<String>,
+    /// The last name.
+    pub last_name: Option<String>,
+}
+
+/// Where the letter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailState {
+    /// It waits to be sent.
+    Queued,
+    /// The next mail server has taken it.
+    Accepted,
+    /// It did not go out yet and will be tried again.
+    Retrying,
+    /// It will not go out.
+    Failed,
+}
+
+impl MailState {
+    /// The word of the interface.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Accepted => "accepted",
+            Self::Retrying => "retrying",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The letter that is awaited: where it is, and since when (or, retrying, until when).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// Where.
+    pub state: MailState,
+    /// When.
+    pub at: Timestamp,
+}
+
+struct Parsed {
+    address: Address,
+    username: Option<Username>,
+    first_name: Option<PersonName>,
+    last_name: Option<PersonName>,
+}
+
+/// Parses all members, so that one answer names all that must be mended.
+fn parse(typed: &Typed) -> Result<Parsed, Refusal> {
+    let mut wrong = Vec::new();
+    let bad = |pointer, code, detail: String| BadValue { pointer, code, detail };
+    let address = Address::parse(&typed.email)
+        .map_err(|why| wrong.push(bad("/email", why.code(), why.to_string())))
+        .ok();
+    if let Err(why) = typed.password.check_length() {
+        wrong.push(bad("/password", why.code(), why.to_string()));
+    }
+    let username = typed.username.as_deref().and_then(|text| {
+        Username::parse(text).map_err(|why| wrong.push(bad("/username", why.code(), why.to_string()))).ok()
+    });
+    let mut name = |text: &Option<String>, pointer| {
+        text.as_deref().and_then(|text| {
+            PersonName::parse(text).map_err(|why| wrong.push(bad(pointer, why.code(), why.to_string()))).ok()
+        })
+    };
+    let first_name = name(&typed.first_name, "/first_name");
+    let last_name = name(&typed.last_name, "/last_name");
+    match address {
+        Some(address) if wrong.is_empty() => Ok(Parsed { address, username, first_name, last_name }),
+        _ => Err(Refusal::Values(wrong)),
+    }
+}
+
+impl Services {
+    /// Begins a registration. The answer is the same whether or not the address has an account, and takes as long.
+    ///
+    /// # Errors
+    /// [`Refusal::Values`], [`Refusal::UsernameTaken`], [`Refusal::Mismatch`], or the engine's.
+    pub async fn register(&self, caller: &Caller, typed: Typed) -> Result<Moved, Refusal> {
+        let parsed = parse(&typed)?;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (username, first, last) = (text(&typed.username), text(&typed.first_name), text(&typed.last_name));
+        let asker = self.asker(caller, &[&typed.email, &username, &first, &last]);
+        if asker.repeatable {
+            self.same_password(asker.input.starts(), &typed.password).await?;
+        } else if let Some(username) = &parsed.username
+            && self.directory.by_username(username).await?.is_some()
+        {
+            return Err(Refusal::UsernameTaken);
+        }
+        let known = self.directory.by_address(self.engine.world().address_key(&parsed.address)).await?.is_some();
+        let password = self.hasher.hash(&typed.password, Lane::Registration).await?;
+        let Parsed { address, username, first_name, last_name } = parsed;
+        let start = Start { address, username, first_name, last_name, password, known };
+        let reply = self.engine.start::<Registration>(asker, start).await?;
+        let expires_at = match reply.outcome {
+            Outcome::Awaiting { expires_at } => Some(expires_at),
+            _ => None,
+        };
+        let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, expires_at);
+        Ok(Moved { flow, method: reply.method })
+    }
+
+    /// Whoever repeats a registration knows its password; with another it is another request.
+    async fn same_password(&self, flow: FlowId, password: &Password) -> Result<(), Refusal> {
+        let Some(row) = self.engine.store().load(flow).await? else { return Ok(()) };
+        let Some(state) = decoded(&row.state) else { return Ok(()) };
+        let users = match state.user() {
+            Some(user) => self.directory.by_id(user).await?.and_then(|user| user.password),
+            None => None,
+        };
+        let Some(hash) = state.password().or(users.as_ref()) else { return Ok(()) };
+        match self.hasher.verify(password, Some(hash), flow.bytes()).await? {
+            Verdict::Right(_) => Ok(()),
+            Verdict::Wrong => Err(Refusal::Mismatch),
+        }
+    }
+
+    /// Where a registration stands, and where its letter is.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], or the database is away.
+    pub async fn registration(&self, flow: &str) -> Result<(FlowView, Mail), Refusal> {
+        let row = self.row(Registration::PREFIX, Registration::NAME, flow).await?;
+        let deliveries = self.engine.store().deliveries(row.id).await?;
+        let letter = deliveries
+            .iter()
+            .rev()
+            .find(|delivery| matches!(delivery.kind.as_str(), "registration.verify" | "registration.known"));
+        let mail = match letter {
+            None => Mail { state: MailState::Queued, at: row.touched_at },
+            Some(letter) => match letter.settled {
+                Some(at) if letter.dead => Mail { state: MailState::Failed, at },
+                Some(at) => Mail { state: MailState::Accepted, at },
+                None if letter.note.is_empty() => Mail { state: MailState::Queued, at: letter.created },
+                None => Mail { state: MailState::Retrying, at: letter.due },
+            },
+        };
+        Ok((FlowView::of_row(Registration::PREFIX, Registration::NAME, &row), mail))
+    }
+
+    /// Sends another letter; the credentials of the ones before are replaced.
+    ///
+    /// # Errors
+    /// [`Refusal::SlowDown`] within the cool-down, [`Refusal::FlowEnded`] after the fifth or when nothing is awaited.
+    pub async fn resend_registration(&self, caller: &Caller, flow: &str) -> Result<Moved, Refusal> {
+        let id = FlowId(Id::parse(Registration::PREFIX, flow).ok_or(Refusal::NotFound)?);
+        let asker = self.asker(caller, &[flow]);
+        let reply = self.engine.call::<Registration>(id, asker, Command::Resend).await?;
+        match reply.outcome {
+            Outcome::Awaiting { expires_at } => {
+                let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, Some(expires_at));
+                Ok(Moved { flow, method: reply.method })
+            }
+            Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
+            Outcome::NoMoreLetters => {
+                Err(Refusal::FlowEnded("Five letters were sent. Look for them in the mailbox, or register again."))
+            }
+            _ => Err(Refusal::FlowEnded("Nothing is waiting for a letter here.")),
+        }
+    }
+
+    /// Proves the address by the code of the letter.
+    ///
+    /// # Errors
+    /// [`Refusal::Values`] for what is not six digits, [`Refusal::WrongCode`], [`Refusal::AddressTaken`],
+    /// [`Refusal::FlowEnded`].
+    pub async fn verify_by_code(&self, caller: &Caller, flow: &str, code: &str) -> Result<(Moved, User), Refusal> {
+        let typed = Code::parse(code).map_err(|why| {
+            Refusal::Values(vec![BadValue { pointer: "/code", code: why.code(), detail: why.to_string() }])
+        })?;
+        let id = FlowId(Id::parse(Registration::PREFIX, flow).ok_or(Refusal::NotFound)?);
+        let asker = self.asker(caller, &[flow, code]);
+        let reply = self.engine.call::<Registration>(id, asker, Command::Enter(typed)).await?;
+        self.verified(reply).await
+    }
+
+    /// Proves the address by the link of the letter and the password typed at registration.
+    ///
+    /// # Errors
+    /// As [`Services::verify_by_code`]; [`Refusal::Credentials`] when the password is wrong: the link stays good.
+    pub async fn verify_by_link(
+        &self,
+        caller: &Caller,
+        token: &str,
+        password: &Password,
+    ) -> Result<(Moved, User), Refusal> {
+        const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
+        let world = self.engine.world();
+        let link = Presented::parse(&world.ring, Purpose::VerifyEmail, token).map_err(|_| GARBAGE)?;
+        let flow = FlowId::from_bytes(link.flow());
+        let Some(row) = self.engine.store().load(flow).await? else { return Err(GARBAGE) };
+        let Some(state) = decoded(&row.state) else { return Err(Refusal::Fault(Fault::Quarantined)) };
+        let mut proved = None;
+        if state.knows_link(&link, &world) {
+            let users = match state.user() {
+                Some(user) => self.directory.by_id(user).await?.and_then(|user| user.password),
+                None => None,
+            };
+            let hash = state.password().or(users.as_ref());
+            match self.hasher.verify(password, hash, flow.bytes()).await? {
+                Verdict::Right(right) => proved = Some(right),
+                Verdict::Wrong => return Err(Refusal::Credentials),
+            }
+        }
+        let asker = self.asker(caller, &[token]);
+        let command = Command::Open { link, password: proved };
+        let reply = self.engine.call::<Registration>(flow, asker, command).await?;
+        self.verified(reply).await
+    }
+
+    async fn verified(&self, reply: cairn_runtime::Reply<Outcome>) -> Result<(Moved, User), Refusal> {
+        let (user, until) = match reply.outcome {
+            Outcome::Verified { user, until } => (user, until),
+            Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
+            Outcome::AddressTaken => return Err(Refusal::AddressTaken),
+            Outcome::PasswordNeeded => return Err(Refusal::Credentials),
+            Outcome::Replaced { .. } => {
+                return Err(Refusal::FlowEnded("A newer letter replaced this one; use the newest."));
+            }
+            Outcome::OnlyTheLink => {
+                return Err(Refusal::FlowEnded("Five codes were wrong; only the link in the letter works now."));
+            }
+            Outcome::Garbage | Outcome::Over | Outcome::Awaiting { .. } | Outcome::TooSoon { .. }
+            | Outcome::NoMoreLetters => return Err(Refusal::FlowEnded("This code or link is not, or no longer, good.")),
+        };
+        let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, Some(until));
+        let user = self
+            .directory
+            .by_id(user)
+            .await?
+            .ok_or(Refusal::FlowEnded("The account that this made is no more."))?;
+        Ok((Moved { flow, method: reply.method }, user))
+    }
+}
+
+/// The state of a row, unless an older release's needs the engine to bring it up to date.
+fn decoded(state: &str) -> Option<Registration> {
+    serde_json::from_str(state).ok()
+}

@@ -1,0 +1,246 @@
+//! Signing in, carrying a session on, ending it, and who a token stands for.
+
+use cairn_runtime::{FlowId, Id, Method, Reply, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Caller, Refusal, Services};
+use crate::address::Address;
+use crate::credential::{self, Presented, Purpose, Token};
+use crate::directory::User;
+use crate::effects::UserId;
+use crate::flows::session::{Command, Minted, Outcome, Session, Start};
+use crate::hasher::Verdict;
+use crate::password::Password;
+use crate::signing::ACCESS_TOKEN;
+use crate::username::Username;
+use crate::world::World;
+
+/// By what somebody signs in.
+#[derive(Clone, Copy, Debug)]
+pub enum Identifier<'a> {
+    /// An address, as typed.
+    Email(&'a str),
+    /// A username, as typed.
+    Username(&'a str),
+}
+
+/// A session's tokens.
+#[derive(Debug)]
+pub struct Tokens {
+    /// A JWT (RFC 9068).
+    pub access_token: String,
+    /// Seconds until the access token ends.
+    pub expires_in: i64,
+    /// The refresh token.
+    pub refresh_token: Token,
+    /// The session's id, `ses_…`.
+    pub session: String,
+    /// Through its shell or directly.
+    pub method: Method,
+}
+
+/// The claims of an access token (RFC 9068, section 2.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who issued it: the public URL.
+    pub iss: String,
+    /// For whom: the same.
+    pub aud: String,
+    /// Through which client: `cairn` itself.
+    pub client_id: String,
+    /// The user.
+    pub sub: String,
+    /// The session.
+    pub sid: String,
+    /// Its own id.
+    pub jti: String,
+    /// Since when, in Unix seconds.
+    pub iat: i64,
+    /// Until when, in Unix seconds.
+    pub exp: i64,
+    /// When the person last proved who they are, in Unix seconds.
+    pub auth_time: i64,
+    /// The username.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_username: Option<String>,
+    /// The address, as typed.
+    pub email: String,
+    /// First and last name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What they may do.
+    pub roles: Vec<String>,
+}
+
+/// Somebody who showed a good access token.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// Who.
+    pub user: User,
+    /// In which session.
+    pub session: FlowId,
+    /// What the token says.
+    pub claims: Claims,
+}
+
+impl Services {
+    /// Signs in. Unknown, wrong and unverified are one refusal, and cost the same.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`], or the engine's.
+    pub async fn sign_in(
+        &self,
+        caller: &Caller,
+        identifier: Identifier<'_>,
+        password: &Password,
+    ) -> Result<Tokens, Refusal> {
+        // Twice: when the user's fence moves between the check and the commit, the password may be another now.
+        for _ in 0..2 {
+            let user = self.find(identifier).await?;
+            let credential = self.credential(identifier);
+            let hash = user.as_ref().and_then(|user| user.password.as_ref());
+            let verdict = self.hasher.verify(password, hash, credential).await?;
+            let (Some(user), Verdict::Right(_)) = (user, verdict) else { return Err(Refusal::Credentials) };
+            let start = Start {
+                user: user.id,
+                fence: user.fence,
+                amr: vec!["pwd".to_owned()],
+                device: caller.device.clone().map(|device| device.chars().take(256).collect()),
+                client_address: Some(caller.address.to_canonical().to_string()),
+            };
+            let reply = self.engine.start::<Session>(self.engine.asker(&caller.trace), start).await?;
+            if reply.outcome != Outcome::Refused {
+                return self.tokens(reply, Some(user)).await;
+            }
+        }
+        Err(Refusal::Credentials)
+    }
+
+    async fn find(&self, identifier: Identifier<'_>) -> Result<Option<User>, Refusal> {
+        let found = match identifier {
+            Identifier::Email(typed) => match Address::parse(typed) {
+                Ok(address) => self.directory.by_address(self.engine.world().address_key(&address)).await?,
+                Err(_) => None,
+            },
+            Identifier::Username(typed) => match Username::parse(typed) {
+                Ok(username) => self.directory.by_username(&username).await?,
+                Err(_) => None,
+            },
+        };
+        Ok(found)
+    }
+
+    /// What the tries of one identifier are lined up by, whether or not anybody has it.
+    fn credential(&self, identifier: Identifier<'_>) -> [u8; 32] {
+        let world = self.engine.world();
+        match identifier {
+            Identifier::Email(typed) => match Address::parse(typed) {
+                Ok(address) => world.address_key(&address).0,
+                Err(_) => world.digest("identifier", typed.as_bytes()).0,
+            },
+            Identifier::Username(typed) => match Username::parse(typed) {
+                Ok(username) => world.username_key(&username).0,
+                Err(_) => world.digest("identifier", typed.as_bytes()).0,
+            },
+        }
+    }
+
+    /// Carries a session on.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionEnded`] for every token that is not good, whatever the reason.
+    pub async fn refresh(&self, caller: &Caller, token: &str) -> Result<Tokens, Refusal> {
+        let Some(token) = self.presented(token) else { return Err(Refusal::SessionEnded) };
+        let flow = FlowId::from_bytes(token.flow());
+        let asker = self.engine.asker(&caller.trace);
+        match self.engine.call::<Session>(flow, asker, Command::Refresh(token)).await.map_err(Refusal::from) {
+            Ok(reply) => self.tokens(reply, None).await,
+            Err(Refusal::NotFound) => Err(Refusal::SessionEnded),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Ends the session of a refresh token of any generation. Anything else ends nothing, and is told the same.
+    ///
+    /// # Errors
+    /// Only the engine's.
+    pub async fn sign_out(&self, caller: &Caller, token: &str) -> Result<(), Refusal> {
+        let Some(token) = self.presented(token) else { return Ok(()) };
+        let flow = FlowId::from_bytes(token.flow());
+        let asker = self.engine.asker(&caller.trace);
+        match self.engine.call::<Session>(flow, asker, Command::SignOut(token)).await.map_err(Refusal::from) {
+            Ok(_) | Err(Refusal::NotFound) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn presented(&self, token: &str) -> Option<Presented> {
+        Presented::parse(&self.engine.world().ring, Purpose::RefreshToken, token).ok()
+    }
+
+    async fn tokens(&self, reply: Reply<Outcome>, user: Option<User>) -> Result<Tokens, Refusal> {
+        let Outcome::Tokens { user: id, issue, minted, auth_time, .. } = reply.outcome else {
+            return Err(Refusal::SessionEnded);
+        };
+        let user = match user {
+            Some(user) => user,
+            None => self.directory.by_id(id).await?.ok_or(Refusal::SessionEnded)?,
+        };
+        let world = self.engine.world();
+        let session = reply.flow.0.text(Session::PREFIX);
+        let lost = |what: &str| Refusal::Fault(cairn_runtime::Fault::Defect(what.to_owned()));
+        let refresh_token = credential::render(&world.ring, Purpose::RefreshToken, *reply.flow.bytes(), &issue)
+            .ok_or_else(|| lost("the ring has lost the key of a refresh token"))?;
+        let claims = claims(&world, reply.flow, &user, &minted, auth_time);
+        let access_token = world
+            .signing
+            .sign_with(&minted.key, ACCESS_TOKEN, &claims)
+            .map_err(|why| lost(&format!("an access token could not be signed: {why}")))?;
+        let expires_in = (claims.exp - self.engine.now().seconds()).max(0);
+        Ok(Tokens { access_token, expires_in, refresh_token, session, method: reply.method })
+    }
+
+    /// Who a Bearer token stands for: the token is good, its session lives, and neither fence has moved.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionEnded`] when any of that is not so.
+    pub async fn signed_in(&self, token: &str) -> Result<SignedIn, Refusal> {
+        let world = self.engine.world();
+        let (iss, now) = (world.settings.public_url.as_str(), self.engine.now().seconds());
+        let claims: Claims =
+            world.signing.verify(token, ACCESS_TOKEN, iss, iss, now).map_err(|_| Refusal::SessionEnded)?;
+        let user = UserId::parse(&claims.sub).ok_or(Refusal::SessionEnded)?;
+        let session = FlowId(Id::parse(Session::PREFIX, &claims.sid).ok_or(Refusal::SessionEnded)?);
+        let (user, state) = self.directory.with_session(user, session).await?.ok_or(Refusal::SessionEnded)?;
+        let state: Session =
+            state.and_then(|state| serde_json::from_str(&state).ok()).ok_or(Refusal::SessionEnded)?;
+        match state.active() {
+            Some(active) if active.user == user.id && active.fence == user.fence => {
+                Ok(SignedIn { user, session, claims })
+            }
+            _ => Err(Refusal::SessionEnded),
+        }
+    }
+}
+
+fn claims(world: &World, session: FlowId, user: &User, minted: &Minted, auth_time: Timestamp) -> Claims {
+    let url = world.settings.public_url.clone();
+    let mut of = session.bytes().to_vec();
+    of.extend_from_slice(&minted.generation.to_be_bytes());
+    let jti = world.digest("jti", &of);
+    Claims {
+        iss: url.clone(),
+        aud: url,
+        client_id: "cairn".to_owned(),
+        sub: user.id.text(),
+        sid: session.0.text(Session::PREFIX),
+        jti: Id::from_bytes(super::first(&jti.0)).crockford(),
+        iat: minted.at.seconds(),
+        exp: minted.until.seconds(),
+        auth_time: auth_time.seconds(),
+        preferred_username: user.username.as_ref().map(ToString::to_string),
+        email: user.address.typed().to_owned(),
+        name: user.name(),
+        roles: user.roles.clone(),
+    }
+}

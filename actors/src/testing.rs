@@ -1,0 +1,122 @@
+//! Builders for tests of flows: a world whose keys follow from a number, so that what is written down stays true.
+
+use std::sync::Arc;
+
+use ::ring::digest;
+use ::ring::signature::{Ed25519KeyPair, KeyPair};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use cairn_runtime::FlowId;
+
+use crate::address::Address;
+use crate::credential::{self, Presented, Purpose, Seal, UserCode};
+use crate::name::PersonName;
+use crate::password::Code;
+use crate::ring::Ring;
+use crate::signing::{SealedSigningKey, SigningKeys};
+use crate::username::Username;
+use crate::world::{Settings, World};
+
+/// A world with the documented settings, whose ring and signing key follow from a number.
+pub fn world(seed: u8) -> World {
+    world_with(seed, Settings::default())
+}
+
+/// The same with other settings.
+pub fn world_with(seed: u8, settings: Settings) -> World {
+    let ring = Ring::pretended(seed);
+    let signing = signing_keys(&ring, seed);
+    World { ring: Arc::new(ring), signing: Arc::new(signing), settings }
+}
+
+/// Signing keys that follow from a number.
+///
+/// # Panics
+/// Never: the one key is sealed by the ring that opens it.
+pub fn signing_keys(ring: &Ring, seed: u8) -> SigningKeys {
+    SigningKeys::unseal(ring, &[signing_key(ring, seed)]).expect("the ring opens what it has sealed")
+}
+
+/// A row of the table of signing keys that follows from a number.
+fn signing_key(ring: &Ring, seed: u8) -> SealedSigningKey {
+    let secret = [seed; 32];
+    let pair = Ed25519KeyPair::from_seed_unchecked(&secret).expect("every 32 bytes are an Ed25519 seed");
+    let public = pair.public_key().as_ref();
+    // RFC 8410 section 7 and RFC 5958 section 2: version, algorithm, the seed and the public key.
+    let mut pkcs8 =
+        vec![0x30, 0x51, 0x02, 0x01, 0x01, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    pkcs8.extend_from_slice(&secret);
+    pkcs8.extend_from_slice(&[0x81, 0x21, 0x00]);
+    pkcs8.extend_from_slice(public);
+    let public = Base64UrlUnpadded::encode_string(public);
+    let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{public}"}}"#);
+    let kid = Base64UrlUnpadded::encode_string(digest::digest(&digest::SHA256, jwk.as_bytes()).as_ref());
+    let sealed = Base64UrlUnpadded::encode_string(&ring.seal("signing key", kid.as_bytes(), &pkcs8, [seed; 12]));
+    SealedSigningKey { kid, alg: "EdDSA".to_owned(), sealed, public, created_at: 0, retired_at: None }
+}
+
+/// An address.
+///
+/// # Panics
+/// When it is none.
+pub fn address(text: &str) -> Address {
+    Address::parse(text).expect("a test's address parses")
+}
+
+/// A username.
+///
+/// # Panics
+/// When it is none.
+pub fn username(text: &str) -> Username {
+    Username::parse(text).expect("a test's username parses")
+}
+
+/// A name.
+///
+/// # Panics
+/// When it is none.
+pub fn person_name(text: &str) -> PersonName {
+    PersonName::parse(text).expect("a test's name parses")
+}
+
+/// The credential of a seal, as somebody presents it.
+///
+/// # Panics
+/// When the ring has not got the seal's key.
+pub fn presented(world: &World, purpose: Purpose, flow: FlowId, seal: &Seal) -> Presented {
+    let text = credential::render(&world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
+    Presented::parse(&world.ring, purpose, text.expose()).expect("a rendered credential parses")
+}
+
+/// The six digits of a seal.
+///
+/// # Panics
+/// When the ring has not got the seal's key.
+pub fn code(world: &World, purpose: Purpose, flow: FlowId, seal: &Seal) -> Code {
+    credential::code(&world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key")
+}
+
+/// Six digits that are those of none of these seals. `number` chooses among them.
+///
+/// # Panics
+/// When the ring has not got a seal's key.
+pub fn wrong_code<'a>(
+    world: &World,
+    purpose: Purpose,
+    flow: FlowId,
+    seals: impl IntoIterator<Item = &'a Seal>,
+    number: u32,
+) -> Code {
+    let right: Vec<Code> = seals.into_iter().map(|seal| code(world, purpose, flow, seal)).collect();
+    (0..)
+        .map(|more| Code::of(u64::from(number) + more))
+        .find(|code| !right.contains(code))
+        .expect("there are more codes than letters")
+}
+
+/// The user code of a device code's seal.
+///
+/// # Panics
+/// When the ring has not got the seal's key.
+pub fn user_code(world: &World, flow: FlowId, seal: &Seal) -> UserCode {
+    credential::user_code(&world.ring, *flow.bytes(), seal).expect("the ring has the key")
+}

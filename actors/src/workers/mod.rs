@@ -1,0 +1,3 @@
+//! Workers: what runs after a commit, outside every transaction.
+
+pub mod mailer;

@@ -1,0 +1,61 @@
+//! `POST /auth/login`: an address or a username, and the password.
+
+use std::sync::Arc;
+
+use cairn_actors::password::Password;
+use cairn_actors::services::session::{Identifier, Tokens};
+use cairn_runtime::Method;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{problem, stranger};
+use crate::house::House;
+use crate::problem::Problem;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::Answer;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    email: Option<String>,
+    username: Option<String>,
+    password: Password,
+}
+
+/// The tokens of a session, as sign-in and refresh answer.
+#[derive(Serialize)]
+pub(super) struct TokensBody {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: i64,
+    refresh_token: String,
+    session: String,
+    method: Method,
+}
+
+impl From<Tokens> for TokensBody {
+    fn from(tokens: Tokens) -> Self {
+        let Tokens { access_token, expires_in, refresh_token, session, method } = tokens;
+        let refresh_token = refresh_token.expose().to_owned();
+        Self { access_token, token_type: "Bearer", expires_in, refresh_token, session, method }
+    }
+}
+
+pub(super) async fn login(house: Arc<House>, request: Request) -> Answer {
+    let body: Body = request.json()?;
+    let identifier = match (&body.email, &body.username) {
+        (Some(email), None) => Identifier::Email(email),
+        (None, Some(username)) => Identifier::Username(username),
+        (None, None) => return Err(Problem::unreadable_at("/email", "This takes `email` or `username`.")),
+        (Some(_), Some(_)) => {
+            return Err(Problem::unreadable_at("/username", "This takes `email` or `username`, not both."));
+        }
+    };
+    let tokens = house
+        .services
+        .sign_in(&stranger(&request), identifier, &body.password)
+        .await
+        .map_err(|why| problem(&house.services, why))?;
+    Reply::json(StatusCode::OK, &TokensBody::from(tokens))
+}

@@ -1,0 +1,21 @@
+//! `POST /auth/logout`: ends the session of a refresh token, and says the same for every string.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::{problem, refresh, stranger};
+use crate::house::House;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::Answer;
+
+pub(super) async fn logout(house: Arc<House>, request: Request) -> Answer {
+    let body: refresh::Body = request.json()?;
+    house
+        .services
+        .sign_out(&stranger(&request), &body.refresh_token)
+        .await
+        .map_err(|why| problem(&house.services, why))?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}

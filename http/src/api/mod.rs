@@ -1,0 +1,165 @@
+//! The JSON interface: its table of URLs, and what all its endpoints say the same way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_actors::services::{Caller, FlowView, Moved, Refusal, Repeat, Services};
+use cairn_runtime::{Fault, Method, Timestamp};
+use http::Method as Verb;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::door::Door;
+use crate::house::House;
+use crate::problem::{Problem, Unacceptable};
+use crate::request::Request;
+use crate::room::{Room, Route, Schema, TableFault};
+
+mod login;
+mod logout;
+mod me;
+mod refresh;
+mod register;
+mod verify_email;
+
+/// How long a client is asked to wait when the server cannot say better.
+const SOON: Duration = Duration::from_secs(1);
+
+static ROUTES: &[Route<House>] = &[
+    route(Verb::POST, "/auth/register", Door::Open, Schema::Json, |house, request| {
+        Box::pin(register::begin(house, request))
+    }),
+    route(Verb::GET, "/auth/register/{flow}", Door::Open, Schema::Nothing, |house, request| {
+        Box::pin(register::status(house, request))
+    }),
+    route(Verb::POST, "/auth/register/{flow}/resend", Door::Open, Schema::Nothing, |house, request| {
+        Box::pin(register::resend(house, request))
+    }),
+    route(Verb::POST, "/auth/verify-email", Door::Open, Schema::Json, |house, request| {
+        Box::pin(verify_email::verify(house, request))
+    }),
+    route(Verb::POST, "/auth/login", Door::Open, Schema::Json, |house, request| {
+        Box::pin(login::login(house, request))
+    }),
+    route(Verb::POST, "/auth/refresh", Door::Open, Schema::Json, |house, request| {
+        Box::pin(refresh::refresh(house, request))
+    }),
+    route(Verb::POST, "/auth/logout", Door::Open, Schema::Json, |house, request| {
+        Box::pin(logout::logout(house, request))
+    }),
+    route(Verb::GET, "/users/me", Door::Bearer, Schema::Nothing, |house, request| Box::pin(me::show(house, request))),
+];
+
+const fn route(
+    method: Verb,
+    path: &'static str,
+    door: Door,
+    schema: Schema,
+    run: crate::room::Run<House>,
+) -> Route<House> {
+    Route { method, path, door, bucket: None, schema, run }
+}
+
+/// The room of the JSON interface.
+///
+/// # Errors
+/// When the table contradicts itself.
+pub fn room(house: &Arc<House>) -> Result<Room<House>, TableFault> {
+    Ok(Room::new("api", Arc::clone(house), ROUTES)?.below(&["/auth", "/users"]).cross_origin())
+}
+
+/// Who asks. An `Idempotency-Key` of 1 to 255 visible ASCII characters makes the request a repeatable one.
+pub(crate) fn caller(request: &Request) -> Result<Caller, Problem> {
+    let mut keys = request.headers().get_all("idempotency-key").iter();
+    let repeat = match (keys.next(), keys.next()) {
+        (None, _) => None,
+        (Some(key), None) if matches!(key.len(), 1..=255) && key.as_bytes().iter().all(u8::is_ascii_graphic) => {
+            let key = String::from_utf8_lossy(key.as_bytes()).into_owned();
+            Some(Repeat { route: format!("{} {}", request.method(), request.path()), key })
+        }
+        _ => return Err(Problem::unreadable("Idempotency-Key takes 1 to 255 visible ASCII characters, once.")),
+    };
+    Ok(Caller { repeat, ..stranger(request) })
+}
+
+/// Who asks, at an endpoint that has its own way with repeats.
+pub(crate) fn stranger(request: &Request) -> Caller {
+    Caller {
+        trace: request.id().to_owned(),
+        address: request.client(),
+        device: request.header("user-agent").map(str::to_owned),
+        repeat: None,
+    }
+}
+
+/// What a use case's refusal is in HTTP.
+pub(crate) fn problem(services: &Services, refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Values(values) => {
+            let named = |value: cairn_actors::services::BadValue| {
+                Unacceptable::new(value.pointer, value.code, value.detail)
+            };
+            Problem::value(values.into_iter().map(named).collect())
+        }
+        Refusal::WrongCode { tries_left } => Problem::wrong_code("/code", u32::from(tries_left)),
+        Refusal::Credentials => Problem::credentials(),
+        Refusal::SessionEnded => Problem::session_ended(),
+        Refusal::UsernameTaken => Problem::username_taken(),
+        Refusal::AddressTaken => Problem::address_taken(),
+        Refusal::FlowEnded(why) => Problem::flow_ended().detail(why),
+        Refusal::NotFound => Problem::not_found(),
+        Refusal::SlowDown(until) => Problem::slow_down(until.since(services.engine.now())),
+        Refusal::Mismatch => Problem::idempotency_mismatch(),
+        Refusal::Fault(fault) => of_fault(fault),
+    }
+}
+
+fn of_fault(fault: Fault) -> Problem {
+    match fault {
+        Fault::NotFound => Problem::not_found(),
+        Fault::Mismatch => Problem::idempotency_mismatch(),
+        Fault::Unavailable(_) | Fault::Overloaded | Fault::Contended => Problem::unavailable(SOON).log(fault),
+        Fault::Quarantined => Problem::unavailable(Duration::from_secs(60)).log(fault),
+        Fault::Storage(_) => Problem::storage().log(fault),
+        Fault::Settled | Fault::Defect(_) => Problem::fault(fault),
+    }
+}
+
+/// An instant as RFC 3339 in UTC, to the millisecond.
+pub(crate) fn instant(at: Timestamp) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
+        .ok()
+        .and_then(|instant| instant.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+/// A flow, as every answer shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct FlowBody {
+    id: String,
+    kind: &'static str,
+    phase: String,
+    version: u64,
+    expires_at: Option<String>,
+}
+
+impl From<FlowView> for FlowBody {
+    fn from(flow: FlowView) -> Self {
+        let FlowView { id, kind, phase, version, expires_at } = flow;
+        Self { id, kind, phase, version, expires_at: expires_at.map(instant) }
+    }
+}
+
+/// A flow that moved, and how the input reached it.
+#[derive(Debug, Serialize)]
+pub(crate) struct MovedBody {
+    flow: FlowBody,
+    method: Method,
+}
+
+impl From<Moved> for MovedBody {
+    fn from(moved: Moved) -> Self {
+        Self { flow: moved.flow.into(), method: moved.method }
+    }
+}

@@ -1,0 +1,29 @@
+//! `POST /auth/refresh`: the next tokens of a session.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::login::TokensBody;
+use super::{problem, stranger};
+use crate::house::House;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::Answer;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Body {
+    pub(super) refresh_token: String,
+}
+
+pub(super) async fn refresh(house: Arc<House>, request: Request) -> Answer {
+    let body: Body = request.json()?;
+    let tokens = house
+        .services
+        .refresh(&stranger(&request), &body.refresh_token)
+        .await
+        .map_err(|why| problem(&house.services, why))?;
+    Reply::json(StatusCode::OK, &TokensBody::from(tokens))
+}

@@ -1,0 +1,67 @@
+//! `POST /auth/register`, `GET /auth/register/{flow}`, `POST /auth/register/{flow}/resend`.
+
+use std::sync::Arc;
+
+use cairn_actors::password::Password;
+use cairn_actors::services::registration::Typed;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{FlowBody, MovedBody, caller, instant, problem};
+use crate::house::House;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::Answer;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    email: String,
+    password: Password,
+    username: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+}
+
+/// Begins a registration: 202 whether or not the address has an account.
+pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
+    let caller = caller(&request)?;
+    let Body { email, password, username, first_name, last_name } = request.json()?;
+    let typed = Typed { email, password, username, first_name, last_name };
+    let moved = house.services.register(&caller, typed).await.map_err(|why| problem(&house.services, why))?;
+    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved))
+}
+
+#[derive(Serialize)]
+struct Status {
+    flow: FlowBody,
+    mail: MailBody,
+}
+
+#[derive(Serialize)]
+struct MailBody {
+    state: &'static str,
+    at: String,
+}
+
+/// Where a registration stands, and where its letter is.
+pub(super) async fn status(house: Arc<House>, request: Request) -> Answer {
+    let (flow, mail) = house
+        .services
+        .registration(request.param("flow"))
+        .await
+        .map_err(|why| problem(&house.services, why))?;
+    let mail = MailBody { state: mail.state.word(), at: instant(mail.at) };
+    Reply::json(StatusCode::OK, &Status { flow: flow.into(), mail })
+}
+
+/// Sends another letter.
+pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
+    let caller = caller(&request)?;
+    let moved = house
+        .services
+        .resend_registration(&caller, request.param("flow"))
+        .await
+        .map_err(|why| problem(&house.services, why))?;
+    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved))
+}

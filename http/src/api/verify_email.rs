@@ -1,0 +1,71 @@
+//! `POST /auth/verify-email`: the code of the letter, or its link with the password typed at registration.
+
+use std::sync::Arc;
+
+use cairn_actors::password::Password;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{FlowBody, caller, problem};
+use crate::house::House;
+use crate::problem::Problem;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::Answer;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    flow: Option<String>,
+    code: Option<String>,
+    token: Option<String>,
+    password: Option<Password>,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    flow: FlowBody,
+    user: UserBody,
+}
+
+#[derive(Serialize)]
+struct UserBody {
+    id: String,
+    email: String,
+    username: Option<String>,
+}
+
+pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
+    let caller = caller(&request)?;
+    let services = &house.services;
+    let (moved, user) = match request.json()? {
+        Body { flow: Some(flow), code: Some(code), token: None, password: None } => {
+            services.verify_by_code(&caller, &flow, &code).await
+        }
+        Body { flow: None, code: None, token: Some(token), password: Some(password) } => {
+            services.verify_by_link(&caller, &token, &password).await
+        }
+        body => return Err(incomplete(&body)),
+    }
+    .map_err(|why| problem(services, why))?;
+    let user = UserBody {
+        id: user.id.text(),
+        email: user.address.typed().to_owned(),
+        username: user.username.as_ref().map(ToString::to_string),
+    };
+    Reply::json(StatusCode::OK, &Verified { flow: moved.flow.into(), user })
+}
+
+fn incomplete(body: &Body) -> Problem {
+    const WANTED: &str = "This takes `flow` and `code`, or `token` and `password`.";
+    let pointer = match (&body.flow, &body.code, &body.token, &body.password) {
+        (Some(_), None, None, None) => "/code",
+        (None, Some(_), None, None) => "/flow",
+        (None, None, Some(_), None) => "/password",
+        (None, None, None, Some(_)) => "/token",
+        (Some(_) | None, _, Some(_), _) => "/token",
+        (_, _, None, Some(_)) => "/password",
+        _ => "",
+    };
+    Problem::unreadable_at(pointer, WANTED)
+}

@@ -1,0 +1,94 @@
+//! Doors: what must hold before a handler runs.
+
+use futures_util::future::BoxFuture;
+use http::HeaderMap;
+
+use crate::problem::Problem;
+use crate::request::Request;
+
+pub mod client_address;
+
+/// What a route asks of whoever calls it.
+///
+/// `Open`, `OwnPage` and `Loopback` are judged by the front itself; the others by the room's [`Doors`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// Anybody.
+    Open,
+    /// A form of our own pages: a browser must not say that another site sends it.
+    OwnPage,
+    /// The peer itself on loopback, without a forwarding header; for everybody else the path does not exist.
+    Loopback,
+    /// A live session, shown by an access token in `Authorization`.
+    Bearer,
+    /// As `Bearer`, and its sign-in is fresh enough for a sensitive act.
+    FreshBearer,
+}
+
+/// What a limited route answers with, whether or not it lets the request through.
+#[derive(Debug)]
+pub struct Metered {
+    /// `RateLimit-Policy` and `RateLimit`, put on every answer of the route.
+    pub headers: HeaderMap,
+    /// The refusal when the bucket is empty.
+    pub verdict: Result<(), Problem>,
+}
+
+impl Default for Metered {
+    fn default() -> Self {
+        Self { headers: HeaderMap::new(), verdict: Ok(()) }
+    }
+}
+
+/// The doors of a room, made by what the room's handlers share.
+///
+/// Both are asked before the body is read: first the meter, then the door.
+pub trait Doors: Send + Sync + 'static {
+    /// Checks a `Bearer` or `FreshBearer` door. What it finds out goes into [`Request::extensions_mut`], where the
+    /// handler takes it from.
+    fn enter<'a>(&'a self, door: Door, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>>;
+
+    /// Takes one from the bucket for this client.
+    fn meter(&self, bucket: &'static str, request: &Request) -> Metered {
+        let _ = (bucket, request);
+        Metered::default()
+    }
+}
+
+/// Whether a browser says that a page of another site sends this (Fetch metadata, else the `Origin`).
+///
+/// `Origin: null` alone proves nothing, because our own pages send it under `no-referrer` where the connection is
+/// neither TLS nor loopback; a form's own token stands behind this door.
+pub(crate) fn sent_by_another_site(headers: &HeaderMap, own_origin: &str) -> bool {
+    match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
+        Some(site) => !matches!(site, b"same-origin" | b"none"),
+        None => headers
+            .get(http::header::ORIGIN)
+            .is_some_and(|origin| origin != "null" && !origin.as_bytes().eq_ignore_ascii_case(own_origin.as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn refused(headers: &[(&'static str, &'static str)]) -> bool {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        sent_by_another_site(&headers, "https://id.example")
+    }
+
+    #[test]
+    fn another_sites_form_is_known_by_what_the_browser_says() {
+        assert!(refused(&[("sec-fetch-site", "cross-site")]));
+        assert!(refused(&[("sec-fetch-site", "same-site"), ("origin", "https://id.example")]));
+        assert!(refused(&[("origin", "https://evil.example")]));
+        assert!(!refused(&[("sec-fetch-site", "same-origin"), ("origin", "null")]));
+        assert!(!refused(&[("origin", "https://id.example")]));
+        assert!(!refused(&[]));
+    }
+}

@@ -1,0 +1,32 @@
+//! The HTTP front of Cairn: rooms with tables of URLs under an accept loop of its own.
+
+pub mod api;
+pub mod door;
+pub mod house;
+pub mod json;
+pub mod limits;
+pub mod operations;
+pub mod pages;
+pub mod problem;
+pub mod reply;
+pub mod request;
+pub mod room;
+pub mod rooms;
+pub mod server;
+pub mod well_known;
+
+mod decode;
+mod life;
+mod line;
+#[cfg(test)]
+mod tests;
+
+pub use door::{Door, Doors, Metered};
+pub use house::House;
+pub use limits::Limits;
+pub use problem::{Problem, Unacceptable};
+pub use reply::Reply;
+pub use request::{Form, Request};
+pub use room::{Answer, Room, Route, Run, Schema, TableFault};
+pub use rooms::{Rooms, Settings, describe_metrics};
+pub use server::serve;

@@ -1,0 +1,41 @@
+//! `/dev/mail`: the letters that would have been mailed, as a page and as JSON. A view of the outbox, so that it
+//! survives a crash and stores nothing.
+
+use std::sync::Arc;
+
+use cairn_actors::letters::mailbox::{Mail, view};
+use http::StatusCode;
+use minijinja::context;
+use minijinja::value::Serde;
+
+use super::page;
+use crate::api;
+use crate::house::House;
+use crate::problem::Problem;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::Answer;
+
+/// Letters shown at most: the newest.
+const MOST: u32 = 1_000;
+
+pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
+    if !house.has_mailbox {
+        return Err(Problem::not_found());
+    }
+    let services = &house.services;
+    let rows = services.directory.letters(MOST).await.map_err(|why| api::problem(services, why.into()))?;
+    let world = services.engine.world();
+    let to = request.query("to").map(|to| to.to_lowercase());
+    let mails: Vec<Mail> = rows
+        .iter()
+        .filter_map(|row| view(row, &world))
+        .filter(|mail| to.as_ref().is_none_or(|to| mail.to.to_lowercase() == *to))
+        .collect();
+    if request.wants_html() {
+        let newest_first: Vec<&Mail> = mails.iter().rev().collect();
+        page(&house, StatusCode::OK, "mailbox.html", context! { mails => Serde(newest_first) })
+    } else {
+        Reply::json(StatusCode::OK, &serde_json::json!({ "mails": mails }))
+    }
+}

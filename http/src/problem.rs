@@ -1,0 +1,530 @@
+//! What a client is told when something is refused (RFC 9457), and the only table of status codes.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::reply::Reply;
+
+/// The kinds of refusal, closed on purpose: a new one must find its row in [`Kind::row`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Bad JSON; a member of the wrong type, unknown, doubled or missing.
+    Unreadable,
+    /// A sign-in refused, a wrong current password, or no token at all.
+    Credentials,
+    /// A refresh or access token that is not, or no longer, good.
+    SessionEnded,
+    /// The sign-in is too long ago for what is asked (RFC 9470).
+    StepUp,
+    /// The role is missing, or another site sent the form.
+    Forbidden,
+    /// No such path, flow or session, a stranger's too.
+    NotFound,
+    /// The path does not know the method.
+    Method,
+    /// The body did not come in time.
+    Timeout,
+    /// The user name belongs to somebody.
+    UsernameTaken,
+    /// The address belongs to somebody; told only to who proved it.
+    AddressTaken,
+    /// A link or code that no longer counts.
+    FlowEnded,
+    /// `If-Match` names another version.
+    Changed,
+    /// The body is over its bound.
+    BodyTooLarge,
+    /// The target is over its bound.
+    TargetTooLong,
+    /// The body is of another type than the path takes.
+    MediaType,
+    /// Readable but not acceptable; a wrong code.
+    Value,
+    /// The same idempotency key with another body.
+    IdempotencyMismatch,
+    /// `If-Match` is required.
+    ConditionRequired,
+    /// Too many requests or too many failures.
+    SlowDown,
+    /// The headers are over their bound.
+    HeadersTooLarge,
+    /// A defect of ours.
+    Fault,
+    /// Overload, or the database is away.
+    Unavailable,
+    /// No room to write.
+    Storage,
+}
+
+impl Kind {
+    /// Every kind, for documents and tests.
+    pub const ALL: [Self; 23] = [
+        Self::Unreadable,
+        Self::Credentials,
+        Self::SessionEnded,
+        Self::StepUp,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Method,
+        Self::Timeout,
+        Self::UsernameTaken,
+        Self::AddressTaken,
+        Self::FlowEnded,
+        Self::Changed,
+        Self::BodyTooLarge,
+        Self::TargetTooLong,
+        Self::MediaType,
+        Self::Value,
+        Self::IdempotencyMismatch,
+        Self::ConditionRequired,
+        Self::SlowDown,
+        Self::HeadersTooLarge,
+        Self::Fault,
+        Self::Unavailable,
+        Self::Storage,
+    ];
+
+    const fn row(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::Unreadable => (S::BAD_REQUEST, "/problems/unreadable", "The request cannot be read"),
+            Self::Credentials => (S::UNAUTHORIZED, "/problems/credentials", "These credentials do not sign in"),
+            Self::SessionEnded => (S::UNAUTHORIZED, "/problems/session-ended", "The token is not, or no longer, good"),
+            Self::StepUp => (S::UNAUTHORIZED, "/problems/step-up", "A fresh sign-in is needed"),
+            Self::Forbidden => (S::FORBIDDEN, "/problems/forbidden", "This is not allowed"),
+            Self::NotFound => (S::NOT_FOUND, "/problems/not-found", "There is nothing here"),
+            Self::Method => (S::METHOD_NOT_ALLOWED, "/problems/method", "The path does not know this method"),
+            Self::Timeout => (S::REQUEST_TIMEOUT, "/problems/timeout", "The body did not come in time"),
+            Self::UsernameTaken => (S::CONFLICT, "/problems/username-taken", "The username is taken"),
+            Self::AddressTaken => (S::CONFLICT, "/problems/address-taken", "The address is taken"),
+            Self::FlowEnded => (S::GONE, "/problems/flow-ended", "This link or code no longer counts"),
+            Self::Changed => (S::PRECONDITION_FAILED, "/problems/changed", "It has changed in between"),
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "/problems/too-large", "The body is too large"),
+            Self::TargetTooLong => (S::URI_TOO_LONG, "/problems/too-large", "The target is too long"),
+            Self::MediaType => (S::UNSUPPORTED_MEDIA_TYPE, "/problems/media-type", "The media type is not supported"),
+            Self::Value => (S::UNPROCESSABLE_ENTITY, "/problems/value", "A value is not acceptable"),
+            Self::IdempotencyMismatch => {
+                (S::UNPROCESSABLE_ENTITY, "/problems/idempotency-mismatch", "The key was used with another body")
+            }
+            Self::ConditionRequired => {
+                (S::PRECONDITION_REQUIRED, "/problems/condition-required", "If-Match is required")
+            }
+            Self::SlowDown => (S::TOO_MANY_REQUESTS, "/problems/slow-down", "Too many attempts"),
+            Self::HeadersTooLarge => {
+                (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "/problems/too-large", "The headers are too large")
+            }
+            Self::Fault => (S::INTERNAL_SERVER_ERROR, "/problems/fault", "A defect of this server"),
+            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "/problems/unavailable", "Not available just now"),
+            Self::Storage => (S::INSUFFICIENT_STORAGE, "/problems/storage", "No room to write just now"),
+        }
+    }
+
+    /// The status it is answered with.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.row().0
+    }
+
+    /// The `type` member: a path below the public URL.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The `title` member: one sentence, the same every time.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.row().2
+    }
+}
+
+/// One value that was readable but is not acceptable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unacceptable {
+    /// JSON pointer (RFC 6901) of the member.
+    pub pointer: String,
+    /// A word that programs may rely on.
+    pub code: Cow<'static, str>,
+    /// A sentence for people that says what to do.
+    pub detail: Cow<'static, str>,
+}
+
+impl Unacceptable {
+    /// One entry of `errors`.
+    pub fn new(
+        pointer: impl Into<String>,
+        code: impl Into<Cow<'static, str>>,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { pointer: pointer.into(), code: code.into(), detail: detail.into() }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Members {
+    detail: Option<Cow<'static, str>>,
+    pointer: Option<String>,
+    place: Option<(usize, usize)>,
+    errors: Vec<Unacceptable>,
+    tries_left: Option<u32>,
+    retry_after: Option<u64>,
+    challenge: Option<HeaderValue>,
+    allow: Option<HeaderValue>,
+    log: Option<String>,
+}
+
+/// A refusal: what the outside is told, and apart from it what only the log keeps.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    kind: Kind,
+    members: Box<Members>,
+}
+
+impl Problem {
+    fn of(kind: Kind) -> Self {
+        Self { kind, members: Box::default() }
+    }
+
+    /// 400: the request cannot be read.
+    #[must_use]
+    pub fn unreadable(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(Kind::Unreadable).detail(detail)
+    }
+
+    /// 400: one member of the body is of the wrong type, unknown, doubled or missing.
+    #[must_use]
+    pub fn unreadable_at(pointer: impl Into<String>, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut problem = Self::unreadable(detail);
+        problem.members.pointer = Some(pointer.into());
+        problem
+    }
+
+    /// 400: the body is not JSON; `line` and `column` say where reading stopped, both counted from 1.
+    #[must_use]
+    pub fn not_json(line: usize, column: usize, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut problem = Self::unreadable(detail);
+        problem.members.place = Some((line, column));
+        problem
+    }
+
+    /// 401: a sign-in is refused, or there is no token at all. Challenges with a bare `Bearer` (RFC 6750, section 3.1).
+    #[must_use]
+    pub fn credentials() -> Self {
+        Self::of(Kind::Credentials).challenge(HeaderValue::from_static("Bearer"))
+    }
+
+    /// 401: a refresh or access token that is not, or no longer, good, whatever the reason.
+    #[must_use]
+    pub fn session_ended() -> Self {
+        Self::of(Kind::SessionEnded).challenge(HeaderValue::from_static("Bearer error=\"invalid_token\""))
+    }
+
+    /// 401: the sign-in is older than `max_age` (RFC 9470, section 3).
+    #[must_use]
+    pub fn step_up(max_age: Duration) -> Self {
+        let text = format!("Bearer error=\"insufficient_user_authentication\", max_age={}", max_age.as_secs());
+        let challenge = HeaderValue::try_from(text);
+        Self::of(Kind::StepUp).challenge(challenge.unwrap_or(HeaderValue::from_static("Bearer")))
+    }
+
+    /// 403: the role is missing.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::of(Kind::Forbidden)
+    }
+
+    /// 404: no such path, flow or session, a stranger's too.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::of(Kind::NotFound)
+    }
+
+    /// 405: the path knows other methods, which `allow` lists.
+    #[must_use]
+    pub fn method(allow: HeaderValue) -> Self {
+        let mut problem = Self::of(Kind::Method);
+        problem.members.allow = Some(allow);
+        problem
+    }
+
+    /// 408: the body did not come in time.
+    #[must_use]
+    pub fn timeout() -> Self {
+        Self::of(Kind::Timeout)
+    }
+
+    /// 409: the user name belongs to somebody.
+    #[must_use]
+    pub fn username_taken() -> Self {
+        Self::of(Kind::UsernameTaken)
+    }
+
+    /// 409: the address belongs to somebody; only for who proved it.
+    #[must_use]
+    pub fn address_taken() -> Self {
+        Self::of(Kind::AddressTaken)
+    }
+
+    /// 410: a link or code that no longer counts.
+    #[must_use]
+    pub fn flow_ended() -> Self {
+        Self::of(Kind::FlowEnded)
+    }
+
+    /// 412: `If-Match` names another version.
+    #[must_use]
+    pub fn changed() -> Self {
+        Self::of(Kind::Changed)
+    }
+
+    /// 413: the body is over its bound.
+    #[must_use]
+    pub fn body_too_large() -> Self {
+        Self::of(Kind::BodyTooLarge)
+    }
+
+    /// 414: the target is over its bound.
+    #[must_use]
+    pub fn target_too_long() -> Self {
+        Self::of(Kind::TargetTooLong)
+    }
+
+    /// 415: the body is of another type than the path takes.
+    #[must_use]
+    pub fn media_type(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(Kind::MediaType).detail(detail)
+    }
+
+    /// 422: readable but not acceptable, with everything that is wrong at once.
+    #[must_use]
+    pub fn value(errors: Vec<Unacceptable>) -> Self {
+        let mut problem = Self::of(Kind::Value);
+        problem.members.errors = errors;
+        problem
+    }
+
+    /// 422: a wrong code; so many tries are left in its flow.
+    #[must_use]
+    pub fn wrong_code(pointer: impl Into<String>, tries_left: u32) -> Self {
+        let wrong = Unacceptable::new(pointer, "wrong_code", "This is not the code of the newest letter");
+        let mut problem = Self::value(vec![wrong]);
+        problem.members.tries_left = Some(tries_left);
+        problem
+    }
+
+    /// 422: the same idempotency key with another body.
+    #[must_use]
+    pub fn idempotency_mismatch() -> Self {
+        Self::of(Kind::IdempotencyMismatch)
+    }
+
+    /// 428: `If-Match` is required.
+    #[must_use]
+    pub fn condition_required() -> Self {
+        Self::of(Kind::ConditionRequired)
+    }
+
+    /// 429: `retry_after` is told in whole seconds, rounded up, at least one.
+    #[must_use]
+    pub fn slow_down(retry_after: Duration) -> Self {
+        Self::of(Kind::SlowDown).retry_after(retry_after)
+    }
+
+    /// 431: the headers are over their bound.
+    #[must_use]
+    pub fn headers_too_large() -> Self {
+        Self::of(Kind::HeadersTooLarge)
+    }
+
+    /// 500: a defect of ours. `log` goes to the log with the request's id and never to the client.
+    #[must_use]
+    pub fn fault(log: impl fmt::Display) -> Self {
+        Self::of(Kind::Fault).log(log)
+    }
+
+    /// 503: overload, or the database is away.
+    #[must_use]
+    pub fn unavailable(retry_after: Duration) -> Self {
+        Self::of(Kind::Unavailable).retry_after(retry_after)
+    }
+
+    /// 507: no room to write.
+    #[must_use]
+    pub fn storage() -> Self {
+        Self::of(Kind::Storage)
+    }
+
+    /// Says more to the client than the title does.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.members.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds what only the log keeps.
+    #[must_use]
+    pub fn log(mut self, text: impl fmt::Display) -> Self {
+        self.members.log = Some(text.to_string());
+        self
+    }
+
+    fn challenge(mut self, challenge: HeaderValue) -> Self {
+        self.members.challenge = Some(challenge);
+        self
+    }
+
+    fn retry_after(mut self, wait: Duration) -> Self {
+        let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.members.retry_after = Some(whole.max(1));
+        self
+    }
+
+    /// Which refusal it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The status it is answered with.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    /// What the client is told beyond the title.
+    #[must_use]
+    pub fn told(&self) -> Option<&str> {
+        self.members.detail.as_deref()
+    }
+
+    /// What is not acceptable, for pages that show it beside the fields.
+    #[must_use]
+    pub fn errors(&self) -> &[Unacceptable] {
+        &self.members.errors
+    }
+
+    /// Tries that are left after a wrong code.
+    #[must_use]
+    pub fn tries_left(&self) -> Option<u32> {
+        self.members.tries_left
+    }
+
+    /// Whole seconds after which it may be tried again.
+    #[must_use]
+    pub fn seconds_to_wait(&self) -> Option<u64> {
+        self.members.retry_after
+    }
+
+    /// What only the log keeps.
+    #[must_use]
+    pub fn logged(&self) -> Option<&str> {
+        self.members.log.as_deref()
+    }
+
+    /// The answer as `application/problem+json`.
+    #[must_use]
+    pub fn to_reply(&self, request_id: &str) -> Reply {
+        let members = &*self.members;
+        let document = Document {
+            kind: self.kind.path(),
+            title: self.kind.title(),
+            status: self.status().as_u16(),
+            detail: members.detail.as_deref(),
+            request_id,
+            pointer: members.pointer.as_deref(),
+            line: members.place.map(|(line, _)| line),
+            column: members.place.map(|(_, column)| column),
+            errors: &members.errors,
+            tries_left: members.tries_left,
+        };
+        let text = serde_json::to_vec(&document).unwrap_or_default();
+        self.dress(Reply::bytes(self.status(), HeaderValue::from_static("application/problem+json"), text))
+    }
+
+    /// Gives `reply` (a page that says the same to a person) the status and the headers that belong to the problem.
+    #[must_use]
+    pub fn dress(&self, mut reply: Reply) -> Reply {
+        reply.status = self.status();
+        let members = &*self.members;
+        // A stored refusal would outlive its reason.
+        reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = &members.challenge {
+            reply.headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+        if let Some(allow) = &members.allow {
+            reply.headers.insert(ALLOW, allow.clone());
+        }
+        if let Some(seconds) = members.retry_after {
+            reply.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.kind == Kind::Timeout {
+            // RFC 9110, section 15.5.9.
+            reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        debug_assert!(reply.headers.contains_key(CONTENT_TYPE), "a problem has a body");
+        reply
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    #[serde(skip_serializing_if = "<[Unacceptable]>::is_empty")]
+    errors: &'a [Unacceptable],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tries_left: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_one_row_for_each_kind() {
+        let rows: std::collections::HashSet<_> = Kind::ALL.iter().map(|kind| (kind.status(), kind.path())).collect();
+        assert_eq!(rows.len(), Kind::ALL.len());
+        assert!(Kind::ALL.iter().all(|kind| kind.path().starts_with("/problems/")));
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_never_as_nothing() {
+        assert_eq!(Problem::slow_down(Duration::ZERO).seconds_to_wait(), Some(1));
+        assert_eq!(Problem::slow_down(Duration::from_millis(1001)).seconds_to_wait(), Some(2));
+        let reply = Problem::unavailable(Duration::from_secs(5)).to_reply("r");
+        assert_eq!(reply.headers.get(RETRY_AFTER), Some(&HeaderValue::from_static("5")));
+    }
+
+    #[test]
+    fn what_the_log_keeps_is_not_told() {
+        let reply = Problem::fault("the ring is empty").to_reply("r-1");
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(text.contains("\"request_id\":\"r-1\""), "{text}");
+        assert!(!text.contains("ring"), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_code_says_how_many_tries_are_left() {
+        let reply = Problem::wrong_code("/code", 3).to_reply("r");
+        let document: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        assert_eq!(document.get("tries_left"), Some(&serde_json::json!(3)));
+        assert_eq!(document.pointer("/errors/0/pointer"), Some(&serde_json::json!("/code")));
+        assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}

@@ -1,0 +1,447 @@
+//! One request as a handler sees it: its head, who sent it, its id, and its body counted and whole.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
+use http::{Extensions, HeaderMap, Method};
+use serde::de::DeserializeOwned;
+
+use crate::door::client_address::is_local;
+use crate::limits::Limits;
+use crate::problem::Problem;
+use crate::{decode, json};
+
+/// A body as it comes in.
+pub(crate) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
+
+/// The address of the socket's other end, put beside each request by the accept loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// The head of a request before a room has looked at it.
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) peer: SocketAddr,
+}
+
+impl Head {
+    /// Refuses what is over our bounds, which lie below those of the HTTP library.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), Problem> {
+        let query = if self.query.is_empty() { 0 } else { self.query.len() + 1 };
+        if self.path.len() + query > limits.target {
+            return Err(Problem::target_too_long());
+        }
+        // Name, colon, space, value and line end.
+        let octets: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if self.headers.len() > limits.header_count || octets > limits.header_bytes {
+            return Err(Problem::headers_too_large());
+        }
+        Ok(())
+    }
+
+    /// The inbound `X-Request-Id` when it is one, alone, and of 1 to 128 of `A-Za-z0-9._-`.
+    pub(crate) fn given_id(&self) -> Option<String> {
+        let mut given = self.headers.get_all("x-request-id").iter();
+        let (Some(id), None) = (given.next(), given.next()) else { return None };
+        let octets = id.as_bytes();
+        let fits = (1..=128).contains(&octets.len())
+            && octets.iter().all(|octet| octet.is_ascii_alphanumeric() || b"._-".contains(octet));
+        if fits { id.to_str().ok().map(str::to_owned) } else { None }
+    }
+}
+
+/// One request. The body is empty until the meter and the door have let it through.
+#[derive(Debug)]
+pub struct Request {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) raw_query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) peer: SocketAddr,
+    pub(crate) client: IpAddr,
+    pub(crate) id: String,
+    pub(crate) route: &'static str,
+    pub(crate) params: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+    pub(crate) nesting: usize,
+    pub(crate) extensions: Extensions,
+}
+
+impl Request {
+    /// The method as the client wrote it; HEAD where a GET handler runs for a HEAD.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The path, with escapes of unreserved characters undone and all others as they came.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The pattern of the table that matched: what logs and metrics may show instead of the path.
+    #[must_use]
+    pub fn route(&self) -> &'static str {
+        self.route
+    }
+
+    /// The headers as they came.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// One header as text; `None` when it is absent or not visible ASCII.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The request's id, to be named in logs.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The other end of the socket, which may be a proxy.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The client's address, through trusted proxies.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Whether the peer itself sits on this machine and nobody forwards for it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        is_local(self.peer, &self.headers)
+    }
+
+    /// A parameter of the path by its name in the pattern, decoded. Empty when the pattern has no such name.
+    #[must_use]
+    pub fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// The query string without its question mark, as it came.
+    #[must_use]
+    pub fn raw_query(&self) -> &str {
+        &self.raw_query
+    }
+
+    /// The first query parameter of this name, decoded; what was broken in it is U+FFFD.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<String> {
+        decode::query(&self.raw_query).into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// The token of `Authorization: Bearer …` (RFC 6750, section 2.1), never from anywhere else.
+    ///
+    /// `None`: no bearer token at all. An empty text: something that can be no token, such as two headers.
+    #[must_use]
+    pub fn bearer(&self) -> Option<&str> {
+        let mut given = self.headers.get_all(AUTHORIZATION).iter();
+        let first = given.next()?;
+        if given.next().is_some() {
+            return Some("");
+        }
+        let (scheme, token) = match first.as_bytes().iter().position(|octet| *octet == b' ') {
+            Some(space) => first.as_bytes().split_at(space),
+            None => (first.as_bytes(), &b""[..]),
+        };
+        if !scheme.eq_ignore_ascii_case(b"bearer") {
+            return None;
+        }
+        Some(std::str::from_utf8(token).map_or("", str::trim))
+    }
+
+    /// The value of a cookie (RFC 6265, section 5.4): the first of this name.
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let lines = self.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+        lines.flat_map(|line| line.split(';')).find_map(|pair| {
+            let (known, value) = pair.trim().split_once('=')?;
+            (known == name).then_some(value)
+        })
+    }
+
+    /// Whether the client asks for a page rather than for data.
+    #[must_use]
+    pub fn wants_html(&self) -> bool {
+        wants_html(&self.headers)
+    }
+
+    /// The body as it came.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// What doors leave for handlers.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// What doors leave for handlers, to be written.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+
+    /// The body as JSON.
+    ///
+    /// The type should say `#[serde(deny_unknown_fields)]`; doubled members and arrays in the place of objects are
+    /// refused whatever it says.
+    ///
+    /// # Errors
+    /// 415 when the body is not `application/json` in UTF-8; 400 when it is missing or not what the type says.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.check_media_type("application/json")?;
+        json::read(&self.body, self.nesting)
+    }
+
+    /// The body as a form of a page. A missing body is an empty form.
+    ///
+    /// # Errors
+    /// 415 when the body is not `application/x-www-form-urlencoded` in UTF-8; 400 when it is badly encoded.
+    pub fn form(&self) -> Result<Form, Problem> {
+        self.check_media_type("application/x-www-form-urlencoded")?;
+        let pairs = decode::form(&self.body).ok_or_else(|| Problem::unreadable("The form is badly encoded"))?;
+        Ok(Form { pairs })
+    }
+
+    /// Refuses a body of another type. Neither a body nor a type is no offence: what is missing is said by who reads.
+    pub(crate) fn check_media_type(&self, wanted: &str) -> Result<(), Problem> {
+        let refused = || Problem::media_type(format!("This path takes {wanted} in UTF-8"));
+        let plain = |encoding: &http::HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+        if self.headers.get_all(CONTENT_ENCODING).iter().any(|encoding| !plain(encoding)) {
+            return Err(refused().detail("The body must not be compressed"));
+        }
+        let mut given = self.headers.get_all(CONTENT_TYPE).iter();
+        match (given.next(), given.next()) {
+            (None, _) if self.body.is_empty() => Ok(()),
+            (Some(kind), None) if kind.to_str().is_ok_and(|kind| is_media_type(kind, wanted)) => Ok(()),
+            _ => Err(refused()),
+        }
+    }
+}
+
+/// Whether `given` is `wanted` with a charset of UTF-8 or none.
+fn is_media_type(given: &str, wanted: &str) -> bool {
+    let mut parts = given.split(';');
+    let essence = parts.next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case(wanted)
+        && parts.map(str::trim).filter(|part| !part.is_empty()).all(|part| match part.split_once('=') {
+            Some((name, value)) => !name.eq_ignore_ascii_case("charset") || is_utf8(value),
+            None => false,
+        })
+}
+
+fn is_utf8(charset: &str) -> bool {
+    let bare = charset.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(charset);
+    bare.eq_ignore_ascii_case("utf-8")
+}
+
+pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(http::header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let html = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
+        html && !parts.any(|part| part.strip_prefix("q=").is_some_and(|weight| weight.parse() == Ok(0.0_f32)))
+    })
+}
+
+/// A form that a page sent.
+#[derive(Debug)]
+pub struct Form {
+    pairs: Vec<(String, String)>,
+}
+
+impl Form {
+    /// The first field of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every field of this name, in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A name that stands more than once, which OAuth forbids (RFC 6749, section 3.2).
+    #[must_use]
+    pub fn doubled(&self) -> Option<&str> {
+        let mut seen = std::collections::HashSet::new();
+        self.pairs.iter().find(|(name, _)| !seen.insert(name)).map(|(name, _)| name.as_str())
+    }
+}
+
+/// Reads a body whole, counting what comes whatever the head declared.
+///
+/// # Errors
+/// 413 as soon as it is known to be over `limits.body`; 408 after `limits.body_time`; 400 when it breaks off.
+pub(crate) async fn collect(headers: &HeaderMap, mut body: BodyStream, limits: &Limits) -> Result<Bytes, Problem> {
+    if declared(headers).is_some_and(|length| length > limits.body as u64) {
+        return Err(Problem::body_too_large());
+    }
+    let reading = async {
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|_| Problem::unreadable("The body breaks off"))?;
+            if whole.len() + chunk.len() > limits.body {
+                return Err(Problem::body_too_large());
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    };
+    tokio::time::timeout(limits.body_time, reading).await.unwrap_or_else(|_| Err(Problem::timeout()))
+}
+
+/// Reads a small body of a refused request and throws it away, so that the connection can serve the next one.
+pub(crate) async fn discard(headers: &HeaderMap, mut body: BodyStream, limits: &Limits) {
+    // Who waits for a 100 has not sent it yet, and should not.
+    if headers.contains_key(http::header::EXPECT) || declared(headers).is_some_and(|length| length > limits.body as u64)
+    {
+        return;
+    }
+    let reading = async {
+        let mut count = 0;
+        while let Some(Ok(chunk)) = body.next().await {
+            count += chunk.len();
+            if count > limits.body {
+                return;
+            }
+        }
+    };
+    let patience = limits.linger_time.min(Duration::from_secs(1));
+    let _ = tokio::time::timeout(patience, reading).await;
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn request(headers: &[(&'static str, &'static str)], body: &'static [u8]) -> Request {
+        let pairs = headers.iter().map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap_or(HeaderValue::from(0)))
+        });
+        let mut map = HeaderMap::new();
+        pairs.for_each(|(name, value)| {
+            map.append(name, value);
+        });
+        Request {
+            method: Method::POST,
+            path: "/".to_owned(),
+            raw_query: "a=1&b=%41&a=2".to_owned(),
+            headers: map,
+            peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+            client: IpAddr::from([127, 0, 0, 1]),
+            id: "r".to_owned(),
+            route: "/",
+            params: Vec::new(),
+            body: Bytes::from_static(body),
+            nesting: 64,
+            extensions: Extensions::new(),
+        }
+    }
+
+    fn status_of_json(kind: &[&'static str], body: &'static [u8]) -> u16 {
+        let headers: Vec<_> = kind.iter().map(|kind| ("content-type", *kind)).collect();
+        request(&headers, body).json::<serde_json::Value>().map_or_else(|problem| problem.status().as_u16(), |_| 200)
+    }
+
+    #[test]
+    fn json_is_taken_in_utf8_only() {
+        for kind in [
+            "application/json",
+            "Application/JSON",
+            "application/json; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+        ] {
+            assert_eq!(status_of_json(&[kind], b"{}"), 200, "{kind}");
+        }
+        for kind in [
+            "application/json; charset=latin1",
+            "application/json; charset",
+            "application/json, text/plain",
+            "application/problem+json",
+            "application/jsonp",
+            "text/plain",
+            "text/json",
+            "",
+            "application/jsön",
+        ] {
+            assert_eq!(status_of_json(&[kind], b"{}"), 415, "{kind}");
+        }
+        assert_eq!(status_of_json(&["application/json", "application/json"], b"{}"), 415);
+        assert_eq!(status_of_json(&[], b"{}"), 415);
+        assert_eq!(status_of_json(&[], b""), 400);
+        assert_eq!(status_of_json(&["application/json"], b""), 400);
+        let compressed = request(&[("content-type", "application/json"), ("content-encoding", "gzip")], b"{}");
+        assert!(compressed.json::<serde_json::Value>().is_err_and(|problem| problem.status() == 415));
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_from_its_header_only() {
+        let bearer = |values: &[&'static str]| {
+            let headers: Vec<_> = values.iter().map(|value| ("authorization", *value)).collect();
+            request(&headers, b"").bearer().map(str::to_owned)
+        };
+        assert_eq!(bearer(&[]), None);
+        assert_eq!(bearer(&["Basic YTpi"]), None);
+        assert_eq!(bearer(&["Bearers abc"]), None);
+        assert_eq!(bearer(&["bearer  abc"]).as_deref(), Some("abc"));
+        assert_eq!(bearer(&["Bearer"]).as_deref(), Some(""));
+        assert_eq!(bearer(&["Bearer abc", "Bearer abd"]).as_deref(), Some(""));
+    }
+
+    #[test]
+    fn cookies_and_query_parameters_are_found_by_name() {
+        let found = request(&[("cookie", "a=1; bb=2=3"), ("cookie", "c=4; a=5")], b"");
+        assert_eq!(found.cookie("a"), Some("1"));
+        assert_eq!(found.cookie("bb"), Some("2=3"));
+        assert_eq!(found.cookie("c"), Some("4"));
+        assert_eq!(found.cookie("b"), None);
+        assert_eq!(found.query("a").as_deref(), Some("1"));
+        assert_eq!(found.query("b").as_deref(), Some("A"));
+        assert_eq!(found.query("c"), None);
+    }
+
+    #[test]
+    fn a_form_has_its_own_type_and_tells_doubled_names() {
+        let form = request(&[("content-type", "application/x-www-form-urlencoded")], b"code=123+456&x=1&x=2").form();
+        let form = form.unwrap_or(Form { pairs: Vec::new() });
+        assert_eq!(form.get("code"), Some("123 456"));
+        assert_eq!(form.all("x").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(form.doubled(), Some("x"));
+        assert!(request(&[("content-type", "application/json")], b"{}").form().is_err_and(|p| p.status() == 415));
+    }
+
+    #[test]
+    fn a_page_is_wanted_only_by_who_names_it() {
+        let wants = |accept: &'static str| request(&[("accept", accept)], b"").wants_html();
+        assert!(wants("text/html,application/xhtml+xml,*/*;q=0.8"));
+        assert!(!wants("*/*"));
+        assert!(!wants("application/json, text/html;q=0"));
+    }
+}

@@ -1,0 +1,390 @@
+//! A room: a table of routes that share what they need, with everything that follows from a table.
+//!
+//! From the table come 404, 405 with `Allow`, HEAD, OPTIONS, the labels of the metrics, and later the description of
+//! the interface. The order in which a request is judged is the order of [`Room::judge`], and visible there.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_TYPE, ORIGIN,
+    VARY,
+};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
+
+use crate::decode;
+use crate::door::client_address::client_address;
+use crate::door::{Door, Doors, sent_by_another_site};
+use crate::problem::{Kind, Problem};
+use crate::reply::Reply;
+use crate::request::{BodyStream, Head, Request, collect, discard, wants_html};
+use crate::rooms::{Settings, is_below};
+
+/// What a handler's future gives.
+pub type Answer = Result<Reply, Problem>;
+
+/// A handler: what the room shares, and the request. In a table: `run: |house, request| Box::pin(login(house, request))`.
+pub type Run<S> = fn(Arc<S>, Request) -> BoxFuture<'static, Answer>;
+
+/// The page that tells a person of a problem, given the request's id. Status and headers are put on it afterwards.
+pub type ErrorPage<S> = fn(&S, &Problem, &str) -> Reply;
+
+/// What a route takes as its body. A body of another type is refused before the handler runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Schema {
+    /// No body; one that comes is counted and ignored.
+    Nothing,
+    /// `application/json`.
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+}
+
+/// One line of a room's table.
+pub struct Route<S: 'static> {
+    /// The method. A GET serves HEAD too; OPTIONS is answered from the table.
+    pub method: Method,
+    /// The pattern in `matchit`'s words: `/auth/register/{flow}`.
+    pub path: &'static str,
+    /// What must hold before the handler runs.
+    pub door: Door,
+    /// The rate limit's bucket that a request takes from.
+    pub bucket: Option<&'static str>,
+    /// What the body is.
+    pub schema: Schema,
+    /// The handler.
+    pub run: Run<S>,
+}
+
+/// Headers that scripts of a listed origin may read, and may send.
+const EXPOSED: &str = "etag, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id";
+const ACCEPTED: &str = "authorization, content-type, idempotency-key, if-match, if-none-match, x-request-id";
+
+/// A table that contradicts itself, found when the room is built.
+#[derive(Debug, thiserror::Error)]
+pub enum TableFault {
+    /// Two patterns cannot be told apart, or one is malformed.
+    #[error("room {room}: {path}: {why}")]
+    Pattern {
+        /// The room's name.
+        room: &'static str,
+        /// The pattern that could not be added.
+        path: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The same method stands twice at one path.
+    #[error("room {room}: {method} {path} stands twice")]
+    Twice {
+        /// The room's name.
+        room: &'static str,
+        /// The doubled method.
+        method: Method,
+        /// Its path.
+        path: &'static str,
+    },
+}
+
+struct Entry<S: 'static> {
+    pattern: &'static str,
+    routes: Vec<&'static Route<S>>,
+    allow: HeaderValue,
+}
+
+/// A table of routes compiled for use.
+pub struct Room<S: 'static> {
+    name: &'static str,
+    state: Arc<S>,
+    paths: matchit::Router<Entry<S>>,
+    prefixes: &'static [&'static str],
+    everything_else: bool,
+    cross_origin: bool,
+    error_page: Option<ErrorPage<S>>,
+}
+
+impl<S: Doors> Room<S> {
+    /// Compiles a table.
+    ///
+    /// # Errors
+    /// [`TableFault`] when two lines contradict each other.
+    pub fn new(name: &'static str, state: Arc<S>, routes: &'static [Route<S>]) -> Result<Self, TableFault> {
+        let mut by_path: Vec<(&'static str, Vec<&'static Route<S>>)> = Vec::new();
+        for route in routes {
+            match by_path.iter_mut().find(|(path, _)| *path == route.path) {
+                Some((_, there)) if there.iter().any(|other| other.method == route.method) => {
+                    return Err(TableFault::Twice { room: name, method: route.method.clone(), path: route.path });
+                }
+                Some((_, there)) => there.push(route),
+                None => by_path.push((route.path, vec![route])),
+            }
+        }
+        let mut paths = matchit::Router::new();
+        for (pattern, routes) in by_path {
+            let allow = allow_of(&routes);
+            paths.insert(pattern, Entry { pattern, routes, allow }).map_err(|error| TableFault::Pattern {
+                room: name,
+                path: pattern,
+                why: error.to_string(),
+            })?;
+        }
+        Ok(Self { name, state, paths, prefixes: &[], everything_else: false, cross_origin: false, error_page: None })
+    }
+
+    /// Paths below these belong to this room even when its table does not have them.
+    #[must_use]
+    pub fn below(mut self, prefixes: &'static [&'static str]) -> Self {
+        self.prefixes = prefixes;
+        self
+    }
+
+    /// Every path that no earlier room has belongs to this one, which says 404 in its own manner.
+    #[must_use]
+    pub fn everything_else(mut self) -> Self {
+        self.everything_else = true;
+        self
+    }
+
+    /// Scripts of the listed origins may call this room.
+    #[must_use]
+    pub fn cross_origin(mut self) -> Self {
+        self.cross_origin = true;
+        self
+    }
+
+    /// Who asks for HTML is told of problems by this page.
+    #[must_use]
+    pub fn error_page(mut self, page: ErrorPage<S>) -> Self {
+        self.error_page = Some(page);
+        self
+    }
+
+    /// Decides what happens to a request, in this order: its bounds, its path, its method, the meter, the door.
+    async fn judge(&self, settings: &Settings, head: &Head, id: &str, trail: &mut Trail) -> Result<Next<S>, Problem> {
+        head.check(&settings.limits)?;
+        let path = decode::normal_path(&head.path).ok_or_else(Problem::not_found)?;
+        let found = self.paths.at(&path).map_err(|_| Problem::not_found())?;
+        let entry = found.value;
+        trail.route = entry.pattern;
+        let params: Option<Vec<_>> =
+            found.params.iter().map(|(name, raw)| Some((name.to_owned(), decode::segment(raw)?))).collect();
+        let params = params.ok_or_else(Problem::not_found)?;
+        if head.method == Method::OPTIONS {
+            Self::allow_preflight(head, &entry.allow, trail);
+            return Ok(Next::Said(Reply::empty(StatusCode::NO_CONTENT).header(ALLOW, entry.allow.clone())));
+        }
+        let route = entry.serving(&head.method).ok_or_else(|| Problem::method(entry.allow.clone()))?;
+        let mut request = Request {
+            method: head.method.clone(),
+            client: client_address(head.peer, &head.headers, &settings.trusted_proxies),
+            path: path.into_owned(),
+            raw_query: head.query.clone(),
+            headers: head.headers.clone(),
+            peer: head.peer,
+            id: id.to_owned(),
+            route: entry.pattern,
+            params,
+            body: Bytes::new(),
+            nesting: settings.limits.nesting,
+            extensions: Extensions::new(),
+        };
+        if let Some(bucket) = route.bucket {
+            let metered = self.state.meter(bucket, &request);
+            trail.headers.extend(metered.headers);
+            metered.verdict?;
+        }
+        match route.door {
+            Door::Open => {}
+            Door::OwnPage if !sent_by_another_site(&request.headers, &settings.own_origin) => {}
+            Door::OwnPage => return Err(Problem::forbidden()),
+            Door::Loopback if request.is_local() => {}
+            Door::Loopback => return Err(Problem::not_found()),
+            door @ (Door::Bearer | Door::FreshBearer) => self.state.enter(door, &mut request).await?,
+        }
+        Ok(Next::Run(route, Box::new(request)))
+    }
+
+    async fn answer(&self, settings: &Settings, head: &Head, body: BodyStream, id: &str, trail: &mut Trail) -> Answer {
+        let (route, mut request) = match self.judge(settings, head, id, trail).await {
+            Ok(Next::Run(route, request)) => (route, request),
+            Ok(Next::Said(reply)) => {
+                discard(&head.headers, body, &settings.limits).await;
+                return Ok(reply);
+            }
+            Err(problem) => {
+                discard(&head.headers, body, &settings.limits).await;
+                return Err(problem);
+            }
+        };
+        request.body = collect(&head.headers, body, &settings.limits).await?;
+        match route.schema {
+            Schema::Nothing => {}
+            Schema::Json => request.check_media_type("application/json")?,
+            Schema::Form => request.check_media_type("application/x-www-form-urlencoded")?,
+        }
+        (route.run)(Arc::clone(&self.state), *request).await
+    }
+
+    /// Names a listed origin as welcome. Others get no such header and are served all the same: their browser keeps
+    /// the answer from them, and our own pages' posts carry an origin as well.
+    fn welcome_origin(&self, settings: &Settings, head: &Head, trail: &mut Trail) {
+        if !self.cross_origin || settings.cors_origins.is_empty() {
+            return;
+        }
+        trail.headers.append(VARY, HeaderValue::from_static("origin"));
+        let Some(origin) = head.headers.get(ORIGIN) else { return };
+        if settings.cors_origins.iter().any(|listed| origin == listed.as_str()) {
+            trail.headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            trail.headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+        }
+    }
+
+    fn allow_preflight(head: &Head, allow: &HeaderValue, trail: &mut Trail) {
+        let welcome = trail.headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN);
+        if welcome && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+            trail.headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow.clone());
+            trail.headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ACCEPTED));
+            trail.headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        }
+    }
+
+    /// Renders a problem, and logs what is ours to mend: once, here, where it is handled.
+    fn tell(&self, problem: &Problem, head: &Head, id: &str, route: &'static str) -> Reply {
+        match problem.kind() {
+            Kind::Fault => {
+                let cause = problem.logged().unwrap_or("no cause given");
+                tracing::error!(request_id = id, room = self.name, route, cause, "a request met a defect");
+            }
+            Kind::Unavailable | Kind::Storage => {
+                let cause = problem.logged().unwrap_or("no cause given");
+                tracing::warn!(request_id = id, room = self.name, route, cause, "a request was turned away");
+            }
+            _ => {}
+        }
+        match self.error_page {
+            Some(page) if wants_html(&head.headers) => {
+                // The page is drawn by a template, which may have its own defect.
+                let drawn = std::panic::catch_unwind(AssertUnwindSafe(|| page(&self.state, problem, id)));
+                match drawn {
+                    Ok(page) if page.headers.contains_key(CONTENT_TYPE) => problem.dress(page),
+                    _ => problem.to_reply(id),
+                }
+            }
+            _ => problem.to_reply(id),
+        }
+    }
+}
+
+enum Next<S: 'static> {
+    Said(Reply),
+    Run(&'static Route<S>, Box<Request>),
+}
+
+/// What is known of a request however it ends.
+struct Trail {
+    route: &'static str,
+    headers: HeaderMap,
+}
+
+impl<S> Entry<S> {
+    fn serving(&self, method: &Method) -> Option<&'static Route<S>> {
+        let of = |wanted: &Method| self.routes.iter().copied().find(|route| route.method == *wanted);
+        of(method).or_else(|| if method == Method::HEAD { of(&Method::GET) } else { None })
+    }
+}
+
+fn allow_of<S>(routes: &[&'static Route<S>]) -> HeaderValue {
+    let mut methods = Vec::new();
+    for route in routes {
+        methods.push(route.method.as_str());
+        if route.method == Method::GET && !routes.iter().any(|other| other.method == Method::HEAD) {
+            methods.push("HEAD");
+        }
+    }
+    if !methods.contains(&"OPTIONS") {
+        methods.push("OPTIONS");
+    }
+    HeaderValue::try_from(methods.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
+}
+
+/// A room whatever its handlers share, as the composition of rooms sees it.
+pub(crate) trait AnyRoom: Send + Sync + 'static {
+    /// Whether a path is this room's to answer.
+    fn claims(&self, path: &str) -> bool;
+
+    /// Answers, whatever the request is.
+    fn serve(
+        self: Arc<Self>,
+        settings: Arc<Settings>,
+        head: Head,
+        body: BodyStream,
+        id: String,
+    ) -> BoxFuture<'static, Reply>;
+}
+
+impl<S: Doors> AnyRoom for Room<S> {
+    fn claims(&self, path: &str) -> bool {
+        let normal = decode::normal_path(path);
+        let path = normal.as_deref().unwrap_or(path);
+        self.everything_else || self.prefixes.iter().any(|prefix| is_below(path, prefix)) || self.paths.at(path).is_ok()
+    }
+
+    fn serve(
+        self: Arc<Self>,
+        settings: Arc<Settings>,
+        head: Head,
+        body: BodyStream,
+        id: String,
+    ) -> BoxFuture<'static, Reply> {
+        Box::pin(async move {
+            let began = Instant::now();
+            let mut trail = Trail { route: UNMATCHED, headers: HeaderMap::new() };
+            self.welcome_origin(&settings, &head, &mut trail);
+            let answer = AssertUnwindSafe(self.answer(&settings, &head, body, &id, &mut trail)).catch_unwind().await;
+            let answer = answer.unwrap_or_else(|panic| Err(Problem::fault(said_by(&*panic))));
+            let mut reply = answer.unwrap_or_else(|problem| self.tell(&problem, &head, &id, trail.route));
+            for (name, value) in &trail.headers {
+                if name == VARY {
+                    reply.headers.append(name, value.clone());
+                } else {
+                    reply.headers.insert(name, value.clone());
+                }
+            }
+            count(trail.route, &head.method, reply.status, began.elapsed());
+            reply
+        })
+    }
+}
+
+/// The label of requests that no table knows.
+pub(crate) const UNMATCHED: &str = "unmatched";
+
+/// Counts one answered request. Only words of a closed list become labels: a path or an invented method would let
+/// strangers fill the memory.
+pub(crate) fn count(route: &'static str, method: &Method, status: StatusCode, took: Duration) {
+    let method = match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    };
+    let status = status.as_str().to_owned();
+    metrics::counter!("cairn_http_requests_total", "route" => route, "method" => method, "status" => status)
+        .increment(1);
+    metrics::histogram!("cairn_http_request_seconds", "route" => route).record(took.as_secs_f64());
+}
+
+pub(crate) fn said_by(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panic: {}", text.unwrap_or("without a text"))
+}

@@ -1,0 +1,218 @@
+//! The rooms put together: one boxed warp filter each, tried in order, and an answer to every request whatever it is.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt};
+use http::header::ALLOW;
+use http::{HeaderValue, Method, StatusCode};
+use warp::filters::BoxedFilter;
+use warp::path::FullPath;
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+use crate::decode;
+use crate::door::Doors;
+use crate::door::client_address::Network;
+use crate::limits::Limits;
+use crate::problem::Problem;
+use crate::reply::Reply;
+use crate::request::{BodyStream, Head, Peer, discard};
+use crate::room::{AnyRoom, Room, UNMATCHED, count, said_by};
+
+/// What holds for all rooms.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The bounds of requests.
+    pub limits: Limits,
+    /// Makes the id of a request that came without a good one: 1 to 128 of `A-Za-z0-9._-`, never the same twice.
+    pub new_request_id: fn() -> String,
+    /// Origins whose scripts may call rooms that are open to them, as browsers write them: `https://app.example`.
+    pub cors_origins: Vec<String>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Our own origin, from the public URL.
+    pub own_origin: String,
+    /// Paths whose every answer says `no-store`, problems included.
+    pub no_store: &'static [&'static str],
+}
+
+impl Settings {
+    /// The contract's bounds, nobody trusted, no other origin.
+    #[must_use]
+    pub fn new(new_request_id: fn() -> String, own_origin: impl Into<String>) -> Self {
+        Self {
+            limits: Limits::default(),
+            new_request_id,
+            cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            own_origin: own_origin.into(),
+            no_store: &["/auth", "/users"],
+        }
+    }
+
+    fn is_private(&self, path: &str) -> bool {
+        let normal = decode::normal_path(path);
+        let path = normal.as_deref().unwrap_or(path);
+        self.no_store.iter().any(|prefix| is_below(path, prefix))
+    }
+}
+
+/// Whether `path` is `prefix` or lies below it.
+pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The rooms of one listener, in the order in which they are asked.
+pub struct Rooms {
+    settings: Arc<Settings>,
+    rooms: Vec<Arc<dyn AnyRoom>>,
+}
+
+impl Rooms {
+    /// A listener without rooms: every path is a 404.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), rooms: Vec::new() }
+    }
+
+    /// Adds a room behind those already there.
+    #[must_use]
+    pub fn with<S: Doors>(mut self, room: Room<S>) -> Self {
+        self.rooms.push(Arc::new(room));
+        self
+    }
+
+    /// The filter to be served: it answers every request and rejects none.
+    #[must_use]
+    pub fn filter(self) -> BoxedFilter<(Response,)> {
+        let Self { settings, rooms } = self;
+        let last = answering(Arc::clone(&settings), Arc::new(Nowhere));
+        let all = rooms
+            .into_iter()
+            .rev()
+            .fold(last, |behind, room| answering(Arc::clone(&settings), room).or(behind).unify().boxed());
+        // No filter above rejects but to pass a request on. Should a change ever break that, a client still gets a
+        // problem and not a library's text.
+        all.recover(move |rejection: Rejection| {
+            let settings = Arc::clone(&settings);
+            async move { Ok::<_, Infallible>(rejected(&settings, &rejection)) }
+        })
+        .unify()
+        .boxed()
+    }
+}
+
+fn answering(settings: Arc<Settings>, room: Arc<dyn AnyRoom>) -> BoxedFilter<(Response,)> {
+    let claimant = Arc::clone(&room);
+    let claimed = warp::path::full()
+        .and_then(move |path: FullPath| {
+            let claimed = claimant.claims(path.as_str());
+            async move { if claimed { Ok(()) } else { Err(warp::reject::not_found()) } }
+        })
+        .untuple_one();
+    claimed
+        .and(warp::method())
+        .and(warp::path::full())
+        .and(raw_query())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<Peer>())
+        .and(body())
+        .then(move |method, path: FullPath, query, headers, peer: Option<Peer>, body| {
+            // A request that did not come through our accept loop has no peer, and is nobody's neighbour.
+            let peer = peer.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |Peer(address)| address);
+            let head = Head { method, path: path.as_str().to_owned(), query, headers, peer };
+            answer(Arc::clone(&settings), Arc::clone(&room), head, body)
+        })
+        .boxed()
+}
+
+fn raw_query() -> impl Filter<Extract = (String,), Error = Infallible> + Clone {
+    warp::query::raw().or(warp::any().map(String::new)).unify()
+}
+
+fn body() -> impl Filter<Extract = (BodyStream,), Error = Rejection> + Clone {
+    warp::body::stream().map(|stream| {
+        let chunks = whole_chunks(stream);
+        Box::pin(chunks) as Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>
+    })
+}
+
+fn whole_chunks<B: Buf>(
+    stream: impl Stream<Item = Result<B, warp::Error>> + Send,
+) -> impl Stream<Item = Result<Bytes, warp::Error>> + Send {
+    stream.map(|chunk| chunk.map(|mut chunk| chunk.copy_to_bytes(chunk.remaining())))
+}
+
+async fn answer(settings: Arc<Settings>, room: Arc<dyn AnyRoom>, head: Head, body: BodyStream) -> Response {
+    let id = head.given_id().unwrap_or_else(settings.new_request_id);
+    let (method, private) = (head.method.clone(), settings.is_private(&head.path));
+    let reply = if head.method == Method::OPTIONS && head.path == "*" {
+        // RFC 9110, section 9.3.7: the server as a whole is asked.
+        let reply = Reply::empty(StatusCode::NO_CONTENT)
+            .header(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        count(UNMATCHED, &head.method, reply.status, Duration::ZERO);
+        reply
+    } else {
+        let serving = room.serve(Arc::clone(&settings), head, body, id.clone());
+        match AssertUnwindSafe(serving).catch_unwind().await {
+            Ok(reply) => reply,
+            Err(panic) => {
+                tracing::error!(request_id = id, cause = said_by(&*panic), "a room met a defect");
+                Problem::fault("a room").to_reply(&id)
+            }
+        }
+    };
+    reply.completed(&method, &id, private).into_response()
+}
+
+fn rejected(settings: &Settings, rejection: &Rejection) -> Response {
+    let id = (settings.new_request_id)();
+    let problem = if rejection.is_not_found() { Problem::not_found() } else { Problem::unreadable("It is not clear") };
+    problem.to_reply(&id).completed(&Method::GET, &id, true).into_response()
+}
+
+/// What stands behind all rooms: nothing is here.
+struct Nowhere;
+
+impl AnyRoom for Nowhere {
+    fn claims(&self, _path: &str) -> bool {
+        true
+    }
+
+    fn serve(
+        self: Arc<Self>,
+        settings: Arc<Settings>,
+        head: Head,
+        body: BodyStream,
+        id: String,
+    ) -> BoxFuture<'static, Reply> {
+        Box::pin(async move {
+            let problem = head.check(&settings.limits).err().unwrap_or_else(Problem::not_found);
+            discard(&head.headers, body, &settings.limits).await;
+            count(UNMATCHED, &head.method, problem.status(), Duration::ZERO);
+            problem.to_reply(&id)
+        })
+    }
+}
+
+/// Tells the recorder of metrics what the front counts.
+pub fn describe_metrics() {
+    metrics::describe_counter!(
+        "cairn_http_requests_total",
+        "Requests answered, by the table's pattern, method and status"
+    );
+    metrics::describe_histogram!(
+        "cairn_http_request_seconds",
+        metrics::Unit::Seconds,
+        "Time from a request's head to its answer, by the table's pattern"
+    );
+    metrics::describe_gauge!("cairn_http_connections", "Connections open");
+    metrics::describe_counter!("cairn_http_connections_cut_total", "Connections that had to give way, by reason");
+}

@@ -1,0 +1,358 @@
+//! The accept loop: connections are taken, bounded in number and time, and finished when the server stops.
+//!
+//! It is our own because warp's has neither time-outs nor a bound, and its graceful stop waits for ever. One task a
+//! connection drives the HTTP library and, after each turn, looks at what the connection's life allows.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::header::CONNECTION;
+use http::{HeaderValue, Version};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::life::{Crowd, InFlight, Life, Seat, Stage};
+use crate::limits::Limits;
+use crate::line::Line;
+use crate::request::Peer;
+
+/// How a server's run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Connections that still had a request in flight when `drain_time` was over.
+    pub cut: usize,
+}
+
+/// Serves `filter` on `listener` until `shutdown` resolves; then takes no more connections, lets requests in flight
+/// finish for at most `limits.drain_time`, closes what is idle, and returns.
+///
+/// The listener stays open for whoever else holds it: when this future is dropped, all its connections are cut, and
+/// the next call may serve on the same listener. Each request carries its [`Peer`] as an extension.
+pub async fn serve(
+    listener: Arc<TcpListener>,
+    filter: BoxedFilter<(Response,)>,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> Ended {
+    let server = Arc::new(Server { crowd: Arc::default(), filter, builder: builder(&limits), limits });
+    let mut tasks = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    // Held here and not in the future that waits for room, which is dropped whenever another branch is taken.
+    let mut newcomer = None;
+    let most = server.limits.connections;
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = server.accept(&listener), if newcomer.is_none() => newcomer = accepted,
+            () = server.crowd.room_for_one(most), if newcomer.is_some() => server.greet(newcomer.take(), &mut tasks),
+            Some(ended) = tasks.join_next() => note(&ended),
+        }
+    }
+    server.greet(newcomer, &mut tasks);
+    // Who has connected already is served once: the kernel said welcome in our name.
+    while server.crowd.count() < most
+        && let Some(Ok(late)) = listener.accept().now_or_never()
+    {
+        server.greet(Some(late), &mut tasks);
+    }
+    server.crowd.close();
+    let finishing = async {
+        while let Some(ended) = tasks.join_next().await {
+            note(&ended);
+        }
+    };
+    let in_time = tokio::time::timeout(server.limits.drain_time, finishing).await;
+    let cut = if in_time.is_ok() { 0 } else { server.crowd.count() };
+    tasks.shutdown().await;
+    Ended { cut }
+}
+
+fn note(ended: &Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection met a defect");
+    }
+}
+
+/// The HTTP library with bounds at twice ours, so that ours are reached first and answered with problems.
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    let head = 2 * (limits.target + limits.header_bytes);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // The connection's life measures heads and idleness, which are one and the same to the library.
+        .header_read_timeout(None)
+        .max_buf_size(head.max(8 * 1024))
+        .max_headers(2 * limits.header_count)
+        // A client may close its half after its request and still wait for the answer.
+        .half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+        .max_concurrent_streams(100)
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .keep_alive_timeout(Duration::from_secs(10));
+    builder
+}
+
+struct Server {
+    crowd: Arc<Crowd>,
+    filter: BoxedFilter<(Response,)>,
+    builder: Builder<TokioExecutor>,
+    limits: Limits,
+}
+
+impl Server {
+    /// The next connection. `None` when it could not be taken, which ends nothing.
+    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+        match listener.accept().await {
+            Ok(newcomer) => Some(newcomer),
+            Err(error) if is_of_one_connection(&error) => None,
+            Err(error) => {
+                // Most likely no file descriptor is left. The longest idle connection has one to give; and without a
+                // pause this loop would spin, since the listener stays readable.
+                tracing::warn!(%error, open = self.crowd.count(), "cannot accept a connection");
+                self.crowd.ask_longest_idle();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                None
+            }
+        }
+    }
+
+    fn greet(self: &Arc<Self>, newcomer: Option<(TcpStream, SocketAddr)>, tasks: &mut JoinSet<()>) {
+        if let Some((stream, peer)) = newcomer {
+            // Small answers must not wait for an acknowledgement; a socket that refuses this works without.
+            let _ = stream.set_nodelay(true);
+            tasks.spawn(Arc::clone(self).attend(self.crowd.enter(), stream, peer));
+        }
+    }
+
+    async fn attend(self: Arc<Self>, seat: Seat, stream: TcpStream, peer: SocketAddr) {
+        let life = &seat.life;
+        let line = Line::new(stream, Arc::clone(life), self.limits.linger_time);
+        let rooms = TowerToHyperService::new(warp::service(self.filter.clone()));
+        let service = service_fn(|request: http::Request<Incoming>| self.pass(&rooms, Arc::clone(life), request, peer));
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(line), service));
+        let mut alarm = pin!(sleep_until(Instant::now() + self.limits.head_time));
+        let mut farewell = None;
+        std::future::poll_fn(|cx| {
+            life.listen(cx.waker());
+            loop {
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, error, "a connection ended badly");
+                    }
+                    return Poll::Ready(());
+                }
+                let now = Instant::now();
+                match self.look(life, &mut farewell, now) {
+                    Verdict::GoOn(None) => return Poll::Pending,
+                    Verdict::GoOn(Some(deadline)) => {
+                        if alarm.deadline() != deadline {
+                            alarm.as_mut().reset(deadline);
+                        }
+                        if alarm.as_mut().poll(cx).is_pending() {
+                            return Poll::Pending;
+                        }
+                    }
+                    // Polled once more above: what is idle ends with that.
+                    Verdict::SayGoodBye => connection.as_mut().graceful_shutdown(),
+                    Verdict::Cut => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
+    }
+
+    /// What is to happen with a connection that has nothing to do at this moment.
+    fn look(&self, life: &Life, farewell: &mut Option<Farewell>, now: Instant) -> Verdict {
+        let (stage, deadline) = life.until(&self.limits);
+        if life.is_leaving() {
+            match stage {
+                Stage::Serving => life.stays(),
+                Stage::Head => return Verdict::Cut,
+                Stage::Idle => return self.part(farewell, now, Duration::ZERO),
+            }
+        }
+        if self.crowd.is_closing() {
+            // A request may be on its way into the socket: it has this long to be seen.
+            return match (self.part(farewell, now, self.limits.farewell_time), stage) {
+                // What is being answered or asked is waited for; `serve` has the last word.
+                (Verdict::Cut, Stage::Serving) => Verdict::GoOn(None),
+                (Verdict::Cut, Stage::Head) => self.unless_over(deadline, now),
+                (other, _) => other,
+            };
+        }
+        match (stage, deadline) {
+            (Stage::Idle, Some(end)) if end <= now => self.part(farewell, now, Duration::ZERO),
+            (Stage::Head, end) => self.unless_over(end, now),
+            (_, end) => {
+                *farewell = None;
+                Verdict::GoOn(end)
+            }
+        }
+    }
+
+    fn unless_over(&self, deadline: Option<Instant>, now: Instant) -> Verdict {
+        match deadline {
+            Some(end) if end <= now => {
+                metrics::counter!("cairn_http_connections_cut_total", "reason" => "slow head").increment(1);
+                Verdict::Cut
+            }
+            other => Verdict::GoOn(other),
+        }
+    }
+
+    /// Waits for `before`, says good-bye, waits for `farewell_time`, and cuts.
+    fn part(&self, farewell: &mut Option<Farewell>, now: Instant, before: Duration) -> Verdict {
+        match *farewell {
+            None if before.is_zero() => {
+                *farewell = Some(Farewell::Said { cut_at: now + self.limits.farewell_time });
+                Verdict::SayGoodBye
+            }
+            None => {
+                *farewell = Some(Farewell::Planned { at: now + before });
+                Verdict::GoOn(Some(now + before))
+            }
+            Some(Farewell::Planned { at }) if at <= now => {
+                *farewell = Some(Farewell::Said { cut_at: now + self.limits.farewell_time });
+                Verdict::SayGoodBye
+            }
+            Some(Farewell::Planned { at }) => Verdict::GoOn(Some(at)),
+            Some(Farewell::Said { cut_at }) if cut_at <= now => Verdict::Cut,
+            Some(Farewell::Said { cut_at }) => Verdict::GoOn(Some(cut_at)),
+        }
+    }
+
+    fn pass<S>(
+        &self,
+        rooms: &S,
+        life: Arc<Life>,
+        mut request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Result<http::Response<Answering>, Infallible>> + Send + 'static
+    where
+        S: Service<http::Request<Asking>, Response = Response, Error = Infallible>,
+        S::Future: Send + 'static,
+    {
+        let http1 = request.version() < Version::HTTP_2;
+        let in_flight = life.begin(!http1);
+        let crowd = Arc::clone(&self.crowd);
+        request.extensions_mut().insert(Peer(peer));
+        if request.uri().path_and_query().is_none() {
+            // The authority form of CONNECT has no path, and warp's filter of paths panics without one.
+            *request.uri_mut() = http::Uri::from_static("/");
+        }
+        let read = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+        let answering = rooms.call(request.map(|body| Asking { body, read: Arc::clone(&read) }));
+        async move {
+            let mut response = answering.await?;
+            let whole = read.load(Ordering::SeqCst);
+            if !whole {
+                life.answered_early();
+            }
+            // RFC 9112, section 9.6: the client is told that nothing more will be read.
+            if http1 && (!whole || crowd.is_closing()) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            } else if !http1 {
+                response.headers_mut().remove(CONNECTION);
+            }
+            Ok(response.map(|body| Answering { body: Box::pin(body), _in_flight: in_flight }))
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Farewell {
+    Planned { at: Instant },
+    Said { cut_at: Instant },
+}
+
+enum Verdict {
+    GoOn(Option<Instant>),
+    SayGoodBye,
+    Cut,
+}
+
+/// Errors of `accept` that are about the connection that was to come, not about us.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::Interrupted
+    )
+}
+
+/// A request's body that notes when it has been read to its end.
+struct Asking {
+    body: Incoming,
+    read: Arc<AtomicBool>,
+}
+
+impl Body for Asking {
+    type Data = bytes::Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.read.store(true, Ordering::SeqCst);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body that keeps its request in flight until the library has taken the last of it.
+struct Answering {
+    body: Pin<Box<dyn Body<Data = bytes::Bytes, Error = warp::Error> + Send>>,
+    _in_flight: InFlight,
+}
+
+impl Body for Answering {
+    type Data = bytes::Bytes;
+    type Error = warp::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, warp::Error>>> {
+        self.body.as_mut().poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

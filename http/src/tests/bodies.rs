@@ -1,0 +1,154 @@
+//! Bodies: counted, timed, and read strictly.
+
+use super::*;
+
+const JSON: &str = "application/json";
+
+#[tokio::test]
+async fn a_body_of_64_kib_is_taken_and_one_octet_more_is_not() {
+    let house = House::open().await;
+    assert_eq!(house.post("/auth/count", JSON, vec![b'x'; 65_536]).await.json(), json!({"octets": 65_536}));
+    house.post("/auth/count", JSON, vec![b'x'; 65_537]).await.problem(413, "too-large");
+    // The client sends on while the answer is on its way.
+    house.post("/auth/count", JSON, vec![b'x'; 8_000_000]).await.problem(413, "too-large");
+}
+
+fn chunked(sizes: &[usize]) -> Vec<u8> {
+    let mut octets =
+        b"POST /auth/count HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+            .to_vec();
+    for size in sizes {
+        octets.extend(format!("{size:x}\r\n").bytes());
+        octets.extend(vec![b'x'; *size]);
+        octets.extend(b"\r\n");
+    }
+    octets.extend(b"0\r\n\r\n");
+    octets
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_counted_as_it_comes() {
+    let house = House::open().await;
+    assert_eq!(house.ask(chunked(&[])).await.json(), json!({"octets": 0}));
+    assert_eq!(house.ask(chunked(&[1, 30_000, 35_535])).await.json(), json!({"octets": 65_536}));
+    house.ask(chunked(&[1, 30_000, 35_536])).await.problem(413, "too-large");
+    house.ask(chunked(&[500_000; 8])).await.problem(413, "too-large");
+    let broken = "POST /auth/count HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    house.ask(broken).await.problem(400, "unreadable");
+    let get = "GET /health HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(house.ask(get).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let house = House::with(Limits { body_time: Duration::from_millis(20), ..Limits::default() }).await;
+    let mut line = house.line().await;
+    line.send("POST /auth/count HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf").await;
+    let told = line.hear().await;
+    told.problem(408, "timeout");
+    assert_eq!(told.header("connection"), "close");
+    assert_eq!(line.end().await, b"");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_unreadable() {
+    let house = House::open().await;
+    let mut line = house.line().await;
+    line.send("POST /auth/count HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf").await;
+    line.stream.shutdown().await.unwrap();
+    line.hear().await.problem(400, "unreadable");
+}
+
+#[tokio::test]
+async fn who_closes_one_half_still_hears_the_answer() {
+    let house = House::open().await;
+    let mut line = house.line().await;
+    line.send("GET /auth/wait HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    line.stream.shutdown().await.unwrap();
+    house.demo.entered.acquire().await.unwrap().forget();
+    house.demo.gate.add_permits(1);
+    assert_eq!(line.hear().await.json(), json!({"waited": true}));
+    assert_eq!(line.end().await, b"");
+
+    let mut idle = house.line().await;
+    idle.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(idle.hear().await.status, 200);
+    idle.stream.shutdown().await.unwrap();
+    assert_eq!(idle.end().await, b"");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_told_to_go_on_or_not_to() {
+    let house = House::open().await;
+    let mut line = house.line().await;
+    line.send("POST /auth/count HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n").await;
+    assert_eq!(line.head().await.status, 100);
+    line.send("four").await;
+    assert_eq!(line.hear().await.json(), json!({"octets": 4}));
+
+    for (path, length, status) in [("/auth/count", 65_537, 413), ("/users/me", 4, 401), ("/nowhere", 4, 404)] {
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n");
+        let told = house.ask(head).await;
+        assert_eq!((told.status, told.header("connection")), (status, "close"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn json_is_asked_for_by_its_name() {
+    let house = House::open().await;
+    for kind in ["application/json", "application/json;charset=utf-8", "APPLICATION/JSON; charset=\"UTF-8\""] {
+        assert_eq!(house.post("/auth/echo", kind, "{\"name\":\"a\"}").await.status, 200, "{kind}");
+    }
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16", "", "\u{e9}"] {
+        house.post("/auth/echo", kind, "{\"name\":\"a\"}").await.problem(415, "media-type");
+    }
+    let bare = "POST /auth/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 12\r\n\r\n{\"name\":\"a\"}";
+    house.ask(bare).await.problem(415, "media-type");
+    house.ask("POST /auth/echo HTTP/1.1\r\nhost: x\r\n\r\n").await.problem(400, "unreadable");
+    house.ask("POST /auth/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.problem(400, "unreadable");
+    house.post("/auth/echo", JSON, "").await.problem(400, "unreadable");
+}
+
+#[tokio::test]
+async fn a_member_is_refused_by_its_pointer_and_a_text_by_its_place() {
+    let house = House::open().await;
+    for (body, pointer) in [
+        (&b"{\"name\":\"a\",\"name\":\"b\"}"[..], "/name"),
+        (b"{\"name\":\"a\",\"inner\":{\"name\":\"b\",\"name\":\"b\"}}", "/inner/name"),
+        (b"{\"name\":\"a\",\"other\":1}", "/other"),
+        (b"{\"name\":1}", "/name"),
+        (b"{\"inner\":null}", "/name"),
+        (b"{\"name\":\"a\",\"inner\":{}}", "/inner/name"),
+        (b"[\"a\"]", ""),
+        (b"null", ""),
+    ] {
+        let problem = house.post("/auth/echo", JSON, body).await.problem(400, "unreadable");
+        assert_eq!(problem["pointer"], pointer, "{problem}");
+    }
+    let deep = [b"{\"name\":\"a\",\"inner\":".repeat(65), b"null".to_vec(), b"}".repeat(65)].concat();
+    for body in
+        [&b"{\"name\":"[..], b"{\"name\":\"\\ud800\"}", b"{\"name\":\"\xc3\"}", b"\0", b"{}x", &[b'['; 60_000], &deep]
+    {
+        let problem = house.post("/auth/echo", JSON, body).await.problem(400, "unreadable");
+        assert!(problem["line"].is_u64() && problem["column"].is_u64(), "{problem}");
+    }
+    let nul = house.post("/auth/echo", JSON, "{\"name\":\"a\\u0000b\"}").await;
+    assert_eq!(nul.json()["name"], "a\0b");
+}
+
+#[tokio::test]
+async fn a_form_is_taken_from_our_own_page_only() {
+    let house = House::open().await;
+    let send = |more: &str, kind: &str| {
+        let head =
+            format!("POST /page HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: 12\r\n{more}\r\n");
+        head + "code=123+456"
+    };
+    let form = "application/x-www-form-urlencoded";
+    let told = house.ask(send("sec-fetch-site: same-origin\r\norigin: null\r\n", form)).await;
+    assert_eq!((told.status, told.body), (200, b"123 456".to_vec()));
+    house.ask(send("sec-fetch-site: cross-site\r\n", form)).await.problem(403, "forbidden");
+    house.ask(send("origin: https://evil.example\r\n", form)).await.problem(403, "forbidden");
+    house.ask(send("", "text/plain")).await.problem(415, "media-type");
+}

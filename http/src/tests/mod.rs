@@ -1,0 +1,309 @@
+//! A small house of two rooms behind the real accept loop, spoken to in raw octets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod bodies;
+mod connections;
+mod heads;
+mod tables;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::server::{Ended, serve};
+use crate::*;
+
+struct Demo {
+    /// One permit for each handler that waits in `/auth/wait`.
+    entered: Semaphore,
+    /// One permit lets one of them out.
+    gate: Semaphore,
+}
+
+struct Caller(String);
+
+impl Doors for Demo {
+    fn enter<'a>(&'a self, door: Door, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
+        Box::pin(async move {
+            match request.bearer().map(str::to_owned) {
+                None => Err(Problem::credentials()),
+                Some(token) if token != "good" => Err(Problem::session_ended()),
+                Some(_) if door == Door::FreshBearer => Err(Problem::step_up(Duration::from_secs(600))),
+                Some(token) => {
+                    request.extensions_mut().insert(Arc::new(Caller(token)));
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn meter(&self, bucket: &'static str, request: &Request) -> Metered {
+        let mut headers = HeaderMap::new();
+        headers.insert("ratelimit-policy", HeaderValue::from_static("\"demo\";q=1;w=60"));
+        let empty = bucket == "never" || request.query("full").is_some();
+        let verdict = if empty { Err(Problem::slow_down(Duration::from_millis(1500))) } else { Ok(()) };
+        Metered { headers, verdict }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
+    #[serde(default)]
+    inner: Option<Box<Named>>,
+}
+
+async fn echo(request: Request) -> Answer {
+    let named: Named = request.json()?;
+    let inner = named.inner.map(|inner| inner.name);
+    Reply::json(StatusCode::OK, &json!({"name": named.name, "inner": inner}))
+}
+
+async fn wait(demo: Arc<Demo>) -> Answer {
+    demo.entered.add_permits(1);
+    demo.gate.acquire().await.unwrap().forget();
+    Reply::json(StatusCode::OK, &json!({"waited": true}))
+}
+
+const fn route(method: Method, path: &'static str, schema: Schema, run: Run<Demo>) -> Route<Demo> {
+    Route { method, path, door: Door::Open, bucket: None, schema, run }
+}
+
+const fn at_door(path: &'static str, door: Door) -> Route<Demo> {
+    Route {
+        method: Method::POST,
+        path,
+        door,
+        bucket: None,
+        schema: Schema::Nothing,
+        run: |_, request| {
+            Box::pin(async move {
+                let caller = request.extensions().get::<Arc<Caller>>().map(|caller| caller.0.clone());
+                Reply::json(StatusCode::OK, &json!({"caller": caller}))
+            })
+        },
+    }
+}
+
+static API: [Route<Demo>; 11] = [
+    route(Method::GET, "/health", Schema::Nothing, |_, _| {
+        Box::pin(async { Reply::json(StatusCode::OK, &json!({"status": "ok"})) })
+    }),
+    route(Method::POST, "/auth/echo", Schema::Json, |_, request| Box::pin(echo(request))),
+    route(Method::GET, "/auth/things/{id}", Schema::Nothing, |_, request| {
+        Box::pin(async move {
+            Reply::json(
+                StatusCode::OK,
+                &json!({"id": request.param("id"), "q": request.query("q"), "route": request.route()}),
+            )
+        })
+    }),
+    route(Method::DELETE, "/auth/things/{id}", Schema::Nothing, |_, _| {
+        Box::pin(async { Ok(Reply::empty(StatusCode::NO_CONTENT)) })
+    }),
+    route(Method::POST, "/auth/count", Schema::Nothing, |_, request| {
+        Box::pin(async move { Reply::json(StatusCode::OK, &json!({"octets": request.body().len()})) })
+    }),
+    route(Method::GET, "/auth/panic", Schema::Nothing, |_, _| Box::pin(async { panic!("the secret reason") })),
+    route(Method::GET, "/auth/wait", Schema::Nothing, |demo, _| Box::pin(wait(demo))),
+    at_door("/users/me", Door::Bearer),
+    at_door("/users/danger", Door::FreshBearer),
+    at_door("/local", Door::Loopback),
+    Route {
+        method: Method::POST,
+        path: "/auth/limited",
+        door: Door::Bearer,
+        bucket: Some("demo"),
+        schema: Schema::Nothing,
+        run: |_, _| Box::pin(async { Ok(Reply::empty(StatusCode::NO_CONTENT)) }),
+    },
+];
+
+static PAGES: [Route<Demo>; 2] = [
+    route(Method::GET, "/page", Schema::Nothing, |_, _| {
+        Box::pin(async { Ok(Reply::html(StatusCode::OK, "<!doctype html><p>hello")) })
+    }),
+    Route {
+        method: Method::POST,
+        path: "/page",
+        door: Door::OwnPage,
+        bucket: None,
+        schema: Schema::Form,
+        run: |_, request| {
+            Box::pin(async move {
+                let form = request.form()?;
+                Ok(Reply::html(StatusCode::OK, form.get("code").unwrap_or_default().to_owned()))
+            })
+        },
+    },
+];
+
+fn fresh_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("fresh-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+struct House {
+    address: SocketAddr,
+    listener: Arc<TcpListener>,
+    demo: Arc<Demo>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Ended>,
+}
+
+impl House {
+    async fn open() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    async fn with(limits: Limits) -> Self {
+        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        Self::on(listener, limits)
+    }
+
+    fn on(listener: Arc<TcpListener>, limits: Limits) -> Self {
+        let demo = Arc::new(Demo { entered: Semaphore::new(0), gate: Semaphore::new(0) });
+        let mut settings = Settings::new(fresh_id, "https://id.example");
+        settings.limits = limits.clone();
+        settings.cors_origins = vec!["https://app.example".to_owned()];
+        settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        let api = Room::new("api", Arc::clone(&demo), &API).unwrap().below(&["/auth", "/users"]).cross_origin();
+        let pages = Room::new("pages", Arc::clone(&demo), &PAGES).unwrap().everything_else().error_page(
+            |_, problem, request_id| {
+                let page = format!("<!doctype html><h1>{}</h1><p>{request_id}", problem.kind().title());
+                Reply::html(problem.status(), page)
+            },
+        );
+        let filter = Rooms::new(settings).with(api).with(pages).filter();
+        let (stop, stopped) = oneshot::channel();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(serve(Arc::clone(&listener), filter, limits, async {
+            stopped.await.ok();
+        }));
+        Self { address, listener, demo, stop: Some(stop), task }
+    }
+
+    fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    async fn line(&self) -> Line {
+        Line { stream: TcpStream::connect(self.address).await.unwrap(), rest: Vec::new() }
+    }
+
+    /// Sends octets on a connection of their own and reads one answer.
+    async fn ask(&self, octets: impl AsRef<[u8]>) -> Told {
+        let mut line = self.line().await;
+        line.send(octets).await;
+        line.hear().await
+    }
+
+    async fn get(&self, path: &str) -> Told {
+        self.ask(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await
+    }
+
+    async fn post(&self, path: &str, kind: &str, body: impl AsRef<[u8]>) -> Told {
+        let body = body.as_ref();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        self.ask([head.as_bytes(), body].concat()).await
+    }
+}
+
+struct Line {
+    stream: TcpStream,
+    rest: Vec<u8>,
+}
+
+impl Line {
+    /// Sends what the other end takes: it may hang up before the end.
+    async fn send(&mut self, octets: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(octets.as_ref()).await;
+    }
+
+    async fn more(&mut self) -> usize {
+        self.stream.read_buf(&mut self.rest).await.unwrap()
+    }
+
+    async fn head(&mut self) -> Told {
+        loop {
+            if let Some(end) = self.rest.windows(4).position(|four| four == b"\r\n\r\n") {
+                let head = String::from_utf8(self.rest.drain(..end + 4).collect()).unwrap();
+                return Told::of(&head);
+            }
+            let so_far = String::from_utf8_lossy(&self.rest).into_owned();
+            assert_ne!(self.more().await, 0, "the line ends instead of an answer: {so_far:?}");
+        }
+    }
+
+    /// Reads one answer with its body.
+    async fn hear(&mut self) -> Told {
+        let mut told = self.head().await;
+        let length = told.headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+        while self.rest.len() < length {
+            assert_ne!(self.more().await, 0, "the line ends amid a body");
+        }
+        told.body = self.rest.drain(..length).collect();
+        told
+    }
+
+    /// Reads until the other end hangs up; gives what came before.
+    async fn end(mut self) -> Vec<u8> {
+        while matches!(self.stream.read_buf(&mut self.rest).await, Ok(1..)) {}
+        self.rest
+    }
+}
+
+#[derive(Debug)]
+struct Told {
+    status: u16,
+    headers: HashMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Told {
+    fn of(head: &str) -> Self {
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_ascii_lowercase(), value.to_owned())
+        });
+        Self { status, headers: headers.collect(), body: Vec::new() }
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// Checks that this is a whole problem document and gives it.
+    #[track_caller]
+    fn problem(&self, status: u16, kind: &str) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let document = self.json();
+        assert_eq!(document["type"], json!(format!("/problems/{kind}")), "{document}");
+        assert_eq!(document["status"], json!(status));
+        assert!(document["title"].as_str().is_some_and(|title| !title.is_empty()));
+        assert_eq!(document["request_id"], json!(self.header("x-request-id")), "{self:?}");
+        document
+    }
+}

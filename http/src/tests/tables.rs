@@ -1,0 +1,226 @@
+//! What follows from a room's table: methods, doors, headers, other origins, defects, and the counting of it all.
+
+use std::sync::Mutex;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+use super::*;
+
+#[tokio::test]
+async fn a_wrong_method_is_told_the_right_ones() {
+    let house = House::open().await;
+    for (method, path, allow) in [
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
+        ("PUT", "/auth/things/1", "GET, HEAD, DELETE, OPTIONS"),
+        ("GET", "/auth/echo", "POST, OPTIONS"),
+        ("HEAD", "/auth/echo", "POST, OPTIONS"),
+        ("BREW", "/auth/echo", "POST, OPTIONS"),
+        ("TRACE", "/health", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/page", "GET, HEAD, POST, OPTIONS"),
+    ] {
+        let mut line = house.line().await;
+        line.send(format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        let told = line.head().await;
+        assert_eq!((told.status, told.header("allow")), (405, allow), "{method} {path}");
+    }
+    house.ask("POST /health HTTP/1.1\r\nhost: x\r\n\r\n").await.problem(405, "method");
+}
+
+#[tokio::test]
+async fn options_lists_the_methods_of_a_path() {
+    let house = House::open().await;
+    for (path, allow) in [("/auth/things/7", "GET, HEAD, DELETE, OPTIONS"), ("/users/me", "POST, OPTIONS")] {
+        let told = house.ask(format!("OPTIONS {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        assert_eq!((told.status, told.header("allow")), (204, allow));
+        assert!(!told.headers.contains_key("content-length"));
+        assert!(!told.headers.keys().any(|name| name.starts_with("access-control")), "{told:?}");
+    }
+    house.ask("OPTIONS /nowhere HTTP/1.1\r\nhost: x\r\n\r\n").await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let house = House::open().await;
+    for path in ["/health", "/page", "/auth/things/7", "/nowhere", "/auth/nowhere"] {
+        let mut line = house.line().await;
+        line.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: same\r\n\r\n")).await;
+        let mut get = line.hear().await;
+        line.send(format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nx-request-id: same\r\nconnection: close\r\n\r\n")).await;
+        let mut head = line.head().await;
+        for told in [&mut get, &mut head] {
+            told.headers.remove("date");
+            told.headers.remove("connection");
+        }
+        assert_eq!((get.status, get.headers), (head.status, head.headers), "{path}");
+        assert_eq!(line.end().await, b"", "{path}");
+        assert!(!get.body.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_private_is_stored_nowhere_and_nothing_is_sniffed() {
+    let house = House::open().await;
+    for path in
+        ["/auth/things/1", "/auth/nowhere", "/users/me", "/users", "/auth", "/%61uth/x", "/auth/%zz", "/auth/panic"]
+    {
+        let told = house.get(path).await;
+        assert_eq!(told.header("cache-control"), "no-store", "{path}");
+        assert_eq!(told.header("x-content-type-options"), "nosniff");
+        assert_eq!(told.header("referrer-policy"), "no-referrer");
+        assert_eq!(told.header("x-frame-options"), "DENY");
+    }
+    let open = house.get("/health").await;
+    assert_eq!((open.header("cache-control"), open.header("content-type")), ("", "application/json"));
+    let page = house.get("/page").await;
+    assert!(page.header("content-security-policy").starts_with("default-src 'none';"), "{page:?}");
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+}
+
+#[tokio::test]
+async fn a_person_is_told_by_a_page_and_a_program_by_a_document() {
+    let house = House::open().await;
+    let told =
+        house.ask("GET /nowhere HTTP/1.1\r\nhost: x\r\naccept: text/html,*/*;q=0.8\r\nx-request-id: r9\r\n\r\n").await;
+    assert_eq!((told.status, told.header("content-type")), (404, "text/html; charset=utf-8"));
+    let page = String::from_utf8(told.body).unwrap();
+    assert!(page.contains("There is nothing here") && page.contains("r9"), "{page}");
+    let told = house.ask("DELETE /page HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n\r\n").await;
+    assert_eq!((told.status, told.header("allow")), (405, "GET, HEAD, POST, OPTIONS"));
+    house.ask("GET /auth/x HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n\r\n").await.problem(404, "not-found");
+    house.get("/nowhere").await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn each_door_says_what_is_missing() {
+    let house = House::open().await;
+    let post = |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
+    let none = house.ask(post("/users/me?access_token=good", "cookie: access_token=good\r\n")).await;
+    none.problem(401, "credentials");
+    assert_eq!(none.header("www-authenticate"), "Bearer");
+    let bad = house.ask(post("/users/me", "authorization: Bearer bad\r\n")).await;
+    bad.problem(401, "session-ended");
+    assert_eq!(bad.header("www-authenticate"), "Bearer error=\"invalid_token\"");
+    let good = house.ask(post("/users/me", "authorization: Bearer good\r\n")).await;
+    assert_eq!(good.json(), json!({"caller": "good"}));
+    let stale = house.ask(post("/users/danger", "authorization: Bearer good\r\n")).await;
+    stale.problem(401, "step-up");
+    let challenge = "Bearer error=\"insufficient_user_authentication\", max_age=600";
+    assert_eq!(stale.header("www-authenticate"), challenge);
+    assert_eq!(house.ask(post("/local", "")).await.status, 200);
+    house.ask(post("/local", "x-forwarded-for: 127.0.0.1\r\n")).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_limited_route_tells_its_policy_on_every_answer() {
+    let house = House::open().await;
+    let post = |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
+    let good = "authorization: Bearer good\r\n";
+    let told = house.ask(post("/auth/limited", good)).await;
+    assert_eq!((told.status, told.header("ratelimit-policy")), (204, "\"demo\";q=1;w=60"));
+    let told = house.ask(post("/auth/limited", "")).await;
+    assert_eq!((told.status, told.header("ratelimit-policy")), (401, "\"demo\";q=1;w=60"));
+    let told = house.ask(post("/auth/limited?full", good)).await;
+    told.problem(429, "slow-down");
+    assert_eq!((told.header("retry-after"), told.header("ratelimit-policy")), ("2", "\"demo\";q=1;w=60"));
+}
+
+#[tokio::test]
+async fn a_listed_origin_is_welcome_and_no_other_is_refused() {
+    let house = House::open().await;
+    let ask = |method: &str, path: &str, more: &str| format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
+    let listed = "origin: https://app.example\r\n";
+    let told = house.ask(ask("GET", "/health", listed)).await;
+    assert_eq!(told.header("access-control-allow-origin"), "https://app.example");
+    assert_eq!(told.header("vary"), "origin");
+    assert!(!told.headers.contains_key("access-control-allow-credentials"));
+    let told = house.ask(ask("POST", "/users/me", listed)).await;
+    assert_eq!((told.status, told.header("access-control-allow-origin")), (401, "https://app.example"));
+
+    let asking = "access-control-request-method: POST\r\naccess-control-request-headers: content-type\r\n";
+    let told = house.ask(ask("OPTIONS", "/auth/echo", &format!("{listed}{asking}"))).await;
+    assert_eq!(told.status, 204);
+    assert_eq!(told.header("access-control-allow-methods"), "POST, OPTIONS");
+    assert!(told.header("access-control-allow-headers").contains("content-type"));
+
+    for other in ["https://evil.example", "https://app.example.evil", "http://app.example", "null"] {
+        let more = format!("origin: {other}\r\n{asking}");
+        for (method, path, status) in [("GET", "/health", 200), ("OPTIONS", "/auth/echo", 204), ("GET", "/auth/x", 404)]
+        {
+            let told = house.ask(ask(method, path, &more)).await;
+            assert_eq!(told.status, status, "{other}");
+            assert!(!told.headers.keys().any(|name| name.starts_with("access-control")), "{told:?}");
+        }
+    }
+    let page = house.ask(ask("GET", "/page", listed)).await;
+    assert!(!page.headers.contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_defect_is_told_without_its_reason_and_harms_nobody_else() {
+    let house = House::open().await;
+    let mut line = house.line().await;
+    line.send("GET /auth/panic HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let told = line.hear().await;
+    told.problem(500, "fault");
+    assert!(!String::from_utf8_lossy(&told.body).contains("secret"));
+    line.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(line.hear().await.status, 200);
+}
+
+#[test]
+fn a_table_that_contradicts_itself_is_found_when_the_room_is_built() {
+    static TWICE: [Route<Demo>; 2] = [at_door("/a", Door::Open), at_door("/a", Door::Bearer)];
+    static UNCLEAR: [Route<Demo>; 2] = [at_door("/{a}", Door::Open), at_door("/{b}", Door::Open)];
+    let demo = || Arc::new(Demo { entered: Semaphore::new(0), gate: Semaphore::new(0) });
+    assert!(matches!(Room::new("r", demo(), &TWICE).err(), Some(TableFault::Twice { path: "/a", .. })));
+    assert!(matches!(Room::new("r", demo(), &UNCLEAR).err(), Some(TableFault::Pattern { .. })));
+}
+
+/// Keeps the keys of everything that is counted.
+#[derive(Default)]
+struct Ledger(Mutex<Vec<String>>);
+
+impl Ledger {
+    fn note(&self, key: &Key) {
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        self.0.lock().unwrap().push(format!("{}{{{}}}", key.name(), labels.join(",")));
+    }
+}
+
+impl Recorder for &'static Ledger {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        self.note(key);
+        Counter::noop()
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        self.note(key);
+        Histogram::noop()
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_pattern_and_never_by_what_strangers_invent() {
+    let ledger: &'static Ledger = Box::leak(Box::default());
+    let recorder: &'static &'static Ledger = Box::leak(Box::new(ledger));
+    let _installed = metrics::set_default_local_recorder(recorder);
+    let house = House::open().await;
+    house.get("/auth/things/one-of-many").await;
+    house.get("/invented/path").await;
+    house.ask("INVENTED /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let counted = ledger.0.lock().unwrap().clone();
+    for key in [
+        "cairn_http_requests_total{route=/auth/things/{id},method=GET,status=200}",
+        "cairn_http_request_seconds{route=/auth/things/{id}}",
+        "cairn_http_requests_total{route=unmatched,method=GET,status=404}",
+        "cairn_http_requests_total{route=/health,method=other,status=405}",
+    ] {
+        assert!(counted.iter().any(|known| known == key), "{key} in {counted:?}");
+    }
+    assert!(!counted.iter().any(|key| key.to_lowercase().contains("invented")), "{counted:?}");
+}

@@ -1,0 +1,36 @@
+//! `/.well-known/…`: what others must know to verify our tokens.
+
+use std::sync::Arc;
+
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::door::Door;
+use crate::house::House;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::{Answer, Room, Route, Schema, TableFault};
+
+static ROUTES: &[Route<House>] = &[Route {
+    method: Method::GET,
+    path: "/.well-known/jwks.json",
+    door: Door::Open,
+    bucket: None,
+    schema: Schema::Nothing,
+    run: |house, request| Box::pin(jwks(house, request)),
+}];
+
+/// The room of well-known resources (RFC 8615).
+///
+/// # Errors
+/// When the table contradicts itself.
+pub fn room(house: &Arc<House>) -> Result<Room<House>, TableFault> {
+    Ok(Room::new("well-known", Arc::clone(house), ROUTES)?.below(&["/.well-known"]).cross_origin())
+}
+
+/// The public keys (RFC 7517, section 5). A key is published before its first use, so five minutes are safe.
+async fn jwks(house: Arc<House>, _request: Request) -> Answer {
+    let keys = house.services.engine.world().signing.jwks();
+    let age = HeaderValue::from_static("public, max-age=300");
+    Ok(Reply::json(StatusCode::OK, &keys)?.header(CACHE_CONTROL, age))
+}

@@ -1,0 +1,305 @@
+//! Opens the database that an address names: one writer and some readers on SQLite, two pools on PostgreSQL.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_runtime::Domain;
+use sea_orm::{ConnectOptions, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr};
+use sea_orm::{SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+
+use crate::migration::migrate;
+use crate::store::{SqlStore, Writes};
+
+/// Prepared statements that a connection keeps.
+const STATEMENTS: usize = 256;
+/// A connection that rested this long is tried before it is used: the server may have been restarted meanwhile.
+const RESTED: Duration = Duration::from_secs(1);
+/// Readers of a SQLite file.
+const SQLITE_READERS: u32 = 4;
+/// Connections that read from PostgreSQL.
+const POSTGRES_READERS: u32 = 16;
+/// Connections that write to PostgreSQL: the committer's one lane, and a few to take its place when one is cut.
+const POSTGRES_WRITERS: u32 = 4;
+
+/// How a database is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What PostgreSQL shows of us in its list of connections.
+    pub application_name: String,
+    /// How long to wait for a connection before the database counts as not available. On SQLite also how long to wait
+    /// for another program that holds the file's write lock, unless that is less than five seconds.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { application_name: "cairn".to_owned(), patience: Duration::from_secs(3) }
+    }
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{} is in use by another cairn process", .0.display())]
+    InUse(PathBuf),
+    /// The address names no database that is known here.
+    #[error("{0} is not the address of a database: a path, sqlite://PATH or postgres://USER:PASSWORD@HOST:PORT/NAME")]
+    Address(String),
+    /// The file or its lock could not be made ready.
+    #[error("{}: {error}", .path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        error: io::Error,
+    },
+    /// The database could not be reached, or refused its schema.
+    #[error("the database could not be opened: {0}")]
+    Database(#[from] DbErr),
+}
+
+/// An open database whose schema is that of this release. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Database(Arc<Open>);
+
+#[derive(Debug)]
+struct Open {
+    readers: DatabaseConnection,
+    writer: DatabaseConnection,
+    file: Option<PathBuf>,
+    /// Held as long as the database is open; the operating system gives it back however the process ends.
+    _lock: Option<File>,
+}
+
+impl Database {
+    /// Opens the database at an address and brings its schema up to this release.
+    ///
+    /// The address is `postgres://…` or `postgresql://…`, or the path of a SQLite file, bare or as `sqlite://PATH`. A
+    /// SQLite file is made when it is not there, for its owner's eyes only, and belongs to one process at a time.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Nothing is retried: an absent server is told after the options' patience.
+    pub async fn open(address: &str, options: &Options) -> Result<Self, OpenError> {
+        if address.starts_with("postgres://") || address.starts_with("postgresql://") {
+            return Self::open_postgres(address, options).await;
+        }
+        let path = match address.split_once(':') {
+            None => address,
+            Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest),
+            Some((scheme, _)) if scheme.contains('/') => address,
+            Some(_) => return Err(OpenError::Address(without_secret(address))),
+        };
+        if path.is_empty() || path == ":memory:" || path.contains('?') {
+            return Err(OpenError::Address(address.to_owned()));
+        }
+        Self::open_sqlite(Path::new(path), options).await
+    }
+
+    async fn open_sqlite(path: &Path, options: &Options) -> Result<Self, OpenError> {
+        let file = |error| OpenError::File { path: path.to_owned(), error };
+        make_private(path).map_err(file)?;
+        // The lock goes by the file's one true name, so that a link to it does not make a second door.
+        let path = path.canonicalize().map_err(file)?;
+        let lock = lock(&path)?;
+
+        let busy = options.patience.max(Duration::from_secs(5));
+        let base = SqliteConnectOptions::new()
+            .filename(&path)
+            .busy_timeout(busy)
+            .foreign_keys(true)
+            .statement_cache_capacity(STATEMENTS)
+            .pragma("temp_store", "memory");
+        // FULL: an acknowledged step survives a power cut, not only a crash.
+        let writing = base
+            .clone()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("journal_size_limit", "67108864");
+        let reading = base.read_only(true);
+
+        let writer = sea_orm::Database::connect(sqlite_pool(writing, 1, busy)).await?;
+        migrate(&writer).await?;
+        let readers = sea_orm::Database::connect(sqlite_pool(reading, SQLITE_READERS, options.patience)).await?;
+        Ok(Self(Arc::new(Open { readers, writer, file: Some(path), _lock: Some(lock) })))
+    }
+
+    async fn open_postgres(address: &str, options: &Options) -> Result<Self, OpenError> {
+        // Every statement of a writer finds its rows by an index. A plan that was made while the tables were small must
+        // not read them whole once they are large, so such plans are not on offer.
+        let writing: &[&str] = &[
+            "SET enable_seqscan = off",
+            "SET enable_hashjoin = off",
+            "SET enable_mergejoin = off",
+            "SET jit = off",
+            "SET statement_timeout = '30s'",
+            "SET lock_timeout = '10s'",
+            "SET idle_in_transaction_session_timeout = '30s'",
+        ];
+        let reading: &[&str] =
+            &["SET default_transaction_read_only = on", "SET jit = off", "SET statement_timeout = '30s'"];
+        let writer = sea_orm::Database::connect(postgres_pool(address, options, POSTGRES_WRITERS, writing)).await?;
+        migrate(&writer).await?;
+        let readers = sea_orm::Database::connect(postgres_pool(address, options, POSTGRES_READERS, reading)).await?;
+        Ok(Self(Arc::new(Open { readers, writer, file: None, _lock: None })))
+    }
+
+    /// Connections that only read.
+    pub fn readers(&self) -> &DatabaseConnection {
+        &self.0.readers
+    }
+
+    /// Connections that write. On SQLite there is one, so a transaction that is left open here stops all writing.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.0.writer
+    }
+
+    /// Which of the two it is.
+    pub fn backend(&self) -> DbBackend {
+        self.0.writer.get_database_backend()
+    }
+
+    /// The SQLite file by its full name; `None` on PostgreSQL.
+    pub fn file(&self) -> Option<&Path> {
+        self.0.file.as_deref()
+    }
+
+    /// Begins a transaction that writes. It must be awaited to its end: dropping the future in its middle spoils the
+    /// connection.
+    ///
+    /// # Errors
+    /// What the database says; nothing has been done then.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        // IMMEDIATE takes SQLite's write lock now, where waiting for it is safe, and not in the middle.
+        let mode = Some(SqliteTransactionMode::Immediate);
+        self.0.writer.begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() }).await
+    }
+
+    /// The engine's store over this database, with the domain's side of its commits.
+    pub fn store<D: Domain, W: Writes<D>>(&self, writes: W) -> SqlStore<D, W> {
+        SqlStore::new(self.clone(), writes)
+    }
+
+    /// Closes all connections. What is still asked of it afterwards is answered as if it were not available.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn close(&self) -> Result<(), DbErr> {
+        self.0.readers.close_by_ref().await?;
+        self.0.writer.close_by_ref().await
+    }
+}
+
+fn sqlite_pool(options: SqliteConnectOptions, connections: u32, patience: Duration) -> ConnectOptions {
+    let mut pool = quiet("sqlite://cairn");
+    pool.max_connections(connections)
+        .min_connections(connections)
+        .acquire_timeout(patience)
+        // A file does not hang up: connections are for ever, and are not tried before they are used.
+        .idle_timeout(None::<Duration>)
+        .max_lifetime(None::<Duration>)
+        .test_before_acquire(false)
+        .map_sqlx_sqlite_opts(move |parsed| {
+            let _ = parsed; // the address says nothing that the options do not
+            sqlx::ConnectOptions::disable_statement_logging(options.clone())
+        })
+        // After a full disk SQLite may have rolled back by itself; the driver then still counts a transaction as open,
+        // and would take the next BEGIN for a savepoint.
+        .map_sqlx_sqlite_before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));
+    pool
+}
+
+fn postgres_pool(address: &str, options: &Options, connections: u32, settings: &'static [&'static str]) -> ConnectOptions {
+    let mut pool = quiet(address);
+    pool.max_connections(connections)
+        .min_connections(0)
+        .acquire_timeout(options.patience)
+        .idle_timeout(Duration::from_secs(600))
+        .max_lifetime(Duration::from_secs(1800))
+        .test_before_acquire_if_idle_for(RESTED)
+        .set_application_name(options.application_name.clone())
+        .map_sqlx_postgres_opts(|parsed| parsed.statement_cache_capacity(STATEMENTS))
+        .map_sqlx_postgres_before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            pool.after_connect(move |connection, _| Box::pin(set(connection, settings)))
+        });
+    pool
+}
+
+/// Settings that an engine of PostgreSQL's protocol may not know; it then does without.
+async fn set(connection: &mut PgConnection, settings: &[&'static str]) -> Result<(), sqlx::Error> {
+    for setting in settings {
+        match sqlx::Executor::execute(&mut *connection, *setting).await {
+            Err(sqlx::Error::Database(unknown)) => tracing::debug!(%unknown, setting, "a setting was refused"),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Options that put no statement into logs or spans: statements carry what must not be read there.
+fn quiet(address: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(address);
+    options.sqlx_logging(false).record_stmt_in_spans(false);
+    options
+}
+
+/// Makes the file if it is not there, and sees to it that only its owner can read it.
+fn make_private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            file.sync_all()?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(folder)?.sync_all()
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let mode = std::fs::metadata(path)?.permissions().mode();
+            if mode & 0o077 == 0 {
+                return Ok(());
+            }
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode & !0o077))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let failed = |error| OpenError::File { path: name.clone(), error };
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// An address as it may be shown: nothing of what stands before the host.
+fn without_secret(address: &str) -> String {
+    match (address.split_once("://"), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        assert_eq!(without_secret("mysql://cairn:s3cret@db/cairn"), "mysql://…@db/cairn");
+        assert_eq!(without_secret("mysql:cairn"), "mysql:cairn");
+    }
+}

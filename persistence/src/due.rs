@@ -1,0 +1,352 @@
+//! What is due: flows and deliveries are claimed for a while, put off, set aside and given back.
+
+use cairn_runtime::store::{Claim, Delivery, Postpone, Row, StoreFault, Verb};
+use cairn_runtime::{FlowId, Timestamp};
+use sea_orm::sea_query::{
+    CommonTableExpression, Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, UpdateStatement,
+};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, DeriveIden, EntityTrait, FromQueryResult, Iterable, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+
+use crate::connect::Database;
+use crate::entity::{flows, outbox};
+use crate::fault::{Stage, fault};
+use crate::records::{PostponeRecord, json, readable};
+use crate::sql::Texts;
+
+/// The phase of a flow that an operator ended.
+pub(crate) const ENDED: &str = "ended";
+/// How long a wake-up waits that an operator had skipped.
+const DAY_IN_MILLIS: i64 = 86_400_000;
+
+/// The rows that a claim takes.
+#[derive(DeriveIden)]
+enum Due {
+    Table,
+    Id,
+}
+
+/// A number that stands in the statement itself: a partial index is only found by what the planner can read.
+fn literal(number: i32) -> Expr {
+    Expr::Constant(number.into())
+}
+
+fn written(error: &DbErr) -> StoreFault {
+    fault(Stage::Commit, error)
+}
+
+/// Claims due flows: many that never failed, or one that did and that has waited longer than any of the others.
+pub(crate) async fn claim_flows(database: &Database, claim: &Claim) -> Result<Vec<Row>, StoreFault> {
+    if claim.limit == 0 {
+        return Ok(Vec::new());
+    }
+    // Oldest first over both kinds: neither starves the other, because a failure puts a flow off.
+    let failed = oldest(database, true, claim.now).await?;
+    let alone = match &failed {
+        None => false,
+        Some(failed) => oldest(database, false, claim.now).await?.is_none_or(|fresh| *failed <= fresh),
+    };
+    let rows = take_flows(database, alone, claim).await?;
+    if rows.is_empty() && failed.is_some() {
+        // Another node was faster; it does not have both kinds.
+        return take_flows(database, !alone, claim).await;
+    }
+    Ok(rows)
+}
+
+fn due_flows(failed: bool, now: Timestamp) -> Expr {
+    let kind = Expr::col(flows::Column::Attempts);
+    let kind = if failed { kind.gt(literal(0)) } else { kind.eq(literal(0)) };
+    flows::Column::WakeAt
+        .lte(now.0)
+        .and(flows::Column::QuarantinedAt.is_null())
+        .and(kind)
+        .and(flows::Column::ClaimedUntil.is_null().or(flows::Column::ClaimedUntil.lte(now.0)))
+}
+
+async fn oldest(database: &Database, failed: bool, now: Timestamp) -> Result<Option<(i64, Vec<u8>)>, StoreFault> {
+    flows::Entity::find()
+        .select_only()
+        .columns([flows::Column::WakeAt, flows::Column::Id])
+        .filter(due_flows(failed, now))
+        .order_by_asc(flows::Column::WakeAt)
+        .order_by_asc(flows::Column::Id)
+        .limit(1)
+        .into_tuple()
+        .one(database.writer())
+        .await
+        .map_err(|error| fault(Stage::Within, &error))
+}
+
+async fn take_flows(database: &Database, alone: bool, claim: &Claim) -> Result<Vec<Row>, StoreFault> {
+    let due = Query::select()
+        .column(flows::Column::Id)
+        .from(flows::Entity)
+        .and_where(due_flows(alone, claim.now))
+        .order_by(flows::Column::WakeAt, Order::Asc)
+        .order_by(flows::Column::Id, Order::Asc)
+        .limit(if alone { 1 } else { u64::from(claim.limit) })
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .to_owned();
+    let update = Query::update()
+        .with_cte(once(due))
+        .table(flows::Entity)
+        .value(flows::Column::Attempts, Expr::col(flows::Column::Attempts).add(literal(1)))
+        .value(flows::Column::ClaimedUntil, claim.until.0)
+        .value(flows::Column::ClaimedBy, claim.node.as_str())
+        .and_where(Expr::col(flows::Column::Id).in_subquery(all_due()))
+        .returning(Query::returning().columns(flows::Column::iter()))
+        .to_owned();
+    let rows: Result<Vec<Row>, DbErr> = returned::<flows::Model, Row>(database, &update).await;
+    let mut rows = rows.map_err(|error| written(&error))?;
+    rows.sort_unstable_by_key(|row| (row.wake_at, row.id));
+    Ok(rows)
+}
+
+/// Claims due deliveries, oldest first.
+pub(crate) async fn claim_deliveries(database: &Database, claim: &Claim) -> Result<Vec<Delivery>, StoreFault> {
+    if claim.limit == 0 {
+        return Ok(Vec::new());
+    }
+    let free = outbox::Column::ClaimedUntil.is_null().or(outbox::Column::ClaimedUntil.lte(claim.now.0));
+    let due = Query::select()
+        .column(outbox::Column::Id)
+        .from(outbox::Entity)
+        .and_where(outbox::Column::Settled.is_null().and(outbox::Column::Due.lte(claim.now.0)).and(free))
+        .order_by(outbox::Column::Due, Order::Asc)
+        .order_by(outbox::Column::Id, Order::Asc)
+        .limit(u64::from(claim.limit))
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .to_owned();
+    let update = Query::update()
+        .with_cte(once(due))
+        .table(outbox::Entity)
+        .value(outbox::Column::Attempts, Expr::col(outbox::Column::Attempts).add(literal(1)))
+        .value(outbox::Column::ClaimedUntil, claim.until.0)
+        .value(outbox::Column::ClaimedBy, claim.node.as_str())
+        .and_where(Expr::col(outbox::Column::Id).in_subquery(all_due()))
+        .returning(Query::returning().columns(outbox::Column::iter()))
+        .to_owned();
+    let deliveries: Result<Vec<Delivery>, DbErr> = returned::<outbox::Model, Delivery>(database, &update).await;
+    let mut deliveries = deliveries.map_err(|error| written(&error))?;
+    deliveries.sort_unstable_by_key(|delivery| (delivery.due, delivery.id));
+    Ok(deliveries)
+}
+
+/// The ids that [`once`] gave.
+pub(crate) fn all_due() -> SelectStatement {
+    Query::select().column(Due::Id).from(Due::Table).to_owned()
+}
+
+/// A subquery that is run once: run anew for each row, as a planner may choose, it would lock more than its limit.
+pub(crate) fn once(select: SelectStatement) -> CommonTableExpression {
+    CommonTableExpression::new().table_name(Due::Table).column(Due::Id).materialized(true).query(select).to_owned()
+}
+
+async fn returned<M, T>(database: &Database, update: &UpdateStatement) -> Result<Vec<T>, DbErr>
+where
+    M: FromQueryResult,
+    T: TryFrom<M, Error = DbErr>,
+{
+    let rows = database.writer().query_all(update).await?;
+    rows.iter().map(|row| T::try_from(M::from_query_result(row, "")?)).collect()
+}
+
+/// Puts deliveries off.
+pub(crate) async fn postpone(database: &Database, texts: &Texts, postponed: &[Postpone]) -> Result<(), StoreFault> {
+    if postponed.is_empty() {
+        return Ok(());
+    }
+    let records: Vec<PostponeRecord<'_>> = postponed.iter().map(PostponeRecord::from).collect();
+    let json = json(&records).map_err(|error| fault(Stage::Within, &error))?;
+    let statement = texts.with(&texts.postpone_outbox, json);
+    database.writer().execute_raw(statement).await.map(|_| ()).map_err(|error| written(&error))
+}
+
+/// Has a flow's claim end at another instant.
+pub(crate) async fn unclaim(
+    database: &Database,
+    flow: FlowId,
+    until: Timestamp,
+    counts: bool,
+) -> Result<(), StoreFault> {
+    let attempts = Expr::col(flows::Column::Attempts);
+    let fewer = Expr::case(attempts.clone().gt(literal(0)), attempts.clone().sub(literal(1))).finally(literal(0));
+    flows::Entity::update_many()
+        .col_expr(flows::Column::ClaimedUntil, Expr::value(until.0))
+        .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
+        .col_expr(flows::Column::Attempts, if counts { attempts } else { fewer.into() })
+        .filter(flows::Column::Id.eq(flow.bytes().to_vec()))
+        .exec(database.writer())
+        .await
+        .map(|_| ())
+        .map_err(|error| written(&error))
+}
+
+/// Gives back all that a node has claimed; the attempts stay counted.
+pub(crate) async fn release_claims(database: &Database, node: &str) -> Result<(), StoreFault> {
+    flows::Entity::update_many()
+        .col_expr(flows::Column::ClaimedUntil, Expr::value(None::<i64>))
+        .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
+        .filter(flows::Column::ClaimedUntil.is_not_null())
+        .filter(flows::Column::ClaimedBy.eq(node))
+        .exec(database.writer())
+        .await
+        .map_err(|error| written(&error))?;
+    outbox::Entity::update_many()
+        .col_expr(outbox::Column::ClaimedUntil, Expr::value(None::<i64>))
+        .col_expr(outbox::Column::ClaimedBy, Expr::value(None::<String>))
+        .filter(outbox::Column::ClaimedUntil.is_not_null())
+        .filter(outbox::Column::ClaimedBy.eq(node))
+        .exec(database.writer())
+        .await
+        .map(|_| ())
+        .map_err(|error| written(&error))
+}
+
+/// Sets a flow aside that still has this version.
+pub(crate) async fn quarantine(
+    database: &Database,
+    flow: FlowId,
+    version: u64,
+    at: Timestamp,
+    why: &str,
+) -> Result<(), StoreFault> {
+    flows::Entity::update_many()
+        .col_expr(flows::Column::QuarantinedAt, Expr::value(at.0))
+        .col_expr(flows::Column::QuarantineWhy, Expr::value(readable(why).into_owned()))
+        .filter(flows::Column::Id.eq(flow.bytes().to_vec()))
+        .filter(flows::Column::Version.eq(i64::try_from(version).unwrap_or(i64::MAX)))
+        .filter(flows::Column::QuarantinedAt.is_null())
+        .exec(database.writer())
+        .await
+        .map(|_| ())
+        .map_err(|error| written(&error))
+}
+
+/// Does as the operator says with a flow in quarantine; one that was ended is out of the operator's hands.
+pub(crate) async fn operate(
+    database: &Database,
+    flow: FlowId,
+    verb: Verb,
+    now: Timestamp,
+) -> Result<bool, StoreFault> {
+    let txn = database.begin().await.map_err(|error| fault(Stage::Begin, &error))?;
+    match operate_within(&txn, flow, verb, now).await {
+        Ok(done) => txn.commit().await.map(|()| done).map_err(|error| written(&error)),
+        Err(error) => {
+            if let Err(broken) = txn.rollback().await {
+                tracing::debug!(%broken, "a transaction could not be rolled back; its connection is given up");
+            }
+            Err(fault(Stage::Within, &error))
+        }
+    }
+}
+
+async fn operate_within<C: ConnectionTrait>(
+    txn: &C,
+    flow: FlowId,
+    verb: Verb,
+    now: Timestamp,
+) -> Result<bool, DbErr> {
+    let update = flows::Entity::update_many()
+        .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
+        .filter(flows::Column::Id.eq(flow.bytes().to_vec()))
+        .filter(flows::Column::QuarantinedAt.is_not_null())
+        .filter(flows::Column::Phase.ne(ENDED));
+    let freed = || {
+        update
+            .clone()
+            .col_expr(flows::Column::QuarantinedAt, Expr::value(None::<i64>))
+            .col_expr(flows::Column::QuarantineWhy, Expr::value(None::<String>))
+            .col_expr(flows::Column::Attempts, literal(0))
+    };
+    let update = match verb {
+        Verb::Retry => freed().col_expr(flows::Column::ClaimedUntil, Expr::value(None::<i64>)),
+        Verb::Skip => {
+            // What was due is kept from being claimed; the flow's own instant stays as it decided it.
+            let tomorrow = now.0.saturating_add(DAY_IN_MILLIS);
+            let due = Expr::case(flows::Column::WakeAt.lte(now.0), Expr::value(tomorrow));
+            freed().col_expr(flows::Column::ClaimedUntil, due.into())
+        }
+        // The mark stays: whoever reads the row must not take its bytes for a flow that lives.
+        Verb::End => update
+            .col_expr(flows::Column::ClaimedUntil, Expr::value(None::<i64>))
+            .col_expr(flows::Column::Phase, Expr::value(ENDED))
+            .col_expr(flows::Column::WakeAt, Expr::value(None::<i64>))
+            .col_expr(flows::Column::TouchedAt, Expr::value(now.0)),
+    };
+    if update.exec(txn).await?.rows_affected == 0 {
+        return Ok(false);
+    }
+    if verb == Verb::Skip {
+        // Of what comes to it by itself, answers can be told by their rows: those that it waits for, and those that
+        // wait for it. A signal names its flow only within what is sealed.
+        outbox::Entity::update_many()
+            .col_expr(outbox::Column::Settled, Expr::value(now.0))
+            .col_expr(outbox::Column::Dead, Expr::value(true))
+            .col_expr(outbox::Column::Note, Expr::value("skipped by the operator"))
+            .col_expr(outbox::Column::ClaimedUntil, Expr::value(None::<i64>))
+            .col_expr(outbox::Column::ClaimedBy, Expr::value(None::<String>))
+            .filter(outbox::Column::Flow.eq(flow.bytes().to_vec()))
+            .filter(outbox::Column::Settled.is_null())
+            .filter(outbox::Column::Tag.is_not_null().or(outbox::Column::Kind.eq("answer")))
+            .exec(txn)
+            .await?;
+    }
+    Ok(true)
+}
+
+/// The next instant at which something may be claimed.
+pub(crate) async fn next_due(database: &Database) -> Result<Option<Timestamp>, StoreFault> {
+    let sooner = |a: Option<i64>, b: Option<i64>| a.into_iter().chain(b).min();
+    let mut next = None;
+    for failed in [false, true] {
+        let kind = Expr::col(flows::Column::Attempts);
+        let kind = if failed { kind.gt(literal(0)) } else { kind.eq(literal(0)) };
+        let waiting = flows::Entity::find()
+            .select_only()
+            .column(flows::Column::WakeAt)
+            .filter(flows::Column::WakeAt.is_not_null())
+            .filter(flows::Column::QuarantinedAt.is_null())
+            .filter(kind)
+            .filter(flows::Column::ClaimedUntil.is_null())
+            .order_by_asc(flows::Column::WakeAt);
+        next = sooner(next, first(database, waiting).await?);
+    }
+    let lapses = |until: Expr, due: Expr| Expr::expr(Expr::case(until.clone().gt(due.clone()), until).finally(due));
+    let claimed = flows::Entity::find()
+        .select_only()
+        .column_as(
+            lapses(Expr::col(flows::Column::ClaimedUntil), Expr::col(flows::Column::WakeAt)).min(),
+            "next",
+        )
+        .filter(flows::Column::ClaimedUntil.is_not_null())
+        .filter(flows::Column::WakeAt.is_not_null())
+        .filter(flows::Column::QuarantinedAt.is_null());
+    next = sooner(next, first(database, claimed).await?);
+    let waiting = outbox::Entity::find()
+        .select_only()
+        .column(outbox::Column::Due)
+        .filter(outbox::Column::Settled.is_null())
+        .filter(outbox::Column::ClaimedUntil.is_null())
+        .order_by_asc(outbox::Column::Due);
+    next = sooner(next, first(database, waiting).await?);
+    let claimed = outbox::Entity::find()
+        .select_only()
+        .column_as(
+            lapses(Expr::col(outbox::Column::ClaimedUntil), Expr::col(outbox::Column::Due)).min(),
+            "next",
+        )
+        .filter(outbox::Column::ClaimedUntil.is_not_null())
+        .filter(outbox::Column::Settled.is_null());
+    next = sooner(next, first(database, claimed).await?);
+    Ok(next.map(Timestamp))
+}
+
+async fn first<E: EntityTrait>(database: &Database, select: sea_orm::Select<E>) -> Result<Option<i64>, StoreFault> {
+    let found: Result<Option<Option<i64>>, DbErr> = select.limit(1).into_tuple().one(database.readers()).await;
+    found.map(Option::flatten).map_err(|error| fault(Stage::Within, &error))
+}

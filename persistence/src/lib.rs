@@ -1,0 +1,23 @@
+//! The ports of Cairn's engine over SeaORM: SQLite for one process, PostgreSQL for several, with the same features.
+//!
+//! What is deliberately absent: decisions. A flow decides, this crate makes it durable or says whose it was before.
+
+mod commit;
+pub mod connect;
+pub mod directory;
+mod due;
+pub mod entity;
+mod fault;
+mod guarding;
+pub mod keys;
+pub mod migration;
+mod records;
+mod sql;
+pub mod store;
+mod upkeep;
+mod writes;
+
+pub use connect::{Database, OpenError, Options};
+pub use directory::SqlDirectory;
+pub use store::{SqlStore, Writes};
+pub use writes::AuthWrites;

@@ -1,0 +1,111 @@
+//! The schema's history: each release adds migrations, none is ever changed; first expand, a release later contract.
+
+mod m20261121_000001_foundation;
+
+use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, Table};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, DeriveIden, SqlErr, TransactionTrait};
+use sea_orm_migration::sea_query::ColumnDef;
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+/// How often the table of the lock is asked for: each failure means that another process was faster by a moment.
+const TRIES: u32 = 20;
+
+/// All migrations, oldest first.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[sea_orm_migration::async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261121_000001_foundation::Migration)]
+    }
+}
+
+/// One row; whoever has it locked migrates.
+#[derive(DeriveIden)]
+enum MigrationLock {
+    Table,
+    Id,
+}
+
+/// Brings the schema up to this release, all of it or nothing, while others that try the same wait.
+///
+/// A database that a newer release has migrated is left as it is: its schema still serves this release, because
+/// migrations expand first.
+///
+/// # Errors
+/// What the database says.
+pub(crate) async fn migrate(writer: &DatabaseConnection) -> Result<(), DbErr> {
+    let postgres = writer.get_database_backend() == DbBackend::Postgres;
+    if postgres {
+        make_lock(writer).await?;
+    }
+    let txn = writer.begin().await?;
+    let done = async {
+        if postgres {
+            // The wait for another process's migration may be longer than a statement may otherwise take.
+            txn.execute_unprepared("SET LOCAL lock_timeout = 0").await?;
+            txn.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+            let lock = Query::select()
+                .column(MigrationLock::Id)
+                .from(MigrationLock::Table)
+                .and_where(Expr::col(MigrationLock::Id).eq(1))
+                .lock(LockType::Update)
+                .to_owned();
+            txn.query_one(&lock).await?;
+        }
+        let applied: Vec<String> =
+            Migrator::get_migration_models(&txn).await?.into_iter().map(|model| model.version).collect();
+        if Migrator::migrations().iter().all(|ours| applied.iter().any(|theirs| theirs == ours.name())) {
+            return Ok(());
+        }
+        Migrator::up(&txn, None).await
+    }
+    .await;
+    match done {
+        Ok(()) => txn.commit().await,
+        Err(error) => {
+            if let Err(broken) = txn.rollback().await {
+                tracing::debug!(%broken, "a migration could not be rolled back; its connection is given up");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// A row to lock, rather than an advisory lock, because every engine of PostgreSQL's protocol has rows.
+async fn make_lock(writer: &DatabaseConnection) -> Result<(), DbErr> {
+    let table = Table::create()
+        .table(MigrationLock::Table)
+        .if_not_exists()
+        .col(ColumnDef::new(MigrationLock::Id).integer().not_null().primary_key())
+        .to_owned();
+    let row = Query::insert()
+        .into_table(MigrationLock::Table)
+        .columns([MigrationLock::Id])
+        .values_panic([1.into()])
+        .on_conflict(OnConflict::column(MigrationLock::Id).do_nothing().to_owned())
+        .to_owned();
+    let mut tries = 0;
+    // `IF NOT EXISTS` looks first and creates then: of two at once, the slower trips over the catalogue's own index,
+    // after it has waited for the faster one to be done.
+    while let Err(error) = writer.execute(&table).await {
+        tries += 1;
+        let raced = matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) || exists(&error);
+        if !raced || tries >= TRIES {
+            return Err(error);
+        }
+    }
+    writer.execute(&row).await.map(|_| ())
+}
+
+fn exists(error: &DbErr) -> bool {
+    let (DbErr::Exec(sea_orm::RuntimeErr::SqlxError(cause)) | DbErr::Query(sea_orm::RuntimeErr::SqlxError(cause))) =
+        error
+    else {
+        return false;
+    };
+    let code = cause.as_database_error().and_then(|refusal| refusal.code());
+    // duplicate_table, duplicate_object, and "tuple concurrently updated" (an internal error by its code).
+    code.is_some_and(|code| matches!(&*code, "42P07" | "42710" | "XX000" | "40001"))
+}

@@ -1,0 +1,278 @@
+//! What keeps the tables small and true: retention in small batches, counts, and the audit that looks for what must
+//! not be.
+
+use std::time::Duration;
+
+use cairn_runtime::store::{Audit, Counts, Finding, Retention, StoreFault};
+use cairn_runtime::{Id, Timestamp};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, JoinType, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+
+use crate::connect::Database;
+use crate::due::ENDED;
+use crate::entity::{events, flows, id, outbox, users};
+use crate::fault::{Stage, fault};
+
+/// Flows that the audit looks at in one statement.
+const PAGE: u64 = 2_000;
+/// Findings of one kind that are told; whoever has more has one cause.
+const TOLD: u64 = 100;
+/// How late a delivery may be before the audit asks for it.
+const LATE_DELIVERY: Duration = Duration::from_secs(3_600);
+/// How late a wake-up may be before the audit asks for it.
+const LATE_FLOW: Duration = Duration::from_secs(300);
+/// Events are kept at least this long, so what was touched since must have one.
+const KEPT: Duration = Duration::from_secs(86_400);
+
+/// Removes what may go, oldest first; gives the number of rows it touched.
+pub(crate) async fn retain(database: &Database, retention: Retention) -> Result<u64, StoreFault> {
+    let touched = async {
+        let limit = u64::from(retention.limit);
+        let before = retention.rows_before.0;
+        let mut touched = delete(database, outbox::Entity, outbox::Column::Id, outbox::Column::Settled, limit, |column| {
+            Condition::all().add(column.is_not_null()).add(column.lt(before))
+        })
+        .await?;
+        touched += wipe(database, retention.payloads_before, limit).await?;
+        touched += delete(database, events::Entity, events::Column::Input, events::Column::At, limit, |column| {
+            Condition::all().add(column.lt(before))
+        })
+        .await?;
+        touched += delete(database, flows::Entity, flows::Column::Id, flows::Column::TouchedAt, limit, |column| {
+            Condition::all().add(flows::Column::WakeAt.is_null()).add(column.lt(before))
+        })
+        .await?;
+        Ok(touched)
+    };
+    touched.await.map_err(|error: DbErr| fault(Stage::Commit, &error))
+}
+
+/// The oldest rows, at most so many, that nobody else is at.
+fn oldest<C: ColumnTrait>(table: impl EntityTrait, key: C, age: C, condition: Condition, limit: u64) -> SelectStatement {
+    Query::select()
+        .column(key)
+        .from(table)
+        .cond_where(condition)
+        .order_by(age, Order::Asc)
+        .limit(limit)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .to_owned()
+}
+
+async fn delete<E: EntityTrait, C: ColumnTrait>(
+    database: &Database,
+    table: E,
+    key: C,
+    age: C,
+    limit: u64,
+    condition: impl FnOnce(C) -> Condition,
+) -> Result<u64, DbErr> {
+    let rows = oldest(table, key, age, condition(age), limit);
+    let delete = Query::delete()
+        .with_cte(crate::due::once(rows))
+        .from_table(table)
+        .and_where(Expr::col(key).in_subquery(crate::due::all_due()))
+        .to_owned();
+    Ok(database.writer().execute(&delete).await?.rows_affected())
+}
+
+async fn wipe(database: &Database, before: Timestamp, limit: u64) -> Result<u64, DbErr> {
+    let full = Expr::expr(Func::cust("length".into_iden()).arg(Expr::col(outbox::Column::Payload)));
+    let condition = Condition::all()
+        .add(outbox::Column::Settled.is_not_null())
+        .add(outbox::Column::Settled.lt(before.0))
+        .add(full.gt(Expr::Constant(0.into())));
+    let rows = oldest(outbox::Entity, outbox::Column::Id, outbox::Column::Settled, condition, limit);
+    let update = Query::update()
+        .with_cte(crate::due::once(rows))
+        .table(outbox::Entity)
+        .value(outbox::Column::Payload, Vec::<u8>::new())
+        .and_where(Expr::col(outbox::Column::Id).in_subquery(crate::due::all_due()))
+        .to_owned();
+    Ok(database.writer().execute(&update).await?.rows_affected())
+}
+
+/// Counts. Each is a count of a partial index.
+pub(crate) async fn counts(database: &Database) -> Result<Counts, StoreFault> {
+    let db = database.readers();
+    let attempts = || Expr::col(flows::Column::Attempts);
+    let zero = || Expr::Constant(0.into());
+    let awake = flows::Entity::find().filter(flows::Column::WakeAt.is_not_null());
+    let at_large = awake.clone().filter(flows::Column::QuarantinedAt.is_null());
+    let aside = flows::Entity::find().filter(flows::Column::QuarantinedAt.is_not_null());
+    let counted = async {
+        let fresh = at_large.clone().filter(attempts().eq(zero())).count(db).await?;
+        let failed = at_large.filter(attempts().gt(zero())).count(db).await?;
+        let set_aside = awake.filter(flows::Column::QuarantinedAt.is_not_null()).count(db).await?;
+        Ok(Counts {
+            live: fresh + failed + set_aside,
+            quarantined: aside.filter(flows::Column::Phase.ne(ENDED)).count(db).await?,
+            pending: outbox::Entity::find().filter(outbox::Column::Settled.is_null()).count(db).await?,
+            dead: outbox::Entity::find().filter(outbox::Column::Dead.into_expr()).count(db).await?,
+        })
+    };
+    counted.await.map_err(|error: DbErr| fault(Stage::Within, &error))
+}
+
+/// Looks for what must not be, table by table and page by page: what it holds in memory does not grow with them.
+pub(crate) async fn audit(database: &Database, now: Timestamp) -> Result<Audit, StoreFault> {
+    let audited = async {
+        let mut audit = Audit::default();
+        twins(database, &mut audit).await?;
+        gaps(database, now, &mut audit).await?;
+        unended(database, now, &mut audit).await?;
+        overdue(database, now, &mut audit).await?;
+        audit.events = events::Entity::find().count(database.readers()).await?;
+        audit.deliveries = outbox::Entity::find().count(database.readers()).await?;
+        Ok(audit)
+    };
+    audited.await.map_err(|error: DbErr| fault(Stage::Within, &error))
+}
+
+fn found(audit: &mut Audit, invariant: &str, flow: Option<Id>, what: String) {
+    let flow = flow.map(|flow| flow.crockford());
+    audit.findings.push(Finding { invariant: invariant.to_owned(), flow, what });
+}
+
+/// I8: one user an address.
+async fn twins(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
+    let twins: Vec<i64> = users::Entity::find()
+        .select_only()
+        .column_as(users::Column::Id.count(), "users")
+        .group_by(users::Column::EmailKey)
+        .having(users::Column::Id.count().gt(1))
+        .limit(TOLD)
+        .into_tuple()
+        .all(database.readers())
+        .await?;
+    for users in twins {
+        found(audit, "I8", None, format!("{users} users have one address"));
+    }
+    Ok(())
+}
+
+/// A flow beside what its events say.
+#[derive(FromQueryResult)]
+struct Kept {
+    id: Vec<u8>,
+    version: i64,
+    touched_at: i64,
+    quarantined_at: Option<i64>,
+    events: i64,
+    first: Option<i64>,
+    last: Option<i64>,
+}
+
+/// I2: versions have no gaps. Retention takes events from the oldest on, so those that are left must run on without a
+/// gap to the row's version.
+async fn gaps(database: &Database, now: Timestamp, audit: &mut Audit) -> Result<(), DbErr> {
+    let mut after: Option<Vec<u8>> = None;
+    let mut told = 0;
+    loop {
+        let mut page = flows::Entity::find().select_only().column(flows::Column::Id).order_by_asc(flows::Column::Id);
+        if let Some(after) = after.take() {
+            page = page.filter(flows::Column::Id.gt(after));
+        }
+        // One statement reads rows and events as they were at one instant.
+        let kept: Vec<Kept> = flows::Entity::find()
+            .select_only()
+            .columns([
+                flows::Column::Id,
+                flows::Column::Version,
+                flows::Column::TouchedAt,
+                flows::Column::QuarantinedAt,
+            ])
+            .column_as(events::Column::Version.count(), "events")
+            .column_as(events::Column::Version.min(), "first")
+            .column_as(events::Column::Version.max(), "last")
+            .join(
+                JoinType::LeftJoin,
+                flows::Entity::belongs_to(events::Entity).from(flows::Column::Id).to(events::Column::Flow).into(),
+            )
+            .filter(flows::Column::Id.in_subquery(sea_orm::QueryTrait::into_query(page.limit(PAGE))))
+            .group_by(flows::Column::Id)
+            .order_by_asc(flows::Column::Id)
+            .into_model()
+            .all(database.readers())
+            .await?;
+        audit.flows += kept.len() as u64;
+        for flow in &kept {
+            let Some(what) = gap(flow, now) else { continue };
+            if told < TOLD {
+                found(audit, "I2", Some(id(&flow.id)?), what);
+            }
+            told += 1;
+        }
+        match kept.into_iter().last() {
+            Some(last) => after = Some(last.id),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn gap(flow: &Kept, now: Timestamp) -> Option<String> {
+    match (flow.first, flow.last) {
+        (Some(first), Some(last)) if last - first + 1 != flow.events => {
+            Some(format!("{} events between version {first} and {last}", flow.events))
+        }
+        (_, Some(last)) if last != flow.version => {
+            Some(format!("the row has version {}, the last event {last}", flow.version))
+        }
+        (_, None) if flow.quarantined_at.is_none() && now.since(Timestamp(flow.touched_at)) < KEPT => {
+            Some(format!("the row has version {} and no event", flow.version))
+        }
+        _ => None,
+    }
+}
+
+fn before(now: Timestamp, span: Duration) -> i64 {
+    now.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// I5: what was committed is delivered, or ends visibly.
+async fn unended(database: &Database, now: Timestamp, audit: &mut Audit) -> Result<(), DbErr> {
+    let unended: Vec<(Vec<u8>, Vec<u8>, String)> = outbox::Entity::find()
+        .select_only()
+        .columns([outbox::Column::Id, outbox::Column::Flow, outbox::Column::Kind])
+        .filter(outbox::Column::Settled.is_null())
+        .filter(outbox::Column::Due.lt(before(now, LATE_DELIVERY)))
+        .filter(outbox::Column::ClaimedUntil.is_null().or(outbox::Column::ClaimedUntil.lte(now.0)))
+        .order_by_asc(outbox::Column::Due)
+        .limit(TOLD)
+        .into_tuple()
+        .all(database.readers())
+        .await?;
+    for (delivery, flow, kind) in unended {
+        let what = format!("the {kind} delivery {} is an hour late, and nobody has it in hand", id(&delivery)?);
+        found(audit, "I5", Some(id(&flow)?), what);
+    }
+    Ok(())
+}
+
+/// I7: every live flow has a next event, and it comes.
+async fn overdue(database: &Database, now: Timestamp, audit: &mut Audit) -> Result<(), DbErr> {
+    for failed in [false, true] {
+        let attempts = Expr::col(flows::Column::Attempts);
+        let zero = Expr::Constant(0.into());
+        let overdue: Vec<(Vec<u8>, String)> = flows::Entity::find()
+            .select_only()
+            .columns([flows::Column::Id, flows::Column::Kind])
+            .filter(flows::Column::QuarantinedAt.is_null())
+            .filter(if failed { attempts.gt(zero) } else { attempts.eq(zero) })
+            .filter(flows::Column::WakeAt.lt(before(now, LATE_FLOW)))
+            .filter(flows::Column::ClaimedUntil.is_null().or(flows::Column::ClaimedUntil.lte(now.0)))
+            .order_by_asc(flows::Column::WakeAt)
+            .limit(TOLD)
+            .into_tuple()
+            .all(database.readers())
+            .await?;
+        for (flow, kind) in overdue {
+            let what = format!("the {kind} flow should have been woken minutes ago, and nobody has it in hand");
+            found(audit, "I7", Some(id(&flow)?), what);
+        }
+    }
+    Ok(())
+}

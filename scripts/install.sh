@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs what building and testing need and this machine lacks: Debian packages through apt, as root or by sudo.
+#
+#   scripts/install.sh build    a C compiler and a linker (SQLite, ring and mimalloc are compiled here)
+#   scripts/install.sh test     that, and the PostgreSQL server whose programs the tests run
+#
+# Where nothing is missing it does nothing, and asks for nothing.
+set -euo pipefail
+purpose=${1:-test}
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/environment.sh
+. "$here/environment.sh"
+
+missing=()
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v make >/dev/null || missing+=(make)
+if [[ $purpose == test ]]; then
+  if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then
+    missing+=(postgresql)
+  fi
+  command -v psql >/dev/null || missing+=(postgresql-client)
+  if [[ $(id -u) == 0 ]] && ! command -v runuser >/dev/null; then missing+=(util-linux); fi
+fi
+
+if ((${#missing[@]})); then
+  printf 'install.sh: installing %s\n' "${missing[*]}" >&2
+  root=()
+  if [[ $(id -u) != 0 ]]; then
+    command -v sudo >/dev/null || {
+      printf 'install.sh: neither root nor sudo; install these yourself: %s\n' "${missing[*]}" >&2
+      exit 1
+    }
+    root=(sudo)
+  fi
+  apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q "$@" </dev/null >&2; }
+  apt update
+  # Debian starts a server of its own when the package comes in; the tests want the programs only.
+  setting=/etc/postgresql-common/createcluster.d/cairn-tests.conf
+  if [[ " ${missing[*]} " == *' postgresql '* ]]; then
+    "${root[@]}" mkdir -p "$(dirname "$setting")"
+    printf 'create_main_cluster = false\n' | "${root[@]}" tee "$setting" >/dev/null
+    trap '"${root[@]}" rm -f "$setting"' EXIT
+  fi
+  apt install --no-install-recommends "${missing[@]}"
+fi
+
+if ! command -v cargo >/dev/null; then
+  printf '%s\n' 'install.sh: there is no cargo. Debian 12 has one that is too old; https://rustup.rs gives a present one:' \
+    "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile default" >&2
+  exit 1
+fi
+if [[ $purpose == test ]]; then
+  for component in fmt clippy; do
+    cargo "$component" --version >/dev/null 2>&1 || {
+      printf 'install.sh: cargo has no %s; rustup component add rustfmt clippy\n' "$component" >&2
+      exit 1
+    }
+  done
+fi

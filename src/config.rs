@@ -1,0 +1,283 @@
+//! The settings: a TOML file, overruled by environment variables. Unknown keys refuse to start.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cairn_actors::world::Settings;
+
+/// Every name that the file knows in lower case and the environment in upper case, with what it is when unset.
+///
+/// The variables of the environment carry the prefix `CAIRN_` but for those listed in [`BARE`].
+const NAMES: &[(&str, &str)] = &[
+    ("listen", "127.0.0.1:8080"),
+    ("ops_listen", "127.0.0.1:8081"),
+    ("data", "data"),
+    ("public_url", ""),
+    ("database_url", ""),
+    ("master_key_file", ""),
+    ("smtp_url", ""),
+    ("mail_from", "Cairn <cairn@localhost>"),
+    ("refresh_grace", "30"),
+    ("access_ttl", "300"),
+    ("session_ttl", "30d"),
+    ("registration_ttl", "24h"),
+    ("reset_ttl", "1h"),
+    ("resend_cooldown", "60"),
+    ("trusted_proxies", ""),
+    ("cors_origins", ""),
+    ("limits", "on"),
+    ("clock_offset", "0"),
+    ("log", "info"),
+    ("log_format", "text"),
+];
+
+/// Names of the contract that have no effect before their features are there; setting one is said in the log.
+const AHEAD: &[&str] = &["step_up_age", "max_sessions", "mail_budget", "disposable"];
+
+/// Variables without the prefix.
+const BARE: &[&str] = &["database_url", "smtp_url", "mail_from"];
+
+/// The settings, checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) ops_listen: SocketAddr,
+    pub(crate) data: PathBuf,
+    pub(crate) public_url: Option<String>,
+    pub(crate) database_url: Option<String>,
+    pub(crate) master_key_file: Option<PathBuf>,
+    pub(crate) smtp_url: Option<String>,
+    pub(crate) mail_from: String,
+    pub(crate) flows: Settings,
+    pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) cors_origins: Vec<String>,
+    pub(crate) clock_offset: i64,
+    pub(crate) log: String,
+    pub(crate) log_json: bool,
+    /// What to say once the log is there.
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Config {
+    /// Reads file and environment.
+    ///
+    /// # Errors
+    /// A sentence that names the setting and what it takes.
+    pub(crate) fn read(file: Option<&Path>) -> Result<Self, String> {
+        let environment: BTreeMap<String, String> = std::env::vars().collect();
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?,
+            None => String::new(),
+        };
+        Self::of(&text, &environment).map_err(|why| match file {
+            Some(path) => format!("{why} (settings from {} and the environment)", path.display()),
+            None => why,
+        })
+    }
+
+    fn of(file: &str, environment: &BTreeMap<String, String>) -> Result<Self, String> {
+        let mut remarks = Vec::new();
+        let values = gather(file, environment, &mut remarks)?;
+        let text = |name: &str| values.get(name).cloned().unwrap_or_default();
+        let optional = |name: &str| Some(text(name)).filter(|value| !value.is_empty());
+        let span = |name: &str| duration(&text(name)).ok_or_else(|| takes(name, "a duration such as 90, 10m or 24h"));
+        let listen: SocketAddr = text("listen").parse().map_err(|_| takes("listen", "an address and a port"))?;
+        let ops_listen =
+            text("ops_listen").parse().map_err(|_| takes("ops_listen", "an address and a port"))?;
+        let public_url = optional("public_url").map(|url| parse_public_url(&url)).transpose()?;
+        let local = match &public_url {
+            Some(url) => is_on_loopback(url),
+            None => listen.ip().is_loopback(),
+        };
+        let clock_offset: i64 =
+            text("clock_offset").parse().map_err(|_| takes("clock_offset", "a whole number of seconds"))?;
+        if clock_offset != 0 && !local {
+            return Err("CAIRN_CLOCK_OFFSET is for tests: it needs a public URL on loopback".to_owned());
+        }
+        match text("limits").as_str() {
+            "on" => {}
+            "off" if local => {}
+            "off" => return Err("CAIRN_LIMITS=off is for tests: it needs a public URL on loopback".to_owned()),
+            _ => return Err(takes("limits", "on or off")),
+        }
+        let log_json = match text("log_format").as_str() {
+            "text" => false,
+            "json" => true,
+            _ => return Err(takes("log_format", "text or json")),
+        };
+        let flows = Settings {
+            refresh_grace: span("refresh_grace")?,
+            access_ttl: span("access_ttl")?,
+            session_ttl: span("session_ttl")?,
+            registration_ttl: span("registration_ttl")?,
+            reset_ttl: span("reset_ttl")?,
+            resend_cooldown: span("resend_cooldown")?,
+            public_url: public_url.clone().unwrap_or_default(),
+        };
+        let list = |name: &str| {
+            text(name).split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+        };
+        Ok(Self {
+            listen,
+            ops_listen,
+            data: PathBuf::from(text("data")),
+            public_url,
+            database_url: optional("database_url"),
+            master_key_file: optional("master_key_file").map(PathBuf::from),
+            smtp_url: optional("smtp_url"),
+            mail_from: text("mail_from"),
+            flows,
+            trusted_proxies: list("trusted_proxies"),
+            cors_origins: list("cors_origins"),
+            clock_offset,
+            log: text("log"),
+            log_json,
+            remarks,
+        })
+    }
+}
+
+fn variable(name: &str) -> String {
+    let upper = name.to_uppercase();
+    if BARE.contains(&name) { upper } else { format!("CAIRN_{upper}") }
+}
+
+fn takes(name: &str, what: &str) -> String {
+    format!("{} takes {what}", variable(name))
+}
+
+/// Defaults, then the file, then the environment.
+fn gather(
+    file: &str,
+    environment: &BTreeMap<String, String>,
+    remarks: &mut Vec<String>,
+) -> Result<BTreeMap<String, String>, String> {
+    let mut values: BTreeMap<String, String> =
+        NAMES.iter().map(|(name, default)| ((*name).to_owned(), (*default).to_owned())).collect();
+    let known = |name: &str| NAMES.iter().any(|(known, _)| *known == name);
+    let table: toml::Table = file.parse().map_err(|why: toml::de::Error| why.to_string())?;
+    for (name, value) in table {
+        if AHEAD.contains(&name.as_str()) {
+            remarks.push(format!("{name} has no effect yet"));
+            continue;
+        }
+        if !known(&name) {
+            return Err(format!("there is no setting {name}"));
+        }
+        let value = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Array(items) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned).ok_or_else(|| format!("{name} takes a list of texts")))
+                .collect::<Result<Vec<_>, _>>()?
+                .join(","),
+            _ => return Err(format!("{name} takes a text or a number")),
+        };
+        values.insert(name, value);
+    }
+    for (variable_name, value) in environment {
+        let name = match variable_name.strip_prefix("CAIRN_") {
+            Some(rest) => rest.to_lowercase(),
+            None => variable_name.to_lowercase(),
+        };
+        if variable(&name) != *variable_name {
+            continue;
+        }
+        if known(&name) {
+            if !value.is_empty() {
+                values.insert(name, value.clone());
+            }
+        } else if AHEAD.contains(&name.as_str()) {
+            remarks.push(format!("{variable_name} has no effect yet"));
+        } else if !matches!(name.as_str(), "config" | "prove") && !name.starts_with("test_") {
+            remarks.push(format!("{variable_name} is not a setting of this release"));
+        }
+    }
+    Ok(values)
+}
+
+/// `90` and `90s` are seconds; `10m`, `24h` and `30d` what they say.
+fn duration(text: &str) -> Option<Duration> {
+    let (digits, unit) = match text.strip_suffix(['s', 'm', 'h', 'd']) {
+        Some(digits) => (digits, text.chars().last()?),
+        None => (text, 's'),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let factor = match unit {
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => 1,
+    };
+    let seconds = digits.parse::<u64>().ok()?.checked_mul(factor)?;
+    // A hundred years; beyond, an instant could not be written down.
+    (seconds <= 100 * 366 * 86_400).then(|| Duration::from_secs(seconds))
+}
+
+/// A public URL is scheme and host, perhaps a port; without a final slash it is what links, `iss` and `aud` begin with.
+fn parse_public_url(url: &str) -> Result<String, String> {
+    let bare = url.strip_suffix('/').unwrap_or(url);
+    let parsed: http::Uri = bare.parse().map_err(|_| takes("public_url", "a URL such as https://id.example.org"))?;
+    let good = matches!(parsed.scheme_str(), Some("http" | "https"))
+        && parsed.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+        && parsed.query().is_none()
+        && matches!(parsed.path(), "" | "/");
+    if good { Ok(bare.to_owned()) } else { Err(takes("public_url", "a URL such as https://id.example.org, without a path")) }
+}
+
+/// Whether a URL's host is this machine.
+pub(crate) fn is_on_loopback(url: &str) -> bool {
+    let Ok(parsed) = url.parse::<http::Uri>() else { return false };
+    let host = parsed.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::of(file, &environment)
+    }
+
+    #[test]
+    fn the_environment_overrules_the_file_and_the_file_the_defaults() {
+        let config = config("access_ttl = 90\nlisten = '127.0.0.1:1'", &[("CAIRN_ACCESS_TTL", "10m")]).unwrap();
+        assert_eq!(config.flows.access_ttl, Duration::from_secs(600));
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.flows.session_ttl, Duration::from_secs(30 * 86_400));
+    }
+
+    #[test]
+    fn what_is_not_a_setting_refuses_to_start_and_names_itself() {
+        assert!(config("colour = 'red'", &[]).unwrap_err().contains("colour"));
+        assert!(config("", &[("CAIRN_ACCESS_TTL", "soon")]).unwrap_err().contains("CAIRN_ACCESS_TTL"));
+        assert!(config("", &[("CAIRN_PUBLIC_URL", "id.example.org")]).unwrap_err().contains("CAIRN_PUBLIC_URL"));
+    }
+
+    #[test]
+    fn what_is_for_tests_is_refused_where_strangers_may_come() {
+        let public = ("CAIRN_PUBLIC_URL", "https://id.example.org");
+        assert!(config("", &[public, ("CAIRN_LIMITS", "off")]).is_err());
+        assert!(config("", &[public, ("CAIRN_CLOCK_OFFSET", "5")]).is_err());
+        assert!(config("", &[("CAIRN_LISTEN", "0.0.0.0:80"), ("CAIRN_LIMITS", "off")]).is_err());
+        assert!(config("", &[("CAIRN_LIMITS", "off"), ("CAIRN_CLOCK_OFFSET", "-5")]).is_ok());
+    }
+
+    #[test]
+    fn durations_are_seconds_or_have_a_unit() {
+        assert_eq!(duration("90"), Some(Duration::from_secs(90)));
+        assert_eq!(duration("30d"), Some(Duration::from_secs(2_592_000)));
+        for bad in ["", "m", "1w", "-1", "1.5h", "99999999999999999999"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The composition root of Cairn: the only place that knows every crate.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod config;
+mod serve;
+mod telemetry;
+
+// Memory comes back after a hundred thousand shells have ended; with glibc's allocator it does not.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An identity server whose every registration, reset and session is a durable actor.
+#[derive(Parser)]
+#[command(name = "cairn", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves until SIGTERM or SIGINT.
+    Serve {
+        /// A TOML file of settings; environment variables overrule it.
+        #[arg(long, env = "CAIRN_CONFIG")]
+        config: Option<std::path::PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let done = match command {
+        Command::Serve { config } => config::Config::read(config.as_deref()).and_then(serve::run),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("cairn: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! `cairn serve`: opens the database, brings the engine to life, listens, and ends in order.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_actors::effects::Auth;
+use cairn_actors::flows::ping::Ping;
+use cairn_actors::flows::registration::Registration;
+use cairn_actors::flows::session::Session;
+use cairn_actors::hasher::{self, Hasher};
+use cairn_actors::master_key::MasterKey;
+use cairn_actors::ring::SharedRing;
+use cairn_actors::services::Services;
+use cairn_actors::workers::mailer::{Mailer, SmtpSettings, Worlds};
+use cairn_actors::world::World;
+use cairn_http::operations::{Operations, Readiness};
+use cairn_http::{House, Limits, Rooms};
+use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
+use cairn_runtime::clock::{SystemClock, SystemDice};
+use cairn_runtime::engine::Task;
+use cairn_runtime::nursery::{ActorHost, supervise};
+use cairn_runtime::store::{Retention, Store};
+use cairn_runtime::{Clock, Dice, Engine, Id, Parts, Timestamp, Tuning};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use warp::filters::BoxedFilter;
+
+use crate::config::{Config, is_on_loopback};
+use crate::telemetry;
+
+/// Between "not ready" and "no new connections": the time in which load balancers look away.
+const LOOK_AWAY: Duration = Duration::from_millis(500);
+/// What settling may take after the last request.
+const SETTLING: Duration = Duration::from_secs(1);
+/// How long finished things are remembered.
+const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+/// How long the content of a letter stays readable after it was sent.
+const READABLE: Duration = Duration::from_secs(86_400);
+
+/// Serves until a signal comes.
+pub(crate) fn run(config: Config) -> Result<(), String> {
+    telemetry::log(&config)?;
+    for remark in &config.remarks {
+        tracing::warn!("{remark}");
+    }
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| why.to_string())?
+        .block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), String> {
+    let said = |why: &dyn std::fmt::Display| why.to_string();
+    // One provider of cryptography for the process; a second `Err` would say that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let metrics = telemetry::metrics()?;
+    let clock = Arc::new(SystemClock::ahead(config.clock_offset));
+    let started_at = clock.now();
+
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data)
+        .map_err(|why| format!("{}: {why}", config.data.display()))?;
+    let file = config.data.join("cairn.db").to_string_lossy().into_owned();
+    let address = config.database_url.as_deref().unwrap_or(&file);
+    let database = Database::open(address, &Options::default()).await.map_err(|why| said(&why))?;
+    let master = master_key(&config, database.file().is_some())?;
+    let (ring, signing) =
+        cairn_persistence::keys::open(&database, &master, clock.now()).await.map_err(|why| said(&why))?;
+
+    let public = bind(config.listen).await?;
+    let operations = bind(config.ops_listen).await?;
+    let (public_at, operations_at) = (local(&public)?, local(&operations)?);
+    let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{public_at}"));
+    let own_origin = public_url.clone();
+    let has_mailbox = config.smtp_url.is_none() && is_on_loopback(&public_url);
+
+    let ring = Arc::new(ring);
+    let hasher =
+        Hasher::new(SharedRing::shared(Arc::clone(&ring)), hasher::Settings::default()).map_err(|why| said(&why))?;
+    let flows = cairn_actors::world::Settings { public_url, ..config.flows.clone() };
+    let world = Arc::new(World { ring, signing: Arc::new(signing), settings: flows });
+    let mailer = match &config.smtp_url {
+        None => Mailer::mailbox(),
+        Some(url) => {
+            let present = Arc::clone(&world);
+            let worlds: Worlds = Arc::new(move || Arc::clone(&present));
+            Mailer::smtp(SmtpSettings::parse(url, &config.mail_from)?, worlds)?
+        }
+    };
+    let (stop, stopping) = watch::channel(false);
+    let exit: cairn_runtime::nursery::Exit = Arc::new(|_| std::process::exit(1));
+    let host = ActorHost::new(exit);
+    let store = Arc::new(database.store::<Auth, _>(AuthWrites));
+    let node = format!("{}/{public_at}", hostname());
+    store.release_claims(&node).await.map_err(|why| said(&why))?;
+    let engine = Engine::<Auth>::builder(Parts {
+        store,
+        courier: Arc::new(mailer),
+        host: Arc::clone(&host) as Arc<dyn cairn_runtime::Host>,
+        clock,
+        dice: Arc::new(SystemDice::new()),
+        world,
+        node,
+        tuning: Tuning::default(),
+    })
+    .flow::<Registration>()
+    .flow::<Session>()
+    .flow::<Ping>()
+    .build();
+
+    let services =
+        Services { engine: engine.clone(), directory: Arc::new(SqlDirectory::new(database.clone())), hasher };
+    let house = House::new(services.clone(), has_mailbox).map_err(|why| said(&why))?;
+    let readiness = Readiness::default();
+    let rendering = metrics.clone();
+    let desk = Operations {
+        services,
+        readiness: readiness.clone(),
+        metrics: Box::new(move || rendering.render()),
+        started_at,
+    };
+    let mut settings = cairn_http::Settings::new(request_id, own_origin);
+    settings.cors_origins.clone_from(&config.cors_origins);
+    for proxy in &config.trusted_proxies {
+        let network = proxy.parse().map_err(|_| format!("CAIRN_TRUSTED_PROXIES: {proxy} is not an address or network"))?;
+        settings.trusted_proxies.push(network);
+    }
+    let limits = settings.limits.clone();
+    let front = Rooms::new(settings)
+        .with(cairn_http::api::room(&house).map_err(|why| said(&why))?)
+        .with(cairn_http::well_known::room(&house).map_err(|why| said(&why))?)
+        .with(cairn_http::pages::room(&house).map_err(|why| said(&why))?)
+        .filter();
+    let back = Rooms::new(cairn_http::Settings::new(request_id, String::new()))
+        .with(cairn_http::operations::room(desk).map_err(|why| said(&why))?)
+        .filter();
+
+    let (ended, mut ends) = tokio::sync::mpsc::channel(2);
+    let mut tasks = engine.tasks();
+    tasks.push(listener("http", public, front, limits.clone(), stopping.clone(), ended.clone()));
+    tasks.push(listener("operations", operations, back, limits, stopping, ended));
+    tasks.push(janitor(engine.clone()));
+    let upkeep = metrics.clone();
+    tasks.push(Task {
+        name: "upkeep",
+        begin: Arc::new(move || {
+            let metrics = upkeep.clone();
+            Box::pin(async move {
+                loop {
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                    metrics.run_upkeep();
+                }
+            })
+        }),
+    });
+    let _supervision = supervise(host, tasks).await.map_err(|why| said(&why))?;
+    readiness.set(true);
+    println!("cairn ready public=http://{public_at} operations=http://{operations_at}");
+    tracing::info!(public = %public_at, operations = %operations_at, database = ?database.backend(), "ready");
+
+    signalled().await?;
+    tracing::info!("stopping: finishing what is in flight");
+    readiness.set(false);
+    tokio::time::sleep(LOOK_AWAY).await;
+    let _ = stop.send(true);
+    for _ in 0..2 {
+        let _ = ends.recv().await;
+    }
+    engine.drain();
+    if tokio::time::timeout(SETTLING, engine.drained()).await.is_err() {
+        tracing::warn!("not everything settled in time; nothing acknowledged is lost");
+    }
+    let _ = tokio::time::timeout(SETTLING / 2, database.close()).await;
+    Ok(())
+}
+
+fn master_key(config: &Config, alone: bool) -> Result<MasterKey, String> {
+    match &config.master_key_file {
+        Some(path) => MasterKey::load(path).map_err(|why| why.to_string()),
+        None if alone => MasterKey::create_or_load(&config.data.join("master.key")).map_err(|why| why.to_string()),
+        None => Err("PostgreSQL needs CAIRN_MASTER_KEY_FILE: every process of one database must have the same key. \
+                     Make one with: openssl rand -base64 32 > master.key && chmod 600 master.key"
+            .to_owned()),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<Arc<TcpListener>, String> {
+    TcpListener::bind(address).await.map(Arc::new).map_err(|why| format!("cannot listen on {address}: {why}"))
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, String> {
+    listener.local_addr().map_err(|why| why.to_string())
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+/// The id of a request that brought none.
+fn request_id() -> String {
+    let seed = SystemDice::new().seed();
+    Id::from_bytes(cairn_runtime::clock::derive_bytes(&seed, "request", 0)).crockford()
+}
+
+/// A listener was bound in `serve` and survives the task that accepts on it.
+fn listener(
+    name: &'static str,
+    listener: Arc<TcpListener>,
+    filter: BoxedFilter<(warp::reply::Response,)>,
+    limits: Limits,
+    stopping: watch::Receiver<bool>,
+    ended: tokio::sync::mpsc::Sender<()>,
+) -> Task {
+    let begin = move || {
+        let (listener, filter, limits) = (Arc::clone(&listener), filter.clone(), limits.clone());
+        let (mut stopping, ended) = (stopping.clone(), ended.clone());
+        let serving: futures_util::future::BoxFuture<'static, ()> = Box::pin(async move {
+            let stop = async move {
+                let _ = stopping.wait_for(|stop| *stop).await;
+            };
+            let how = cairn_http::serve(listener, filter, limits, stop).await;
+            if how.cut > 0 {
+                tracing::warn!(name, cut = how.cut, "connections were cut at the end");
+            }
+            let _ = ended.send(()).await;
+            std::future::pending::<()>().await;
+        });
+        serving
+    };
+    Task { name, begin: Arc::new(begin) }
+}
+
+/// Forgets what may be forgotten, a little every minute.
+fn janitor(engine: Engine<Auth>) -> Task {
+    let begin = move || {
+        let engine = engine.clone();
+        let tidying: futures_util::future::BoxFuture<'static, ()> = Box::pin(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                let now = engine.now();
+                let ago = |span: Duration| Timestamp(now.0 - i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+                let retention =
+                    Retention { payloads_before: ago(READABLE), rows_before: ago(REMEMBERED), limit: 500 };
+                if let Err(why) = engine.chore(move |store| Box::pin(async move { store.retain(retention).await })).await {
+                    tracing::warn!(%why, "what may be forgotten could not be");
+                }
+            }
+        });
+        tidying
+    };
+    Task { name: "janitor", begin: Arc::new(begin) }
+}
+
+async fn signalled() -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|why| why.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|why| why.to_string())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! Logs and metrics: where they go.
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Config;
+
+/// Logs go to standard error; standard output has the one line that says ready.
+pub(crate) fn log(config: &Config) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|why| format!("CAIRN_LOG: {why}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = if config.log_json { builder.json().try_init() } else { builder.with_ansi(false).try_init() };
+    set.map_err(|why| why.to_string())
+}
+
+/// Every histogram of seconds has these buckets: from a commit in memory to a request that waits for a mail server.
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const BATCHES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// Installs the recorder and describes what will be recorded.
+pub(crate) fn metrics() -> Result<PrometheusHandle, String> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Full(cairn_runtime::telemetry::BATCH.to_owned()), BATCHES)
+        })
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|why| why.to_string())?;
+    cairn_runtime::telemetry::describe();
+    cairn_http::describe_metrics();
+    cairn_actors::describe_metrics();
+    Ok(handle)
+}

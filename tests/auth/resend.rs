@@ -1,0 +1,67 @@
+//! `POST /auth/register/{flow}/resend`: a new letter ends the old one; a cool-down and a cap bound how many.
+
+use crate::support::{Answer, App, Kind, Person, json};
+
+of_each_kind!(a_new_letter_supersedes_the_old, at_most_five_letters_are_sent_again);
+on_both_databases!(a_letter_is_not_sent_again_within_the_cool_down, only_a_waiting_flow_is_sent_a_letter);
+
+async fn resend(app: &App, flow: &str) -> Answer {
+    app.client().request("POST", &format!("/auth/register/{flow}/resend")).send().await
+}
+
+async fn a_letter_is_not_sent_again_within_the_cool_down(app: &App) {
+    let person = Person::new("hasty");
+    let flow = person.registers(app).await;
+    let answer = resend(app, &flow).await;
+    answer.problem(429, "slow-down");
+    let wait: u64 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
+    assert!((1..=60).contains(&wait), "{answer}");
+    assert_eq!(app.mailbox(&person.email).await.len(), 1);
+}
+
+async fn only_a_waiting_flow_is_sent_a_letter(app: &App) {
+    resend(app, "reg_00000000000000000000000000").await.problem(404, "not-found");
+    let person = Person::new("done");
+    let flow = person.registers(app).await;
+    person.verifies(app, &flow).await;
+    resend(app, &flow).await.problem(410, "flow-ended");
+}
+
+async fn a_new_letter_supersedes_the_old(kind: Kind) {
+    let app = App::plan(kind).named("resend").start().await;
+    let person = Person::new("forgetful");
+    let flow = person.registers(&app).await;
+    let first = person.verification(&app).await;
+    app.restart_at(61).await;
+    let answer = resend(&app, &flow).await.expect(202);
+    assert_eq!(answer["flow"]["id"], flow.as_str(), "{answer}");
+    assert_eq!(answer["flow"]["phase"], "awaiting_code", "{answer}");
+    let second = person.verification(&app).await;
+    assert_ne!(first.message_id, second.message_id);
+    assert_ne!(first.link(), second.link());
+
+    let verify = async |body| app.client().post("/auth/verify-email", &body).send().await;
+    verify(json!({"token": first.token(), "password": person.password})).await.problem(410, "flow-ended");
+    // Two issues have the same six digits once in a million times; then there is nothing to tell apart.
+    if first.code() != second.code() {
+        verify(json!({"flow": flow, "code": first.code()})).await.problem(410, "flow-ended");
+        let problem = verify(json!({"flow": flow, "code": "000000"})).await.problem(422, "value");
+        assert_eq!(problem["tries_left"], 3, "a replaced code counts as a try: {problem}");
+    }
+    verify(json!({"flow": flow, "code": second.code()})).await.expect(200);
+}
+
+async fn at_most_five_letters_are_sent_again(kind: Kind) {
+    let app = App::plan(kind).named("cap").start().await;
+    let person = Person::new("insistent");
+    let flow = person.registers(&app).await;
+    for number in 1..=5 {
+        app.restart_at(number * 61).await;
+        resend(&app, &flow).await.expect(202);
+    }
+    app.restart_at(6 * 61).await;
+    resend(&app, &flow).await.problem(410, "flow-ended");
+    assert_eq!(app.mailbox(&person.email).await.len(), 6);
+    // The last letter is still good.
+    person.verifies(&app, &flow).await;
+}

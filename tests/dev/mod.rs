@@ -1,0 +1,69 @@
+//! `GET /dev/mail`: the development mailbox, and who may not look into it.
+
+use std::collections::BTreeSet;
+
+use crate::support::smtp::Sink;
+use crate::support::{App, Kind, Person};
+
+on_both_databases!(the_mailbox_shows_each_letter, the_page_is_for_people, a_forwarded_peer_sees_nothing);
+of_each_kind!(the_mailbox_survives_a_crash);
+
+async fn the_mailbox_shows_each_letter(app: &App) {
+    let (one, two) = (Person::new("boxed"), Person::new("boxed"));
+    one.joins(app).await;
+    two.registers(app).await;
+    app.letter(&one.email, "registration.welcome").await;
+    let answer = app.client().get("/dev/mail").header("accept", "application/json").send().await.expect(200);
+    let mails = answer["mails"].as_array().unwrap();
+    let of = |person: &Person| mails.iter().filter(|mail| mail["to"].to_string().contains(&person.email)).count();
+    assert_eq!((of(&one), of(&two)), (2, 1), "all letters, no filter");
+    let members: BTreeSet<&str> = mails[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = ["id", "message_id", "to", "from", "subject", "text", "html", "at", "attempts", "letter", "flow"];
+    assert_eq!(members, expected.into_iter().collect());
+    let times: Vec<&str> = mails.iter().map(|mail| mail["at"].as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "oldest first: {times:?}");
+    for letter in app.mailbox(&one.email).await {
+        assert!(letter.html.contains("</"), "{}", letter.html);
+        assert!(!letter.subject.is_empty() && !letter.from.is_empty());
+        if let Some(link) = letter.link() {
+            assert!(link.starts_with(&format!("{}/verify-email?token=cairn_", app.public_url())), "{link}");
+        }
+    }
+    assert!(app.mailbox("nobody-at-all@example.org").await.is_empty());
+}
+
+async fn the_page_is_for_people(app: &App) {
+    let person = Person::new("page");
+    person.registers(app).await;
+    let answer = app.client().get("/dev/mail").header("accept", "text/html").send().await;
+    assert_eq!(answer.status, 200, "{answer}");
+    assert!(answer.header("content-type").unwrap().starts_with("text/html"), "{answer}");
+    assert!(answer.text().contains(&person.email));
+}
+
+async fn a_forwarded_peer_sees_nothing(app: &App) {
+    for header in ["x-forwarded-for", "forwarded", "x-real-ip"] {
+        let request = app.client().get("/dev/mail").header("accept", "application/json");
+        request.header(header, "for=192.0.2.1").send().await.problem(404, "not-found");
+    }
+}
+
+async fn the_mailbox_survives_a_crash(kind: Kind) {
+    let app = App::plan(kind).named("mailbox").start().await;
+    let person = Person::new("kept");
+    person.registers(&app).await;
+    let before = app.mailbox(&person.email).await;
+    assert_eq!(before.len(), 1);
+    app.crash_and_restart().await;
+    assert_eq!(app.mailbox(&person.email).await, before);
+}
+
+#[tokio::test]
+async fn with_a_mail_server_or_a_public_name_there_is_no_mailbox() {
+    let sink = Sink::start();
+    let app = App::plan(Kind::Sqlite).named("smtp").set("SMTP_URL", sink.url()).start().await;
+    app.client().get("/dev/mail").send().await.problem(404, "not-found");
+    let plan = App::plan(Kind::Sqlite).named("named").unset("CAIRN_LIMITS");
+    let app = plan.set("CAIRN_PUBLIC_URL", "https://id.example.org").start().await;
+    app.client().get("/dev/mail").send().await.problem(404, "not-found");
+}

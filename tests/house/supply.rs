@@ -1,0 +1,197 @@
+//! What we build on: licences, crates that must not come in, and a reason for each crate that we chose.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use super::{members, metadata, root};
+
+/// Licences under which we may ship (the same list as in deny.toml).
+const LICENCES: [&str; 14] = [
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// Crates that must not be in the lock file, each with its reason.
+const BANNED: [(&str, &str); 8] = [
+    ("aws-lc-rs", "ring is the only cryptography; a second provider panics at run time"),
+    ("aws-lc-sys", "ring is the only cryptography; a second provider panics at run time"),
+    ("openssl", "rustls with ring is the only TLS"),
+    ("openssl-sys", "rustls with ring is the only TLS"),
+    ("native-tls", "rustls with ring is the only TLS"),
+    ("rsa", "RUSTSEC-2023-0071: a timing side channel without a fix"),
+    ("async-std", "one runtime: tokio"),
+    ("ractor_cluster", "not for production by its own word; nodes meet in the database"),
+];
+
+/// Each crate that a manifest of ours names, and why it and not another or none.
+const CHOSEN: [(&str, &str); 45] = [
+    ("argon2", "the password hash, in pure Rust, memory wiped"),
+    ("base64ct", "base64 in constant time, strict about what it reads"),
+    ("bytes", "bodies without copies, as hyper gives them"),
+    ("clap", "the command line"),
+    ("data-encoding", "Crockford base 32 for ids"),
+    ("futures-util", "streams and combinators that std has not"),
+    ("http", "requests and answers as types, shared with hyper and warp"),
+    ("http-body-util", "collects bodies under a limit"),
+    ("hyper", "HTTP itself, under our own accept loop"),
+    ("hyper-util", "serves both HTTP versions on one connection, ends gracefully"),
+    ("idna", "one form of a domain (UTS 46)"),
+    ("insta", "golden files for transition tables and checkpoints"),
+    ("jsonschema", "holds answers to the published schema, in tests"),
+    ("jsonwebtoken", "verifies tokens; signing is ring's, with a kept key"),
+    ("lettre", "SMTP and the making of mails"),
+    ("matchit", "the table of URLs in a room"),
+    ("metrics", "records what happens without knowing who reads it"),
+    ("metrics-exporter-prometheus", "writes it as Prometheus reads it"),
+    ("mimalloc", "gives memory back after many actors have ended"),
+    ("minijinja", "pages and letters that an operator may change without a compiler"),
+    ("oauth2", "the client's side of other providers"),
+    ("proptest", "properties of pure flows, with shrinking"),
+    ("ractor", "actors with supervision on tokio"),
+    ("reqwest", "calls to other providers"),
+    ("ring", "MACs, sealing, signatures: the only cryptography"),
+    ("rustls", "TLS; named to install its one provider"),
+    ("sea-orm", "entities and queries for SQLite and PostgreSQL alike"),
+    ("sea-orm-migration", "the schema's steps"),
+    ("serde", "the form of states, events and requests"),
+    ("serde_json", "JSON"),
+    ("serde_path_to_error", "where in a body the error is"),
+    ("sqlx", "named to choose its TLS provider"),
+    ("subtle", "comparisons in constant time"),
+    ("thiserror", "errors with sentences"),
+    ("time", "instants in RFC 3339"),
+    ("tokio", "the runtime"),
+    ("toml", "the settings file"),
+    ("tower-service", "the trait between hyper and warp"),
+    ("tracing", "logs with context"),
+    ("tracing-subscriber", "writes them"),
+    ("unicode-normalization", "NFKC for passwords (RFC 8265)"),
+    ("uuid", "time-ordered ids"),
+    ("warp", "composes the rooms"),
+    ("zeroize", "wipes secrets from memory"),
+    ("zxcvbn", "how guessable a password is"),
+];
+
+#[test]
+fn every_licence_is_one_we_may_ship_under() {
+    let mut refused = Vec::new();
+    let ours: Vec<_> = members().map(|package| &package["id"]).collect();
+    for package in metadata()["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        let licence = package["license"].as_str().unwrap_or_default();
+        if !allowed(licence) {
+            refused.push(format!("{name}: {licence:?}"));
+        }
+        if ours.contains(&&package["id"]) {
+            assert_eq!(licence, "MIT OR Apache-2.0", "{name}");
+        }
+    }
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+#[test]
+fn deny_toml_holds_the_same_lists() {
+    let text = fs::read_to_string(root().join("deny.toml")).unwrap();
+    for licence in LICENCES {
+        assert!(text.contains(&format!("\"{licence}\"")), "{licence} is not in deny.toml");
+    }
+    for (name, _) in BANNED {
+        assert!(text.contains(&format!("name = \"{name}\"")), "{name} is not in deny.toml");
+    }
+}
+
+#[test]
+fn banned_crates_stay_out() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    assert!(lock.contains("name = \"ring\""), "the lock file is read");
+    for (name, why) in BANNED {
+        assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name}: {why}");
+    }
+    for line in lock.lines().filter(|line| line.starts_with("source = ")) {
+        assert!(line.contains("registry+https://github.com/rust-lang/crates.io-index"), "{line}");
+    }
+}
+
+#[test]
+fn every_crate_we_chose_has_a_reason() {
+    let reasons: BTreeMap<&str, &str> = CHOSEN.into();
+    assert_eq!(reasons.len(), CHOSEN.len(), "a crate is listed twice");
+    let mut named = BTreeSet::new();
+    for package in members() {
+        for dependency in package["dependencies"].as_array().unwrap() {
+            if dependency["path"].is_null() {
+                named.insert(dependency["name"].as_str().unwrap());
+            }
+        }
+    }
+    let without: Vec<_> = named.iter().filter(|name| !reasons.contains_key(*name)).collect();
+    assert!(without.is_empty(), "no reason in tests/house/supply.rs for {without:?}");
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let gone: Vec<_> = reasons.keys().filter(|name| !manifest.contains(&format!("\n{name} = "))).collect();
+    assert!(gone.is_empty(), "a reason for what is not in Cargo.toml: {gone:?}");
+}
+
+/// Evaluates an SPDX expression: `A OR B`, `A AND B`, brackets, and the old `A/B` for OR.
+fn allowed(expression: &str) -> bool {
+    let text = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ").replace(" WITH ", "\u{1}");
+    let words: Vec<String> = text.split_whitespace().map(|word| word.replace('\u{1}', " WITH ")).collect();
+    let mut rest = words.as_slice();
+    !rest.is_empty() && either(&mut rest) && rest.is_empty()
+}
+
+fn either(rest: &mut &[String]) -> bool {
+    let mut holds = both(rest);
+    while rest.first().is_some_and(|word| word == "OR") {
+        *rest = &rest[1..];
+        holds |= both(rest);
+    }
+    holds
+}
+
+fn both(rest: &mut &[String]) -> bool {
+    let mut holds = one(rest);
+    while rest.first().is_some_and(|word| word == "AND") {
+        *rest = &rest[1..];
+        holds &= one(rest);
+    }
+    holds
+}
+
+fn one(rest: &mut &[String]) -> bool {
+    let Some((word, after)) = rest.split_first() else { return false };
+    *rest = after;
+    if word == "(" {
+        let holds = either(rest);
+        *rest = rest.get(1..).unwrap_or_default();
+        return holds;
+    }
+    LICENCES.contains(&word.as_str())
+}
+
+#[test]
+fn licences_are_read_as_written() {
+    for good in [
+        "MIT",
+        "MIT OR GPL-3.0",
+        "MIT/Apache-2.0",
+        "(MIT OR Apache-2.0) AND Unicode-3.0",
+        "Apache-2.0 WITH LLVM-exception OR GPL-2.0",
+    ] {
+        assert!(allowed(good), "{good}");
+    }
+    for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR Apache-2.0) AND AGPL-3.0", "Apache-2.0 WITH something"] {
+        assert!(!allowed(bad), "{bad}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Letters over SMTP: what is in them, and what becomes of them when the mail server refuses, hangs or cuts.
+
+use crate::support::audit::outbox_drained;
+use crate::support::smtp::{Mode, Sink};
+use crate::support::{App, Kind, Person, eventually};
+
+of_each_kind!(a_letter_says_what_a_letter_of_ours_must, a_letter_outlives_a_mail_server_in_trouble);
+
+async fn a_letter_says_what_a_letter_of_ours_must(kind: Kind) {
+    let sink = Sink::start();
+    let plan = App::plan(kind).named("post").set("SMTP_URL", sink.url());
+    let app = plan.set("MAIL_FROM", "Cairn <cairn@example.org>").start().await;
+    let person = Person::new("addressee");
+    let flow = person.registers(&app).await;
+    let letter = sink.letter(&person.email, "registration.verify").await;
+    assert_eq!(letter.headers.get("auto-submitted").map(String::as_str), Some("auto-generated"));
+    assert!(letter.message_id.starts_with('<') && letter.message_id.ends_with('>'), "{}", letter.message_id);
+    assert!(letter.from.contains("cairn@example.org"), "{}", letter.from);
+    assert!(letter.headers.contains_key("date") && letter.headers.contains_key("mime-version"), "{:?}", letter.headers);
+    // No text of the asker's choice while the address is unproved: else anybody mails anybody through us.
+    for chosen in ["Nora", "Quist", &person.username] {
+        let said = format!("{}{}{}", letter.subject, letter.text, letter.html);
+        assert!(!said.replace(&person.email, "").contains(chosen), "{chosen} in\n{said}");
+    }
+    let link = letter.link().unwrap();
+    assert!(link.starts_with(&format!("{}/verify-email?token=", app.public_url())), "{link}");
+    assert!(letter.html.contains(letter.token().unwrap().as_str()), "the same link in both parts");
+    assert!(letter.html.contains(&letter.code().unwrap()), "the same code in both parts");
+
+    let body = crate::support::json!({"flow": flow, "code": letter.code()});
+    app.client().post("/auth/verify-email", &body).send().await.expect(200);
+    let welcome = sink.letter(&person.email, "registration.welcome").await;
+    assert_ne!(welcome.message_id, letter.message_id);
+    assert_eq!(welcome.code(), None);
+    outbox_drained(&app).await;
+    assert_eq!(sink.copies().len(), 2, "each once");
+}
+
+async fn a_letter_outlives_a_mail_server_in_trouble(kind: Kind) {
+    let sink = Sink::start();
+    let app = App::plan(kind).named("trouble").set("SMTP_URL", sink.url()).start().await;
+    let state = async |flow: &str| {
+        let status = app.client().get(&format!("/auth/register/{flow}")).send().await.expect(200);
+        status["mail"]["state"].as_str().unwrap().to_owned()
+    };
+
+    // Not now: it is tried again, with the same id.
+    let modes = [Mode::RefuseRecipient(450), Mode::RefuseLetter(451), Mode::DropAfterData];
+    for (hour, mode) in (1..).zip(modes) {
+        sink.set(mode);
+        let person = Person::new("patient");
+        let before = sink.attempts();
+        let flow = person.registers(&app).await;
+        eventually("a first attempt", async || (sink.attempts() > before).then_some(())).await;
+        eventually("a letter that is to be tried again", async || (state(&flow).await == "retrying").then_some(()))
+            .await;
+        sink.set(Mode::Accept);
+        // The back-off is the clock's affair, and the clock is driven.
+        app.restart_at(hour * 3600).await;
+        let letter = sink.letter(&person.email, "registration.verify").await;
+        eventually("an accepted letter", async || (state(&flow).await == "accepted").then_some(())).await;
+        let copies = sink.letters(&person.email, "registration.verify");
+        assert!(copies.iter().all(|copy| *copy == letter || copy.message_id == letter.message_id), "{mode:?}");
+        assert!(copies.iter().all(|copy| copy.code() == letter.code() && copy.link() == letter.link()), "{mode:?}");
+    }
+
+    // A server that says nothing holds up neither the answer nor, for ever, the letter.
+    sink.set(Mode::Hang);
+    let person = Person::new("patient");
+    person.registers(&app).await;
+    app.client().get("/health").send().await.expect(200);
+    sink.set(Mode::Accept);
+    app.restart_at(4 * 3600).await;
+    sink.letter(&person.email, "registration.verify").await;
+
+    // Never: it ends visibly, and is not tried for ever.
+    sink.set(Mode::RefuseRecipient(550));
+    let flow = Person::new("bounced").registers(&app).await;
+    eventually("a letter that failed", async || (state(&flow).await == "failed").then_some(())).await;
+    assert!(outbox_drained(&app).await >= 1, "a dead letter is counted");
+}

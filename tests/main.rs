@@ -1,0 +1,23 @@
+//! The end-to-end tests: the real binary over real sockets, files and servers. The tree of modules is the tree of URLs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test may stop where it stands; what fails names its line"
+)]
+
+#[macro_use]
+mod support;
+
+mod auth;
+mod common;
+mod dev;
+mod hostile;
+mod house;
+mod letters;
+mod operations;
+mod pages;
+mod process;
+mod survival;
+mod users;
+mod well_known;

@@ -1,0 +1,116 @@
+//! The operations listener: health, metrics, the runtime's state, a ping through a real flow, the audit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::support::audit::Audit;
+use crate::support::{App, Person};
+
+on_both_databases!(
+    health_is_answered_in_parts,
+    nothing_but_health_is_public,
+    the_status_counts,
+    a_ping_goes_through_a_real_flow,
+    the_audit_finds_nothing,
+    every_metric_is_described,
+    the_promised_metrics_are_there,
+);
+
+async fn health_is_answered_in_parts(app: &App) {
+    for part in ["/health/live", "/health/ready", "/health/db", "/health/runtime"] {
+        let answer = app.operations().get(part).send().await;
+        assert_eq!(answer.status, 200, "{answer}");
+    }
+    for client in [app.operations(), app.client()] {
+        assert_eq!(client.get("/health").send().await.expect(200), serde_json::json!({"status": "ok"}));
+    }
+}
+
+async fn nothing_but_health_is_public(app: &App) {
+    for path in ["/health/live", "/health/ready", "/health/db", "/metrics", "/runtime/status", "/runtime/audit"] {
+        app.client().get(path).send().await.problem(404, "not-found");
+    }
+    let answer = app.client().request("POST", "/runtime/ping").send().await;
+    answer.problem(404, "not-found");
+}
+
+async fn the_status_counts(app: &App) {
+    let status = app.operations().get("/runtime/status").send().await.expect(200);
+    assert!(status["node"].is_string(), "{status}");
+    assert!(status["started_at"].as_str().unwrap().ends_with('Z'), "{status}");
+    let numbers = [
+        ("flows", "active"),
+        ("flows", "idle"),
+        ("flows", "quarantined"),
+        ("outbox", "pending"),
+        ("outbox", "dead"),
+        ("committer", "queued"),
+    ];
+    for (group, number) in numbers {
+        assert!(status[group][number].is_u64(), "no {group}.{number}: {status}");
+    }
+    assert_eq!(status["flows"]["quarantined"], 0, "{status}");
+}
+
+async fn a_ping_goes_through_a_real_flow(app: &App) {
+    let before = Audit::of(app).await;
+    let answer = app.operations().request("POST", "/runtime/ping").send().await.expect(200);
+    assert!(answer["flow"].is_string(), "{answer}");
+    assert_eq!(answer["method"], "actor", "{answer}");
+    assert!(answer["total_ms"].is_number(), "{answer}");
+    assert!(answer["parts"].is_object() || answer["parts"].is_array(), "{answer}");
+    assert!(Audit::of(app).await.events >= before.events + 2, "a ping is two commits");
+}
+
+async fn the_audit_finds_nothing(app: &App) {
+    Person::new("audited").joins(app).await;
+    let audit = Audit::of(app).await;
+    audit.must_be_clean();
+    assert!(audit.flows > 0 && audit.events > 1 && audit.deliveries > 1, "{audit}");
+}
+
+async fn every_metric_is_described(app: &App) {
+    let person = Person::new("measured");
+    person.joins(app).await;
+    person.signs_in(app).await;
+    let text = app.operations().get("/metrics").send().await.text();
+    let named = |mark: &str| -> BTreeMap<String, String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(mark));
+        lines.filter_map(|line| line.split_once(' ')).map(|(name, rest)| (name.to_owned(), rest.to_owned())).collect()
+    };
+    let (types, helps) = (named("# TYPE "), named("# HELP "));
+    assert!(!types.is_empty(), "{text}");
+    for name in types.keys() {
+        assert!(name.starts_with("cairn_"), "{name} is not of this house");
+        let help = helps.get(name).unwrap_or_else(|| panic!("{name} has no help"));
+        assert!(help.len() > 10, "{name}: {help:?} helps nobody");
+    }
+    let counters: BTreeSet<&String> =
+        types.iter().filter(|(_, kind)| *kind == "counter").map(|(name, _)| name).collect();
+    assert!(counters.iter().all(|name| name.ends_with("_total")), "{counters:?}");
+}
+
+async fn the_promised_metrics_are_there(app: &App) {
+    let person = Person::new("counted");
+    person.joins(app).await;
+    let sample = |text: &str, parts: &[&str]| {
+        text.lines()
+            .filter(|line| parts.iter().all(|part| line.contains(part)))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum::<f64>()
+    };
+    let read = async || app.operations().get("/metrics").send().await.text();
+    let before = read().await;
+    Person::new("counted").joins(app).await;
+    app.client().get("/nowhere/at/all").send().await.problem(404, "not-found");
+    let after = read().await;
+    let grew = |parts: &[&str]| {
+        let (was, is) = (sample(&before, parts), sample(&after, parts));
+        assert!(is > was, "{parts:?} stayed at {was}");
+    };
+    grew(&["cairn_http_requests_total{", "route=\"/auth/register\"", "method=\"POST\"", "status=\"202\""]);
+    grew(&["cairn_flow_steps_total{", "flow=\"registration\"", "to=\"awaiting_code\""]);
+    grew(&["cairn_flow_steps_total{", "flow=\"registration\"", "from=\"awaiting_code\"", "to=\"verified\""]);
+    grew(&["cairn_deliveries_total{", "kind=", "result="]);
+    assert!(!after.contains("/nowhere/at/all"), "a path that strangers choose is no label");
+    assert!(!after.contains(&person.email), "no address in a label");
+}

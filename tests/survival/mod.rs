@@ -1,0 +1,7 @@
+//! What is left after a crash: journeys through `kill -9`, campaigns of it, lost databases, failing disks, other nodes.
+
+mod journey;
+mod kill;
+mod nodes;
+mod outage;
+mod storage;
