@@ -84,8 +84,7 @@ impl Config {
         let optional = |name: &str| Some(text(name)).filter(|value| !value.is_empty());
         let span = |name: &str| duration(&text(name)).ok_or_else(|| takes(name, "a duration such as 90, 10m or 24h"));
         let listen: SocketAddr = text("listen").parse().map_err(|_| takes("listen", "an address and a port"))?;
-        let ops_listen =
-            text("ops_listen").parse().map_err(|_| takes("ops_listen", "an address and a port"))?;
+        let ops_listen = text("ops_listen").parse().map_err(|_| takes("ops_listen", "an address and a port"))?;
         let public_url = optional("public_url").map(|url| parse_public_url(&url)).transpose()?;
         let local = match &public_url {
             Some(url) => is_on_loopback(url),
@@ -227,7 +226,11 @@ fn parse_public_url(url: &str) -> Result<String, String> {
         && parsed.authority().is_some_and(|authority| !authority.as_str().contains('@'))
         && parsed.query().is_none()
         && matches!(parsed.path(), "" | "/");
-    if good { Ok(bare.to_owned()) } else { Err(takes("public_url", "a URL such as https://id.example.org, without a path")) }
+    if good {
+        Ok(bare.to_owned())
+    } else {
+        Err(takes("public_url", "a URL such as https://id.example.org, without a path"))
+    }
 }
 
 /// Whether a URL's host is this machine.

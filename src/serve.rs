@@ -128,7 +128,8 @@ async fn serve(config: Config) -> Result<(), String> {
     let mut settings = cairn_http::Settings::new(request_id, own_origin);
     settings.cors_origins.clone_from(&config.cors_origins);
     for proxy in &config.trusted_proxies {
-        let network = proxy.parse().map_err(|_| format!("CAIRN_TRUSTED_PROXIES: {proxy} is not an address or network"))?;
+        let network =
+            proxy.parse().map_err(|_| format!("CAIRN_TRUSTED_PROXIES: {proxy} is not an address or network"))?;
         settings.trusted_proxies.push(network);
     }
     let limits = settings.limits.clone();
@@ -246,9 +247,10 @@ fn janitor(engine: Engine<Auth>) -> Task {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 let now = engine.now();
                 let ago = |span: Duration| Timestamp(now.0 - i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
-                let retention =
-                    Retention { payloads_before: ago(READABLE), rows_before: ago(REMEMBERED), limit: 500 };
-                if let Err(why) = engine.chore(move |store| Box::pin(async move { store.retain(retention).await })).await {
+                let retention = Retention { payloads_before: ago(READABLE), rows_before: ago(REMEMBERED), limit: 500 };
+                if let Err(why) =
+                    engine.chore(move |store| Box::pin(async move { store.retain(retention).await })).await
+                {
                     tracing::warn!(%why, "what may be forgotten could not be");
                 }
             }

@@ -48,6 +48,15 @@ impl User {
     }
 }
 
+/// A user and one session, as one query finds them.
+#[derive(Clone, Debug)]
+pub struct InSession {
+    /// The user.
+    pub user: User,
+    /// The state of the session's row, if there is one.
+    pub session: Option<String>,
+}
+
 /// Reads. Each is one query on a connection that cannot write.
 pub trait Directory: Send + Sync + 'static {
     /// The user with this verified address.
@@ -57,11 +66,7 @@ pub trait Directory: Send + Sync + 'static {
     /// The user with this id.
     fn by_id(&self, user: UserId) -> BoxFuture<'_, Result<Option<User>, StoreFault>>;
     /// The user with this id, and the state of one session's row.
-    fn with_session(
-        &self,
-        user: UserId,
-        session: FlowId,
-    ) -> BoxFuture<'_, Result<Option<(User, Option<String>)>, StoreFault>>;
+    fn with_session(&self, user: UserId, session: FlowId) -> BoxFuture<'_, Result<Option<InSession>, StoreFault>>;
     /// The newest letters of the outbox whose payload is not wiped, oldest first, at most this many.
     fn letters(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
 }

@@ -173,7 +173,8 @@ impl<'a, D: Domain> Work<'a, D> {
             }) || item.expects.as_ref().is_some_and(|(flow, expected)| version(flow) != *expected)
                 || item.opened.iter().any(|(row, _)| found.contains_key(&row.id))
         };
-        let judged = self.standing().filter(|(_, item)| stale(item)).map(|(place, _)| (place, Verdict::Stale)).collect();
+        let judged =
+            self.standing().filter(|(_, item)| stale(item)).map(|(place, _)| (place, Verdict::Stale)).collect();
         self.judge(judged);
         Ok(())
     }
@@ -330,7 +331,8 @@ impl<'a, D: Domain> Work<'a, D> {
         let mut settled: Vec<SettleRecord<'_>> = Vec::new();
         let mut written: Vec<&D::Write> = Vec::new();
         for (_, item) in self.standing() {
-            changed.extend(item.change.iter().filter(|change| change.was > 0).map(|change| FlowRecord::from(&change.row)));
+            changed
+                .extend(item.change.iter().filter(|change| change.was > 0).map(|change| FlowRecord::from(&change.row)));
             outbox.extend(item.outbox.iter().map(DeliveryRecord::from));
             settled.extend(item.settles.iter().map(SettleRecord::from));
             written.extend(&item.writes);

@@ -19,8 +19,9 @@ use crate::store::{SqlStore, Writes};
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 256;
-/// A connection that rested this long is tried before it is used: the server may have been restarted meanwhile.
-const RESTED: Duration = Duration::from_secs(1);
+/// A connection that rested this long is tried before it is used: no server restarts in less, so one that was restarted
+/// costs nobody an error. Under load none rests so long, and none is tried.
+const RESTED: Duration = Duration::from_millis(100);
 /// Readers of a SQLite file.
 const SQLITE_READERS: u32 = 4;
 /// Connections that read from PostgreSQL.
@@ -180,7 +181,10 @@ impl Database {
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         // IMMEDIATE takes SQLite's write lock now, where waiting for it is safe, and not in the middle.
         let mode = Some(SqliteTransactionMode::Immediate);
-        self.0.writer.begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() }).await
+        self.0
+            .writer
+            .begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() })
+            .await
     }
 
     /// The engine's store over this database, with the domain's side of its commits.
@@ -217,7 +221,12 @@ fn sqlite_pool(options: SqliteConnectOptions, connections: u32, patience: Durati
     pool
 }
 
-fn postgres_pool(address: &str, options: &Options, connections: u32, settings: &'static [&'static str]) -> ConnectOptions {
+fn postgres_pool(
+    address: &str,
+    options: &Options,
+    connections: u32,
+    settings: &'static [&'static str],
+) -> ConnectOptions {
     let mut pool = quiet(address);
     pool.max_connections(connections)
         .min_connections(0)

@@ -1,7 +1,7 @@
 //! The reads of auth's services: one query each, on connections that cannot write.
 
 use cairn_actors::address::Address;
-use cairn_actors::directory::{Directory, User};
+use cairn_actors::directory::{Directory, InSession, User};
 use cairn_actors::effects::{Digest, UserId};
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::name::PersonName;
@@ -10,8 +10,10 @@ use cairn_runtime::store::{Delivery, StoreFault};
 use cairn_runtime::{FlowId, Timestamp};
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect, Value};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    Value,
+};
 
 use crate::connect::Database;
 use crate::entity::{flows, guards, id, outbox, users};
@@ -120,22 +122,18 @@ impl Directory for SqlDirectory {
         Box::pin(self.one(users::Column::Id, user.0.bytes().to_vec()))
     }
 
-    fn with_session(
-        &self,
-        user: UserId,
-        session: FlowId,
-    ) -> BoxFuture<'_, Result<Option<(User, Option<String>)>, StoreFault>> {
+    fn with_session(&self, user: UserId, session: FlowId) -> BoxFuture<'_, Result<Option<InSession>, StoreFault>> {
         Box::pin(async move {
             let mut select = self.users();
-            let session = Expr::val(session.bytes().to_vec());
+            let id = Expr::val(session.bytes().to_vec());
             select
                 .expr_as(Expr::col((flows::Entity, flows::Column::State)), "session")
-                .left_join(flows::Entity, Expr::col((flows::Entity, flows::Column::Id)).eq(session))
+                .left_join(flows::Entity, Expr::col((flows::Entity, flows::Column::Id)).eq(id))
                 .and_where(Expr::col((users::Entity, users::Column::Id)).eq(Expr::val(user.0.bytes().to_vec())));
             let Some(row) = self.0.readers().query_one(&select).await.map_err(odd)? else { return Ok(None) };
             let user = Stored::from_query_result(&row, "").and_then(User::try_from).map_err(odd)?;
-            let state: Option<String> = row.try_get("", "session").map_err(odd)?;
-            Ok(Some((user, state)))
+            let session: Option<String> = row.try_get("", "session").map_err(odd)?;
+            Ok(Some(InSession { user, session }))
         })
     }
 

@@ -227,12 +227,7 @@ pub(crate) async fn quarantine(
 }
 
 /// Does as the operator says with a flow in quarantine; one that was ended is out of the operator's hands.
-pub(crate) async fn operate(
-    database: &Database,
-    flow: FlowId,
-    verb: Verb,
-    now: Timestamp,
-) -> Result<bool, StoreFault> {
+pub(crate) async fn operate(database: &Database, flow: FlowId, verb: Verb, now: Timestamp) -> Result<bool, StoreFault> {
     let txn = database.begin().await.map_err(|error| fault(Stage::Begin, &error))?;
     match operate_within(&txn, flow, verb, now).await {
         Ok(done) => txn.commit().await.map(|()| done).map_err(|error| written(&error)),
@@ -245,12 +240,7 @@ pub(crate) async fn operate(
     }
 }
 
-async fn operate_within<C: ConnectionTrait>(
-    txn: &C,
-    flow: FlowId,
-    verb: Verb,
-    now: Timestamp,
-) -> Result<bool, DbErr> {
+async fn operate_within<C: ConnectionTrait>(txn: &C, flow: FlowId, verb: Verb, now: Timestamp) -> Result<bool, DbErr> {
     let update = flows::Entity::update_many()
         .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
         .filter(flows::Column::Id.eq(flow.bytes().to_vec()))
@@ -319,10 +309,7 @@ pub(crate) async fn next_due(database: &Database) -> Result<Option<Timestamp>, S
     let lapses = |until: Expr, due: Expr| Expr::expr(Expr::case(until.clone().gt(due.clone()), until).finally(due));
     let claimed = flows::Entity::find()
         .select_only()
-        .column_as(
-            lapses(Expr::col(flows::Column::ClaimedUntil), Expr::col(flows::Column::WakeAt)).min(),
-            "next",
-        )
+        .column_as(lapses(Expr::col(flows::Column::ClaimedUntil), Expr::col(flows::Column::WakeAt)).min(), "next")
         .filter(flows::Column::ClaimedUntil.is_not_null())
         .filter(flows::Column::WakeAt.is_not_null())
         .filter(flows::Column::QuarantinedAt.is_null());
@@ -336,10 +323,7 @@ pub(crate) async fn next_due(database: &Database) -> Result<Option<Timestamp>, S
     next = sooner(next, first(database, waiting).await?);
     let claimed = outbox::Entity::find()
         .select_only()
-        .column_as(
-            lapses(Expr::col(outbox::Column::ClaimedUntil), Expr::col(outbox::Column::Due)).min(),
-            "next",
-        )
+        .column_as(lapses(Expr::col(outbox::Column::ClaimedUntil), Expr::col(outbox::Column::Due)).min(), "next")
         .filter(outbox::Column::ClaimedUntil.is_not_null())
         .filter(outbox::Column::Settled.is_null());
     next = sooner(next, first(database, claimed).await?);

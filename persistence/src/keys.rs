@@ -60,7 +60,8 @@ async fn make_within(transaction: &DatabaseTransaction, master: &MasterKey, now:
     if sealed.keys.is_empty() {
         sealed = SealedRing::generate(master, now.0)?;
         let check = sealed.keys.first().map(|key| key.check.clone()).unwrap_or_default();
-        let setting = settings::ActiveModel { name: ActiveValue::Set(CHECK.to_owned()), value: ActiveValue::Set(check) };
+        let setting =
+            settings::ActiveModel { name: ActiveValue::Set(CHECK.to_owned()), value: ActiveValue::Set(check) };
         settings::Entity::insert(setting).exec_without_returning(transaction).await?;
         let rows = sealed.keys.iter().map(|key| ring::ActiveModel {
             id: ActiveValue::Set(i32::try_from(key.id.0).unwrap_or(i32::MAX)),

@@ -24,11 +24,8 @@ pub trait Writes<D: Domain>: Send + Sync + 'static {
     ///
     /// An error undoes the whole batch, which is then tried in halves, so what may be refused in a race belongs
     /// behind a guard.
-    fn apply<'a>(
-        &'a self,
-        txn: &'a DatabaseTransaction,
-        writes: Vec<&'a D::Write>,
-    ) -> BoxFuture<'a, Result<(), DbErr>>;
+    fn apply<'a>(&'a self, txn: &'a DatabaseTransaction, writes: Vec<&'a D::Write>)
+    -> BoxFuture<'a, Result<(), DbErr>>;
 }
 
 /// The engine's store over SQLite or PostgreSQL.
@@ -104,13 +101,15 @@ fn one<M, T: TryFrom<M, Error = DbErr>>(model: Result<Option<M>, DbErr>) -> Resu
 
 impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
     fn load(&self, flow: FlowId) -> BoxFuture<'_, Result<Option<Row>, StoreFault>> {
-        Box::pin(async move { one(flows::Entity::find_by_id(flow.bytes().to_vec()).one(self.database.readers()).await) })
+        Box::pin(
+            async move { one(flows::Entity::find_by_id(flow.bytes().to_vec()).one(self.database.readers()).await) },
+        )
     }
 
     fn event(&self, input: InputId) -> BoxFuture<'_, Result<Option<Event>, StoreFault>> {
-        Box::pin(async move {
-            one(events::Entity::find_by_id(input.bytes().to_vec()).one(self.database.readers()).await)
-        })
+        Box::pin(
+            async move { one(events::Entity::find_by_id(input.bytes().to_vec()).one(self.database.readers()).await) },
+        )
     }
 
     fn history(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Event>, StoreFault>> {

@@ -7,8 +7,8 @@ use cairn_runtime::store::{Audit, Counts, Finding, Retention, StoreFault};
 use cairn_runtime::{Id, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, JoinType, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, JoinType, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::connect::Database;
@@ -32,10 +32,11 @@ pub(crate) async fn retain(database: &Database, retention: Retention) -> Result<
     let touched = async {
         let limit = u64::from(retention.limit);
         let before = retention.rows_before.0;
-        let mut touched = delete(database, outbox::Entity, outbox::Column::Id, outbox::Column::Settled, limit, |column| {
-            Condition::all().add(column.is_not_null()).add(column.lt(before))
-        })
-        .await?;
+        let mut touched =
+            delete(database, outbox::Entity, outbox::Column::Id, outbox::Column::Settled, limit, |column| {
+                Condition::all().add(column.is_not_null()).add(column.lt(before))
+            })
+            .await?;
         touched += wipe(database, retention.payloads_before, limit).await?;
         touched += delete(database, events::Entity, events::Column::Input, events::Column::At, limit, |column| {
             Condition::all().add(column.lt(before))
@@ -51,7 +52,13 @@ pub(crate) async fn retain(database: &Database, retention: Retention) -> Result<
 }
 
 /// The oldest rows, at most so many, that nobody else is at.
-fn oldest<C: ColumnTrait>(table: impl EntityTrait, key: C, age: C, condition: Condition, limit: u64) -> SelectStatement {
+fn oldest<C: ColumnTrait>(
+    table: impl EntityTrait,
+    key: C,
+    age: C,
+    condition: Condition,
+    limit: u64,
+) -> SelectStatement {
     Query::select()
         .column(key)
         .from(table)

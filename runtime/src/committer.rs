@@ -11,13 +11,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::clock::Timestamp;
 use crate::crash::Point;
 use crate::effects::Guard;
 use crate::engine::{Engine, Fault};
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::outbox::{Carried, Reserved};
-use crate::clock::Timestamp;
 use crate::store::{Delivery, Item, Store, StoreFault, Verb, Verdict};
 
 /// A delivery that goes from memory to its carrier as soon as it is durable.

@@ -183,7 +183,14 @@ pub struct Cx<'a, D: Domain> {
 
 impl<'a, D: Domain> Cx<'a, D> {
     /// A view for a test, or for whoever decides without an engine.
-    pub fn new(now: Timestamp, flow: FlowId, version: u64, salt: [u8; 16], seed: [u8; 32], world: &'a D::World) -> Self {
+    pub fn new(
+        now: Timestamp,
+        flow: FlowId,
+        version: u64,
+        salt: [u8; 16],
+        seed: [u8; 32],
+        world: &'a D::World,
+    ) -> Self {
         Self { now, flow, version, salt, world, seed }
     }
 

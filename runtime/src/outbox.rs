@@ -129,7 +129,9 @@ impl<D: Domain> Outbox<D> {
 
     /// Takes a place among the deliveries in hand, if there is one.
     pub(crate) fn reserve(&self) -> bool {
-        self.at_hand.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < self.room).then_some(now + 1)).is_ok()
+        self.at_hand
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < self.room).then_some(now + 1))
+            .is_ok()
     }
 }
 
@@ -330,7 +332,11 @@ async fn blame<D: Domain>(engine: &Engine<D>, delivery: &Delivery, to: FlowId, k
 }
 
 /// Commits the end of a delivery: with the step that its answer causes, or alone.
-async fn end<D: Domain>(engine: &Engine<D>, delivery: &Delivery, result: Result<D::Answer, Failure>) -> Result<(), Fault> {
+async fn end<D: Domain>(
+    engine: &Engine<D>,
+    delivery: &Delivery,
+    result: Result<D::Answer, Failure>,
+) -> Result<(), Fault> {
     let settle = Settle {
         delivery: delivery.id,
         at: engine.now(),
@@ -380,12 +386,8 @@ async fn park<D: Domain>(
 ) -> Result<(), Fault> {
     let now = engine.now();
     let seed = engine.seed();
-    let carried = Carried::<D>::Answer {
-        to: delivery.flow,
-        kind: delivery.flow_kind.clone(),
-        tag: tag.to_owned(),
-        result,
-    };
+    let carried =
+        Carried::<D>::Answer { to: delivery.flow, kind: delivery.flow_kind.clone(), tag: tag.to_owned(), result };
     let id = DeliveryId(crate::Id::v7(now.0, derive_bytes(&seed, "parked", 0)));
     let plain = serde_json::to_vec(&carried).unwrap_or_default();
     let payload = D::seal(&engine.world(), id.bytes(), &plain, derive_bytes(&seed, "sealing", 0));

@@ -226,11 +226,7 @@ impl<D: Domain> Engine<D> {
     ///
     /// # Errors
     /// [`Fault`]; after [`Fault::Unavailable`] the same asker may safely try again.
-    pub async fn start<F: Flow<Domain = D>>(
-        &self,
-        asker: Asker,
-        start: F::Start,
-    ) -> Result<Reply<F::Outcome>, Fault> {
+    pub async fn start<F: Flow<Domain = D>>(&self, asker: Asker, start: F::Start) -> Result<Reply<F::Outcome>, Fault> {
         let _admitted = self.admit()?;
         let flow = asker.input.starts();
         self.ask::<F>(flow, Arc::new(Envelope::start(asker, start))).await

@@ -89,11 +89,7 @@ impl Actor for Shell {
     type State = Inside;
     type Arguments = Box<dyn Body>;
 
-    async fn pre_start(
-        &self,
-        _myself: ActorRef<Message>,
-        body: Box<dyn Body>,
-    ) -> Result<Inside, ActorProcessingErr> {
+    async fn pre_start(&self, _myself: ActorRef<Message>, body: Box<dyn Body>) -> Result<Inside, ActorProcessingErr> {
         Ok(Inside(body))
     }
 

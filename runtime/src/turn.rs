@@ -167,10 +167,8 @@ pub(crate) async fn turn<F: Flow>(
     envelope: &Envelope<F>,
     engine: &Engine<F::Domain>,
 ) -> Result<Reply<F::Outcome>, Fault> {
-    if envelope.asker.repeatable
-        && let Some(event) = engine.0.store.event(envelope.asker.input).await?
-    {
-        return remembered(event, &envelope.asker);
+    if let Some(before) = engine.recall(&envelope.asker).await? {
+        return Ok(before);
     }
     let mut lost: Option<Lost<F>> = None;
     for _ in 0..ROUNDS {
@@ -237,6 +235,19 @@ pub(crate) async fn turn<F: Flow>(
         }
     }
     Err(Fault::Contended)
+}
+
+impl<D: Domain> Engine<D> {
+    /// What this asker was told before, if it has asked before.
+    ///
+    /// # Errors
+    /// [`Fault::Mismatch`] when it was another request under the same key; or the database is away.
+    pub async fn recall<O: serde::de::DeserializeOwned>(&self, asker: &Asker) -> Result<Option<Reply<O>>, Fault> {
+        if !asker.repeatable {
+            return Ok(None);
+        }
+        self.0.store.event(asker.input).await?.map(|event| remembered(event, asker)).transpose()
+    }
 }
 
 /// What a repeat is told: what the first was told, if it is the same request.
@@ -393,7 +404,13 @@ impl<D: Domain> Scribe<'_, D> {
                 tag: to.tag.clone(),
                 result: Ok(D::Answer::default()),
             };
-            let outgoing = Outgoing { parcel: Parcel::Signal { to: to.flow, kind: String::new(), signal: serde_json::Value::Null }, tag: None, due: None, expires: None, once: false };
+            let outgoing = Outgoing {
+                parcel: Parcel::Signal { to: to.flow, kind: String::new(), signal: serde_json::Value::Null },
+                tag: None,
+                due: None,
+                expires: None,
+                once: false,
+            };
             self.deliver(item, &mut handed, effects.outgoing.len() as u64, &outgoing, carried);
         }
         handed
@@ -498,10 +515,8 @@ impl<D: Domain> Engine<D> {
         O: serde::Serialize + serde::de::DeserializeOwned + Send,
     {
         let _admitted = self.admit()?;
-        if asker.repeatable
-            && let Some(event) = self.0.store.event(asker.input).await?
-        {
-            return remembered(event, &asker);
+        if let Some(before) = self.recall(&asker).await? {
+            return Ok(before);
         }
         let flow = asker.input.starts();
         let mut lost: Option<D::Key> = None;
@@ -515,7 +530,14 @@ impl<D: Domain> Engine<D> {
                 let deed = caught(self, name, || decide(lost.as_ref(), &cx))?;
                 if deed.effects.is_empty() {
                     let phase = String::new();
-                    return Ok(Reply { flow, outcome: deed.says, version: 0, phase, method: Method::Direct, repeated: false });
+                    return Ok(Reply {
+                        flow,
+                        outcome: deed.says,
+                        version: 0,
+                        phase,
+                        method: Method::Direct,
+                        repeated: false,
+                    });
                 }
                 let mut item = Item::of(asker.input);
                 item.seen = true; // nothing but its event tells a repeated act from a new one
@@ -542,7 +564,14 @@ impl<D: Domain> Engine<D> {
             match self.commit(item, handed).await? {
                 Verdict::Done => {
                     let phase = String::new();
-                    return Ok(Reply { flow, outcome: says, version: 1, phase, method: Method::Direct, repeated: false });
+                    return Ok(Reply {
+                        flow,
+                        outcome: says,
+                        version: 1,
+                        phase,
+                        method: Method::Direct,
+                        repeated: false,
+                    });
                 }
                 Verdict::Before(event) => return remembered(*event, &asker),
                 Verdict::Lost(place) => lost = keys.into_iter().nth(place),

@@ -23,8 +23,7 @@ pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> 
         Some(next) if next <= now => {}
         _ => return Ok(0),
     }
-    let claim =
-        Claim { now, until: now.after(engine.0.tuning.claim), node: engine.node().to_owned(), limit: BATCH };
+    let claim = Claim { now, until: now.after(engine.0.tuning.claim), node: engine.node().to_owned(), limit: BATCH };
     let rows = engine.chore(move |store| Box::pin(async move { store.claim_due(claim).await })).await?;
     let count = rows.len();
     engine.0.host.pass(Point::DueClaimed);

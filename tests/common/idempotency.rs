@@ -29,7 +29,7 @@ async fn the_repeat_of_a_request_changes_nothing(app: &App) {
 async fn a_repeat_while_the_first_is_running_gets_its_answer(app: &App) {
     let person = Person::new("parallel");
     let body = person.registration();
-    let post = || app.client().post("/auth/register", &body).key("one of six").send();
+    let post = || app.client().post("/auth/register", &body).key("one-of-six").send();
     let answers = tokio::join!(post(), post(), post(), post(), post(), post());
     let flows = <[Answer; 6]>::from(answers).map(|answer| flow_id(&answer.expect(202)));
     assert!(flows.iter().all(|flow| *flow == flows[0]), "{flows:?}");

@@ -57,7 +57,7 @@ async fn a_newcomer_registers_though_the_server_dies_in_between(kind: Kind) {
 async fn a_repeat_is_known_after_a_crash(kind: Kind) {
     let app = App::plan(kind).named("repeat").start().await;
     let person = Person::new("repeater");
-    let register = || app.client().post("/auth/register", &person.registration()).key("the first of the day");
+    let register = || app.client().post("/auth/register", &person.registration()).key("the-first-of-the-day");
     let first = register().send().await.expect(202);
     app.crash_and_restart().await;
     let second = register().send().await.expect(202);
@@ -67,14 +67,14 @@ async fn a_repeat_is_known_after_a_crash(kind: Kind) {
     let code = person.verification(&app).await.code().unwrap();
     let verify = || {
         let body = json!({"flow": flow_id(&first), "code": code});
-        app.client().post("/auth/verify-email", &body).key("the second")
+        app.client().post("/auth/verify-email", &body).key("the-second")
     };
     let first = verify().send().await.expect(200);
     app.crash_and_restart().await;
     let second = verify().send().await.expect(200);
     assert_eq!((&first["flow"], &first["user"]), (&second["flow"], &second["user"]));
     let other = json!({"flow": flow_id(&first), "code": "000000"});
-    let other = app.client().post("/auth/verify-email", &other).key("the second").send().await;
+    let other = app.client().post("/auth/verify-email", &other).key("the-second").send().await;
     other.problem(422, "idempotency-mismatch");
 }
 

@@ -1,6 +1,6 @@
 //! Registering, and proving the address.
 
-use cairn_runtime::{Fault, Flow, FlowId, Id, Timestamp};
+use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Timestamp};
 
 use super::{BadValue, Caller, FlowView, Moved, Refusal, Services};
 use crate::address::Address;
@@ -72,9 +72,8 @@ struct Parsed {
 fn parse(typed: &Typed) -> Result<Parsed, Refusal> {
     let mut wrong = Vec::new();
     let bad = |pointer, code, detail: String| BadValue { pointer, code, detail };
-    let address = Address::parse(&typed.email)
-        .map_err(|why| wrong.push(bad("/email", why.code(), why.to_string())))
-        .ok();
+    let address =
+        Address::parse(&typed.email).map_err(|why| wrong.push(bad("/email", why.code(), why.to_string()))).ok();
     if let Err(why) = typed.password.check_length() {
         wrong.push(bad("/password", why.code(), why.to_string()));
     }
@@ -105,8 +104,12 @@ impl Services {
         let (username, first, last) = (text(&typed.username), text(&typed.first_name), text(&typed.last_name));
         let asker = self.asker(caller, &[&typed.email, &username, &first, &last]);
         if asker.repeatable {
-            self.same_password(asker.input.starts(), &typed.password).await?;
-        } else if let Some(username) = &parsed.username
+            self.check_the_same(asker.input.starts(), &typed.password).await?;
+            if let Some(before) = self.engine.recall(&asker).await? {
+                return Ok(begun(before));
+            }
+        }
+        if let Some(username) = &parsed.username
             && self.directory.by_username(username).await?.is_some()
         {
             return Err(Refusal::UsernameTaken);
@@ -115,17 +118,11 @@ impl Services {
         let password = self.hasher.hash(&typed.password, Lane::Registration).await?;
         let Parsed { address, username, first_name, last_name } = parsed;
         let start = Start { address, username, first_name, last_name, password, known };
-        let reply = self.engine.start::<Registration>(asker, start).await?;
-        let expires_at = match reply.outcome {
-            Outcome::Awaiting { expires_at } => Some(expires_at),
-            _ => None,
-        };
-        let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, expires_at);
-        Ok(Moved { flow, method: reply.method })
+        Ok(begun(self.engine.start::<Registration>(asker, start).await?))
     }
 
     /// Whoever repeats a registration knows its password; with another it is another request.
-    async fn same_password(&self, flow: FlowId, password: &Password) -> Result<(), Refusal> {
+    async fn check_the_same(&self, flow: FlowId, password: &Password) -> Result<(), Refusal> {
         let Some(row) = self.engine.store().load(flow).await? else { return Ok(()) };
         let Some(state) = decoded(&row.state) else { return Ok(()) };
         let users = match state.user() {
@@ -232,7 +229,7 @@ impl Services {
         self.verified(reply).await
     }
 
-    async fn verified(&self, reply: cairn_runtime::Reply<Outcome>) -> Result<(Moved, User), Refusal> {
+    async fn verified(&self, reply: Reply<Outcome>) -> Result<(Moved, User), Refusal> {
         let (user, until) = match reply.outcome {
             Outcome::Verified { user, until } => (user, until),
             Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
@@ -244,17 +241,28 @@ impl Services {
             Outcome::OnlyTheLink => {
                 return Err(Refusal::FlowEnded("Five codes were wrong; only the link in the letter works now."));
             }
-            Outcome::Garbage | Outcome::Over | Outcome::Awaiting { .. } | Outcome::TooSoon { .. }
-            | Outcome::NoMoreLetters => return Err(Refusal::FlowEnded("This code or link is not, or no longer, good.")),
+            Outcome::Garbage
+            | Outcome::Over
+            | Outcome::Awaiting { .. }
+            | Outcome::TooSoon { .. }
+            | Outcome::NoMoreLetters => {
+                return Err(Refusal::FlowEnded("This code or link is not, or no longer, good."));
+            }
         };
         let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, Some(until));
-        let user = self
-            .directory
-            .by_id(user)
-            .await?
-            .ok_or(Refusal::FlowEnded("The account that this made is no more."))?;
+        let user =
+            self.directory.by_id(user).await?.ok_or(Refusal::FlowEnded("The account that this made is no more."))?;
         Ok((Moved { flow, method: reply.method }, user))
     }
+}
+
+fn begun(reply: Reply<Outcome>) -> Moved {
+    let expires_at = match reply.outcome {
+        Outcome::Awaiting { expires_at } => Some(expires_at),
+        _ => None,
+    };
+    let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, expires_at);
+    Moved { flow, method: reply.method }
 }
 
 /// The state of a row, unless an older release's needs the engine to bring it up to date.

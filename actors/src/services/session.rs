@@ -1,15 +1,15 @@
 //! Signing in, carrying a session on, ending it, and who a token stands for.
 
-use cairn_runtime::{FlowId, Id, Method, Reply, Timestamp};
+use cairn_runtime::{Deed, Effects, FlowId, Guard, Id, Method, Reply, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Caller, Refusal, Services};
 use crate::address::Address;
 use crate::credential::{self, Presented, Purpose, Token};
-use crate::directory::User;
-use crate::effects::UserId;
+use crate::directory::{InSession, User};
+use crate::effects::{Key, UserId, Write};
 use crate::flows::session::{Command, Minted, Outcome, Session, Start};
-use crate::hasher::Verdict;
+use crate::hasher::{Lane, Verdict};
 use crate::password::Password;
 use crate::signing::ACCESS_TOKEN;
 use crate::username::Username;
@@ -100,7 +100,10 @@ impl Services {
             let credential = self.credential(identifier);
             let hash = user.as_ref().and_then(|user| user.password.as_ref());
             let verdict = self.hasher.verify(password, hash, credential).await?;
-            let (Some(user), Verdict::Right(_)) = (user, verdict) else { return Err(Refusal::Credentials) };
+            let (Some(user), Verdict::Right(proved)) = (user, verdict) else { return Err(Refusal::Credentials) };
+            if proved.needs_rehash() {
+                self.rehash(caller, &user, password).await?;
+            }
             let start = Start {
                 user: user.id,
                 fence: user.fence,
@@ -114,6 +117,28 @@ impl Services {
             }
         }
         Err(Refusal::Credentials)
+    }
+
+    /// Stores the same password at the present cost. The fence is held, not bumped: nothing ends by it, and a reset that
+    /// came meanwhile wins.
+    async fn rehash(&self, caller: &Caller, user: &User, password: &Password) -> Result<(), Refusal> {
+        let hash = self.hasher.hash(password, Lane::SignIn).await?;
+        let (id, fence) = (user.id, user.fence);
+        let asker = self.engine.asker(&caller.trace);
+        self.engine
+            .act("rehash", asker, |lost, cx| {
+                let effects = match lost {
+                    Some(_) => Effects::none(),
+                    None => Effects::none().guard(Guard::Hold(Key::User(id), fence)).write(Write::SetPassword {
+                        user: id,
+                        password: hash.clone(),
+                        at: cx.now,
+                    }),
+                };
+                Deed { says: (), effects, public: serde_json::json!({ "user": id }) }
+            })
+            .await?;
+        Ok(())
     }
 
     async fn find(&self, identifier: Identifier<'_>) -> Result<Option<User>, Refusal> {
@@ -211,9 +236,9 @@ impl Services {
             world.signing.verify(token, ACCESS_TOKEN, iss, iss, now).map_err(|_| Refusal::SessionEnded)?;
         let user = UserId::parse(&claims.sub).ok_or(Refusal::SessionEnded)?;
         let session = FlowId(Id::parse(Session::PREFIX, &claims.sid).ok_or(Refusal::SessionEnded)?);
-        let (user, state) = self.directory.with_session(user, session).await?.ok_or(Refusal::SessionEnded)?;
-        let state: Session =
-            state.and_then(|state| serde_json::from_str(&state).ok()).ok_or(Refusal::SessionEnded)?;
+        let InSession { user, session: state } =
+            self.directory.with_session(user, session).await?.ok_or(Refusal::SessionEnded)?;
+        let state: Session = state.and_then(|state| serde_json::from_str(&state).ok()).ok_or(Refusal::SessionEnded)?;
         match state.active() {
             Some(active) if active.user == user.id && active.fence == user.fence => {
                 Ok(SignedIn { user, session, claims })

@@ -39,9 +39,7 @@ static ROUTES: &[Route<House>] = &[
     route(Verb::POST, "/auth/verify-email", Door::Open, Schema::Json, |house, request| {
         Box::pin(verify_email::verify(house, request))
     }),
-    route(Verb::POST, "/auth/login", Door::Open, Schema::Json, |house, request| {
-        Box::pin(login::login(house, request))
-    }),
+    route(Verb::POST, "/auth/login", Door::Open, Schema::Json, |house, request| Box::pin(login::login(house, request))),
     route(Verb::POST, "/auth/refresh", Door::Open, Schema::Json, |house, request| {
         Box::pin(refresh::refresh(house, request))
     }),
@@ -97,9 +95,8 @@ pub(crate) fn stranger(request: &Request) -> Caller {
 pub(crate) fn problem(services: &Services, refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Values(values) => {
-            let named = |value: cairn_actors::services::BadValue| {
-                Unacceptable::new(value.pointer, value.code, value.detail)
-            };
+            let named =
+                |value: cairn_actors::services::BadValue| Unacceptable::new(value.pointer, value.code, value.detail);
             Problem::value(values.into_iter().map(named).collect())
         }
         Refusal::WrongCode { tries_left } => Problem::wrong_code("/code", u32::from(tries_left)),

@@ -46,11 +46,8 @@ struct MailBody {
 
 /// Where a registration stands, and where its letter is.
 pub(super) async fn status(house: Arc<House>, request: Request) -> Answer {
-    let (flow, mail) = house
-        .services
-        .registration(request.param("flow"))
-        .await
-        .map_err(|why| problem(&house.services, why))?;
+    let (flow, mail) =
+        house.services.registration(request.param("flow")).await.map_err(|why| problem(&house.services, why))?;
     let mail = MailBody { state: mail.state.word(), at: instant(mail.at) };
     Reply::json(StatusCode::OK, &Status { flow: flow.into(), mail })
 }

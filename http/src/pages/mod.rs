@@ -111,7 +111,9 @@ fn stylesheet() -> Reply {
 /// Tells a person of a problem, and what to do next.
 fn error_page(house: &House, problem: &Problem, request_id: &str) -> Reply {
     let next = match problem.kind() {
-        Kind::Unavailable | Kind::Storage | Kind::Timeout => "Try again in a moment. Nothing that you entered was lost.",
+        Kind::Unavailable | Kind::Storage | Kind::Timeout => {
+            "Try again in a moment. Nothing that you entered was lost."
+        }
         Kind::SlowDown => "Wait a little, then try again.",
         Kind::Fault => "This is our mistake. Try again; if it stays, tell us the number below.",
         Kind::NotFound => "Check the address, or open the link from your mail once more.",

@@ -1,6 +1,8 @@
 //! The first tables: the engine's four, and the domain's users, keys and settings.
 
-use sea_orm::sea_query::{ColumnDef, ConditionalStatement, Expr, ExprTrait, Func, Index, IndexCreateStatement, Table, TableCreateStatement};
+use sea_orm::sea_query::{
+    ColumnDef, ConditionalStatement, Expr, ExprTrait, Func, Index, IndexCreateStatement, Table, TableCreateStatement,
+};
 use sea_orm::{DbErr, DeriveIden};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 

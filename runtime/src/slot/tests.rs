@@ -206,8 +206,9 @@ impl World {
     /// Generations only tell apart; two worlds that differ in nothing else are one.
     fn key(&self) -> String {
         let mut names: Vec<u64> = self.shells.keys().copied().chain(self.hatching.iter().copied()).collect();
-        if let Slot::Activating { generation, .. } | Slot::Active { generation, .. } | Slot::Passivating { generation, .. } =
-            &self.slot
+        if let Slot::Activating { generation, .. }
+        | Slot::Active { generation, .. }
+        | Slot::Passivating { generation, .. } = &self.slot
         {
             names.push(*generation);
         }

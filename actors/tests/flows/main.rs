@@ -1,0 +1,12 @@
+//! Every flow as pure code: its printed table of transitions, its checkpoints, and what must hold whatever comes.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod authorization;
+mod checkpoints;
+mod driver;
+mod golden;
+mod recovery;
+mod registration;
+mod session;
+mod table;

@@ -1,0 +1,380 @@
+//! Registration: its table, and what must hold whatever is typed, in whatever order, at whatever time.
+
+use cairn_actors::credential::{Presented, Purpose, Seal};
+use cairn_actors::effects::{Auth, Key, Letter, Write};
+use cairn_actors::flows::registration::{Command, Outcome, Registration, Start};
+use cairn_actors::hasher::{Proved, SealedHash};
+use cairn_actors::password::Code;
+use cairn_actors::testing;
+use cairn_runtime::{Failure, Flow, FlowId, Id, Input, Timestamp};
+use proptest::prelude::*;
+
+use crate::driver::{Driver, Known, T0, at, json};
+use crate::golden;
+use crate::table::{self, Ask, Place, after, asked};
+
+pub(crate) const ADDRESS: &str = "Adalbertina.Lovelace@Example.com";
+/// All that must show nowhere.
+pub(crate) const PERSONAL: [&str; 6] =
+    [ADDRESS, "dalbertina", "ovelace", "Augustina", "Byronella", "the-sealed-hash"];
+
+impl Known for Registration {
+    const PHASES: &'static [(&'static str, bool)] =
+        &[("awaiting_code", false), ("verified", false), ("done", true), ("expired", true), ("ended", true)];
+
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::AwaitingCode(_) => "awaiting_code",
+            Self::Verified { .. } => "verified",
+            Self::Done { .. } => "done",
+            Self::Expired => "expired",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+type Driven = Driver<Registration>;
+
+pub(crate) fn start(known: bool) -> Start {
+    Start {
+        address: testing::address(ADDRESS),
+        username: Some(testing::username("ada")),
+        first_name: Some(testing::person_name("Augustina")),
+        last_name: Some(testing::person_name("Byronella")),
+        password: SealedHash::from_text("the-sealed-hash".to_owned()),
+        known,
+    }
+}
+
+fn begun(known: bool) -> Driven {
+    let mut driver = Driver::new(7);
+    driver.personal = PERSONAL.to_vec();
+    driver.start(T0, &start(known));
+    driver
+}
+
+fn address_key(driver: &Driven) -> Key {
+    Key::Address(driver.world.address_key(&testing::address(ADDRESS)))
+}
+
+/// The seals of all letters that the state still knows.
+fn seals(driver: &Driven) -> Vec<Seal> {
+    match driver.state() {
+        Registration::AwaitingCode(awaiting) => awaiting.letters.issues.clone(),
+        Registration::Verified { issue, .. } => vec![issue.clone()],
+        _ => vec![Seal::new(&driver.world.ring, [0; 16])],
+    }
+}
+
+fn code(driver: &Driven, seal: &Seal) -> Code {
+    testing::code(&driver.world, Purpose::VerifyEmail, driver.flow, seal)
+}
+
+fn wrong(driver: &Driven, seals: &[Seal], number: u32) -> Code {
+    testing::wrong_code(&driver.world, Purpose::VerifyEmail, driver.flow, seals, number)
+}
+
+fn link(driver: &Driven, seal: &Seal) -> Presented {
+    testing::presented(&driver.world, Purpose::VerifyEmail, driver.flow, seal)
+}
+
+fn last(driver: &Driven) -> Seal {
+    seals(driver).last().unwrap().clone()
+}
+
+fn open(link: Presented, password: bool) -> Command {
+    Command::Open { link, password: password.then(Proved::pretended) }
+}
+
+/// A state of every phase, and of each the ones in which something else happens.
+pub(crate) fn places() -> Vec<Place<Registration>> {
+    let place = |name, driver| Place { name, driver };
+    let fresh = begun(false);
+    let mut resent = begun(false);
+    resent.ask(at(60), Command::Resend);
+    let mut spent = begun(false);
+    for number in 0..5 {
+        let wrong = wrong(&spent, &seals(&spent), number);
+        spent.ask(at(1), Command::Enter(wrong));
+    }
+    let mut full = begun(false);
+    for number in 1..=5 {
+        full.ask(at(60 * number), Command::Resend);
+    }
+    let mut verified = begun(false);
+    let right = code(&verified, &last(&verified));
+    verified.ask(at(10), Command::Enter(right));
+    let mut worn = verified.clone();
+    for number in 0..5 {
+        let wrong = wrong(&worn, &seals(&worn), number);
+        worn.ask(at(11), Command::Enter(wrong));
+    }
+    let mut done = verified.clone();
+    done.wake(at(10 + 86_400));
+    let mut expired = begun(false);
+    expired.wake(at(86_400));
+    let mut ended = begun(false);
+    ended.put(&address_key(&ended), 0);
+    let right = code(&ended, &last(&ended));
+    ended.ask(at(10), Command::Enter(right));
+    vec![
+        place("fresh", fresh),
+        place("sent again", resent),
+        place("five wrong codes", spent),
+        place("six letters", full),
+        place("decoy", begun(true)),
+        place("fresh", verified),
+        place("five wrong codes", worn),
+        place("a day later", done),
+        place("a day later", expired),
+        place("the address was taken", ended),
+    ]
+}
+
+fn asks() -> Vec<Ask<Registration>> {
+    let foreign = |driver: &Driven| {
+        testing::presented(&driver.world, Purpose::VerifyEmail, FlowId(Id::v7(0, [9; 10])), &last(driver))
+    };
+    let mut asks = vec![
+        asked("enter the code", |driver| Command::Enter(code(driver, &last(driver)))),
+        asked("enter the first letter's code", |driver: &Driven| Command::Enter(code(driver, &seals(driver)[0]))),
+        asked("enter a wrong code", |driver| Command::Enter(wrong(driver, &seals(driver), 0))),
+        asked("open the link, with password", |driver| open(link(driver, &last(driver)), true)),
+        asked("open the link, without", |driver| open(link(driver, &last(driver)), false)),
+        asked("open the first letter's link", |driver: &Driven| open(link(driver, &seals(driver)[0]), true)),
+        asked("open a link not yet sent", |driver| open(link(driver, &last(driver).next(&driver.world.ring)), true)),
+        asked("open a foreign link", move |driver| open(foreign(driver), true)),
+        after("resend within the cool-down", 59, |_| Input::Asked(Command::Resend)),
+        after("resend after it", 60, |_| Input::Asked(Command::Resend)),
+    ];
+    asks.extend(table::common());
+    asks
+}
+
+#[test]
+fn the_table_of_transitions_is_the_one_on_file() {
+    let mut table = table::print(&places(), &asks());
+    for (name, known) in [("unknown address", false), ("known address", true)] {
+        let driver = Driven::new(7);
+        let step = Registration::start(&start(known), None, &driver.cx(T0));
+        table.push_str(&format!("\nstart, {name}\n  {}\n", table::line(&step)));
+    }
+    golden::check("registration.transitions.txt", &table);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Code,
+    OldCode(usize),
+    WrongCode(u32),
+    Link(bool),
+    OldLink(usize),
+    UnsentLink,
+    Resend,
+    Wake,
+    Answered,
+    AddressTaken,
+    UsernameTaken,
+}
+
+fn wrong_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => any::<u32>().prop_map(Op::WrongCode),
+        2 => any::<usize>().prop_map(Op::OldCode),
+        2 => Just(Op::UnsentLink),
+        4 => Just(Op::Resend),
+        1 => Just(Op::Wake),
+        1 => Just(Op::Answered),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => Just(Op::Code),
+        2 => any::<bool>().prop_map(Op::Link),
+        1 => any::<usize>().prop_map(Op::OldLink),
+        1 => Just(Op::AddressTaken),
+        1 => Just(Op::UsernameTaken),
+        8 => wrong_op(),
+    ]
+}
+
+/// How far the clock moves before the next input, in seconds: mostly forward, sometimes back.
+pub(crate) fn moves() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => 0..30_i64, 4 => 31..200_i64, 1 => -4_000..0_i64, 1 => 3_000..100_000_i64]
+}
+
+/// All seals ever issued, the last one last. `issued` remembers those that the state has forgotten.
+fn remember(driver: &Driven, issued: &mut Vec<Seal>) {
+    if let Registration::AwaitingCode(awaiting) = driver.state() {
+        issued.clone_from(&awaiting.letters.issues);
+    }
+}
+
+fn input(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Input<Registration>> {
+    let (last, older) = issued.split_last().unwrap();
+    let old = |place: usize| older.get(place % older.len().max(1));
+    Some(Input::Asked(match op {
+        Op::Code => Command::Enter(code(driver, last)),
+        // Among a million codes, two letters may have the same.
+        Op::OldCode(place) => match old(*place).map(|seal| code(driver, seal)) {
+            Some(code_of_old) if code_of_old != code(driver, last) => Command::Enter(code_of_old),
+            _ => return None,
+        },
+        Op::WrongCode(number) => Command::Enter(wrong(driver, issued, *number)),
+        Op::Link(password) => open(link(driver, last), *password),
+        Op::OldLink(place) => open(link(driver, old(*place)?), true),
+        Op::UnsentLink => open(link(driver, &last.next(&driver.world.ring)), true),
+        Op::Resend => Command::Resend,
+        Op::Answered => return Some(Input::Answered { tag: "x".to_owned(), result: Err(Failure::Unknown) }),
+        Op::Wake | Op::AddressTaken | Op::UsernameTaken => return None,
+    }))
+}
+
+/// One way through a registration, held against what must be so.
+fn drive(known: bool, ops: &[(i64, Op)]) {
+    let mut driver = begun(known);
+    let (mut now, mut issued) = (T0, Vec::new());
+    let mut missed = 0;
+    let mut verified: Option<Outcome> = None;
+    for (seconds, op) in ops {
+        now = Timestamp(now.0 + seconds * 1_000);
+        remember(&driver, &mut issued);
+        match op {
+            Op::Wake => {
+                driver.wake(now);
+                continue;
+            }
+            // Nobody takes what this registration has claimed itself.
+            Op::AddressTaken if verified.is_none() => driver.put(&address_key(&driver), 0),
+            Op::UsernameTaken if verified.is_none() => driver.put(&Key::Username(testing::username("ada")), 0),
+            _ => {}
+        }
+        let Some(input) = input(&driver, &issued, op) else { continue };
+        driver.wake(now);
+        let was = driver.phase();
+        let taken = driver.number(&address_key(&driver)).is_some();
+        let says = driver.input(now, &input);
+        let is_right = matches!(op, Op::Link(true)) || matches!(op, Op::Code) && missed < 5;
+        match (was, &says) {
+            ("awaiting_code", Outcome::Verified { .. }) => {
+                assert!(is_right && !known && !taken, "{op:?} verified");
+                assert_eq!(driver.number(&address_key(&driver)), Some(0));
+                verified = Some(says.clone());
+            }
+            ("awaiting_code", Outcome::AddressTaken) => assert!(is_right && !known && taken && driver.phase() == "ended"),
+            ("awaiting_code", _) if !known => assert!(!is_right, "{op:?} was right and is told {says:?}"),
+            ("verified", _) if is_right => assert_eq!(Some(&says), verified.as_ref(), "a repeat gets the same answer"),
+            ("verified", Outcome::Verified { .. }) => panic!("{op:?} is no repeat"),
+            ("done" | "expired" | "ended", _) => assert_eq!(says, Outcome::Over),
+            _ => {}
+        }
+        if matches!(says, Outcome::WrongCode { .. } | Outcome::Replaced { .. }) && matches!(op, Op::OldCode(_) | Op::WrongCode(_) | Op::Code) {
+            missed += 1;
+            assert!(missed <= 5, "a sixth code was looked at");
+            if let Outcome::WrongCode { tries_left } = says {
+                assert_eq!(tries_left, 5 - missed);
+            }
+        }
+        if matches!(op, Op::OldCode(_) | Op::WrongCode(_)) && missed == 5 && was == driver.phase() && driver.state().wake_at().is_some() {
+            let again = driver.clone().input(now, &input);
+            assert!(matches!(again, Outcome::OnlyTheLink | Outcome::Over));
+        }
+    }
+    let made: Vec<&Write> = driver.writes.iter().collect();
+    assert_eq!(made.len(), usize::from(verified.is_some()), "one user, and only who proved the address");
+    if let (Some(Write::CreateUser(user)), Some(Outcome::Verified { user: id, .. })) = (made.first(), &verified) {
+        assert_eq!((user.id, user.address.typed(), user.password.as_text()), (*id, ADDRESS, "the-sealed-hash"));
+    }
+    letters_are_few_and_far_between(&driver, known);
+}
+
+fn letters_are_few_and_far_between(driver: &Driven, known: bool) {
+    let proofs: Vec<_> = driver.sent.iter().filter(|sent| !matches!(sent.letter, Letter::RegistrationWelcome { .. })).collect();
+    assert!((1..=6).contains(&proofs.len()));
+    assert!(proofs.windows(2).all(|two| two[1].at.since(two[0].at).as_secs() >= 60), "the cool-down");
+    for (number, sent) in proofs.iter().enumerate() {
+        match &sent.letter {
+            Letter::RegistrationVerify { seal, expires_at, .. } => {
+                assert!(!known);
+                assert_eq!((seal.n as usize, *expires_at), (number, at(86_400)));
+            }
+            Letter::RegistrationKnown { .. } => assert!(known),
+            other => panic!("{other:?} is no letter of a registration"),
+        }
+        assert_eq!(sent.expires, Some(at(86_400)));
+    }
+    assert_eq!(driver.sent.len() - proofs.len(), driver.writes.len(), "one welcome a user");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whatever_is_typed_there_is_one_user_and_one_answer(known in prop::bool::weighted(0.2), ops in prop::collection::vec((moves(), op()), 0..24)) {
+        drive(known, &ops);
+    }
+
+    #[test]
+    fn who_cannot_read_the_mail_cannot_tell_a_known_address(ops in prop::collection::vec((moves(), wrong_op()), 0..24)) {
+        let (mut real, mut decoy) = (begun(false), begun(true));
+        let (mut now, mut issued) = (T0, Vec::new());
+        for (seconds, op) in ops {
+            now = Timestamp(now.0 + seconds * 1_000);
+            remember(&real, &mut issued);
+            let Some(input) = input(&real, &issued, &op) else {
+                prop_assert_eq!(real.wake(now), decoy.wake(now));
+                continue;
+            };
+            prop_assert_eq!(json(&real.input(now, &input)), json(&decoy.input(now, &input)));
+            prop_assert_eq!((real.version, real.touched, real.phase()), (decoy.version, decoy.touched, decoy.phase()));
+            prop_assert_eq!(real.state().wake_at(), decoy.state().wake_at());
+            prop_assert_eq!(real.sent.len(), decoy.sent.len());
+        }
+    }
+}
+
+#[test]
+fn nothing_that_a_decoys_letter_could_have_said_is_right() {
+    let mut decoy = begun(true);
+    let seal = last(&decoy);
+    let (right, link) = (code(&decoy, &seal), link(&decoy, &seal));
+    assert!(decoy.state().knows_link(&link, &decoy.world), "it costs a hash all the same");
+    assert_eq!(decoy.ask(at(1), Command::Enter(right)), Outcome::WrongCode { tries_left: 4 });
+    assert_eq!(decoy.ask(at(1), open(link, true)), Outcome::Garbage);
+    assert!(decoy.writes.is_empty());
+}
+
+#[test]
+fn a_username_lost_meanwhile_does_not_cost_the_account() {
+    let mut driver = begun(false);
+    driver.put(&Key::Username(testing::username("ada")), 0);
+    let right = code(&driver, &last(&driver));
+    assert!(matches!(driver.ask(at(1), Command::Enter(right)), Outcome::Verified { .. }));
+    let [Write::CreateUser(user)] = driver.writes.as_slice() else { panic!("one user") };
+    assert_eq!(user.username, None);
+    assert_eq!(driver.number(&Key::User(user.id)), Some(0), "with a fence");
+}
+
+#[test]
+fn the_password_of_a_link_can_be_checked_until_the_address_is_proved_and_is_gone_then() {
+    let mut driver = begun(false);
+    assert_eq!(driver.state().password().unwrap().as_text(), "the-sealed-hash");
+    let seal = last(&driver);
+    let right = link(&driver, &seal);
+    assert!(driver.state().knows_link(&right, &driver.world));
+    assert!(!driver.state().knows_link(&link(&driver, &seal.next(&driver.world.ring)), &driver.world));
+    driver.ask(at(1), open(right, true));
+    assert!(driver.state().password().is_none() && driver.state().user().is_some());
+    assert!(!json(driver.state()).contains("the-sealed-hash"));
+    assert!(driver.state().knows_link(&link(&driver, &seal), &driver.world));
+    driver.wake(at(2 + 86_400));
+    assert!(!driver.state().knows_link(&link(&driver, &seal), &driver.world));
+}
+
+#[test]
+fn the_guard_of_an_address_shows_no_address() {
+    let driver = begun(false);
+    let text = <Auth as cairn_runtime::Domain>::guard(&address_key(&driver));
+    assert!(text.starts_with("address/") && PERSONAL.iter().all(|secret| !text.contains(secret)));
+}

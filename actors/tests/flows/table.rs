@@ -1,0 +1,165 @@
+//! The printed table of a flow: every representative state with every input, and what becomes of it.
+
+use std::fmt::Write as _;
+
+use cairn_actors::effects::{Auth, Delivery, Key, Write};
+use cairn_runtime::effects::{Effects, Parcel};
+use cairn_runtime::{Failure, Guard, Input, Lost, Step, Timestamp};
+use serde_json::Value;
+
+use crate::driver::{Driver, Known, T0, at};
+
+/// A state that a flow has come to, by its own steps.
+pub(crate) struct Place<F: Known> {
+    pub(crate) name: &'static str,
+    pub(crate) driver: Driver<F>,
+}
+
+/// What comes to it, and so many seconds after the state was written.
+pub(crate) struct Ask<F: Known> {
+    name: &'static str,
+    after: i64,
+    input: Box<dyn Fn(&Driver<F>) -> Input<F>>,
+}
+
+/// An input, some seconds after the state was written.
+pub(crate) fn after<F: Known>(
+    name: &'static str,
+    after: i64,
+    input: impl Fn(&Driver<F>) -> Input<F> + 'static,
+) -> Ask<F> {
+    Ask { name, after, input: Box::new(input) }
+}
+
+/// A command, one second after the state was written.
+pub(crate) fn asked<F: Known>(name: &'static str, command: impl Fn(&Driver<F>) -> F::Command + 'static) -> Ask<F> {
+    after(name, 1, move |driver| Input::Asked(command(driver)))
+}
+
+/// What comes to every flow.
+pub(crate) fn common<F: Known>() -> Vec<Ask<F>> {
+    let tag = || "tag".to_owned();
+    vec![
+        after("woken", 0, |_| Input::Woken),
+        after("answered", 1, move |_| Input::Answered { tag: tag(), result: Ok(Answered::default()) }),
+        after("answered, failed", 1, move |_| Input::Answered { tag: tag(), result: Err(Failure::Expired) }),
+    ]
+}
+
+type Answered = <Auth as cairn_runtime::Domain>::Answer;
+
+/// The whole table.
+pub(crate) fn print<F: Known>(places: &[Place<F>], asks: &[Ask<F>]) -> String {
+    let mut table = format!(
+        "# {}: what becomes of every input in every phase. Printed from the code; see the test of the same name.\n",
+        F::NAME
+    );
+    for place in places {
+        let _ = writeln!(table, "\n{}, {}", place.driver.phase(), place.name);
+        for ask in asks {
+            let driver = &place.driver;
+            let now = match (driver.state().wake_at(), ask.name) {
+                (Some(due), "woken") => due,
+                _ => Timestamp(driver.touched.0 + ask.after * 1_000),
+            };
+            let input = (ask.input)(driver);
+            let decide = |lost: Option<&Lost<F>>| driver.state().on(&input, lost, &driver.cx(now));
+            let step = decide(None);
+            let _ = writeln!(table, "  {:<34}{}", ask.name, line(&step));
+            for guard in &step.effects.guards {
+                if !matches!(guard, Guard::Release(_)) {
+                    let lost = decide(Some(&Lost(guard.key().clone())));
+                    let _ = writeln!(table, "    {:<32}{}", format!("lost {}", key(guard.key())), line(&lost));
+                }
+            }
+        }
+    }
+    table
+}
+
+/// One start, with what becomes of it when it loses a guard.
+pub(crate) fn line<F: Known>(step: &Step<F>) -> String {
+    let to = match &step.to {
+        None => "stays".to_owned(),
+        Some(to) => {
+            let wakes = to.wake_at().map(|due| format!(" until {}", instant(due.0))).unwrap_or_default();
+            format!("{}{wakes}", to.tag())
+        }
+    };
+    let effects = effects(&step.effects);
+    let says = said(&serde_json::to_value(&step.says).unwrap());
+    let effects = if effects.is_empty() { String::new() } else { format!(" | {effects}") };
+    format!("-> {to}{effects} | says {says}")
+}
+
+fn effects(effects: &Effects<Auth>) -> String {
+    let mut parts = Vec::new();
+    for guard in &effects.guards {
+        parts.push(match guard {
+            Guard::Claim(k) => format!("claim {}", key(k)),
+            Guard::Release(k) => format!("release {}", key(k)),
+            Guard::Hold(k, number) => format!("hold {} at {number}", key(k)),
+            Guard::Bump(k, None) => format!("bump {}", key(k)),
+            Guard::Bump(k, Some(number)) => format!("bump {} from {number}", key(k)),
+        });
+    }
+    for write in &effects.writes {
+        parts.push(match write {
+            Write::CreateUser(user) => format!("create user {}", user.username.as_ref().map_or("without a username", |_| "with a username")),
+            Write::SetPassword { .. } => "set password".to_owned(),
+        });
+    }
+    for outgoing in &effects.outgoing {
+        let what = match &outgoing.parcel {
+            Parcel::World(Delivery::Letter(letter)) => letter.name().to_owned(),
+            Parcel::Signal { kind, .. } => format!("signal to {kind}"),
+        };
+        let until = outgoing.expires.map(|until| format!(" until {}", instant(until.0))).unwrap_or_default();
+        let once = if outgoing.once { " once" } else { "" };
+        let tag = outgoing.tag.as_ref().map(|tag| format!(" as {tag}")).unwrap_or_default();
+        parts.push(format!("deliver {what}{until}{once}{tag}"));
+    }
+    for opened in &effects.opened {
+        parts.push(format!("open {}", opened.kind));
+    }
+    parts.join(", ")
+}
+
+fn key(key: &Key) -> &'static str {
+    match key {
+        Key::Address(_) => "address",
+        Key::Username(_) => "username",
+        Key::User(_) => "user",
+        Key::Session(_) => "session",
+        Key::UserCode(_) => "user code",
+    }
+}
+
+/// Seconds after the beginning.
+fn instant(millis: i64) -> String {
+    let (whole, rest) = ((millis - T0.0).div_euclid(1_000), (millis - T0.0).rem_euclid(1_000));
+    if rest == 0 { format!("{whole} s") } else { format!("{whole}.{rest:03} s") }
+}
+
+/// An outcome in short: instants as seconds after the beginning, ids as dots.
+fn said(value: &Value) -> String {
+    match value {
+        Value::String(text) if cairn_runtime::Id::parse_crockford(text).is_some() => "…".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.as_i64().is_some_and(|number| number >= at(-1_000_000).0) => {
+            instant(number.as_i64().unwrap())
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(said).collect::<Vec<_>>().join(" ")),
+        Value::Object(members) if members.contains_key("salt") => format!("seal {}", members["n"]),
+        Value::Object(members) => {
+            let shown = |(name, value): (&String, &Value)| match value {
+                Value::Null => None,
+                _ if name == "key" => None,
+                _ => Some(format!("{name} {}", said(value))),
+            };
+            let shown: Vec<_> = members.iter().filter_map(shown).collect();
+            if members.len() == 1 { shown.join("") } else { format!("({})", shown.join(", ")) }
+        }
+        other => other.to_string(),
+    }
+}

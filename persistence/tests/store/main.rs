@@ -1,0 +1,13 @@
+//! The store on real databases: held to the engine's contract, and to what only a database can do wrong.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test may stop where it stands; what fails names its line"
+)]
+
+mod commits;
+mod contract;
+mod opening;
+mod outages;
+mod support;

@@ -1,0 +1,219 @@
+//! Databases of a test's own: a SQLite file in a folder that goes away, or a database on a PostgreSQL server.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use cairn_persistence::{Database, Options, SqlStore, Writes};
+use cairn_runtime::store::Store;
+use cairn_runtime::testing::suite::{Bench, Probe};
+use cairn_runtime::testing::toy::{Toy, ToyWrite};
+use futures_util::future::BoxFuture;
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, OnConflict, Query};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement};
+
+/// The two that are supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// Where a test's database is. Its files, or its server if it has one of its own, go when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    pub address: String,
+    folder: Folder,
+    server: Option<Server>,
+}
+
+impl Place {
+    /// An empty place.
+    pub async fn new(kind: Kind) -> Self {
+        let folder = Folder::new();
+        match kind {
+            Kind::Sqlite => {
+                let address = folder.path.join("cairn.db").to_str().unwrap().to_owned();
+                Self { address, folder, server: None }
+            }
+            Kind::Postgres => match std::env::var("CAIRN_TEST_POSTGRES") {
+                Ok(url) if !url.is_empty() => Self::on(url, None, folder).await,
+                _ => Self::on_own_server().await,
+            },
+        }
+    }
+
+    /// A place on a PostgreSQL server that nobody else uses, so that it can be halted.
+    pub async fn on_own_server() -> Self {
+        let server = Server::start();
+        let url = server.url.clone();
+        Self::on(url, Some(server), Folder::new()).await
+    }
+
+    async fn on(url: String, server: Option<Server>, folder: Folder) -> Self {
+        let name = format!("store_{}_{}", std::process::id(), next());
+        let admin = sea_orm::Database::connect(&url).await.unwrap();
+        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+        admin.close().await.unwrap();
+        let (base, _) = url.rsplit_once('/').unwrap();
+        Self { address: format!("{base}/{name}"), folder, server }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder.path
+    }
+
+    pub fn server(&self) -> &Server {
+        self.server.as_ref().expect("a server of its own")
+    }
+
+    pub async fn open(&self) -> Database {
+        Database::open(&self.address, &Options::default()).await.unwrap()
+    }
+
+    /// A store over the place, with its table of counters.
+    pub async fn store(&self) -> Counted {
+        let database = self.open().await;
+        let table = "CREATE TABLE IF NOT EXISTS toy_counters (name TEXT PRIMARY KEY, sum BIGINT NOT NULL)";
+        database.writer().execute_unprepared(table).await.unwrap();
+        Counted { store: Arc::new(database.store(Counters)), database }
+    }
+}
+
+fn next() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("cairn-store-{}-{}", std::process::id(), next()));
+        std::fs::create_dir(&path).unwrap();
+        Self { path: path.canonicalize().unwrap() }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A PostgreSQL server of the test's own.
+#[derive(Debug)]
+pub struct Server {
+    folder: PathBuf,
+    url: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        // Beside the folders of the others, because its files belong to another user.
+        let folder = std::env::temp_dir().join(format!("cairn-store-server-{}-{}", std::process::id(), next()));
+        let url = script("start", &folder);
+        Self { folder, url }
+    }
+
+    pub fn halt(&self) {
+        script("halt", &self.folder);
+    }
+
+    pub fn start_again(&self) {
+        assert_eq!(script("start", &self.folder), self.url);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        script("stop", &self.folder);
+    }
+}
+
+fn script(verb: &str, folder: &Path) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres.sh");
+    let output = Command::new(path).arg(verb).arg(folder).output().expect("scripts/postgres.sh can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "no PostgreSQL; `make test` installs what the tests need\n{said}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The toy domain's writes, as a table of sums. A counter that is called `broken` breaks the statement.
+#[derive(Debug)]
+pub struct Counters;
+
+impl Writes<Toy> for Counters {
+    fn apply<'a>(
+        &'a self,
+        txn: &'a DatabaseTransaction,
+        writes: Vec<&'a ToyWrite>,
+    ) -> BoxFuture<'a, Result<(), DbErr>> {
+        Box::pin(async move {
+            let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+            for ToyWrite::Add { counter, by } in writes {
+                *sums.entry(counter).or_default() += by;
+            }
+            if sums.contains_key("broken") {
+                txn.execute_unprepared("INSERT INTO toy_counters (name, sum) VALUES ('broken', NULL)").await?;
+            }
+            let (table, name, sum) = (Alias::new("toy_counters"), Alias::new("name"), Alias::new("sum"));
+            let more = Expr::col((table.clone(), sum.clone())).add(Expr::col((Alias::new("excluded"), sum.clone())));
+            let mut insert = Query::insert().into_table(table).columns([name.clone(), sum.clone()]).to_owned();
+            for (counter, by) in sums {
+                insert.values_panic([counter.into(), by.into()]);
+            }
+            insert.on_conflict(OnConflict::column(name).value(sum, more).to_owned());
+            txn.execute(&insert).await.map(|_| ())
+        })
+    }
+}
+
+/// A store and the database beneath it.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    pub store: Arc<SqlStore<Toy, Counters>>,
+    pub database: Database,
+}
+
+impl Counted {
+    /// The store on the bench of the contract's sentences.
+    pub fn bench(&self) -> Bench {
+        Bench { store: Arc::clone(&self.store) as Arc<dyn Store<Toy>>, probe: Arc::new(self.clone()) }
+    }
+
+    /// Forgets everything.
+    pub async fn empty(&self) {
+        for table in ["flows", "events", "guards", "outbox", "toy_counters"] {
+            self.database.writer().execute_unprepared(&format!("DELETE FROM {table}")).await.unwrap();
+        }
+    }
+
+    pub async fn write(&self, sql: &str) {
+        self.database.writer().execute_unprepared(sql).await.unwrap();
+    }
+
+    async fn number(&self, sql: &str, name: &str) -> Option<i64> {
+        let sql = if self.database.file().is_some() { sql.replace("$1", "?1") } else { sql.to_owned() };
+        let statement = Statement::from_sql_and_values(self.database.backend(), sql, [name.into()]);
+        let row = self.database.readers().query_one_raw(statement).await.unwrap();
+        row.map(|row| row.try_get_by_index(0).unwrap())
+    }
+}
+
+impl Probe for Counted {
+    fn counter<'a>(&'a self, name: &'a str) -> BoxFuture<'a, i64> {
+        Box::pin(
+            async move { self.number("SELECT sum FROM toy_counters WHERE name = $1", name).await.unwrap_or_default() },
+        )
+    }
+
+    fn guard<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<i64>> {
+        Box::pin(self.number(r#"SELECT value FROM guards WHERE "key" = $1"#, key))
+    }
+}
