@@ -29,7 +29,7 @@ const NAMES: &[(&str, &str)] = &[
     ("cors_origins", ""),
     ("limits", "on"),
     ("clock_offset", "0"),
-    ("log", "info"),
+    ("log", "info,sqlx=warn,sea_orm_migration=warn"),
     ("log_format", "text"),
 ];
 
