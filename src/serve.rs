@@ -18,7 +18,7 @@ use cairn_actors::world::World;
 use cairn_http::operations::{Operations, Readiness};
 use cairn_http::{House, Limits, Rooms};
 use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
-use cairn_runtime::clock::{SystemClock, SystemDice};
+use cairn_runtime::clock::{BRIDGED, SystemClock, SystemDice};
 use cairn_runtime::engine::Task;
 use cairn_runtime::nursery::{ActorHost, supervise};
 use cairn_runtime::store::{Retention, Store};
@@ -69,6 +69,12 @@ async fn serve(config: Config) -> Result<(), String> {
     let file = config.data.join("cairn.db").to_string_lossy().into_owned();
     let address = config.database_url.as_deref().unwrap_or(&file);
     let database = Database::open(address, &Options::default()).await.map_err(|why| said(&why))?;
+    if let Some(latest) = cairn_persistence::latest_event(&database).await.map_err(|why| said(&why))? {
+        let ahead = clock.bridge(latest);
+        if ahead > Duration::from_secs(1) {
+            tracing::warn!(seconds = ahead.as_secs(), bridged = ahead <= BRIDGED, "the clock is behind the last event");
+        }
+    }
     let master = master_key(&config, database.file().is_some())?;
     let (ring, signing) =
         cairn_persistence::keys::open(&database, &master, clock.now()).await.map_err(|why| said(&why))?;
@@ -78,7 +84,7 @@ async fn serve(config: Config) -> Result<(), String> {
     let (public_at, operations_at) = (local(&public)?, local(&operations)?);
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{public_at}"));
     let own_origin = public_url.clone();
-    let has_mailbox = config.smtp_url.is_none() && is_on_loopback(&public_url);
+    let has_mailbox = config.smtp_url.is_none() && config.public_url.as_deref().is_none_or(is_on_loopback);
 
     let ring = Arc::new(ring);
     let hasher =

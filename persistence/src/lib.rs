@@ -10,6 +10,7 @@ pub mod entity;
 mod fault;
 mod guarding;
 pub mod keys;
+mod latest;
 pub mod migration;
 mod records;
 mod sql;
@@ -19,5 +20,6 @@ mod writes;
 
 pub use connect::{Database, OpenError, Options};
 pub use directory::SqlDirectory;
+pub use latest::latest_event;
 pub use store::{SqlStore, Writes};
 pub use writes::AuthWrites;

@@ -134,7 +134,7 @@ impl Texts {
             delete_guards: delete("guards", word),
             delete_flows: delete("flows", id),
             delete_events: delete("events", input),
-            update_flows: upsert("flows", &flow_columns, "id", r#" WHERE "flows"."version" = excluded."version" - 1"#),
+            update_flows: upsert("flows", &flow_columns, "id", r#" WHERE "flows"."version" < excluded."version""#),
             update_guards: upsert("guards", &guard_columns, "key", ""),
             insert_outbox,
             settle_outbox: format!(

@@ -1,7 +1,7 @@
 //! Time and chance as parameters: whoever decides is given both, so that a test can drive them.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -37,25 +37,54 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's clock, moved by a fixed offset in seconds (0 but in tests).
-#[derive(Debug, Default)]
+/// How far the clock may have gone back since the last event for [`SystemClock::bridge`] to bridge it.
+pub const BRIDGED: Duration = Duration::from_secs(90 * 60);
+
+/// The machine's clock, moved by a fixed offset in seconds (0 but in tests), that never goes back: when the machine's
+/// does, this one goes on at the pace at which time passes, until the machine's has caught up.
+#[derive(Debug)]
 pub struct SystemClock {
-    offset: AtomicI64,
+    offset: i64,
+    began: Instant,
+    base: AtomicI64,
 }
 
 impl SystemClock {
     /// A clock that runs this many seconds ahead of the machine's.
-    pub const fn ahead(seconds: i64) -> Self {
-        Self { offset: AtomicI64::new(seconds) }
+    #[must_use]
+    pub fn ahead(seconds: i64) -> Self {
+        let clock = Self { offset: seconds.saturating_mul(1000), began: Instant::now(), base: AtomicI64::new(i64::MIN) };
+        clock.base.store(clock.machine().0, Ordering::Relaxed);
+        clock
+    }
+
+    /// Goes on from the last event that is on record, when that lies ahead by at most [`BRIDGED`]: the machine's clock
+    /// was set back between two runs, and what was due then is due now. Gives by how much it lies ahead.
+    pub fn bridge(&self, latest: Timestamp) -> Duration {
+        let ahead = latest.since(self.now());
+        if ahead <= BRIDGED {
+            let passed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+            self.base.fetch_max(latest.0.saturating_sub(passed), Ordering::Relaxed);
+        }
+        ahead
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the one room that reads the machine's clock")]
+    fn machine(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        Timestamp(millis.saturating_add(self.offset))
     }
 }
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "this is the one room that reads the machine's clock")]
     fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-        Timestamp(millis.saturating_add(self.offset.load(Ordering::Relaxed).saturating_mul(1000)))
+        let machine = self.machine();
+        let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        // When the machine's clock is set forward, what it said once is not taken back later.
+        let ours = machine.0.saturating_sub(elapsed);
+        let base = self.base.fetch_max(ours, Ordering::Relaxed).max(ours);
+        Timestamp(base.saturating_add(elapsed))
     }
 }
 
@@ -111,4 +140,33 @@ pub fn derive_bytes<const N: usize>(seed: &[u8; 32], label: &str, number: u64) -
         *to = from;
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_by_an_hour_goes_on_from_the_last_event() {
+        let clock = SystemClock::ahead(-3_600);
+        let latest = clock.now().after(Duration::from_secs(3_600));
+        assert!(clock.bridge(latest) > Duration::ZERO);
+        assert!(clock.now() >= latest);
+    }
+
+    #[test]
+    fn a_last_event_in_a_far_future_is_not_believed() {
+        let clock = SystemClock::ahead(0);
+        let before = clock.now();
+        let absurd = before.after(Duration::from_secs(86_400));
+        assert!(clock.bridge(absurd) > BRIDGED);
+        assert!(clock.now() < absurd);
+    }
+
+    #[test]
+    fn an_event_in_the_past_changes_nothing() {
+        let clock = SystemClock::ahead(0);
+        assert_eq!(clock.bridge(Timestamp(0)), Duration::ZERO);
+        assert!(clock.now() > Timestamp(1_700_000_000_000));
+    }
 }

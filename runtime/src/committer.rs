@@ -20,6 +20,9 @@ use crate::id::{DeliveryId, FlowId, InputId};
 use crate::outbox::{Carried, Reserved};
 use crate::store::{Delivery, Item, Store, StoreFault, Verb, Verdict};
 
+/// How many batches' worth of items are looked through for the next one.
+const LOOK_AHEAD: usize = 4;
+
 /// A delivery that goes from memory to its carrier as soon as it is durable.
 pub(crate) struct Handed<D: Domain> {
     pub(crate) delivery: Delivery,
@@ -43,14 +46,21 @@ enum Work<D: Domain> {
 /// The queue in front of the one writer. It outlives a panic of the task that empties it.
 pub(crate) struct Committer<D: Domain> {
     sender: mpsc::Sender<Work<D>>,
-    queue: Mutex<mpsc::Receiver<Work<D>>>,
+    queue: Mutex<Queue<D>>,
     queued: AtomicUsize,
+}
+
+/// What has come, and what has been looked at and must wait for another batch.
+struct Queue<D: Domain> {
+    receiver: mpsc::Receiver<Work<D>>,
+    waiting: VecDeque<Work<D>>,
 }
 
 impl<D: Domain> Committer<D> {
     pub(crate) fn new(capacity: usize) -> Self {
         let (sender, receiver) = mpsc::channel(capacity);
-        Self { sender, queue: Mutex::new(receiver), queued: AtomicUsize::new(0) }
+        let queue = Mutex::new(Queue { receiver, waiting: VecDeque::new() });
+        Self { sender, queue, queued: AtomicUsize::new(0) }
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -70,11 +80,10 @@ impl<D: Domain> Committer<D> {
     }
 
     async fn put(&self, work: Work<D>) -> Result<(), Fault> {
-        self.queued.fetch_add(1, Ordering::Relaxed);
-        self.sender.send(work).await.map_err(|_| {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
-            interrupted()
-        })
+        let place = self.sender.reserve().await.map_err(|_| interrupted())?;
+        self.queued.fetch_add(1, Ordering::Relaxed); // whoever is dropped while waiting for a place has not been counted
+        place.send(work);
+        Ok(())
     }
 
     fn offer(&self, work: Work<D>) -> Result<(), Fault> {
@@ -157,23 +166,23 @@ impl<D: Domain> Engine<D> {
 /// The writer. Begun twice, the second waits for the first to end.
 pub(crate) async fn run<D: Domain>(engine: Engine<D>) {
     let mut queue = engine.0.committer.queue.lock().await;
+    let Queue { receiver, waiting } = &mut *queue;
     let limit = engine.0.tuning.batch.max(1);
     let mut fresh = Vec::with_capacity(limit);
-    let mut waiting: VecDeque<Work<D>> = VecDeque::new();
     loop {
         if waiting.is_empty() {
-            if queue.recv_many(&mut fresh, limit).await == 0 {
+            if receiver.recv_many(&mut fresh, limit).await == 0 {
                 return;
             }
-        } else {
-            while waiting.len() + fresh.len() < limit
-                && let Ok(work) = queue.try_recv()
-            {
-                fresh.push(work);
-            }
+            waiting.extend(fresh.drain(..));
         }
-        waiting.extend(fresh.drain(..));
-        let Taken { batch, chores } = take(&mut waiting);
+        // Looks further than one batch, so that many who want the same key do not keep everybody else out.
+        while waiting.len() < limit * LOOK_AHEAD
+            && let Ok(work) = receiver.try_recv()
+        {
+            waiting.push_back(work);
+        }
+        let Taken { batch, chores } = take(waiting, limit);
         engine.0.committer.queued.fetch_sub(batch.len() + chores.len(), Ordering::Relaxed);
         if !batch.is_empty() {
             engine.0.host.pass(Point::Queued);
@@ -206,16 +215,20 @@ enum Touch {
 }
 
 /// Takes what may go into one transaction, in order; what touches the same as something before it waits.
-fn take<D: Domain>(waiting: &mut VecDeque<Work<D>>) -> Taken<D> {
+fn take<D: Domain>(waiting: &mut VecDeque<Work<D>>, limit: usize) -> Taken<D> {
     let mut changed: HashSet<Touch> = HashSet::new();
     let mut held: HashSet<Touch> = HashSet::new();
     let mut taken = Taken { batch: Vec::new(), chores: Vec::new() };
     let mut left = VecDeque::new();
+    let mut barred = false;
     for work in waiting.drain(..) {
         match work {
-            // What comes after a chore does not overtake it: a flush means what it says.
-            Work::Chore(chore) if left.is_empty() => taken.chores.push(chore),
-            Work::Item { item, handed, reply } if taken.chores.is_empty() => {
+            // A chore waits for all before it, and what comes after it does not overtake it: a flush means what it says.
+            Work::Chore(chore) => {
+                barred = true;
+                if left.is_empty() { taken.chores.push(chore) } else { left.push_back(Work::Chore(chore)) }
+            }
+            Work::Item { item, handed, reply } if !barred && taken.batch.len() < limit => {
                 let (changes, holds) = touches(&item);
                 let clash = changes.iter().any(|touch| changed.contains(touch) || held.contains(touch))
                     || holds.iter().any(|touch| changed.contains(touch));
@@ -260,6 +273,7 @@ fn commit<D: Domain>(engine: &Engine<D>, batch: Vec<Entry<D>>) -> BoxFuture<'_, 
             entries.push((handed, reply));
         }
         let began = engine.now();
+        let mut slept = Duration::ZERO;
         let mut ambiguous = false;
         let mut tries = 0_u32;
         let fault = loop {
@@ -279,7 +293,7 @@ fn commit<D: Domain>(engine: &Engine<D>, batch: Vec<Entry<D>>) -> BoxFuture<'_, 
                         item.seen = true;
                     }
                 }
-                Err(StoreFault::Unavailable(_)) if ambiguous && waited(engine, began) < engine.0.tuning.ambiguity => {}
+                Err(StoreFault::Unavailable(_)) if ambiguous => {}
                 Err(StoreFault::Conflict(why)) if tries > 20 => break StoreFault::Unavailable(why),
                 Err(StoreFault::Conflict(_)) => metrics::counter!(crate::telemetry::CONFLICTS).increment(1),
                 Err(StoreFault::Unexpected(why)) if items.len() > 1 => {
@@ -296,10 +310,13 @@ fn commit<D: Domain>(engine: &Engine<D>, batch: Vec<Entry<D>>) -> BoxFuture<'_, 
                 }
                 Err(fault) => break fault,
             }
-            if waited(engine, began) > engine.0.tuning.ambiguity {
+            // Both, because a clock that is set back must not keep everybody waiting.
+            if waited(engine, began).max(slept) >= engine.0.tuning.ambiguity {
                 break StoreFault::Unavailable("what became of a commit is not known yet".to_owned());
             }
-            engine.0.host.sleep(Duration::from_millis(u64::from(tries.min(10)) * 10)).await;
+            let pause = Duration::from_millis(u64::from(tries.min(10)) * 10);
+            engine.0.host.sleep(pause).await;
+            slept += pause;
         };
         match &fault {
             StoreFault::Unavailable(why) => engine.lost_database(why),

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, Semaphore};
 
@@ -354,14 +356,16 @@ impl<D: Domain> Engine<D> {
             self.0.host.spawn(Box::pin(async move {
                 loop {
                     engine.0.host.sleep(Duration::from_millis(250)).await;
-                    if engine.0.store.ping().await.is_ok() {
+                    // A panic that ended this task would leave the engine refusing for ever.
+                    let ping = AssertUnwindSafe(engine.0.store.ping());
+                    if matches!(ping.catch_unwind().await, Ok(Ok(()))) {
                         break;
                     }
                 }
                 engine.0.available.store(true, Ordering::Relaxed);
                 metrics::gauge!(crate::telemetry::DATABASE_AVAILABLE).set(1.0);
                 tracing::info!("the database is back");
-                engine.0.due.notify_waiters();
+                engine.0.due.notify_one();
                 engine.0.outbox.hint();
             }));
         }

@@ -218,6 +218,9 @@ async fn deliver<D: Domain>(engine: &Engine<D>, delivery: Delivery, opened: Resu
     let count = |result: &'static str| {
         metrics::counter!(crate::telemetry::DELIVERIES, "kind" => kind.clone(), "result" => result).increment(1);
     };
+    if delivery.claimed_until.is_some_and(|until| until <= now) {
+        return; // somebody else may have it by now, and it is theirs to end
+    }
     let outcome = match opened {
         Err(why) => {
             tracing::error!(delivery = %delivery.id, why, "a delivery cannot be opened");
@@ -225,7 +228,6 @@ async fn deliver<D: Domain>(engine: &Engine<D>, delivery: Delivery, opened: Resu
         }
         Ok(_) if delivery.expires.is_some_and(|expires| expires <= now) => Outcome::Failed(Failure::Expired),
         Ok(_) if delivery.once && delivery.attempts > 1 => Outcome::Failed(Failure::Unknown),
-        Ok(_) if delivery.claimed_until.is_some_and(|until| until <= now) => return, // somebody else has it by now
         Ok(carried) => carry(engine, &delivery, carried).await,
     };
     let ended = match outcome {
@@ -353,19 +355,9 @@ async fn end<D: Domain>(
         match told {
             Ok(()) | Err(Fault::Settled) => return Ok(()),
             Err(Fault::NotFound) => {} // nobody is left to be answered
-            Err(fault) if delivery.kind == "signal" || delivery.once => {
-                // The end is known and must not be carried again: it waits in the outbox as an answer of its own.
-                return park(engine, delivery, tag, result, settle, &fault).await;
-            }
-            Err(fault) => {
-                if let Outcome::Later { why, after, counts } =
-                    blame(engine, delivery, delivery.flow, &delivery.flow_kind, fault).await
-                {
-                    let _ = (after, counts);
-                    return park(engine, delivery, tag, result, settle, &Fault::Defect(why)).await;
-                }
-                return Ok(());
-            }
+            // The end is known and must not be carried again: it waits in the outbox as an answer of its own. How often
+            // it was carried says nothing of the flow; from here on the answer's own attempts do.
+            Err(fault) => return park(engine, delivery, tag, result, settle, &fault).await,
         }
     }
     let mut item = Item::of(InputId(delivery.id.0));
@@ -397,13 +389,14 @@ async fn park<D: Domain>(
         id,
         flow: delivery.flow,
         flow_kind: delivery.flow_kind.clone(),
-        tag: None,
+        tag: Some(tag.to_owned()),
         kind: carried.kind().to_owned(),
         payload,
         due: now.after(Duration::from_secs(1)),
         expires: None,
         once: false,
-        attempts: 0,
+        // The failure that brought it here is the first of those after which the flow is set aside.
+        attempts: u32::from(matches!(why, Fault::Defect(_))),
         claimed_until: None,
         claimed_by: None,
         settled: None,

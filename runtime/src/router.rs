@@ -31,6 +31,7 @@ pub(crate) struct Slots {
     shells: AtomicUsize,
     cap: usize,
     clock: Arc<dyn Clock>,
+    sweeping: tokio::sync::Mutex<()>,
 }
 
 impl Slots {
@@ -41,6 +42,7 @@ impl Slots {
             shells: AtomicUsize::new(0),
             cap,
             clock,
+            sweeping: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -57,10 +59,15 @@ impl Slots {
         let Some(shard) = self.shard(flow) else { return Action::Nothing };
         let next = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let mut slots = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let (after, action) = slots.remove(&flow).unwrap_or(Slot::Vacant).step(event, next, self.cap);
+        let before = slots.remove(&flow).unwrap_or(Slot::Vacant);
+        // The last handle of a dead shell may take messages along, and each of them comes back to this lock.
+        let shell = if let Slot::Active { shell, .. } = &before { Some(Arc::clone(shell)) } else { None };
+        let (after, action) = before.step(event, next, self.cap);
         if !after.is_vacant() {
             slots.insert(flow, after);
         }
+        drop(slots);
+        drop(shell);
         action
     }
 
@@ -165,7 +172,7 @@ impl<F: Flow> Kind<F::Domain> for Of<F> {
                     return Ok(());
                 }
             };
-            let reply = turn(&mut cell, &Envelope::woken(row.id, version), &engine).await?;
+            let reply = turn(&mut cell, &Envelope::woken(row.id, version), false, &engine).await?;
             if reply.version == version {
                 return Err(Fault::Defect(format!("{} was woken and stayed", F::NAME)));
             }
@@ -247,6 +254,9 @@ impl<D: Domain> Engine<D> {
     }
 
     pub(crate) fn admit(&self) -> Result<SemaphorePermit<'_>, Fault> {
+        if self.is_draining() {
+            return Err(Fault::Unavailable("this node is about to stop".to_owned()));
+        }
         if !self.is_available() {
             return Err(Fault::Unavailable("the database is away".to_owned()));
         }
@@ -286,14 +296,10 @@ impl<D: Domain> Engine<D> {
         envelope: Arc<Envelope<F>>,
     ) -> Result<Reply<F::Outcome>, Fault> {
         metrics::counter!(crate::telemetry::DIRECT, "flow" => F::NAME).increment(1);
-        if let Some(event) = self.0.store.event(envelope.asker.input).await? {
-            let outcome = serde_json::from_str(&event.outcome).map_err(|why| Fault::Defect(why.to_string()))?;
-            let (version, phase) = (event.version, event.to);
-            return Ok(Reply { flow, outcome, version, phase, method: Method::Direct, repeated: false });
-        }
-        let mut cell = Cell::of(flow);
-        let mut reply = turn(&mut cell, &envelope, self).await?;
+        let mut reply = turn(&mut Cell::of(flow), &envelope, true, self).await?;
         reply.method = Method::Direct;
+        // What nobody can repeat was found because our own shell had committed it.
+        reply.repeated &= envelope.asker.repeatable;
         Ok(reply)
     }
 
@@ -376,6 +382,7 @@ impl<D: Domain> Engine<D> {
 
 /// Stops idle shells now and then; sooner when there are too many.
 pub(crate) async fn sweep<D: Domain>(engine: Engine<D>) {
+    let _alone = engine.0.slots.sweeping.lock().await;
     loop {
         engine.0.host.sleep(Duration::from_secs(5)).await;
         let crowded = engine.active() > engine.0.tuning.shells;

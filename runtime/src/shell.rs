@@ -70,9 +70,14 @@ impl<F: Flow> Body for FlowBody<F> {
             let Ok(ask) = what.downcast::<Ask<F>>() else {
                 return; // another kind's message under this id: its caller learns it from the dropped reply
             };
-            let reply = turn(&mut self.cell, &ask.envelope, &self.engine).await;
+            let reply = turn(&mut self.cell, &ask.envelope, false, &self.engine).await;
             if let Some(mut held) = held {
-                held.finished = self.cell.is_finished();
+                // A shell of a flow that has ended, or never was, has no reason to stay. After any other fault it has.
+                let never_was = match &reply {
+                    Ok(reply) => reply.version == 0,
+                    Err(fault) => *fault == Fault::NotFound,
+                };
+                held.finished = never_was || self.cell.is_finished();
             }
             let _ = ask.reply.send(reply);
         })

@@ -2,6 +2,7 @@
 //!
 //! Shell, direct path, wake-ups and the simulation all call [`turn`]. Nothing is believed before it is committed.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -97,9 +98,20 @@ impl<F: Flow> Cell<F> {
         Ok(Self { flow: row.id, believed: Some(Believed { state, row: lean(row) }) })
     }
 
-    /// Whether the flow has come to its end, as far as the cell knows.
+    /// Whether the flow is known to have come to its end.
     pub(crate) fn is_finished(&self) -> bool {
-        self.believed.as_ref().is_none_or(|believed| believed.row.wake_at.is_none())
+        self.believed.as_ref().is_some_and(|believed| believed.row.wake_at.is_none())
+    }
+
+    /// The version that should have been woken by now, if the flow is overdue.
+    fn overdue(&self, now: Timestamp) -> Option<u64> {
+        let row = &self.believed.as_ref()?.row;
+        row.wake_at.filter(|at| *at <= now).map(|_| row.version)
+    }
+
+    /// What an input led to before, if it was brought to this very flow.
+    fn recalled(&self, event: Event, asker: &Asker) -> Result<Reply<F::Outcome>, Fault> {
+        if event.flow == self.flow && event.kind == F::NAME { remembered(event, asker) } else { Err(Fault::Mismatch) }
     }
 
     fn forget(&mut self) {
@@ -139,52 +151,59 @@ fn lean(mut row: Row) -> Row {
     row
 }
 
+/// Reads a state back. An upcast that panics is as good as one that refuses: the flow is set aside, nobody is hurt.
 fn decode<F: Flow>(row: &Row) -> Result<F, String> {
-    if row.schema == F::SCHEMA {
-        return serde_json::from_str(&row.state).map_err(|why| why.to_string());
-    }
-    let older = serde_json::from_str(&row.state).map_err(|why| why.to_string())?;
-    serde_json::from_value(F::upcast(row.schema, older)?).map_err(|why| why.to_string())
+    let read = || {
+        if row.schema == F::SCHEMA {
+            return serde_json::from_str(&row.state).map_err(|why| why.to_string());
+        }
+        let older = serde_json::from_str(&row.state).map_err(|why| why.to_string())?;
+        serde_json::from_value(F::upcast(row.schema, older)?).map_err(|why| why.to_string())
+    };
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(format!("reading it panicked: {}", said(&*panic))))
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Runs a decision; a panic in it becomes a defect that harms nobody else.
 fn caught<T>(engine: &Engine<impl Domain>, name: &str, decide: impl FnOnce() -> T) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(decide)).map_err(|panic| {
-        let why = panic
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".to_owned());
+        let why = said(&*panic);
         engine.count_defect();
         tracing::error!(flow = name, why, "a decision panicked");
         Fault::Defect(format!("a decision of {name} panicked: {why}"))
     })
 }
 
-/// Brings one input to one flow.
+/// Brings one input to one flow. `doubt`: this very input may be committed already, or about to be, by a shell that
+/// died with it in its hands.
+///
+/// A wake-up whose flow has moved meanwhile is [`Fault::Settled`]: the new state says anew when it is due.
 pub(crate) async fn turn<F: Flow>(
     cell: &mut Cell<F>,
     envelope: &Envelope<F>,
+    doubt: bool,
     engine: &Engine<F::Domain>,
 ) -> Result<Reply<F::Outcome>, Fault> {
-    if let Some(before) = engine.recall(&envelope.asker).await? {
-        return Ok(before);
+    let mut doubt = doubt || envelope.asker.repeatable;
+    if doubt && let Some(event) = engine.0.store.event(envelope.asker.input).await? {
+        return cell.recalled(event, &envelope.asker);
     }
+    let begins = matches!(envelope.what, What::Start(_));
     let mut lost: Option<Lost<F>> = None;
     for _ in 0..ROUNDS {
-        let begins = matches!(envelope.what, What::Start(_));
         if !begins {
             cell.load_if_empty(engine).await?;
-            let now = engine.now();
-            let overdue = cell.believed.as_ref().and_then(|b| b.row.wake_at).is_some_and(|at| at <= now);
-            if overdue && !envelope.is_woken() {
-                let version = cell.believed.as_ref().map_or(0, |b| b.row.version);
-                Box::pin(turn(cell, &Envelope::woken(cell.flow, version), engine)).await?;
-                cell.load_if_empty(engine).await?;
+            if !envelope.is_woken() {
+                wake_overdue(cell, engine).await?;
             }
         }
-        let (step, draft) = decide(cell, envelope, lost.as_ref(), engine)?;
-        let Some((item, keys, handed)) = draft else {
+        let (step, draft) = decide(cell, envelope, lost.as_ref(), engine).inspect_err(|_| cell.forget())?;
+        let Some((mut item, keys, handed)) = draft else {
             let (version, phase) = cell
                 .believed
                 .as_ref()
@@ -192,6 +211,7 @@ pub(crate) async fn turn<F: Flow>(
             let flow = cell.flow;
             return Ok(Reply { flow, outcome: step.says, version, phase, method: Method::Actor, repeated: false });
         };
+        item.seen = doubt;
         let row = item.change.as_ref().map(|change| change.row.clone());
         let verdict = if item.only_holds() {
             engine.0.store.check(&item).await?
@@ -214,19 +234,26 @@ pub(crate) async fn turn<F: Flow>(
             }
             Verdict::Before(event) => {
                 cell.forget();
-                return remembered(*event, &envelope.asker);
+                return cell.recalled(*event, &envelope.asker);
             }
             Verdict::Settled => {
                 cell.forget();
                 return Err(Fault::Settled);
             }
             Verdict::Stale if begins => {
-                // The id is taken, yet not by this input: only a made-up id can do that.
-                return Err(Fault::Mismatch);
+                // The id is taken: by this very input, brought twice at once, or by one that was made up.
+                let event = engine.0.store.event(envelope.asker.input).await?.ok_or(Fault::Mismatch)?;
+                return cell.recalled(event, &envelope.asker);
             }
             Verdict::Stale => {
                 metrics::counter!(crate::telemetry::STALE, "flow" => F::NAME).increment(1);
                 cell.forget();
+                if envelope.is_woken() {
+                    return Err(Fault::Settled);
+                }
+                // Whoever moved it may have brought this input, and the fresh state need not lose what the old one lost.
+                doubt = true;
+                lost = None;
             }
             Verdict::Lost(place) => {
                 let key = keys.into_iter().nth(place);
@@ -248,6 +275,19 @@ impl<D: Domain> Engine<D> {
         }
         self.0.store.event(asker.input).await?.map(|event| remembered(event, asker)).transpose()
     }
+}
+
+/// Wakes a flow whose instant has come, before it is given anything else; again when that leads to where it is overdue.
+async fn wake_overdue<F: Flow>(cell: &mut Cell<F>, engine: &Engine<F::Domain>) -> Result<(), Fault> {
+    for _ in 0..ROUNDS {
+        let Some(version) = cell.overdue(engine.now()) else { return Ok(()) };
+        match Box::pin(turn(cell, &Envelope::woken(cell.flow, version), false, engine)).await {
+            Ok(reply) if reply.version == version => return Ok(()), // it stays; that is for the pump to count
+            Ok(_) | Err(Fault::Settled) => cell.load_if_empty(engine).await?,
+            Err(fault) => return Err(fault),
+        }
+    }
+    Err(Fault::Contended)
 }
 
 /// What a repeat is told: what the first was told, if it is the same request.

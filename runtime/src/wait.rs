@@ -45,6 +45,15 @@ impl Waits {
     }
 }
 
+/// Strikes off who does not wait any more, whichever way the waiting ended.
+struct Leaves<'a>(&'a Waits, FlowId);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.tidy(self.1);
+    }
+}
+
 impl<D: Domain> Engine<D> {
     /// Waits until a flow is at this version or later, at most this long; gives its row as it is then.
     ///
@@ -53,19 +62,17 @@ impl<D: Domain> Engine<D> {
     pub async fn wait(&self, flow: FlowId, version: u64, at_most: Duration) -> Result<Row, Fault> {
         let mut left = at_most;
         let look = self.0.tuning.poll;
+        let _leaves = Leaves(&self.0.waits, flow);
         loop {
             let moved = self.0.waits.enlist(flow);
             let row = self.0.store.load(flow).await?.ok_or(Fault::NotFound)?;
             if row.version >= version || left.is_zero() {
-                drop(moved);
-                self.0.waits.tidy(flow);
                 return Ok(row);
             }
             let span = look.min(left);
             if let Either::Right(_) = select(moved, self.0.host.sleep(span)).await {
                 left = left.saturating_sub(span);
             }
-            self.0.waits.tidy(flow);
         }
     }
 }

@@ -12,6 +12,10 @@ use crate::store::{Claim, Row};
 
 /// Due flows claimed at once.
 const BATCH: u32 = 1_024;
+/// Claims from which a flow may come back without a word. The first was perhaps in company and says nothing of it:
+/// whatever ends a process ends a whole batch. From then on the store hands it out alone; when the process ends
+/// [`PATIENCE`] times more with this one flow in its hands, it is known by name and not touched again.
+const CRASHES: u32 = 1 + PATIENCE;
 
 /// Claims what is due and wakes it; gives how many were claimed.
 ///
@@ -33,6 +37,12 @@ pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> 
 
 async fn wake<D: Domain>(engine: &Engine<D>, row: Row) {
     let (flow, version, attempts, kind) = (row.id, row.version, row.attempts, row.kind.clone());
+    if attempts > CRASHES {
+        let why = format!("claimed {attempts} times, and nothing was heard of it again: it may end the process");
+        if engine.quarantine(flow, &kind, version, &why).await.is_ok() {
+            return;
+        }
+    }
     let woken = match engine.kind(&kind) {
         Some(known) => known.wake(engine.clone(), row).await,
         None => Err(Fault::Defect(format!("there are no flows of kind {kind}"))),

@@ -231,6 +231,7 @@ async fn a_password_must_be_worth_its_name(app: &App) {
     for password in
         ["", "short", "ninechars", "password12", "qwertyuiop", "aaaaaaaaaaaa", "1234567890", &own_words, &too_long]
     {
+        println!("{password:?}");
         refused(&register(app, &with(password)).await, "/password");
     }
     for password in ["velvet tractor umbrella", "Ærøskøbing fjord 88 lanterns", "  spaces count at both ends  ~ 9"] {

@@ -1,5 +1,6 @@
 //! `/verify-email`: the plain page behind the link of a letter, used as a browser without scripts would.
 
+use crate::support::client::encoded;
 use crate::support::{App, Person};
 
 on_both_databases!(the_link_opens_a_page_whose_form_works, a_bad_link_is_told_kindly);
@@ -11,12 +12,6 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
 
 fn tags<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
     page.split(&format!("<{name}")).skip(1).filter_map(|rest| rest.split('>').next()).collect()
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
 }
 
 async fn the_link_opens_a_page_whose_form_works(app: &App) {

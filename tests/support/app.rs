@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use super::client::Client;
+use super::client::{Client, encoded};
 use super::database::{Database, Kind};
 use super::folder::{self, Folder};
 use super::letter::Letter;
@@ -287,7 +287,7 @@ impl App {
 
     /// The development mailbox: all letters to `address`, oldest first.
     pub async fn mailbox(&self, address: &str) -> Vec<Letter> {
-        let target = format!("/dev/mail?to={}", address.replace('%', "%25").replace('+', "%2B"));
+        let target = format!("/dev/mail?to={}", encoded(address));
         let answer = self.client().get(&target).header("accept", "application/json").send().await;
         let mails = answer.expect(200);
         mails["mails"].as_array().unwrap().iter().map(Letter::from_mailbox).collect()

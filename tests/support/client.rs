@@ -50,6 +50,12 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// A text as it stands in a query or a form: everything but letters and digits as `%` and two digits.
+pub fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric();
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 impl Client {
     pub fn new(server: SocketAddr) -> Self {
         Self { server, source: Ipv4Addr::LOCALHOST }

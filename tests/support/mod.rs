@@ -26,7 +26,7 @@ pub use serde_json::{Value, json};
 
 /// How long a test waits for what must come about before it calls it lost. Not a promise of speed: longer than
 /// any claim, back-off or restart takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether the long versions were asked for (`make prove`).
 pub fn proving() -> bool {

@@ -94,7 +94,7 @@ impl<F: Known> Driver<F> {
     /// What a decision at this instant knows.
     pub(crate) fn cx(&self, now: Timestamp) -> Cx<'_, Auth> {
         let seed = derive(&self.seed, "decision", self.decisions);
-        Cx::new(now.max(self.touched), self.flow, self.version, self.salt, seed, &self.world)
+        Cx::new(now.max(self.touched), self.flow, self.version, self.salt, seed, self.world.as_ref())
     }
 
     pub(crate) fn start(&mut self, now: Timestamp, asked: &F::Start) -> F::Outcome {

@@ -16,9 +16,12 @@ pub(crate) fn check(name: &str, today: &str) {
         return;
     }
     let then = fs::read_to_string(&path).unwrap_or_default();
-    let Some(line) = then.lines().zip(today.lines()).position(|(then, now)| then != now).or_else(|| {
-        (then != today).then(|| then.lines().count().min(today.lines().count()))
-    }) else {
+    let Some(line) = then
+        .lines()
+        .zip(today.lines())
+        .position(|(then, now)| then != now)
+        .or_else(|| (then != today).then(|| then.lines().count().min(today.lines().count())))
+    else {
         return;
     };
     panic!(

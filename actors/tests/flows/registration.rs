@@ -15,8 +15,7 @@ use crate::table::{self, Ask, Place, after, asked};
 
 pub(crate) const ADDRESS: &str = "Adalbertina.Lovelace@Example.com";
 /// All that must show nowhere.
-pub(crate) const PERSONAL: [&str; 6] =
-    [ADDRESS, "dalbertina", "ovelace", "Augustina", "Byronella", "the-sealed-hash"];
+pub(crate) const PERSONAL: [&str; 6] = [ADDRESS, "dalbertina", "ovelace", "Augustina", "Byronella", "the-sealed-hash"];
 
 impl Known for Registration {
     const PHASES: &'static [(&'static str, bool)] =
@@ -262,21 +261,29 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
                 assert_eq!(driver.number(&address_key(&driver)), Some(0));
                 verified = Some(says.clone());
             }
-            ("awaiting_code", Outcome::AddressTaken) => assert!(is_right && !known && taken && driver.phase() == "ended"),
+            ("awaiting_code", Outcome::AddressTaken) => {
+                assert!(is_right && !known && taken && driver.phase() == "ended")
+            }
             ("awaiting_code", _) if !known => assert!(!is_right, "{op:?} was right and is told {says:?}"),
             ("verified", _) if is_right => assert_eq!(Some(&says), verified.as_ref(), "a repeat gets the same answer"),
             ("verified", Outcome::Verified { .. }) => panic!("{op:?} is no repeat"),
             ("done" | "expired" | "ended", _) => assert_eq!(says, Outcome::Over),
             _ => {}
         }
-        if matches!(says, Outcome::WrongCode { .. } | Outcome::Replaced { .. }) && matches!(op, Op::OldCode(_) | Op::WrongCode(_) | Op::Code) {
+        if matches!(says, Outcome::WrongCode { .. } | Outcome::Replaced { .. })
+            && matches!(op, Op::OldCode(_) | Op::WrongCode(_) | Op::Code)
+        {
             missed += 1;
             assert!(missed <= 5, "a sixth code was looked at");
             if let Outcome::WrongCode { tries_left } = says {
                 assert_eq!(tries_left, 5 - missed);
             }
         }
-        if matches!(op, Op::OldCode(_) | Op::WrongCode(_)) && missed == 5 && was == driver.phase() && driver.state().wake_at().is_some() {
+        if matches!(op, Op::OldCode(_) | Op::WrongCode(_))
+            && missed == 5
+            && was == driver.phase()
+            && driver.state().wake_at().is_some()
+        {
             let again = driver.clone().input(now, &input);
             assert!(matches!(again, Outcome::OnlyTheLink | Outcome::Over));
         }
@@ -290,7 +297,8 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
 }
 
 fn letters_are_few_and_far_between(driver: &Driven, known: bool) {
-    let proofs: Vec<_> = driver.sent.iter().filter(|sent| !matches!(sent.letter, Letter::RegistrationWelcome { .. })).collect();
+    let proofs: Vec<_> =
+        driver.sent.iter().filter(|sent| !matches!(sent.letter, Letter::RegistrationWelcome { .. })).collect();
     assert!((1..=6).contains(&proofs.len()));
     assert!(proofs.windows(2).all(|two| two[1].at.since(two[0].at).as_secs() >= 60), "the cool-down");
     for (number, sent) in proofs.iter().enumerate() {

@@ -92,10 +92,13 @@ pub(crate) fn places() -> Vec<Place<Session>> {
     vec![
         place("just begun", begun()),
         place("refreshed twice", refreshed(2)),
-        place("signed out", ended(&mut |driver| {
-            let present = token(driver, 0);
-            driver.ask(at(1), Command::SignOut(present));
-        })),
+        place(
+            "signed out",
+            ended(&mut |driver| {
+                let present = token(driver, 0);
+                driver.ask(at(1), Command::SignOut(present));
+            }),
+        ),
         place("by its time", ended(&mut |driver| assert!(driver.wake(at(MONTH))))),
         place("by its misuse", {
             let mut driver = refreshed(2);
@@ -103,9 +106,12 @@ pub(crate) fn places() -> Vec<Place<Session>> {
             driver.ask(at(201), Command::Refresh(oldest));
             driver
         }),
-        place("by the fence", ended(&mut |driver| {
-            driver.input(at(1), &Input::Told(Signal::Fenced));
-        })),
+        place(
+            "by the fence",
+            ended(&mut |driver| {
+                driver.input(at(1), &Input::Told(Signal::Fenced));
+            }),
+        ),
     ]
 }
 
@@ -303,6 +309,11 @@ fn a_token_of_another_flow_with_the_same_generation_is_garbage() {
     let mut driver = refreshed(1);
     let Session::Active(active) = driver.state() else { panic!("it lives") };
     let other = FlowId(Id::v7(5, [5; 10]));
-    let elsewhere = testing::presented(&driver.world, Purpose::RefreshToken, other, &Seal { salt: [5; 16], ..active.issue.clone() });
+    let elsewhere = testing::presented(
+        &driver.world,
+        Purpose::RefreshToken,
+        other,
+        &Seal { salt: [5; 16], ..active.issue.clone() },
+    );
     assert_eq!(driver.ask(at(101), Command::Refresh(elsewhere)), Outcome::Garbage);
 }

@@ -105,7 +105,9 @@ fn effects(effects: &Effects<Auth>) -> String {
     }
     for write in &effects.writes {
         parts.push(match write {
-            Write::CreateUser(user) => format!("create user {}", user.username.as_ref().map_or("without a username", |_| "with a username")),
+            Write::CreateUser(user) => {
+                format!("create user {}", user.username.as_ref().map_or("without a username", |_| "with a username"))
+            }
             Write::SetPassword { .. } => "set password".to_owned(),
         });
     }

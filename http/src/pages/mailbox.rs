@@ -26,11 +26,11 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
     let services = &house.services;
     let rows = services.directory.letters(MOST).await.map_err(|why| api::problem(services, why.into()))?;
     let world = services.engine.world();
-    let to = request.query("to").map(|to| to.to_lowercase());
+    let to = request.query("to");
     let mails: Vec<Mail> = rows
         .iter()
         .filter_map(|row| view(row, &world))
-        .filter(|mail| to.as_ref().is_none_or(|to| mail.to.to_lowercase() == *to))
+        .filter(|mail| to.as_ref().is_none_or(|to| mail.is_to(to)))
         .collect();
     if request.wants_html() {
         let newest_first: Vec<&Mail> = mails.iter().rev().collect();

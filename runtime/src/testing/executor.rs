@@ -223,6 +223,28 @@ impl Executor {
         self.settle();
     }
 
+    /// As [`Executor::run_for`], with at most so many polls; `false` when they did not suffice.
+    pub fn run_for_within(&self, span: Duration, polls: u64) -> bool {
+        let end = self.elapsed() + span;
+        let mut left = polls;
+        let mut settle = || {
+            while self.step() {
+                match left.checked_sub(1) {
+                    Some(less) => left = less,
+                    None => return false,
+                }
+            }
+            true
+        };
+        while settle() {
+            if !self.jump(Some(end)) {
+                self.pass_to(end);
+                return settle();
+            }
+        }
+        false
+    }
+
     /// Runs a future and everything beside it until the future ends, with at most so many polls.
     ///
     /// # Errors

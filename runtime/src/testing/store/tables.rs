@@ -27,6 +27,25 @@ pub struct Stored {
     pub claimed_by: Option<String>,
 }
 
+/// One item as it was committed: a line of the log that a simulation reads along.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// The input that caused it.
+    pub input: InputId,
+    /// Whether history says something of it.
+    pub has_event: bool,
+    /// The rows as it left them, the flow's own first, without their states.
+    pub rows: Vec<Row>,
+    /// Its conditions and claims, all of which stood.
+    pub guards: Vec<Guard<String>>,
+    /// How many of the domain's writes came with it.
+    pub writes: usize,
+    /// The deliveries that began with it.
+    pub sent: Vec<DeliveryId>,
+    /// The delivery that ended with it.
+    pub settled: Option<DeliveryId>,
+}
+
 /// All that the store in memory holds. Everything public is for looking at; only the store changes it.
 #[derive(Debug)]
 pub struct Tables<D: Domain> {
@@ -40,6 +59,8 @@ pub struct Tables<D: Domain> {
     pub outbox: BTreeMap<DeliveryId, Delivery>,
     /// The domain's writes in the order of their commits, each with the input that caused it.
     pub written: Vec<(InputId, D::Write)>,
+    /// What was committed, item by item.
+    pub log: Vec<Logged>,
     /// Where a caller broke its word, in sentences: two items of a batch that touch the same, a version that jumps.
     pub violations: Vec<String>,
     due_flows: BTreeSet<(Timestamp, FlowId)>,
@@ -56,6 +77,7 @@ impl<D: Domain> Default for Tables<D> {
             guards: BTreeMap::new(),
             outbox: BTreeMap::new(),
             written: Vec::new(),
+            log: Vec::new(),
             violations: Vec::new(),
             due_flows: BTreeSet::new(),
             due_deliveries: BTreeSet::new(),
@@ -142,6 +164,16 @@ impl<D: Domain> Tables<D> {
     }
 
     fn apply(&mut self, item: &Item<D>) {
+        let rows = item.change.iter().map(|change| &change.row).chain(item.opened.iter().map(|(row, _)| row));
+        self.log.push(Logged {
+            input: item.input,
+            has_event: item.event.is_some(),
+            rows: rows.map(|row| Row { state: String::new(), ..row.clone() }).collect(),
+            guards: item.guards.clone(),
+            writes: item.writes.len(),
+            sent: item.outbox.iter().map(|delivery| delivery.id).collect(),
+            settled: item.settles.as_ref().map(|settle| settle.delivery),
+        });
         if let Some(change) = &item.change {
             self.put(Stored { row: change.row.clone(), claimed_until: None, claimed_by: None });
         }

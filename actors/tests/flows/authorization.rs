@@ -1,0 +1,714 @@
+//! Authorization: its table, and what must hold whoever asks, in whatever order, at whatever time.
+
+use std::collections::BTreeMap;
+
+use cairn_actors::credential::{Presented, Purpose, Seal, UserCode};
+use cairn_actors::effects::{Key, UserId};
+use cairn_actors::flows::authorization::{
+    Asking, Authorization, Command, End, Exchange, LONGEST_INTERVAL, Outcome, PATIENCE, Policy, Signal, Start, Tokens,
+    Who,
+};
+use cairn_actors::oauth::access::{Access, Wish};
+use cairn_actors::oauth::client::ClientId;
+use cairn_actors::oauth::pkce::{Challenge, Verifier};
+use cairn_actors::oauth::scope::Scope;
+use cairn_actors::oauth::uri::AbsoluteUri;
+use cairn_actors::testing;
+use cairn_runtime::{Flow, Id, Input, Lost, Timestamp};
+use proptest::prelude::*;
+
+use crate::driver::{Driver, Known, T0, at, json};
+use crate::golden;
+use crate::registration::moves;
+use crate::table::{self, Ask, Place, after, asked};
+
+// RFC 7636 appendix B.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+const REDIRECT: &str = "https://client.example/cb";
+const STATE: &str = "the-state-of-the-client";
+const NONCE: &str = "the-nonce-of-the-client";
+
+impl Known for Authorization {
+    const PHASES: &'static [(&'static str, bool)] =
+        &[("requested", false), ("signed_in", false), ("consented", false), ("active", false), ("ended", true)];
+
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::Requested(_) => "requested",
+            Self::SignedIn(_) => "signed_in",
+            Self::Consented(_) => "consented",
+            Self::Active(_) => "active",
+            Self::Ended { .. } => "ended",
+        }
+    }
+}
+
+type Driven = Driver<Authorization>;
+
+fn client(number: u8) -> ClientId {
+    ClientId(Id::v7(2, [number; 10]))
+}
+
+fn user(number: u8) -> UserId {
+    UserId(Id::v7(1, [number; 10]))
+}
+
+fn session(number: u8) -> Id {
+    Id::v7(3, [number; 10])
+}
+
+fn who(number: u8) -> Who {
+    Who {
+        user: user(number),
+        fence: 3,
+        session: session(number),
+        session_fence: 0,
+        auth_time: at(-100),
+        amr: vec!["pwd".to_owned()],
+    }
+}
+
+fn scope(text: &str) -> Scope {
+    Scope::parse(text).unwrap()
+}
+
+fn uri(text: &str) -> AbsoluteUri {
+    AbsoluteUri::parse(text).unwrap()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Kind {
+    device: bool,
+    offline: bool,
+    policy: Policy,
+}
+
+const BROWSER: Kind = Kind { device: false, offline: false, policy: Policy::Rotate };
+const DEVICE: Kind = Kind { device: true, ..BROWSER };
+
+fn start(kind: Kind) -> Start {
+    let scope = scope(if kind.offline { "offline_access openid profile" } else { "openid profile" });
+    Start {
+        client: client(1),
+        access: Access { scope, resource: vec![uri("https://api.example/")] },
+        refresh: kind.policy,
+        way: if kind.device {
+            Asking::Device
+        } else {
+            Asking::Browser {
+                redirect_uri: uri(REDIRECT),
+                challenge: Challenge::parse(CHALLENGE).unwrap(),
+                nonce: Some(NONCE.to_owned()),
+                state: Some(STATE.to_owned()),
+            }
+        },
+    }
+}
+
+fn begun(kind: Kind) -> Driven {
+    let mut driver = Driver::new(9);
+    for number in [1, 2] {
+        driver.put(&Key::User(user(number)), 3);
+        driver.put(&Key::Session(session(number)), 0);
+    }
+    driver.start(T0, &start(kind));
+    driver
+}
+
+/// The seal of the present state, or any once it is over.
+fn issue(driver: &Driven) -> Seal {
+    match driver.state().grant() {
+        Some(grant) => grant.issue.clone(),
+        None => Seal::new(&driver.world.ring, [1; 16]),
+    }
+}
+
+fn presented(driver: &Driven, purpose: Purpose, n: u32) -> Presented {
+    testing::presented(&driver.world, purpose, driver.flow, &Seal { n, ..issue(driver) })
+}
+
+fn foreign(driver: &Driven, purpose: Purpose) -> Presented {
+    testing::presented(&driver.world, purpose, driver.flow, &Seal::new(&driver.world.ring, [0x66; 16]))
+}
+
+fn user_code(driver: &Driven) -> UserCode {
+    testing::user_code(&driver.world, driver.flow, &Seal { n: 0, ..issue(driver) })
+}
+
+fn exchange(driver: &Driven) -> Exchange {
+    Exchange {
+        code: presented(driver, Purpose::AuthorizationCode, 0),
+        client: client(1),
+        verifier: Verifier::parse(VERIFIER.to_owned()).unwrap(),
+        redirect_uri: Some(uri(REDIRECT)),
+        wish: Wish::default(),
+    }
+}
+
+fn poll(driver: &Driven, hasty: bool) -> Command {
+    Command::Poll { code: presented(driver, Purpose::DeviceCode, 0), client: client(1), hasty }
+}
+
+/// The refresh token so many generations before the present one.
+fn refresh(driver: &Driven, back: i64, wish: Wish) -> Command {
+    let n = u32::try_from((i64::from(issue(driver).n) - back).max(0)).unwrap();
+    Command::Refresh { token: presented(driver, Purpose::RefreshToken, n), client: client(1), wish }
+}
+
+fn sign_in(driver: &mut Driven, now: Timestamp, kind: Kind, number: u8) -> Outcome {
+    let command = if kind.device {
+        Command::Claim { code: user_code(driver), who: who(number) }
+    } else {
+        Command::SignIn(who(number))
+    };
+    driver.ask(now, command)
+}
+
+fn consent(number: u8) -> Command {
+    Command::Consent { user: user(number), scope: scope("offline_access openid profile") }
+}
+
+fn redeem(driver: &mut Driven, now: Timestamp, kind: Kind) -> Outcome {
+    let command = if kind.device { poll(driver, false) } else { Command::Exchange(exchange(driver)) };
+    driver.ask(now, command)
+}
+
+fn signed_in(kind: Kind) -> Driven {
+    let mut driver = begun(kind);
+    sign_in(&mut driver, at(10), kind, 1);
+    driver
+}
+
+fn consented(kind: Kind) -> Driven {
+    let mut driver = signed_in(kind);
+    driver.ask(at(20), consent(1));
+    driver
+}
+
+fn active(kind: Kind) -> Driven {
+    let mut driver = consented(kind);
+    redeem(&mut driver, at(30), kind);
+    driver
+}
+
+fn refreshed(kind: Kind, times: i64) -> Driven {
+    let mut driver = active(kind);
+    for time in 1..=times {
+        let command = refresh(&driver, 0, Wish::default());
+        driver.ask(at(100 * time), command);
+    }
+    driver
+}
+
+fn tokens(says: Outcome) -> Tokens {
+    match says {
+        Outcome::Tokens(tokens) => *tokens,
+        other => panic!("{other:?} are no tokens"),
+    }
+}
+
+pub(crate) fn places() -> Vec<Place<Authorization>> {
+    let place = |name, driver| Place { name, driver };
+    let mut slowest = begun(DEVICE);
+    for _ in 0..11 {
+        let command = poll(&slowest, true);
+        slowest.ask(at(1), command);
+    }
+    let mut denied = signed_in(DEVICE);
+    denied.ask(at(11), Command::Deny { user: Some(user(1)) });
+    vec![
+        place("browser", begun(BROWSER)),
+        place("device", begun(DEVICE)),
+        place("device in a hurry", slowest),
+        place("browser", signed_in(BROWSER)),
+        place("device", signed_in(DEVICE)),
+        place("browser", consented(BROWSER)),
+        place("device", consented(DEVICE)),
+        place("browser", active(BROWSER)),
+        place("device", active(DEVICE)),
+        place("refreshed twice, rotate", refreshed(BROWSER, 2)),
+        place("refreshed twice, stable", refreshed(Kind { policy: Policy::Stable, ..BROWSER }, 2)),
+        place("refreshed twice, offline", refreshed(Kind { offline: true, ..BROWSER }, 2)),
+        place("denied", denied),
+    ]
+}
+
+fn asks() -> Vec<Ask<Authorization>> {
+    let with = |change: fn(&Driven, &mut Exchange)| {
+        move |driver: &Driven| {
+            let mut asked = exchange(driver);
+            change(driver, &mut asked);
+            Command::Exchange(asked)
+        }
+    };
+    let narrow = || Wish { scope: Some(scope("openid")), resource: vec![] };
+    let wide = || Wish { scope: Some(scope("admin")), resource: vec![] };
+    let revoke = |driver: &Driven, n: u32| presented(driver, Purpose::RefreshToken, n);
+    let mut asks = vec![
+        asked("sign in", |_| Command::SignIn(who(1))),
+        asked("sign in as another", |_| Command::SignIn(who(2))),
+        asked("claim by the user code", |driver| Command::Claim { code: user_code(driver), who: who(1) }),
+        asked("claim by it as another", |driver| Command::Claim { code: user_code(driver), who: who(2) }),
+        asked("claim by another code", |driver| Command::Claim {
+            code: testing::user_code(&driver.world, driver.flow, &Seal { n: 7, ..issue(driver) }),
+            who: who(1),
+        }),
+        asked("consent", |_| consent(1)),
+        asked("consent to a part", |_| Command::Consent { user: user(1), scope: scope("openid admin") }),
+        asked("consent as another", |_| consent(2)),
+        asked("deny", |_| Command::Deny { user: Some(user(1)) }),
+        asked("deny as another", |_| Command::Deny { user: Some(user(2)) }),
+        asked("deny as nobody", |_| Command::Deny { user: None }),
+        asked("exchange", with(|_, _| {})),
+        asked("exchange, no redirect URI", with(|_, asked| asked.redirect_uri = None)),
+        asked(
+            "exchange, another redirect URI",
+            with(|_, asked| asked.redirect_uri = Some(uri("https://client.example/CB"))),
+        ),
+        asked("exchange by another client", with(|_, asked| asked.client = client(2))),
+        asked(
+            "exchange by another verifier",
+            with(|_, asked| asked.verifier = Verifier::parse("x".repeat(43)).unwrap()),
+        ),
+        asked(
+            "exchange for a part",
+            with(|_, asked| asked.wish = Wish { scope: Some(scope("openid")), resource: vec![] }),
+        ),
+        asked("exchange for another resource", with(|_, asked| asked.wish.resource = vec![uri("urn:other")])),
+        asked(
+            "exchange of a foreign code",
+            with(|driver, asked| asked.code = foreign(driver, Purpose::AuthorizationCode)),
+        ),
+        asked(
+            "exchange of a later generation",
+            with(|driver, asked| asked.code = presented(driver, Purpose::AuthorizationCode, 1)),
+        ),
+        asked("poll", |driver| poll(driver, false)),
+        asked("poll too soon", |driver| poll(driver, true)),
+        asked("poll by another client", |driver| Command::Poll {
+            code: presented(driver, Purpose::DeviceCode, 0),
+            client: client(2),
+            hasty: false,
+        }),
+        asked("poll with a foreign code", |driver| Command::Poll {
+            code: foreign(driver, Purpose::DeviceCode),
+            client: client(1),
+            hasty: false,
+        }),
+        asked("poll with a later generation", |driver| Command::Poll {
+            code: presented(driver, Purpose::DeviceCode, 1),
+            client: client(1),
+            hasty: true,
+        }),
+        asked("refresh by the present token", |driver| refresh(driver, 0, Wish::default())),
+        asked("refresh for a part", move |driver| refresh(driver, 0, narrow())),
+        asked("refresh for more", move |driver| refresh(driver, 0, wide())),
+        after("refresh by the one before, at 29 s", 29, move |driver| Input::Asked(refresh(driver, 1, wide()))),
+        after("refresh by the one before, at 30 s", 30, |driver| Input::Asked(refresh(driver, 1, Wish::default()))),
+        asked("refresh by an older one", |driver| refresh(driver, 2, Wish::default())),
+        asked("refresh by one not yet issued", |driver| refresh(driver, -1, Wish::default())),
+        asked("refresh by a foreign one", |driver| Command::Refresh {
+            token: foreign(driver, Purpose::RefreshToken),
+            client: client(1),
+            wish: Wish::default(),
+        }),
+        asked("refresh by another client", |driver| Command::Refresh {
+            token: presented(driver, Purpose::RefreshToken, issue(driver).n),
+            client: client(2),
+            wish: Wish::default(),
+        }),
+        asked("revoke by the present token", move |driver| Command::Revoke {
+            token: revoke(driver, issue(driver).n),
+            client: client(1),
+        }),
+        asked("revoke by the first one", move |driver| Command::Revoke { token: revoke(driver, 0), client: client(1) }),
+        asked("revoke by one not yet issued", move |driver| Command::Revoke {
+            token: revoke(driver, 9),
+            client: client(1),
+        }),
+        asked("revoke by another client", move |driver| Command::Revoke {
+            token: revoke(driver, 0),
+            client: client(2),
+        }),
+        after("told that the fence moved", 1, |_| Input::Told(Signal::Fenced)),
+        after("told that the client is deleted", 1, |_| Input::Told(Signal::ClientDeleted)),
+        after("told that consent is revoked", 1, |_| Input::Told(Signal::ConsentRevoked)),
+    ];
+    asks.extend(table::common());
+    asks
+}
+
+#[test]
+fn the_table_of_transitions_is_the_one_on_file() {
+    let mut table = table::print(&places(), &asks());
+    for (name, kind) in [("browser", BROWSER), ("device", DEVICE)] {
+        let driver = Driven::new(9);
+        let step = Authorization::start(&start(kind), None, &driver.cx(T0));
+        table.push_str(&format!("\nstart, {name}\n  {}\n", table::line(&step)));
+    }
+    golden::check("authorization.transitions.txt", &table);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    SignIn(u8),
+    Consent(u8),
+    Deny(Option<u8>),
+    Redeem,
+    RedeemBadly(u8),
+    Poll(bool),
+    Refresh(i64),
+    RefreshByAnother,
+    RefreshForMore,
+    Revoke(u8),
+    Fence(u8),
+    EndSession(u8),
+    Told(Signal),
+    Wake,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => prop_oneof![5 => Just(1_u8), 1 => Just(2)].prop_map(Op::SignIn),
+        8 => prop_oneof![5 => Just(1_u8), 1 => Just(2)].prop_map(Op::Consent),
+        1 => prop::option::of(1..3_u8).prop_map(Op::Deny),
+        6 => Just(Op::Redeem),
+        4 => (0..4_u8).prop_map(Op::RedeemBadly),
+        3 => any::<bool>().prop_map(Op::Poll),
+        10 => Just(Op::Refresh(0)),
+        4 => Just(Op::Refresh(1)),
+        1 => (-1..4_i64).prop_map(Op::Refresh),
+        1 => Just(Op::RefreshByAnother),
+        1 => Just(Op::RefreshForMore),
+        1 => (1..3_u8).prop_map(Op::Revoke),
+        1 => (1..3_u8).prop_map(Op::Fence),
+        1 => (1..3_u8).prop_map(Op::EndSession),
+        1 => prop_oneof![Just(Signal::Fenced), Just(Signal::ClientDeleted), Just(Signal::ConsentRevoked)].prop_map(Op::Told),
+        2 => Just(Op::Wake),
+    ]
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    (any::<bool>(), any::<bool>(), prop_oneof![3 => Just(Policy::Rotate), 1 => Just(Policy::Stable)])
+        .prop_map(|(device, offline, policy)| Kind { device, offline, policy })
+}
+
+fn command(driver: &Driven, kind: Kind, op: &Op) -> Option<Command> {
+    Some(match op {
+        Op::SignIn(number) if kind.device => Command::Claim { code: user_code(driver), who: who(*number) },
+        Op::SignIn(number) => Command::SignIn(who(*number)),
+        Op::Consent(number) => consent(*number),
+        Op::Deny(number) => Command::Deny { user: number.map(user) },
+        Op::Redeem if kind.device => poll(driver, false),
+        Op::Redeem => Command::Exchange(exchange(driver)),
+        Op::RedeemBadly(how) => {
+            let mut asked = exchange(driver);
+            match how {
+                0 => asked.client = client(2),
+                1 => asked.verifier = Verifier::parse("x".repeat(43)).unwrap(),
+                2 => asked.code = foreign(driver, Purpose::AuthorizationCode),
+                _ => {
+                    return Some(Command::Poll {
+                        code: presented(driver, Purpose::DeviceCode, 0),
+                        client: client(2),
+                        hasty: true,
+                    });
+                }
+            }
+            Command::Exchange(asked)
+        }
+        Op::Poll(hasty) => poll(driver, *hasty),
+        Op::Refresh(back) => refresh(driver, *back, Wish::default()),
+        Op::RefreshByAnother => Command::Refresh {
+            token: presented(driver, Purpose::RefreshToken, issue(driver).n),
+            client: client(2),
+            wish: Wish::default(),
+        },
+        Op::RefreshForMore => refresh(driver, 0, Wish { scope: Some(scope("admin")), resource: vec![] }),
+        Op::Revoke(number) => {
+            Command::Revoke { token: presented(driver, Purpose::RefreshToken, 0), client: client(*number) }
+        }
+        Op::Fence(_) | Op::EndSession(_) | Op::Told(_) | Op::Wake => return None,
+    })
+}
+
+/// One way through a grant, held against what must be so.
+fn drive(kind: Kind, ops: &[(i64, Op)]) {
+    let mut driver = begun(kind);
+    let mut now = T0;
+    let mut by_generation: BTreeMap<u32, String> = BTreeMap::new();
+    let (mut redeemed, mut fenced, mut ended_sessions) = (0, [false; 3], [false; 3]);
+    for (seconds, op) in ops {
+        now = Timestamp(now.0 + seconds * 1_000);
+        let woke = driver.wake(now);
+        let (was, before) = (driver.phase(), driver.version);
+        match op {
+            Op::Fence(number) => {
+                driver.bump(&Key::User(user(*number)));
+                fenced[usize::from(*number)] = true;
+            }
+            Op::EndSession(number) => {
+                driver.take_away(&Key::Session(session(*number)));
+                ended_sessions[usize::from(*number)] = true;
+            }
+            Op::Told(signal) => {
+                driver.input(now, &Input::Told(signal.clone()));
+            }
+            _ => {}
+        }
+        assert!(!woke || driver.phase() == "ended", "whoever is late is too late");
+        let Some(command) = command(&driver, kind, op) else { continue };
+        let signed_in = driver.state().who().cloned();
+        let says = driver.ask(now, command);
+        match &says {
+            Outcome::Tokens(tokens) => {
+                let signed_in = signed_in.as_ref().expect("nobody signed in");
+                let number = usize::from(signed_in.user == user(2)) + 1;
+                assert_eq!(
+                    (tokens.user, tokens.client, tokens.session),
+                    (signed_in.user, client(1), signed_in.session)
+                );
+                assert!(!fenced[number], "a token past the fence of its user");
+                assert!(
+                    !ended_sessions[number] || kind.offline && was == "active" || kind.offline && was == "consented"
+                );
+                assert_eq!(tokens.access.scope.has("offline_access"), kind.offline);
+                let first = was == "consented";
+                assert_eq!(first && !kind.device, tokens.nonce.is_some(), "a nonce with the first tokens");
+                redeemed += u32::from(first);
+                assert!(redeemed == 1, "a code is answered once");
+                let generation = tokens.minted.generation;
+                let plain = json(&Tokens { nonce: None, ..(**tokens).clone() });
+                match by_generation.get(&generation) {
+                    Some(same) => assert_eq!((same, driver.version), (&plain, before), "one generation, one answer"),
+                    None => {
+                        assert_eq!(generation as usize, by_generation.len(), "no generation is left out");
+                        by_generation.insert(generation, plain);
+                    }
+                }
+                let n = if kind.policy == Policy::Stable { 0 } else { generation };
+                assert_eq!(tokens.issue.n, n);
+            }
+            Outcome::CodeIssued { issue, redirect_uri, state, .. } => {
+                assert!(!kind.device && issue.n == 0);
+                assert_eq!((redirect_uri.as_str(), state.as_deref()), (REDIRECT, Some(STATE)));
+            }
+            Outcome::DeviceApproved => assert!(kind.device),
+            Outcome::Pending { .. } => assert!(driver.version == before && kind.device),
+            Outcome::SlowDown { interval } => {
+                assert!(*interval <= LONGEST_INTERVAL && matches!(op, Op::Poll(true)));
+            }
+            _ => {}
+        }
+        match op {
+            Op::RedeemBadly(_) | Op::RefreshByAnother | Op::Revoke(2) => {
+                assert_eq!(driver.version, before, "{op:?} uses nothing up and ends nothing");
+            }
+            Op::Redeem if was == "active" => {
+                assert_eq!(says, Outcome::Ended { by: End::CodeReused });
+            }
+            Op::Deny(Some(number)) if matches!(was, "signed_in" | "consented") => {
+                assert_eq!(matches!(says, Outcome::Denied { .. }), signed_in.unwrap().user == user(*number));
+            }
+            _ => {}
+        }
+        let claimed = driver.guards.keys().any(|key| key.starts_with("user_code/"));
+        let undecided = kind.device && matches!(driver.phase(), "requested" | "signed_in");
+        assert_eq!((claimed, driver.state().public().subject.is_some()), (undecided, undecided), "the user code");
+    }
+    assert!(driver.writes.is_empty() && driver.sent.is_empty());
+    if driver.phase() == "ended" {
+        for secret in [STATE, NONCE, REDIRECT, CHALLENGE] {
+            assert!(!json(driver.state()).contains(secret));
+        }
+    }
+    if driver.phase() == "active" {
+        assert!(!json(driver.state()).contains(STATE) && !json(driver.state()).contains(NONCE));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    #[test]
+    fn whoever_asks_a_code_is_answered_once_and_nothing_outlives_a_fence(
+        kind in kinds(),
+        ops in prop::collection::vec((moves(), op()), 0..30),
+    ) {
+        drive(kind, &ops);
+    }
+
+    #[test]
+    fn a_grant_that_came_as_far_as_its_tokens_keeps_the_same_promises(
+        kind in kinds(),
+        ops in prop::collection::vec((0..40_i64, op()), 0..30),
+    ) {
+        let lead = [(1, Op::SignIn(1)), (1, Op::Consent(1)), (1, Op::Redeem)];
+        let all: Vec<_> = lead.into_iter().chain(ops).collect();
+        drive(kind, &all);
+    }
+}
+
+#[test]
+fn a_code_is_good_for_a_minute_and_its_second_use_ends_what_it_opened() {
+    let mut late = consented(BROWSER);
+    assert_eq!(redeem(&mut late, at(20 + 60), BROWSER), Outcome::Ended { by: End::Expired });
+    let mut driver = consented(BROWSER);
+    let first = tokens(redeem(&mut driver, at(20 + 59), BROWSER));
+    assert_eq!((first.nonce.as_deref(), first.issue.n), (Some(NONCE), 0));
+    assert_eq!(redeem(&mut driver, at(80), BROWSER), Outcome::Ended { by: End::CodeReused });
+    let token = testing::presented(&driver.world, Purpose::RefreshToken, driver.flow, &first.issue);
+    let after = driver.ask(at(81), Command::Refresh { token, client: client(1), wish: Wish::default() });
+    assert_eq!(after, Outcome::Ended { by: End::CodeReused });
+}
+
+#[test]
+fn a_code_is_known_again_after_its_refresh_tokens_have_rotated() {
+    for kind in [BROWSER, DEVICE] {
+        let mut driver = refreshed(kind, 3);
+        assert_eq!(redeem(&mut driver, at(301), kind), Outcome::Ended { by: End::CodeReused });
+    }
+}
+
+#[test]
+fn a_consent_to_a_part_gives_that_part_and_its_repeat_the_same_code() {
+    let mut driver = signed_in(BROWSER);
+    let part = || Command::Consent { user: user(1), scope: scope("openid admin") };
+    let said = driver.ask(at(20), part());
+    assert_eq!(driver.ask(at(25), part()), said, "a double click");
+    assert_eq!(driver.ask(at(26), consent(1)), said, "and no second thoughts");
+    let tokens = tokens(redeem(&mut driver, at(27), BROWSER));
+    assert_eq!(tokens.access.scope.to_string(), "openid", "never more than was asked for");
+}
+
+#[test]
+fn a_client_narrows_one_token_and_not_the_grant() {
+    let mut driver = active(BROWSER);
+    let narrow = Wish { scope: Some(scope("openid")), resource: vec![] };
+    let command = refresh(&driver, 0, narrow);
+    assert_eq!(tokens(driver.ask(at(100), command)).access.scope.to_string(), "openid");
+    let repeat = refresh(&driver, 1, Wish::default());
+    assert_eq!(tokens(driver.ask(at(101), repeat)).access.scope.to_string(), "openid", "a repeat gets the same");
+    let command = refresh(&driver, 0, Wish::default());
+    assert_eq!(tokens(driver.ask(at(102), command)).access.scope.to_string(), "openid profile");
+}
+
+#[test]
+fn offline_access_outlives_the_session_and_not_the_fence() {
+    for (offline, survives) in [(true, true), (false, false)] {
+        let mut driver = active(Kind { offline, ..BROWSER });
+        driver.take_away(&Key::Session(session(1)));
+        let command = refresh(&driver, 0, Wish::default());
+        let says = driver.ask(at(100), command);
+        assert_eq!(matches!(says, Outcome::Tokens(_)), survives);
+        assert!(survives || says == Outcome::Ended { by: End::Fenced });
+    }
+    let mut driver = active(Kind { offline: true, ..BROWSER });
+    driver.bump(&Key::User(user(1)));
+    let repeat = refresh(&driver, 0, Wish::default());
+    assert_eq!(driver.ask(at(100), repeat), Outcome::Ended { by: End::Fenced });
+}
+
+#[test]
+fn a_sign_in_whose_fence_moved_meanwhile_leaves_the_question_open() {
+    for kind in [BROWSER, DEVICE] {
+        let mut driver = begun(kind);
+        driver.bump(&Key::User(user(1)));
+        assert_eq!(sign_in(&mut driver, at(10), kind, 1), Outcome::Refused);
+        assert_eq!((driver.phase(), driver.version), ("requested", 1));
+        assert!(matches!(sign_in(&mut driver, at(11), kind, 2), Outcome::SignedIn { .. }), "another may");
+    }
+}
+
+#[test]
+fn a_loss_that_was_somebody_elses_ends_nothing() {
+    // Between the undone step and its next decision somebody else may have signed in.
+    let driver = signed_in(BROWSER);
+    let input = Input::Asked(consent(1));
+    for key in [Key::User(user(2)), Key::Session(session(2))] {
+        let step = driver.state().on(&input, Some(&Lost(key)), &driver.cx(at(20)));
+        assert!(matches!(step.says, Outcome::CodeIssued { .. }));
+    }
+}
+
+#[test]
+fn a_devices_patience_is_written_down_until_it_is_at_its_longest() {
+    let mut driver = begun(DEVICE);
+    let mut intervals = Vec::new();
+    for _ in 0..13 {
+        let command = poll(&driver, true);
+        let Outcome::SlowDown { interval } = driver.ask(at(1), command) else { panic!("too soon") };
+        intervals.push(interval);
+    }
+    assert_eq!(intervals, [10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 60, 60]);
+    assert_eq!(driver.version, 12, "the last two were not written");
+    let command = poll(&driver, false);
+    assert_eq!(driver.ask(at(2), command), Outcome::Pending { interval: 60 });
+    sign_in(&mut driver, at(3), DEVICE, 1);
+    driver.ask(at(4), consent(1));
+    let command = poll(&driver, true);
+    assert!(matches!(driver.ask(at(5), command), Outcome::Tokens(_)), "haste costs no tokens");
+}
+
+#[test]
+fn a_denied_device_is_told_so_and_a_late_one_that_it_is_late() {
+    let mut denied = signed_in(DEVICE);
+    denied.ask(at(11), Command::Deny { user: Some(user(1)) });
+    let command = poll(&denied, false);
+    assert_eq!(denied.ask(at(12), command), Outcome::Ended { by: End::Denied });
+    let mut late = consented(DEVICE);
+    let command = poll(&late, false);
+    let patience = i64::try_from(PATIENCE).unwrap();
+    assert_eq!(late.clone().ask(at(patience), command), Outcome::Ended { by: End::Expired });
+    let command = poll(&late, false);
+    assert!(matches!(late.ask(at(patience - 1), command), Outcome::Tokens(_)));
+}
+
+#[test]
+fn a_user_code_that_another_device_shows_is_not_shown_twice() {
+    let mut driver = Driven::new(9);
+    let (shown, issue) = {
+        let mut other = Driven::new(9);
+        let Outcome::DeviceRequested { issue, .. } = other.start(T0, &start(DEVICE)) else { panic!("it begins") };
+        (testing::user_code(&other.world, other.flow, &issue), issue)
+    };
+    let taken = Key::UserCode(Authorization::user_code_key(&shown, &driver.world));
+    driver.put(&taken, 0);
+    let Outcome::DeviceRequested { issue: mine, .. } = driver.start(T0, &start(DEVICE)) else { panic!("it begins") };
+    assert_ne!(mine, issue);
+    assert!(testing::user_code(&driver.world, driver.flow, &mine) != shown);
+    assert_eq!(driver.guards.len(), 2);
+    // The end of this one gives its own code back, and not the other's.
+    driver.wake(at(1_800));
+    assert_eq!((driver.phase(), driver.number(&taken)), ("ended", Some(0)));
+}
+
+#[test]
+fn an_approved_device_does_not_give_back_a_code_that_another_shows_by_now() {
+    let mut driver = consented(DEVICE);
+    let again = Key::UserCode(Authorization::user_code_key(&user_code(&driver), &driver.world));
+    assert_eq!(driver.number(&again), None);
+    driver.put(&again, 0);
+    driver.wake(at(1_800));
+    assert_eq!((driver.phase(), driver.number(&again)), ("ended", Some(0)));
+}
+
+#[test]
+fn the_cookie_of_the_browser_that_was_sent_here_is_known_again() {
+    for driver in [begun(BROWSER), refreshed(BROWSER, 2)] {
+        assert!(driver.state().began_in(&presented(&driver, Purpose::FlowCookie, 0), &driver.world));
+        assert!(!driver.state().began_in(&presented(&driver, Purpose::FlowCookie, 1), &driver.world));
+        assert!(!driver.state().began_in(&foreign(&driver, Purpose::FlowCookie), &driver.world));
+    }
+}
+
+#[test]
+fn a_fence_can_only_be_lost_by_whom_it_belongs_to() {
+    let driver = signed_in(BROWSER);
+    let input = Input::Asked(consent(1));
+    for key in [Key::User(user(1)), Key::Session(session(1))] {
+        let step = driver.state().on(&input, Some(&Lost(key)), &driver.cx(at(20)));
+        assert_eq!(step.says, Outcome::Ended { by: End::Fenced });
+    }
+}

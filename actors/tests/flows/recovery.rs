@@ -1,0 +1,398 @@
+//! Recovery: its table, and what must hold whatever is typed, in whatever order, at whatever time.
+
+use cairn_actors::credential::{Presented, Purpose, Seal};
+use cairn_actors::effects::{Key, Letter, UserId, Write};
+use cairn_actors::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
+use cairn_actors::hasher::{Proved, SealedHash};
+use cairn_actors::password::Code;
+use cairn_actors::testing;
+use cairn_runtime::{Flow, FlowId, Id, Input, Timestamp};
+use proptest::prelude::*;
+
+use crate::driver::{Driver, Known, T0, at, json};
+use crate::golden;
+use crate::registration::{ADDRESS, PERSONAL, moves};
+use crate::table::{self, Ask, Place, after, asked};
+
+impl Known for Recovery {
+    const PHASES: &'static [(&'static str, bool)] =
+        &[("awaiting_code", false), ("reset", false), ("done", true), ("expired", true), ("ended", true)];
+
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::AwaitingCode(_) => "awaiting_code",
+            Self::Reset(_) => "reset",
+            Self::Done { .. } => "done",
+            Self::Expired { .. } => "expired",
+            Self::Ended { .. } => "ended",
+        }
+    }
+}
+
+type Driven = Driver<Recovery>;
+
+fn user() -> UserId {
+    UserId(Id::v7(1, [1; 10]))
+}
+
+fn start(known: bool) -> Start {
+    Start { address: testing::address(ADDRESS), user: known.then(user) }
+}
+
+fn address_key(driver: &Driven) -> Key {
+    Key::Address(driver.world.address_key(&testing::address(ADDRESS)))
+}
+
+fn begun(known: bool) -> Driven {
+    let mut driver = Driver::new(8);
+    driver.personal = PERSONAL.to_vec();
+    if known {
+        driver.put(&Key::User(user()), 3);
+        driver.put(&address_key(&driver), 0);
+    }
+    driver.start(T0, &start(known));
+    driver
+}
+
+fn seals(driver: &Driven) -> Vec<Seal> {
+    match driver.state() {
+        Recovery::AwaitingCode(awaiting) => awaiting.letters.issues.clone(),
+        Recovery::Reset(reset) => vec![reset.issue.clone()],
+        _ => vec![Seal::new(&driver.world.ring, [0; 16])],
+    }
+}
+
+fn last(driver: &Driven) -> Seal {
+    seals(driver).last().unwrap().clone()
+}
+
+fn code(driver: &Driven, seal: &Seal) -> Code {
+    testing::code(&driver.world, Purpose::ResetPassword, driver.flow, seal)
+}
+
+fn wrong(driver: &Driven, seals: &[Seal], number: u32) -> Code {
+    testing::wrong_code(&driver.world, Purpose::ResetPassword, driver.flow, seals, number)
+}
+
+fn link(driver: &Driven, seal: &Seal) -> Presented {
+    testing::presented(&driver.world, Purpose::ResetPassword, driver.flow, seal)
+}
+
+/// The hash of one of a few passwords, with the proof that a hasher would make of it.
+fn password(driver: &Driven, which: u8) -> NewPassword {
+    let hash = SealedHash::from_text(format!("the-sealed-hash-{which}"));
+    let same = driver.state().password().is_some_and(|set| *set == hash).then(Proved::pretended);
+    NewPassword { hash, same }
+}
+
+fn enter(driver: &Driven, code: Code, which: u8) -> Command {
+    Command::Enter { code, password: password(driver, which) }
+}
+
+fn open(driver: &Driven, link: Presented, which: u8) -> Command {
+    Command::Open { link, password: password(driver, which) }
+}
+
+fn with_right_code(driver: &mut Driven, now: Timestamp) -> Outcome {
+    let command = enter(driver, code(driver, &last(driver)), 1);
+    driver.ask(now, command)
+}
+
+fn with_wrong_codes(mut driver: Driven, now: Timestamp) -> Driven {
+    for number in 0..5 {
+        let command = enter(&driver, wrong(&driver, &seals(&driver), number), 1);
+        driver.ask(now, command);
+    }
+    driver
+}
+
+pub(crate) fn places() -> Vec<Place<Recovery>> {
+    let place = |name, driver| Place { name, driver };
+    let mut resent = begun(true);
+    resent.ask(at(60), Command::Resend);
+    let mut full = begun(true);
+    for number in 1..=5 {
+        full.ask(at(60 * number), Command::Resend);
+    }
+    let mut reset = begun(true);
+    with_right_code(&mut reset, at(10));
+    let mut done = reset.clone();
+    done.wake(at(10 + 86_400));
+    let mut expired = begun(true);
+    expired.wake(at(3_600));
+    let mut ended = begun(true);
+    ended.take_away(&Key::User(user()));
+    with_right_code(&mut ended, at(10));
+    vec![
+        place("fresh", begun(true)),
+        place("sent again", resent),
+        place("five wrong codes", with_wrong_codes(begun(true), at(1))),
+        place("six letters", full),
+        place("nobody's address", begun(false)),
+        place("fresh", reset.clone()),
+        place("five wrong codes", with_wrong_codes(reset, at(11))),
+        place("a day later", done),
+        place("an hour later", expired),
+        place("the account is gone", ended),
+    ]
+}
+
+fn asks() -> Vec<Ask<Recovery>> {
+    let foreign = |driver: &Driven| {
+        testing::presented(&driver.world, Purpose::ResetPassword, FlowId(Id::v7(0, [9; 10])), &last(driver))
+    };
+    let mut asks = vec![
+        asked("enter the code", |driver| enter(driver, code(driver, &last(driver)), 1)),
+        asked("enter the code, another password", |driver| enter(driver, code(driver, &last(driver)), 2)),
+        asked("enter the first letter's code", |driver| enter(driver, code(driver, &seals(driver)[0]), 1)),
+        asked("enter a wrong code", |driver| enter(driver, wrong(driver, &seals(driver), 0), 1)),
+        asked("open the link", |driver| open(driver, link(driver, &last(driver)), 1)),
+        asked("open the link, another password", |driver| open(driver, link(driver, &last(driver)), 2)),
+        asked("open the first letter's link", |driver| open(driver, link(driver, &seals(driver)[0]), 1)),
+        asked("open a link not yet sent", |driver| {
+            open(driver, link(driver, &last(driver).next(&driver.world.ring)), 1)
+        }),
+        asked("open a foreign link", move |driver| open(driver, foreign(driver), 1)),
+        after("resend within the cool-down", 59, |_| Input::Asked(Command::Resend)),
+        after("resend after it", 60, |_| Input::Asked(Command::Resend)),
+    ];
+    asks.extend(table::common());
+    asks
+}
+
+#[test]
+fn the_table_of_transitions_is_the_one_on_file() {
+    let mut table = table::print(&places(), &asks());
+    for (name, known) in [("known address", true), ("unknown or unverified address", false)] {
+        let driver = Driven::new(8);
+        let step = Recovery::start(&start(known), None, &driver.cx(T0));
+        table.push_str(&format!("\nstart, {name}\n  {}\n", table::line(&step)));
+    }
+    golden::check("recovery.transitions.txt", &table);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Code(u8),
+    OldCode(usize),
+    WrongCode(u32),
+    Link(u8),
+    OldLink(usize),
+    UnsentLink,
+    Resend,
+    Wake,
+    SignOutEverywhere,
+    Move,
+}
+
+fn wrong_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => any::<u32>().prop_map(Op::WrongCode),
+        2 => any::<usize>().prop_map(Op::OldCode),
+        2 => Just(Op::UnsentLink),
+        4 => Just(Op::Resend),
+        1 => Just(Op::Wake),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => (1..3_u8).prop_map(Op::Code),
+        2 => (1..3_u8).prop_map(Op::Link),
+        1 => any::<usize>().prop_map(Op::OldLink),
+        1 => Just(Op::SignOutEverywhere),
+        1 => Just(Op::Move),
+        8 => wrong_op(),
+    ]
+}
+
+fn command(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Command> {
+    let (last, older) = issued.split_last().unwrap();
+    let old = |place: usize| older.get(place % older.len().max(1));
+    Some(match op {
+        Op::Code(which) => enter(driver, code(driver, last), *which),
+        // Among a million codes, two letters may have the same.
+        Op::OldCode(place) => match old(*place).map(|seal| code(driver, seal)) {
+            Some(old) if old != code(driver, last) => enter(driver, old, 1),
+            _ => return None,
+        },
+        Op::WrongCode(number) => enter(driver, wrong(driver, issued, *number), 1),
+        Op::Link(which) => open(driver, link(driver, last), *which),
+        Op::OldLink(place) => open(driver, link(driver, old(*place)?), 1),
+        Op::UnsentLink => open(driver, link(driver, &last.next(&driver.world.ring)), 1),
+        Op::Resend => Command::Resend,
+        Op::Wake | Op::SignOutEverywhere | Op::Move => return None,
+    })
+}
+
+fn remember(driver: &Driven, issued: &mut Vec<Seal>) {
+    if let Recovery::AwaitingCode(awaiting) = driver.state() {
+        issued.clone_from(&awaiting.letters.issues);
+    }
+}
+
+/// One way through a recovery, held against what must be so.
+fn drive(known: bool, ops: &[(i64, Op)]) {
+    let mut driver = begun(known);
+    let (mut now, mut issued) = (T0, Vec::new());
+    let (mut missed, mut moved) = (0, false);
+    let mut set: Option<(u8, Outcome)> = None;
+    for (seconds, op) in ops {
+        now = Timestamp(now.0 + seconds * 1_000);
+        remember(&driver, &mut issued);
+        driver.wake(now);
+        match op {
+            Op::SignOutEverywhere => driver.bump(&Key::User(user())),
+            Op::Move => {
+                driver.take_away(&address_key(&driver));
+                moved = true;
+            }
+            _ => {}
+        }
+        let Some(command) = command(&driver, &issued, op) else { continue };
+        let (was, fence) = (driver.phase(), driver.number(&Key::User(user())));
+        let says = driver.ask(now, command);
+        let right = match op {
+            Op::Code(which) if missed < 5 => Some(*which),
+            Op::Link(which) => Some(*which),
+            _ => None,
+        };
+        match (was, &says, right) {
+            ("awaiting_code", Outcome::Done { user: of, .. }, Some(which)) => {
+                assert!(known && !moved && *of == user());
+                assert_eq!(driver.number(&Key::User(user())), fence.map(|number| number + 1), "the fence moved by one");
+                set = Some((which, says.clone()));
+            }
+            ("awaiting_code", Outcome::Over, Some(_)) => assert!(known && moved && driver.phase() == "ended"),
+            ("awaiting_code", Outcome::WrongCode { .. } | Outcome::Garbage, Some(_)) => assert!(!known),
+            ("awaiting_code", _, Some(_)) => panic!("{op:?} was right and is told {says:?}"),
+            ("reset", _, Some(which)) => match set.as_ref().unwrap() {
+                (first, answer) if *first == which => assert_eq!(says, *answer, "a repeat gets the same answer"),
+                _ => assert_eq!(says, Outcome::UsedUp, "another password"),
+            },
+            (_, Outcome::Done { .. } | Outcome::UsedUp, _) => panic!("{op:?} was not right"),
+            ("done" | "expired" | "ended", _, _) => assert_eq!(says, Outcome::Over),
+            _ => {}
+        }
+        if was != "reset" || right.is_none() {
+            assert!(was == "awaiting_code" && right.is_some() || driver.number(&Key::User(user())) == fence);
+        }
+        if let Outcome::WrongCode { .. } | Outcome::Replaced { .. } = says
+            && matches!(op, Op::Code(_) | Op::OldCode(_) | Op::WrongCode(_))
+        {
+            missed += 1;
+            assert!(missed <= 5, "a sixth code was looked at");
+            if let Outcome::WrongCode { tries_left } = says {
+                assert_eq!(tries_left, 5 - missed);
+            }
+        }
+    }
+    let hashes: Vec<_> = driver
+        .writes
+        .iter()
+        .map(|write| match write {
+            Write::SetPassword { user: of, password, .. } if *of == user() => password.as_text().to_owned(),
+            other => panic!("{other:?} is no write of a recovery"),
+        })
+        .collect();
+    let expected: Vec<_> = set.iter().map(|(which, _)| format!("the-sealed-hash-{which}")).collect();
+    assert_eq!(hashes, expected, "one password, and the one that was proved for");
+    letters_are_few_and_far_between(&driver, known);
+}
+
+fn letters_are_few_and_far_between(driver: &Driven, known: bool) {
+    let resets: Vec<_> =
+        driver.sent.iter().filter(|sent| matches!(sent.letter, Letter::RecoveryReset { .. })).collect();
+    assert!(if known { (1..=6).contains(&resets.len()) } else { driver.sent.is_empty() });
+    assert!(resets.windows(2).all(|two| two[1].at.since(two[0].at).as_secs() >= 60), "the cool-down");
+    for (number, sent) in resets.iter().enumerate() {
+        let Letter::RecoveryReset { seal, expires_at, .. } = &sent.letter else { unreachable!() };
+        assert_eq!((seal.n as usize, *expires_at, sent.expires), (number, at(3_600), Some(at(3_600))));
+    }
+    assert_eq!(driver.sent.len() - resets.len(), driver.writes.len(), "one notice a password");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whatever_is_typed_one_password_is_set_and_the_fence_moves_with_it(
+        known in prop::bool::weighted(0.8),
+        ops in prop::collection::vec((moves(), op()), 0..24),
+    ) {
+        drive(known, &ops);
+    }
+
+    #[test]
+    fn who_cannot_read_the_mail_cannot_tell_a_known_address(
+        ops in prop::collection::vec((moves(), wrong_op()), 0..24),
+    ) {
+        let (mut real, mut decoy) = (begun(true), begun(false));
+        let (mut now, mut issued) = (T0, Vec::new());
+        for (seconds, op) in ops {
+            now = Timestamp(now.0 + seconds * 1_000);
+            remember(&real, &mut issued);
+            let (one, other) = (command(&real, &issued, &op), command(&decoy, &issued, &op));
+            let (Some(one), Some(other)) = (one, other) else {
+                prop_assert_eq!(real.wake(now), decoy.wake(now));
+                continue;
+            };
+            prop_assert_eq!(json(&real.ask(now, one)), json(&decoy.ask(now, other)));
+            prop_assert_eq!((real.version, real.touched, real.phase()), (decoy.version, decoy.touched, decoy.phase()));
+            prop_assert_eq!(real.state().wake_at(), decoy.state().wake_at());
+        }
+    }
+}
+
+#[test]
+fn the_proof_of_the_same_password_counts_for_nothing_before_one_is_set() {
+    let mut driver = begun(true);
+    let seal = last(&driver);
+    let hash = || SealedHash::from_text("the-sealed-hash-1".to_owned());
+    let proved = |link| Command::Open { link, password: NewPassword { hash: hash(), same: Some(Proved::pretended()) } };
+    let elsewhere = link(&driver, &seal.next(&driver.world.ring));
+    assert_eq!(driver.ask(at(1), proved(elsewhere)), Outcome::Garbage);
+    assert!(driver.writes.is_empty());
+    let right = link(&driver, &seal);
+    assert!(matches!(driver.ask(at(2), proved(right)), Outcome::Done { .. }));
+    assert_eq!(driver.writes.len(), 1, "whatever the person had before, it is set");
+}
+
+#[test]
+fn an_account_that_no_longer_has_the_address_is_not_reset_through_it() {
+    let mut driver = begun(true);
+    driver.take_away(&address_key(&driver));
+    assert_eq!(with_right_code(&mut driver, at(10)), Outcome::Over);
+    assert_eq!((driver.phase(), driver.writes.len()), ("ended", 0));
+    assert_eq!(driver.number(&Key::User(user())), Some(3), "and nobody is signed out");
+}
+
+#[test]
+fn a_sign_out_everywhere_does_not_stand_in_the_way_of_a_reset() {
+    let mut driver = begun(true);
+    driver.bump(&Key::User(user()));
+    assert!(matches!(with_right_code(&mut driver, at(10)), Outcome::Done { .. }));
+    assert_eq!(driver.number(&Key::User(user())), Some(5));
+}
+
+#[test]
+fn the_new_hash_is_kept_for_repeats_and_gone_after_a_day() {
+    let mut driver = begun(true);
+    assert!(driver.state().password().is_none());
+    with_right_code(&mut driver, at(10));
+    assert_eq!(driver.state().password().unwrap().as_text(), "the-sealed-hash-1");
+    let seal = last(&driver);
+    assert!(driver.state().knows_link(&link(&driver, &seal), &driver.world));
+    assert_eq!(driver.state().public().phase, "done");
+    driver.wake(at(10 + 86_400));
+    assert!(driver.state().password().is_none());
+    assert!(!driver.state().knows_link(&link(&driver, &seal), &driver.world));
+    assert_eq!((driver.state().public().phase, driver.state().user()), ("done", Some(user())));
+}
+
+#[test]
+fn a_link_to_nobodys_reset_costs_a_hash_all_the_same() {
+    let decoy = begun(false);
+    assert!(decoy.state().knows_link(&link(&decoy, &last(&decoy)), &decoy.world));
+    assert!(!decoy.state().knows_link(&link(&decoy, &last(&decoy).next(&decoy.world.ring)), &decoy.world));
+}
