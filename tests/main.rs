@@ -12,6 +12,7 @@ mod support;
 mod auth;
 mod common;
 mod dev;
+mod documents;
 mod hostile;
 mod house;
 mod letters;

@@ -7,17 +7,17 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use cairn_runtime::store::{Event, Item, StoreFault, Verdict};
+use cairn_runtime::store::{Delivery, Event, Item, Row, Settle, StoreFault, Verdict};
 use cairn_runtime::{DeliveryId, Domain, FlowId, Guard, InputId};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, QueryResult};
 use serde::Serialize;
 
 use crate::connect::Database;
 use crate::entity::{events, id};
 use crate::fault::{Stage, fault};
 use crate::guarding::{Net, foresee};
-use crate::records::{DeliveryRecord, EventRecord, FlowRecord, GuardRecord, Hex, SettleRecord, json};
-use crate::sql::Texts;
+use crate::records::{GuardRecord, Hex, Record};
+use crate::sql::{Keyed, ROWS, Texts, Wide};
 use crate::store::Writes;
 
 /// Commits a batch; see [`cairn_runtime::store::Store::commit`].
@@ -236,9 +236,9 @@ impl<'a, D: Domain> Work<'a, D> {
             Net::Set { .. } | Net::Free { .. } => None,
         };
         let claims: Vec<(usize, usize, GuardRecord<'a>)> = self.standing_nets().filter_map(take).collect();
-        let records: Vec<&GuardRecord<'_>> = claims.iter().map(|(.., record)| record).collect();
+        let records: Vec<GuardRecord<'_>> = claims.iter().map(|(.., record)| *record).collect();
         let mut taken: HashSet<String> = HashSet::new();
-        for row in self.query(&self.texts.claim_guards, &records).await? {
+        for row in self.insert(&self.texts.claim_guards, &records).await? {
             taken.insert(row.try_get_by_index(0)?);
         }
         let lost = claims.iter().filter(|(.., record)| !taken.contains(record.key));
@@ -260,9 +260,9 @@ impl<'a, D: Domain> Work<'a, D> {
             let started = item.change.iter().filter(|change| change.was == 0).map(|change| &change.row);
             rows.extend(started.chain(item.opened.iter().map(|(row, _)| row)).map(|row| (place, row)));
         }
-        let records: Vec<FlowRecord<'_>> = rows.iter().map(|(_, row)| FlowRecord::from(*row)).collect();
+        let records: Vec<&Row> = rows.iter().map(|(_, row)| *row).collect();
         let mut inserted: HashSet<FlowId> = HashSet::new();
-        for row in self.query(&self.texts.insert_flows, &records).await? {
+        for row in self.insert(&self.texts.insert_flows, &records).await? {
             inserted.insert(FlowId(first_id(&row)?));
         }
         let lost = rows.iter().filter(|(_, row)| !inserted.contains(&row.id));
@@ -281,9 +281,9 @@ impl<'a, D: Domain> Work<'a, D> {
         for (place, item) in self.standing() {
             all.extend(item.event.iter().chain(item.opened.iter().map(|(_, event)| event)).map(|event| (place, event)));
         }
-        let records: Vec<EventRecord<'_>> = all.iter().map(|(_, event)| EventRecord::from(*event)).collect();
+        let records: Vec<&Event> = all.iter().map(|(_, event)| *event).collect();
         let mut inserted: HashSet<InputId> = HashSet::new();
-        for row in self.query(&self.texts.insert_events, &records).await? {
+        for row in self.insert(&self.texts.insert_events, &records).await? {
             inserted.insert(InputId(first_id(&row)?));
         }
         let lost = all.iter().filter(|(_, event)| !inserted.contains(&event.input));
@@ -326,15 +326,14 @@ impl<'a, D: Domain> Work<'a, D> {
 
     /// What nobody can contest any more.
     async fn write<W: Writes<D>>(&mut self, writes: &W) -> Result<(), DbErr> {
-        let mut changed: Vec<FlowRecord<'_>> = Vec::new();
-        let mut outbox: Vec<DeliveryRecord<'_>> = Vec::new();
-        let mut settled: Vec<SettleRecord<'_>> = Vec::new();
+        let mut changed: Vec<&Row> = Vec::new();
+        let mut outbox: Vec<&Delivery> = Vec::new();
+        let mut settled: Vec<&Settle> = Vec::new();
         let mut written: Vec<&D::Write> = Vec::new();
         for (_, item) in self.standing() {
-            changed
-                .extend(item.change.iter().filter(|change| change.was > 0).map(|change| FlowRecord::from(&change.row)));
-            outbox.extend(item.outbox.iter().map(DeliveryRecord::from));
-            settled.extend(item.settles.iter().map(SettleRecord::from));
+            changed.extend(item.change.iter().filter(|change| change.was > 0).map(|change| &change.row));
+            outbox.extend(&item.outbox);
+            settled.extend(&item.settles);
             written.extend(&item.writes);
         }
         let mut set: Vec<GuardRecord<'_>> = Vec::new();
@@ -346,13 +345,13 @@ impl<'a, D: Domain> Work<'a, D> {
                 Net::Free { key } => freed.push(key),
             }
         }
-        let updated = self.execute(&self.texts.update_flows, &changed).await?;
+        let updated = self.put(&self.texts.update_flows, &changed).await?;
         if updated != changed.len() as u64 {
             return Err(DbErr::Custom(format!("{} rows were locked, {updated} of them written", changed.len())));
         }
-        self.execute(&self.texts.insert_outbox, &outbox).await?;
-        self.execute(&self.texts.settle_outbox, &settled).await?;
-        self.execute(&self.texts.update_guards, &set).await?;
+        self.put(&self.texts.insert_outbox, &outbox).await?;
+        self.put(&self.texts.settle_outbox, &settled).await?;
+        self.put(&self.texts.update_guards, &set).await?;
         self.execute(&self.texts.delete_guards, &freed).await?;
         if !written.is_empty() {
             writes.apply(self.txn, written).await?;
@@ -369,22 +368,36 @@ impl<'a, D: Domain> Work<'a, D> {
         nets.flat_map(|(place, nets)| nets.iter().map(move |net| (place, net)))
     }
 
-    fn statement<T: Serialize>(&self, text: &str, records: &[T]) -> Result<Option<Statement>, DbErr> {
-        if records.is_empty() { Ok(None) } else { Ok(Some(self.texts.with(text, json(records)?))) }
+    async fn query<T: Serialize>(&self, text: &Keyed, keys: &[T]) -> Result<Vec<QueryResult>, DbErr> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.txn.query_all_raw(self.texts.keyed(text, keys)?).await
     }
 
-    async fn query<T: Serialize>(&self, text: &str, records: &[T]) -> Result<Vec<QueryResult>, DbErr> {
-        match self.statement(text, records)? {
-            Some(statement) => self.txn.query_all_raw(statement).await,
-            None => Ok(Vec::new()),
+    async fn execute<T: Serialize>(&self, text: &Keyed, keys: &[T]) -> Result<(), DbErr> {
+        if keys.is_empty() {
+            return Ok(());
         }
+        self.txn.execute_raw(self.texts.keyed(text, keys)?).await.map(|_| ())
     }
 
-    async fn execute<T: Serialize>(&self, text: &str, records: &[T]) -> Result<u64, DbErr> {
-        match self.statement(text, records)? {
-            Some(statement) => Ok(self.txn.execute_raw(statement).await?.rows_affected()),
-            None => Ok(0),
+    /// Inserts rows and gives what comes back of them.
+    async fn insert<R: Record>(&self, text: &Wide, records: &[R]) -> Result<Vec<QueryResult>, DbErr> {
+        let mut inserted = Vec::with_capacity(records.len());
+        for records in records.chunks(ROWS) {
+            inserted.extend(self.txn.query_all_raw(self.texts.wide(text, records)?).await?);
         }
+        Ok(inserted)
+    }
+
+    /// Writes rows and gives how many were written.
+    async fn put<R: Record>(&self, text: &Wide, records: &[R]) -> Result<u64, DbErr> {
+        let mut written = 0;
+        for records in records.chunks(ROWS) {
+            written += self.txn.execute_raw(self.texts.wide(text, records)?).await?.rows_affected();
+        }
+        Ok(written)
     }
 }
 

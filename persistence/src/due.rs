@@ -13,8 +13,8 @@ use sea_orm::{
 use crate::connect::Database;
 use crate::entity::{flows, outbox};
 use crate::fault::{Stage, fault};
-use crate::records::{PostponeRecord, json, readable};
-use crate::sql::Texts;
+use crate::records::readable;
+use crate::sql::{ROWS, Texts};
 
 /// The phase of a flow that an operator ended.
 pub(crate) const ENDED: &str = "ended";
@@ -156,13 +156,11 @@ where
 
 /// Puts deliveries off.
 pub(crate) async fn postpone(database: &Database, texts: &Texts, postponed: &[Postpone]) -> Result<(), StoreFault> {
-    if postponed.is_empty() {
-        return Ok(());
+    for some in postponed.chunks(ROWS) {
+        let statement = texts.wide(&texts.postpone_outbox, some).map_err(|error| fault(Stage::Within, &error))?;
+        database.writer().execute_raw(statement).await.map_err(|error| written(&error))?;
     }
-    let records: Vec<PostponeRecord<'_>> = postponed.iter().map(PostponeRecord::from).collect();
-    let json = json(&records).map_err(|error| fault(Stage::Within, &error))?;
-    let statement = texts.with(&texts.postpone_outbox, json);
-    database.writer().execute_raw(statement).await.map(|_| ()).map_err(|error| written(&error))
+    Ok(())
 }
 
 /// Has a flow's claim end at another instant.

@@ -1,10 +1,12 @@
-//! What a batch carries to the database, as JSON: borrowed from the items, written straight into text.
+//! What a batch carries to the database: the engine's values as cells of rows, borrowed from where they stand.
 
 use std::borrow::Cow;
 
+use cairn_runtime::Timestamp;
 use cairn_runtime::store::{Delivery, Event, Postpone, Row, Settle};
 use data_encoding::HEXLOWER;
-use sea_orm::DbErr;
+use sea_orm::{DbErr, Value};
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 /// Bytes as hexadecimal text.
@@ -17,186 +19,204 @@ impl Serialize for Hex<'_> {
     }
 }
 
+/// One cell of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cell<'a> {
+    Null,
+    Bytes(&'a [u8]),
+    Text(Cow<'a, str>),
+    Number(i64),
+    Truth(bool),
+}
+
+impl Serialize for Cell<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => to.serialize_unit(),
+            Self::Bytes(bytes) => Hex(bytes).serialize(to),
+            Self::Text(text) => to.serialize_str(text),
+            Self::Number(number) => to.serialize_i64(*number),
+            Self::Truth(truth) => to.serialize_bool(*truth),
+        }
+    }
+}
+
+impl From<Cell<'_>> for Value {
+    fn from(cell: Cell<'_>) -> Self {
+        match cell {
+            Cell::Null => Self::BigInt(None),
+            Cell::Bytes(bytes) => Self::Bytes(Some(bytes.to_vec())),
+            Cell::Text(text) => Self::String(Some(text.into_owned())),
+            Cell::Number(number) => Self::BigInt(Some(number)),
+            Cell::Truth(truth) => Self::Bool(Some(truth)),
+        }
+    }
+}
+
+/// What can be a row of a statement's list.
+pub(crate) trait Record {
+    /// Its cells with their columns' names, in the order of the statement's columns.
+    fn cells(&self) -> Vec<(&'static str, Cell<'_>)>;
+}
+
+/// A record as a JSON object; what is null is left out.
+pub(crate) struct Line<'a, R>(pub(crate) &'a R);
+
+impl<R: Record> Serialize for Line<'_, R> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        for (name, cell) in self.0.cells().iter().filter(|(_, cell)| *cell != Cell::Null) {
+            map.serialize_entry(name, cell)?;
+        }
+        map.end()
+    }
+}
+
+/// The JSON of a list.
+pub(crate) fn json<T: Serialize>(list: &[T]) -> Result<String, DbErr> {
+    serde_json::to_string(list).map_err(|error| DbErr::Json(error.to_string()))
+}
+
 /// Text for people, which may have come from anywhere: PostgreSQL holds no NUL in a text.
 pub(crate) fn readable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
-/// The JSON of a list of records.
-pub(crate) fn json<T: Serialize>(records: &[T]) -> Result<String, DbErr> {
-    serde_json::to_string(records).map_err(|error| DbErr::Json(error.to_string()))
+fn bytes(bytes: &[u8]) -> Cell<'_> {
+    Cell::Bytes(bytes)
+}
+
+fn some_bytes(bytes: Option<&[u8]>) -> Cell<'_> {
+    bytes.map_or(Cell::Null, Cell::Bytes)
+}
+
+fn text(text: &str) -> Cell<'_> {
+    Cell::Text(text.into())
+}
+
+fn some_text(text: Option<&str>) -> Cell<'_> {
+    text.map_or(Cell::Null, |text| Cell::Text(text.into()))
+}
+
+fn number(number: u64) -> Cell<'static> {
+    Cell::Number(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn some_instant(at: Option<Timestamp>) -> Cell<'static> {
+    at.map_or(Cell::Null, |at| Cell::Number(at.0))
 }
 
 /// A row of `flows`, unclaimed.
-#[derive(Serialize)]
-pub(crate) struct FlowRecord<'a> {
-    id: Hex<'a>,
-    kind: &'a str,
-    schema: u32,
-    version: u64,
-    phase: &'a str,
-    state: &'a str,
-    salt: Hex<'a>,
-    wake_at: Option<i64>,
-    attempts: u32,
-    quarantined_at: Option<i64>,
-    quarantine_why: Option<Cow<'a, str>>,
-    user_id: Option<Hex<'a>>,
-    client_id: Option<Hex<'a>>,
-    parent: Option<Hex<'a>>,
-    subject: Option<Hex<'a>>,
-    touched_at: i64,
-}
-
-impl<'a> From<&'a Row> for FlowRecord<'a> {
-    fn from(row: &'a Row) -> Self {
-        Self {
-            id: Hex(row.id.bytes()),
-            kind: &row.kind,
-            schema: row.schema,
-            version: row.version,
-            phase: &row.phase,
-            state: &row.state,
-            salt: Hex(&row.salt),
-            wake_at: row.wake_at.map(|at| at.0),
-            attempts: row.attempts,
-            quarantined_at: row.quarantined.as_ref().map(|quarantine| quarantine.at.0),
-            quarantine_why: row.quarantined.as_ref().map(|quarantine| readable(&quarantine.why)),
-            user_id: row.user.as_ref().map(|id| Hex(id.bytes())),
-            client_id: row.client.as_ref().map(|id| Hex(id.bytes())),
-            parent: row.parent.as_ref().map(|id| Hex(id.bytes())),
-            subject: row.subject.as_ref().map(|hash| Hex(hash)),
-            touched_at: row.touched_at.0,
-        }
+impl Record for Row {
+    fn cells(&self) -> Vec<(&'static str, Cell<'_>)> {
+        let quarantined = self.quarantined.as_ref();
+        vec![
+            ("id", bytes(self.id.bytes())),
+            ("kind", text(&self.kind)),
+            ("schema", number(self.schema.into())),
+            ("version", number(self.version)),
+            ("phase", text(&self.phase)),
+            ("state", text(&self.state)),
+            ("salt", bytes(&self.salt)),
+            ("wake_at", some_instant(self.wake_at)),
+            ("attempts", number(self.attempts.into())),
+            ("quarantined_at", some_instant(quarantined.map(|quarantine| quarantine.at))),
+            ("quarantine_why", quarantined.map_or(Cell::Null, |quarantine| Cell::Text(readable(&quarantine.why)))),
+            ("claimed_until", Cell::Null),
+            ("claimed_by", Cell::Null),
+            ("user_id", some_bytes(self.user.as_ref().map(|id| id.bytes().as_slice()))),
+            ("client_id", some_bytes(self.client.as_ref().map(|id| id.bytes().as_slice()))),
+            ("parent", some_bytes(self.parent.as_ref().map(|id| id.bytes().as_slice()))),
+            ("subject", some_bytes(self.subject.as_ref().map(<[u8; 32]>::as_slice))),
+            ("touched_at", Cell::Number(self.touched_at.0)),
+        ]
     }
 }
 
 /// A row of `events`.
-#[derive(Serialize)]
-pub(crate) struct EventRecord<'a> {
-    flow: Hex<'a>,
-    version: u64,
-    input: Hex<'a>,
-    kind: &'a str,
-    name: &'a str,
-    from: &'a str,
-    to: &'a str,
-    public: &'a str,
-    outcome: &'a str,
-    fingerprint: Option<Hex<'a>>,
-    node: Cow<'a, str>,
-    trace: Cow<'a, str>,
-    at: i64,
-}
-
-impl<'a> From<&'a Event> for EventRecord<'a> {
-    fn from(event: &'a Event) -> Self {
-        Self {
-            flow: Hex(event.flow.bytes()),
-            version: event.version,
-            input: Hex(event.input.bytes()),
-            kind: &event.kind,
-            name: &event.name,
-            from: &event.from,
-            to: &event.to,
-            public: &event.public,
-            outcome: &event.outcome,
-            fingerprint: event.fingerprint.as_ref().map(|hash| Hex(hash)),
-            node: readable(&event.node),
-            trace: readable(&event.trace),
-            at: event.at.0,
-        }
+impl Record for Event {
+    fn cells(&self) -> Vec<(&'static str, Cell<'_>)> {
+        vec![
+            ("flow", bytes(self.flow.bytes())),
+            ("version", number(self.version)),
+            ("input", bytes(self.input.bytes())),
+            ("kind", text(&self.kind)),
+            ("name", text(&self.name)),
+            ("from", text(&self.from)),
+            ("to", text(&self.to)),
+            ("public", text(&self.public)),
+            ("outcome", text(&self.outcome)),
+            ("fingerprint", some_bytes(self.fingerprint.as_ref().map(<[u8; 16]>::as_slice))),
+            ("node", Cell::Text(readable(&self.node))),
+            ("trace", Cell::Text(readable(&self.trace))),
+            ("at", Cell::Number(self.at.0)),
+        ]
     }
 }
 
 /// A row of `outbox`.
-#[derive(Serialize)]
-pub(crate) struct DeliveryRecord<'a> {
-    id: Hex<'a>,
-    flow: Hex<'a>,
-    flow_kind: &'a str,
-    tag: Option<&'a str>,
-    kind: &'a str,
-    payload: Hex<'a>,
-    due: i64,
-    expires: Option<i64>,
-    once: bool,
-    attempts: u32,
-    claimed_until: Option<i64>,
-    claimed_by: Option<&'a str>,
-    settled: Option<i64>,
-    note: Cow<'a, str>,
-    dead: bool,
-    created: i64,
-}
-
-impl<'a> From<&'a Delivery> for DeliveryRecord<'a> {
-    fn from(delivery: &'a Delivery) -> Self {
-        Self {
-            id: Hex(delivery.id.bytes()),
-            flow: Hex(delivery.flow.bytes()),
-            flow_kind: &delivery.flow_kind,
-            tag: delivery.tag.as_deref(),
-            kind: &delivery.kind,
-            payload: Hex(&delivery.payload),
-            due: delivery.due.0,
-            expires: delivery.expires.map(|at| at.0),
-            once: delivery.once,
-            attempts: delivery.attempts,
-            claimed_until: delivery.claimed_until.map(|at| at.0),
-            claimed_by: delivery.claimed_by.as_deref(),
-            settled: delivery.settled.map(|at| at.0),
-            note: readable(&delivery.note),
-            dead: delivery.dead,
-            created: delivery.created.0,
-        }
+impl Record for Delivery {
+    fn cells(&self) -> Vec<(&'static str, Cell<'_>)> {
+        vec![
+            ("id", bytes(self.id.bytes())),
+            ("flow", bytes(self.flow.bytes())),
+            ("flow_kind", text(&self.flow_kind)),
+            ("tag", some_text(self.tag.as_deref())),
+            ("kind", text(&self.kind)),
+            ("payload", bytes(&self.payload)),
+            ("due", Cell::Number(self.due.0)),
+            ("expires", some_instant(self.expires)),
+            ("once", Cell::Truth(self.once)),
+            ("attempts", number(self.attempts.into())),
+            ("claimed_until", some_instant(self.claimed_until)),
+            ("claimed_by", some_text(self.claimed_by.as_deref())),
+            ("settled", some_instant(self.settled)),
+            ("note", Cell::Text(readable(&self.note))),
+            ("dead", Cell::Truth(self.dead)),
+            ("created", Cell::Number(self.created.0)),
+        ]
     }
 }
 
 /// A row of `guards`.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct GuardRecord<'a> {
     pub(crate) key: &'a str,
     pub(crate) value: i64,
 }
 
-/// The end of a delivery.
-#[derive(Serialize)]
-pub(crate) struct SettleRecord<'a> {
-    id: Hex<'a>,
-    settled: i64,
-    note: Cow<'a, str>,
-    dead: bool,
-}
-
-impl<'a> From<&'a Settle> for SettleRecord<'a> {
-    fn from(settle: &'a Settle) -> Self {
-        Self {
-            id: Hex(settle.delivery.bytes()),
-            settled: settle.at.0,
-            note: readable(settle.dead.as_deref().unwrap_or_default()),
-            dead: settle.dead.is_some(),
-        }
+impl Record for GuardRecord<'_> {
+    fn cells(&self) -> Vec<(&'static str, Cell<'_>)> {
+        vec![("key", text(self.key)), ("value", Cell::Number(self.value))]
     }
 }
 
-/// A delivery that is put off.
-#[derive(Serialize)]
-pub(crate) struct PostponeRecord<'a> {
-    id: Hex<'a>,
-    due: i64,
-    note: Cow<'a, str>,
-    /// How many attempts are taken back.
-    uncounted: u8,
+/// The end of a delivery.
+impl Record for Settle {
+    fn cells(&self) -> Vec<(&'static str, Cell<'_>)> {
+        vec![
+            ("id", bytes(self.delivery.bytes())),
+            ("settled", Cell::Number(self.at.0)),
+            ("note", Cell::Text(readable(self.dead.as_deref().unwrap_or_default()))),
+            ("dead", Cell::Truth(self.dead.is_some())),
+        ]
+    }
 }
 
-impl<'a> From<&'a Postpone> for PostponeRecord<'a> {
-    fn from(postpone: &'a Postpone) -> Self {
-        Self {
-            id: Hex(postpone.delivery.bytes()),
-            due: postpone.due.0,
-            note: readable(&postpone.note),
-            uncounted: u8::from(!postpone.counts),
-        }
+/// A delivery that is put off, with the number of attempts that are taken back.
+impl Record for Postpone {
+    fn cells(&self) -> Vec<(&'static str, Cell<'_>)> {
+        vec![
+            ("id", bytes(self.delivery.bytes())),
+            ("due", Cell::Number(self.due.0)),
+            ("note", Cell::Text(readable(&self.note))),
+            ("uncounted", number((!self.counts).into())),
+        ]
+    }
+}
+
+impl<R: Record> Record for &R {
+    fn cells(&self) -> Vec<(&'static str, Cell<'_>)> {
+        (**self).cells()
     }
 }

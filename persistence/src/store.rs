@@ -62,8 +62,7 @@ impl<D: Domain, W: Writes<D>> SqlStore<D, W> {
         let expected = item.expects.as_ref();
         let flow = expected.map(|(flow, _)| data_encoding::HEXLOWER.encode(flow.bytes())).unwrap_or_default();
         let read = async {
-            let json = crate::records::json(&keys)?;
-            let statement = self.texts.with_two(&self.texts.check, json, flow);
+            let statement = self.texts.check(&keys, flow)?;
             let mut guards: Vec<(String, i64)> = Vec::new();
             let mut version = 0;
             for row in self.database.readers().query_all_raw(statement).await? {

@@ -53,7 +53,8 @@ impl SystemClock {
     /// A clock that runs this many seconds ahead of the machine's.
     #[must_use]
     pub fn ahead(seconds: i64) -> Self {
-        let clock = Self { offset: seconds.saturating_mul(1000), began: Instant::now(), base: AtomicI64::new(i64::MIN) };
+        let clock =
+            Self { offset: seconds.saturating_mul(1000), began: Instant::now(), base: AtomicI64::new(i64::MIN) };
         clock.base.store(clock.machine().0, Ordering::Relaxed);
         clock
     }

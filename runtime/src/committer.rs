@@ -120,6 +120,7 @@ impl<D: Domain> Engine<D> {
         T: Send + 'static,
         C: FnOnce(Arc<dyn Store<D>>) -> BoxFuture<'static, Result<T, StoreFault>> + Send + 'static,
     {
+        let returns = self.returns();
         let (reply, result) = oneshot::channel();
         let boxed: Chore<D> = Box::new(move |store| {
             Box::pin(async move {
@@ -130,7 +131,7 @@ impl<D: Domain> Engine<D> {
         self.0.committer.put(Work::Chore(boxed)).await.map_err(|_| gone())?;
         let result = result.await.map_err(|_| gone())?;
         if let Err(StoreFault::Unavailable(why)) = &result {
-            self.lost_database(why);
+            self.lost_database(why, returns);
         }
         if let Err(StoreFault::SyncFailed(why)) = &result {
             self.0.host.abort(why);
@@ -274,6 +275,7 @@ fn commit<D: Domain>(engine: &Engine<D>, batch: Vec<Entry<D>>) -> BoxFuture<'_, 
         }
         let began = engine.now();
         let mut slept = Duration::ZERO;
+        let returns = engine.returns();
         let mut ambiguous = false;
         let mut tries = 0_u32;
         let fault = loop {
@@ -319,7 +321,7 @@ fn commit<D: Domain>(engine: &Engine<D>, batch: Vec<Entry<D>>) -> BoxFuture<'_, 
             slept += pause;
         };
         match &fault {
-            StoreFault::Unavailable(why) => engine.lost_database(why),
+            StoreFault::Unavailable(why) => engine.lost_database(why, returns),
             StoreFault::SyncFailed(why) => engine.0.host.abort(why),
             StoreFault::Unexpected(why) => {
                 engine.count_defect();

@@ -203,6 +203,7 @@ pub(crate) struct Inner<D: Domain> {
     world: RwLock<Arc<D::World>>,
     kinds: HashMap<&'static str, Arc<dyn Kind<D>>>,
     available: AtomicBool,
+    returns: AtomicU64,
     draining: AtomicBool,
     defects: AtomicU64,
 }
@@ -250,6 +251,7 @@ impl<D: Domain> Builder<D> {
             world: RwLock::new(world),
             kinds: self.kinds,
             available: AtomicBool::new(true),
+            returns: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             defects: AtomicU64::new(0),
             store,
@@ -259,6 +261,30 @@ impl<D: Domain> Builder<D> {
             node: Arc::from(node),
             tuning,
         }))
+    }
+}
+
+/// What a node has in hand. What stays when all is quiet is a leak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InHand {
+    /// Commands that were admitted and have no outcome yet.
+    pub commands: usize,
+    /// Shells that are alive or on their way.
+    pub shells: usize,
+    /// Slots that are not vacant.
+    pub slots: usize,
+    /// Places taken among the deliveries in hand.
+    pub deliveries: usize,
+    /// Items that wait for the committer.
+    pub queued: usize,
+    /// Flows for whose next version somebody waits.
+    pub waits: usize,
+}
+
+impl InHand {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -347,8 +373,17 @@ impl<D: Domain> Engine<D> {
         self.0.available.load(Ordering::Relaxed)
     }
 
-    /// Notes that the database is away, and has it asked until it is back.
-    pub(crate) fn lost_database(&self, why: &str) {
+    /// How often the database has come back. Whoever fails remembers this from before: see [`Engine::lost_database`].
+    pub(crate) fn returns(&self) -> u64 {
+        self.0.returns.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the database is away, and has it asked until it is back. A failure that began before the last return
+    /// says nothing of now.
+    pub(crate) fn lost_database(&self, why: &str, returns: u64) {
+        if returns != self.returns() {
+            return;
+        }
         if self.0.available.swap(false, Ordering::Relaxed) {
             tracing::error!(why, "the database is away; commands are refused until it answers");
             metrics::gauge!(crate::telemetry::DATABASE_AVAILABLE).set(0.0);
@@ -362,6 +397,7 @@ impl<D: Domain> Engine<D> {
                         break;
                     }
                 }
+                engine.0.returns.fetch_add(1, Ordering::Relaxed);
                 engine.0.available.store(true, Ordering::Relaxed);
                 metrics::gauge!(crate::telemetry::DATABASE_AVAILABLE).set(1.0);
                 tracing::info!("the database is back");
@@ -398,6 +434,18 @@ impl<D: Domain> Engine<D> {
     /// How many shells are alive.
     pub fn active(&self) -> usize {
         self.0.slots.active()
+    }
+
+    /// All that this node has in hand; nothing of it is left when nobody asks and nothing is under way.
+    pub fn in_hand(&self) -> InHand {
+        InHand {
+            commands: self.0.tuning.commands.saturating_sub(self.0.admitted.available_permits()),
+            shells: self.active(),
+            slots: self.0.slots.taken(),
+            deliveries: self.0.outbox.in_hand(),
+            queued: self.queued(),
+            waits: self.0.waits.len(),
+        }
     }
 
     /// How many items wait for the committer.

@@ -243,6 +243,12 @@ impl Supervision {
         cell.is_some()
     }
 
+    /// Ends the tree, and all shells with it. The tasks go on, as they do when a keeper dies.
+    pub async fn stop(&self) {
+        // Only one who has ended already cannot be stopped.
+        let _ = self.root.stop_and_wait(Some("the tree is taken down".to_owned()), None).await;
+    }
+
     /// Whether the root is alive.
     pub fn is_running(&self) -> bool {
         self.root.get_status() == ActorStatus::Running

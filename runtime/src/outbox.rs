@@ -16,7 +16,7 @@ use crate::crash::Point;
 use crate::engine::{Engine, Fault};
 use crate::flow::{Domain, Failure};
 use crate::id::{DeliveryId, FlowId, InputId};
-use crate::store::{Claim, Delivery, Item, Postpone, Settle, Verdict};
+use crate::store::{Claim, Delivery, ENDED, Item, Postpone, Settle, Verdict};
 use crate::turn::Answers;
 
 /// Failures in a row after which an input that comes by itself puts its flow into quarantine.
@@ -49,14 +49,15 @@ pub struct Carrying<D: Domain> {
 /// Why a delivery did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// It may succeed later; `after` overrules the usual back-off.
+    /// It may succeed later; `after` overrules the usual back-off. Of what may happen at most once this says that nobody
+    /// knows whether it did: it is not repeated, but answered [`Failure::Unknown`].
     Later {
         /// For people.
         why: String,
         /// The shortest time to wait.
         after: Option<Duration>,
     },
-    /// It never will.
+    /// It never will, and surely had no effect that counts.
     Never(String),
 }
 
@@ -125,6 +126,11 @@ impl<D: Domain> Outbox<D> {
     /// Something may be due.
     pub(crate) fn hint(&self) {
         self.due.notify_one();
+    }
+
+    /// Places taken among the deliveries in hand.
+    pub(crate) fn in_hand(&self) -> usize {
+        self.at_hand.load(Ordering::Relaxed)
     }
 
     /// Takes a place among the deliveries in hand, if there is one.
@@ -226,8 +232,9 @@ async fn deliver<D: Domain>(engine: &Engine<D>, delivery: Delivery, opened: Resu
             tracing::error!(delivery = %delivery.id, why, "a delivery cannot be opened");
             Outcome::Failed(Failure::Refused(format!("it cannot be opened: {why}")))
         }
-        Ok(_) if delivery.expires.is_some_and(|expires| expires <= now) => Outcome::Failed(Failure::Expired),
+        // Asked before the expiry: whoever had it before may have sent it, and time does not undo that.
         Ok(_) if delivery.once && delivery.attempts > 1 => Outcome::Failed(Failure::Unknown),
+        Ok(_) if delivery.expires.is_some_and(|expires| expires <= now) => Outcome::Failed(Failure::Expired),
         Ok(carried) => carry(engine, &delivery, carried).await,
     };
     let ended = match outcome {
@@ -278,10 +285,8 @@ async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, carried: Carr
             };
             return match engine.0.outbox.courier.carry(carrying).await {
                 Ok(answer) => Outcome::Succeeded(answer),
-                // What must not be repeated is not put off either.
-                Err(Trouble::Later { why, .. } | Trouble::Never(why)) if delivery.once => {
-                    Outcome::Failed(Failure::Refused(why))
-                }
+                // What must not be repeated is not put off either; and whoever cannot say that it failed does not know.
+                Err(Trouble::Later { .. }) if delivery.once => Outcome::Failed(Failure::Unknown),
                 Err(Trouble::Later { why, after }) => Outcome::Later { why, after, counts: true },
                 Err(Trouble::Never(why)) => Outcome::Failed(Failure::Refused(why)),
             };
@@ -324,6 +329,9 @@ async fn blame<D: Domain>(engine: &Engine<D>, delivery: &Delivery, to: FlowId, k
             }
             Outcome::Later { why, after: None, counts: true }
         }
+        Fault::Quarantined if has_ended(engine, to).await => {
+            Outcome::Failed(Failure::Refused("the operator has ended the flow".to_owned()))
+        }
         Fault::Quarantined => Outcome::Later {
             why: "the flow is in quarantine".to_owned(),
             after: Some(Duration::from_secs(60)),
@@ -331,6 +339,11 @@ async fn blame<D: Domain>(engine: &Engine<D>, delivery: &Delivery, to: FlowId, k
         },
         other => Outcome::Later { why: other.to_string(), after: None, counts: false },
     }
+}
+
+/// Whether an operator has ended a flow in quarantine: it will never take anything any more.
+async fn has_ended<D: Domain>(engine: &Engine<D>, flow: FlowId) -> bool {
+    matches!(engine.0.store.load(flow).await, Ok(Some(row)) if row.phase == ENDED)
 }
 
 /// Commits the end of a delivery: with the step that its answer causes, or alone.
@@ -355,6 +368,7 @@ async fn end<D: Domain>(
         match told {
             Ok(()) | Err(Fault::Settled) => return Ok(()),
             Err(Fault::NotFound) => {} // nobody is left to be answered
+            Err(Fault::Quarantined) if has_ended(engine, delivery.flow).await => {}
             // The end is known and must not be carried again: it waits in the outbox as an answer of its own. How often
             // it was carried says nothing of the flow; from here on the answer's own attempts do.
             Err(fault) => return park(engine, delivery, tag, result, settle, &fault).await,

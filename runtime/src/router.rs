@@ -50,6 +50,11 @@ impl Slots {
         self.shells.load(Ordering::Relaxed)
     }
 
+    /// Slots that are not vacant.
+    pub(crate) fn taken(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
     fn shard(&self, flow: FlowId) -> Option<&Mutex<Shells>> {
         // The last byte of a derived or time-ordered id is random in both.
         self.shards.get(usize::from(flow.bytes().last().copied().unwrap_or(0)) % SHARDS)

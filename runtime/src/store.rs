@@ -273,6 +273,9 @@ pub struct Postpone {
     pub counts: bool,
 }
 
+/// The phase of a flow that an operator has ended. The mark of its quarantine stays.
+pub const ENDED: &str = "ended";
+
 /// What an operator may do with a flow in quarantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

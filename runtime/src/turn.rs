@@ -122,9 +122,10 @@ impl<F: Flow> Cell<F> {
         self.believed = Some(Believed { state, row: lean(row) });
     }
 
-    async fn load_if_empty(&mut self, engine: &Engine<F::Domain>) -> Result<(), Fault> {
+    /// Reads the row unless something is believed; whether it had to.
+    async fn load_if_empty(&mut self, engine: &Engine<F::Domain>) -> Result<bool, Fault> {
         if self.believed.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         engine.0.host.pass(Point::Activated);
         let row = engine.0.store.load(self.flow).await?.ok_or(Fault::NotFound)?;
@@ -141,7 +142,18 @@ impl<F: Flow> Cell<F> {
                 return Err(Fault::Quarantined);
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether the row still has the version that is believed. A step that stays is not judged by a commit, and another
+    /// node, a wake-up or an input that went without this shell may have moved the row since. What has ended does not move.
+    async fn is_current(&self, engine: &Engine<F::Domain>) -> Result<bool, Fault> {
+        let Some(believed) = self.believed.as_ref().filter(|believed| believed.row.wake_at.is_some()) else {
+            return Ok(true);
+        };
+        let mut item = Item::of(believed.row.id.started_by());
+        item.expects = Some((believed.row.id, believed.row.version));
+        Ok(engine.0.store.check(&item).await? == Verdict::Done)
     }
 }
 
@@ -195,15 +207,20 @@ pub(crate) async fn turn<F: Flow>(
     }
     let begins = matches!(envelope.what, What::Start(_));
     let mut lost: Option<Lost<F>> = None;
+    let mut fresh = begins;
     for _ in 0..ROUNDS {
         if !begins {
-            cell.load_if_empty(engine).await?;
+            fresh |= cell.load_if_empty(engine).await?;
             if !envelope.is_woken() {
                 wake_overdue(cell, engine).await?;
             }
         }
         let (step, draft) = decide(cell, envelope, lost.as_ref(), engine).inspect_err(|_| cell.forget())?;
         let Some((mut item, keys, handed)) = draft else {
+            if !fresh && !cell.is_current(engine).await? {
+                cell.forget();
+                continue;
+            }
             let (version, phase) = cell
                 .believed
                 .as_ref()
@@ -248,6 +265,7 @@ pub(crate) async fn turn<F: Flow>(
             Verdict::Stale => {
                 metrics::counter!(crate::telemetry::STALE, "flow" => F::NAME).increment(1);
                 cell.forget();
+                fresh = false;
                 if envelope.is_woken() {
                     return Err(Fault::Settled);
                 }
@@ -283,7 +301,9 @@ async fn wake_overdue<F: Flow>(cell: &mut Cell<F>, engine: &Engine<F::Domain>) -
         let Some(version) = cell.overdue(engine.now()) else { return Ok(()) };
         match Box::pin(turn(cell, &Envelope::woken(cell.flow, version), false, engine)).await {
             Ok(reply) if reply.version == version => return Ok(()), // it stays; that is for the pump to count
-            Ok(_) | Err(Fault::Settled) => cell.load_if_empty(engine).await?,
+            Ok(_) | Err(Fault::Settled) => {
+                cell.load_if_empty(engine).await?;
+            }
             Err(fault) => return Err(fault),
         }
     }

@@ -17,6 +17,11 @@ use crate::store::Row;
 pub(crate) struct Waits(Mutex<HashMap<FlowId, Vec<oneshot::Sender<()>>>>);
 
 impl Waits {
+    /// For how many flows somebody waits.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn enlist(&self, flow: FlowId) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,7 +14,8 @@ on_both_databases!(
     unusual_addresses_are_accepted,
     names_and_usernames_are_held_to_their_rules,
     a_taken_username_is_refused,
-    a_password_must_be_worth_its_name,
+    a_password_has_bounds,
+    a_guessable_password_is_refused,
     members_must_be_known_once_and_of_their_type,
 );
 
@@ -222,20 +223,27 @@ async fn a_taken_username_is_refused(app: &App) {
     register(app, &body).await.problem(409, "username-taken");
 }
 
-async fn a_password_must_be_worth_its_name(app: &App) {
-    let person = Person::new("guessable");
+async fn a_password_has_bounds(app: &App) {
+    let person = Person::new("bounded");
     let with = |password: &str| json!({"email": person.email, "password": password});
-    let own_words = format!("{}2024", person.username);
     let too_long = "correct horse battery staple ".repeat(9);
     assert!(too_long.len() > 256);
-    for password in
-        ["", "short", "ninechars", "password12", "qwertyuiop", "aaaaaaaaaaaa", "1234567890", &own_words, &too_long]
-    {
+    for password in ["", "short", "ninechars", &too_long] {
         println!("{password:?}");
         refused(&register(app, &with(password)).await, "/password");
     }
     for password in ["velvet tractor umbrella", "Ærøskøbing fjord 88 lanterns", "  spaces count at both ends  ~ 9"] {
         register(app, &with(password)).await.expect(202);
+    }
+}
+
+async fn a_guessable_password_is_refused(app: &App) {
+    let person = Person::new("guessable");
+    let own_words = format!("{}2024", person.username);
+    for password in ["password12", "qwertyuiop", "aaaaaaaaaaaa", "1234567890", &own_words] {
+        println!("{password:?}");
+        let body = json!({"email": person.email, "username": person.username, "password": password});
+        refused(&register(app, &body).await, "/password");
     }
 }
 

@@ -13,7 +13,7 @@ mod words;
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, Id, Input, Lost, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, Input, Lost, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
 pub use self::grant::{Grant, Policy, Way, Who};
@@ -24,9 +24,7 @@ use crate::credential::{self, Presented, Seal, UserCode};
 use crate::effects::{Auth, Digest, Key, UserId};
 use crate::oauth::access::{Access, Wish};
 use crate::oauth::client::ClientId;
-use crate::oauth::pkce::Challenge;
 use crate::oauth::scope::{OFFLINE_ACCESS, Scope};
-use crate::oauth::uri::AbsoluteUri;
 use crate::world::World;
 
 /// How long a person may take to sign in and consent, and a device code is good, in seconds.

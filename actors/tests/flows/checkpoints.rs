@@ -67,3 +67,8 @@ fn every_phase_of_a_recovery_is_read_back() {
 fn every_phase_of_an_authorization_is_read_back() {
     check(crate::authorization::places());
 }
+
+#[test]
+fn every_phase_of_a_ping_is_read_back() {
+    check(crate::ping::places());
+}

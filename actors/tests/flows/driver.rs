@@ -1,7 +1,7 @@
 //! The smallest engine there is: one flow, a table of guards, and a check of every step that the flow decides.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use cairn_actors::credential::Seal;
@@ -11,6 +11,7 @@ use cairn_actors::world::{Settings, World};
 use cairn_runtime::clock::{derive, derive_bytes};
 use cairn_runtime::effects::Parcel;
 use cairn_runtime::{Cx, Domain, Flow, FlowId, Guard, Id, Input, Lost, Step, Timestamp};
+use proptest::prelude::ProptestConfig;
 
 /// The instant at which every test begins.
 pub(crate) const T0: Timestamp = Timestamp(1_800_000_000_000);
@@ -62,13 +63,18 @@ pub(crate) struct Driver<F: Known> {
 
 impl<F: Known> Driver<F> {
     pub(crate) fn new(seed: u8) -> Self {
-        Self::with(seed, Settings::default())
+        static WORLD: LazyLock<Arc<World>> = LazyLock::new(|| Arc::new(testing::world(1)));
+        Self::in_world(seed, Arc::clone(&WORLD))
     }
 
     pub(crate) fn with(seed: u8, settings: Settings) -> Self {
+        Self::in_world(seed, Arc::new(testing::world_with(1, settings)))
+    }
+
+    fn in_world(seed: u8, world: Arc<World>) -> Self {
         let seed = [seed; 32];
         Self {
-            world: Arc::new(testing::world_with(1, settings)),
+            world,
             flow: FlowId(Id::v7(T0.0, derive_bytes(&seed, "flow", 0))),
             state: None,
             version: 0,
@@ -243,6 +249,12 @@ impl<F: Known> Driver<F> {
 /// An outcome as JSON, for comparing across two flows.
 pub(crate) fn json(says: &impl serde::Serialize) -> String {
     serde_json::to_string(says).unwrap()
+}
+
+/// So many cases for proptest, and many more when `CAIRN_PROVE` is set.
+pub(crate) fn cases(quick: u32) -> ProptestConfig {
+    let factor = if std::env::var_os("CAIRN_PROVE").is_some() { 50 } else { 1 };
+    ProptestConfig::with_cases(quick * factor)
 }
 
 /// Seconds as a span.

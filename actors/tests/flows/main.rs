@@ -6,6 +6,7 @@ mod authorization;
 mod checkpoints;
 mod driver;
 mod golden;
+mod ping;
 mod recovery;
 mod registration;
 mod session;

@@ -9,10 +9,10 @@ use cairn_actors::testing;
 use cairn_runtime::{Flow, FlowId, Id, Input, Timestamp};
 use proptest::prelude::*;
 
-use crate::driver::{Driver, Known, T0, at, json};
+use crate::driver::{Driver, Known, T0, at, cases, json};
 use crate::golden;
 use crate::registration::{ADDRESS, PERSONAL, moves};
-use crate::table::{self, Ask, Place, after, asked};
+use crate::table::{self, Ask, Place, after, asked, if_any};
 
 impl Known for Recovery {
     const PHASES: &'static [(&'static str, bool)] =
@@ -64,6 +64,11 @@ fn seals(driver: &Driven) -> Vec<Seal> {
 
 fn last(driver: &Driven) -> Seal {
     seals(driver).last().unwrap().clone()
+}
+
+/// The first letter's seal, when it is not the last one's.
+fn first(driver: &Driven) -> Option<Seal> {
+    seals(driver).into_iter().rev().skip(1).last()
 }
 
 fn code(driver: &Driven, seal: &Seal) -> Code {
@@ -139,16 +144,17 @@ pub(crate) fn places() -> Vec<Place<Recovery>> {
 
 fn asks() -> Vec<Ask<Recovery>> {
     let foreign = |driver: &Driven| {
-        testing::presented(&driver.world, Purpose::ResetPassword, FlowId(Id::v7(0, [9; 10])), &last(driver))
+        let elsewhere = Seal { salt: [3; 16], ..last(driver) };
+        testing::presented(&driver.world, Purpose::ResetPassword, FlowId(Id::v7(0, [9; 10])), &elsewhere)
     };
     let mut asks = vec![
         asked("enter the code", |driver| enter(driver, code(driver, &last(driver)), 1)),
         asked("enter the code, another password", |driver| enter(driver, code(driver, &last(driver)), 2)),
-        asked("enter the first letter's code", |driver| enter(driver, code(driver, &seals(driver)[0]), 1)),
+        if_any("enter the first letter's code", 1, |driver| Some(enter(driver, code(driver, &first(driver)?), 1))),
         asked("enter a wrong code", |driver| enter(driver, wrong(driver, &seals(driver), 0), 1)),
         asked("open the link", |driver| open(driver, link(driver, &last(driver)), 1)),
         asked("open the link, another password", |driver| open(driver, link(driver, &last(driver)), 2)),
-        asked("open the first letter's link", |driver| open(driver, link(driver, &seals(driver)[0]), 1)),
+        if_any("open the first letter's link", 1, |driver| Some(open(driver, link(driver, &first(driver)?), 1))),
         asked("open a link not yet sent", |driver| {
             open(driver, link(driver, &last(driver).next(&driver.world.ring)), 1)
         }),
@@ -313,7 +319,7 @@ fn letters_are_few_and_far_between(driver: &Driven, known: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn whatever_is_typed_one_password_is_set_and_the_fence_moves_with_it(

@@ -19,8 +19,12 @@ pub(crate) struct Place<F: Known> {
 pub(crate) struct Ask<F: Known> {
     name: &'static str,
     after: i64,
-    input: Box<dyn Fn(&Driver<F>) -> Input<F>>,
+    input: Maker<F>,
 }
+
+/// Makes an input for a state; `None` where there is no such thing (the token before the first one).
+type Maker<F> = Box<dyn Fn(&Driver<F>) -> Option<Input<F>>>;
+type Answered = <Auth as cairn_runtime::Domain>::Answer;
 
 /// An input, some seconds after the state was written.
 pub(crate) fn after<F: Known>(
@@ -28,12 +32,21 @@ pub(crate) fn after<F: Known>(
     after: i64,
     input: impl Fn(&Driver<F>) -> Input<F> + 'static,
 ) -> Ask<F> {
-    Ask { name, after, input: Box::new(input) }
+    Ask { name, after, input: Box::new(move |driver| Some(input(driver))) }
 }
 
 /// A command, one second after the state was written.
 pub(crate) fn asked<F: Known>(name: &'static str, command: impl Fn(&Driver<F>) -> F::Command + 'static) -> Ask<F> {
     after(name, 1, move |driver| Input::Asked(command(driver)))
+}
+
+/// A command, some seconds after the state was written, where there is such a thing.
+pub(crate) fn if_any<F: Known>(
+    name: &'static str,
+    after: i64,
+    command: impl Fn(&Driver<F>) -> Option<F::Command> + 'static,
+) -> Ask<F> {
+    Ask { name, after, input: Box::new(move |driver| command(driver).map(Input::Asked)) }
 }
 
 /// What comes to every flow.
@@ -46,50 +59,68 @@ pub(crate) fn common<F: Known>() -> Vec<Ask<F>> {
     ]
 }
 
-type Answered = <Auth as cairn_runtime::Domain>::Answer;
-
-/// The whole table.
+/// The whole table: a line for what moves or holds, and one for all that stays and says the same.
 pub(crate) fn print<F: Known>(places: &[Place<F>], asks: &[Ask<F>]) -> String {
     let mut table = format!(
-        "# {}: what becomes of every input in every phase. Printed from the code; see the test of the same name.\n",
+        "# {}: what becomes of every input in every phase. Printed from the code; see {}.rs beside the test's main.rs.\n",
+        F::NAME,
         F::NAME
     );
     for place in places {
-        let _ = writeln!(table, "\n{}, {}", place.driver.phase(), place.name);
+        let driver = &place.driver;
+        let _ = writeln!(table, "\n{}, {}", driver.phase(), place.name);
+        let mut stays: Vec<(String, Vec<&str>)> = Vec::new();
         for ask in asks {
-            let driver = &place.driver;
+            let Some(input) = (ask.input)(driver) else { continue };
             let now = match (driver.state().wake_at(), ask.name) {
                 (Some(due), "woken") => due,
                 _ => Timestamp(driver.touched.0 + ask.after * 1_000),
             };
-            let input = (ask.input)(driver);
             let decide = |lost: Option<&Lost<F>>| driver.state().on(&input, lost, &driver.cx(now));
             let step = decide(None);
-            let _ = writeln!(table, "  {:<34}{}", ask.name, line(&step));
+            let line = line(&step);
+            if step.to.is_none() && step.effects.is_empty() {
+                match stays.iter_mut().find(|(says, _)| *says == line) {
+                    Some((_, names)) => names.push(ask.name),
+                    None => stays.push((line, vec![ask.name])),
+                }
+                continue;
+            }
+            let _ = writeln!(table, "  {:<36} {line}", ask.name);
             for guard in &step.effects.guards {
                 if !matches!(guard, Guard::Release(_)) {
                     let lost = decide(Some(&Lost(guard.key().clone())));
-                    let _ = writeln!(table, "    {:<32}{}", format!("lost {}", key(guard.key())), line(&lost));
+                    let _ = writeln!(table, "    {:<34} {}", format!("lost {}", key(guard.key())), self::line(&lost));
                 }
             }
+        }
+        for (line, names) in stays {
+            let _ = writeln!(table, "  {line}\n    {}", names.join(" · "));
         }
     }
     table
 }
 
-/// One start, with what becomes of it when it loses a guard.
+/// A step in one line.
 pub(crate) fn line<F: Known>(step: &Step<F>) -> String {
     let to = match &step.to {
         None => "stays".to_owned(),
         Some(to) => {
-            let wakes = to.wake_at().map(|due| format!(" until {}", instant(due.0))).unwrap_or_default();
-            format!("{}{wakes}", to.tag())
+            let how = match (to.wake_at(), serde_json::to_value(to).unwrap()) {
+                (Some(due), _) => format!("until {}", instant(due.0)),
+                (None, Value::Object(mut last)) => {
+                    last.remove("phase");
+                    last.iter().map(|(name, value)| format!("{name} {}", said(value))).collect::<Vec<_>>().join(", ")
+                }
+                (None, _) => String::new(),
+            };
+            format!("{} {how}", to.tag()).trim_end().to_owned()
         }
     };
     let effects = effects(&step.effects);
     let says = said(&serde_json::to_value(&step.says).unwrap());
     let effects = if effects.is_empty() { String::new() } else { format!(" | {effects}") };
-    format!("-> {to}{effects} | says {says}")
+    format!("-> {to}{effects} | says {}", says.trim_end())
 }
 
 fn effects(effects: &Effects<Auth>) -> String {

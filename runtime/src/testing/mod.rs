@@ -3,6 +3,8 @@
 
 pub mod clock;
 pub mod executor;
+pub mod scenarios;
+pub mod simulation;
 pub mod store;
 pub mod suite;
 pub mod toy;

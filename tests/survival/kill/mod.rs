@@ -136,7 +136,7 @@ impl Killer<'_> {
     async fn kill_once(&mut self) {
         let world = self.world;
         let choice = self.dice.below(6);
-        let amount = 1 + self.dice.below(90);
+        let amount = 1 + self.dice.below(160);
         // A campaign must not hang because nothing happens: then it kills in the silence.
         let patience = Duration::from_secs(3);
         let mut held = None;

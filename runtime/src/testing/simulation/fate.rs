@@ -293,7 +293,7 @@ impl Fate {
             return Journey { before: None, end: Arrival::Accepted, after: None };
         }
         let Faults { slow, later, never, .. } = inner.faults;
-        let mut delay = |inner: &mut Inner| {
+        let delay = |inner: &mut Inner| {
             let longest = if inner.rng.chance(100) { 40_000 } else { 2_000 };
             inner.rng.chance(slow).then(|| Duration::from_millis(inner.rng.below(longest)))
         };

@@ -59,7 +59,7 @@ impl Host for SimHost {
             }
             let (sender, messages) = mpsc::unbounded_channel();
             let shell = Arc::new(Shell { sender, stop: Notify::new(), kill: Notify::new() });
-            node.spawn(Box::pin(live(Arc::downgrade(&shell), messages, body)));
+            node.spawn(Box::pin(live(Arc::clone(&shell), messages, body)));
             Some(shell as Arc<dyn Mailbox>)
         })
     }
@@ -116,16 +116,12 @@ impl Mailbox for Shell {
     }
 }
 
-/// The life of a shell: one message after the other, until it is told to stop, killed, or forgotten.
-async fn live(
-    shell: std::sync::Weak<Shell>,
-    mut messages: mpsc::UnboundedReceiver<Message>,
-    mut body: Box<dyn Body>,
-) {
+/// The life of a shell: one message after the other, until it is told to stop or killed. One that everybody forgot
+/// would wait for ever, and be found as a leak.
+async fn live(shell: Arc<Shell>, mut messages: mpsc::UnboundedReceiver<Message>, mut body: Box<dyn Body>) {
     loop {
-        // Strong while it waits: a shell that nobody can reach any more closes its channel, and ends by that.
-        let Some(shell) = shell.upgrade() else { return };
-        let ended = select(pin!(shell.kill.notified()), pin!(shell.stop.notified()));
+        let (killed, stopped) = (pin!(shell.kill.notified()), pin!(shell.stop.notified()));
+        let ended = select(killed, stopped);
         let message = match select(ended, pin!(messages.recv())).await {
             Either::Right((Some(message), _)) => message,
             Either::Left(_) | Either::Right((None, _)) => return,
