@@ -1,7 +1,6 @@
 //! Links between documents and files lead somewhere, down to the heading.
 
 use std::fs;
-use std::path::Path;
 
 use super::{documents, root};
 
@@ -67,6 +66,7 @@ fn every_link_leads_somewhere() {
 #[test]
 fn every_file_that_a_document_names_is_there() {
     let homes = ["runtime/", "actors/", "persistence/", "http/", "src/", "tests/", "scripts/", "docs/"];
+    let mut named = 0;
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
         for quoted in text.split('`').skip(1).step_by(2) {
@@ -74,8 +74,9 @@ fn every_file_that_a_document_names_is_there() {
             let planned = quoted.contains("magic_link"); // the flow that the reader is about to write
             if is_path && !planned {
                 assert!(root().join(quoted).exists(), "{} names {quoted}", document.display());
+                named += 1;
             }
         }
     }
-    assert!(Path::new(root()).join("README.md").exists());
+    assert!(named > 10, "only {named} files were found");
 }

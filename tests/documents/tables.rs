@@ -167,3 +167,17 @@ fn every_prefix_of_a_credential_stands_in_the_documents_and_no_other() {
     let shown: BTreeSet<String> = words(&document, "cairn_").into_iter().filter(|word| word != "cairn_").collect();
     assert_eq!(shown, prefixes, "left: docs/credentials.md, right: the code");
 }
+
+#[test]
+fn boards_and_alerts_ask_for_nothing_that_is_not_recorded() {
+    let recorded = metrics();
+    let mut asked = 0;
+    for file in ["dashboards/alerts.yml", "dashboards/grafana/dashboards/cairn.json"] {
+        for word in words(&read(file), "cairn_") {
+            let bare = ["_bucket", "_sum", "_count"].iter().find_map(|part| word.strip_suffix(part)).unwrap_or(&word);
+            assert!(recorded.contains(bare), "{file} asks for {word}, which nothing records");
+            asked += 1;
+        }
+    }
+    assert!(asked > 10, "the boards were not read");
+}

@@ -41,3 +41,37 @@ fn a_seed_replays_exactly() {
     assert_eq!(once(7), once(7));
     assert_ne!(once(7).course, once(8).course);
 }
+
+#[test]
+#[ignore = "scratch"]
+fn scratch() {
+    use cairn_runtime::testing::simulation::Faults;
+    use cairn_runtime::testing::store::Weather;
+    hush();
+    let none = Faults::default();
+    let weather = |weather| Faults { weather, ..none };
+    let cases = [
+        ("none", none),
+        ("panics", Faults { panics: 60, ..none }),
+        ("kills", Faults { kills: 30, ..none }),
+        ("never", Faults { never: 100, ..none }),
+        ("later", Faults { later: 300, ..none }),
+        ("slow", Faults { slow: 300, ..none }),
+        ("ambiguous", weather(Weather { ambiguous: 200, ..Weather::default() })),
+        ("lost", weather(Weather { lost: 30, ..Weather::default() })),
+        ("late", weather(Weather { late: 300, slowest: std::time::Duration::from_secs(2), ..Weather::default() })),
+        ("unhatched", Faults { unhatched: 300, ..none }),
+        ("refused", Faults { refused: 50, ..none }),
+        ("unsynced", Faults { unsynced: 15, ..none }),
+        ("trouble", Faults { trouble: std::time::Duration::from_secs(2), clocks: true, ..none }),
+    ];
+    for (name, faults) in cases {
+        for seed in 0..6 {
+            let settings = Settings { commands: 600, faults: Some(faults), ..Settings::default() };
+            if let Err(broken) = run(seed, &settings, Toys::default()) {
+                println!("== {name} {seed}: {broken}");
+            }
+        }
+        println!("{name} done");
+    }
+}

@@ -1,0 +1,275 @@
+//! Auth over a real database: nodes as the product composes them, driven time, and a post office that forgets nothing.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cairn_actors::effects::{Answer, Auth, Delivery, Digest, Key, Letter, NewUser, UserId, Write};
+use cairn_actors::flows::registration::{self, Registration};
+use cairn_actors::flows::session::Session;
+use cairn_actors::hasher::{self, Hasher, SealedHash};
+use cairn_actors::ring::SharedRing;
+use cairn_actors::services::Services;
+use cairn_actors::testing;
+use cairn_actors::world::World;
+use cairn_persistence::entity::{guards, users};
+use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
+use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
+use cairn_runtime::outbox::{Carrying, Courier, Trouble};
+use cairn_runtime::store::Store;
+use cairn_runtime::testing::clock::{FixedClock, SeededDice};
+use cairn_runtime::testing::scenarios::host::WatchedHost;
+use cairn_runtime::testing::store::Dropped;
+use cairn_runtime::{
+    Asker, Cx, Deed, DeliveryId, Domain, Effects, Engine, FlowId, Guard, Host, Id, Parts, Timestamp, Tuning,
+};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
+use tokio::task::JoinSet;
+
+use crate::support::{Kind, Place};
+
+/// For the engine real time runs this many times faster than it thinks.
+const HASTE: u32 = 100;
+
+/// A letter on its way, as the courier saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posted {
+    pub id: DeliveryId,
+    pub flow: FlowId,
+    pub attempt: u32,
+    pub letter: Letter,
+}
+
+/// Takes every letter and remembers every attempt.
+#[derive(Debug, Default)]
+pub struct Post(Mutex<Vec<Posted>>);
+
+impl Post {
+    /// All attempts so far, in order.
+    pub fn posted(&self) -> Vec<Posted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The attempts at letters of one flow.
+    pub fn of(&self, flow: FlowId) -> Vec<Posted> {
+        self.posted().into_iter().filter(|posted| posted.flow == flow).collect()
+    }
+}
+
+impl Courier<Auth> for Post {
+    fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
+        let Delivery::Letter(letter) = parcel.delivery;
+        let posted = Posted { id: parcel.id, flow: parcel.flow, attempt: parcel.attempt, letter };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(posted);
+        Box::pin(std::future::ready(Ok(Answer::Accepted)))
+    }
+}
+
+/// One database and all that its nodes have in common.
+pub struct Town {
+    pub kind: Kind,
+    pub world: Arc<World>,
+    pub clock: Arc<FixedClock>,
+    pub post: Arc<Post>,
+    /// One handle a process: SQLite has one, PostgreSQL as many as asked for, each with connections of its own.
+    pub databases: Vec<Database>,
+    _place: Place,
+}
+
+impl Town {
+    /// An empty database. What is asked here is who sees what, not what a power cut leaves, so nobody waits for the
+    /// disk.
+    pub async fn new(kind: Kind, processes: usize) -> Self {
+        let place = Place::new(kind).await;
+        let first = place.open().await;
+        let mut databases = Vec::new();
+        match first.backend() {
+            DbBackend::Postgres => {
+                let (_, name) = place.address.rsplit_once('/').unwrap();
+                let hasty = format!("ALTER DATABASE {name} SET synchronous_commit = off");
+                first.writer().execute_unprepared(&hasty).await.unwrap();
+                first.close().await.unwrap();
+                for _ in 0..processes {
+                    databases.push(Database::open(&place.address, &Options::default()).await.unwrap());
+                }
+            }
+            _ => {
+                first.writer().execute_unprepared("PRAGMA synchronous = OFF").await.unwrap();
+                databases.push(first);
+            }
+        }
+        let (clock, post) = (Arc::new(FixedClock::default()), Arc::new(Post::default()));
+        Self { kind, world: Arc::new(testing::world(1)), clock, post, databases, _place: place }
+    }
+
+    /// The handle of this process.
+    pub fn database(&self, process: usize) -> &Database {
+        &self.databases[process % self.databases.len()]
+    }
+
+    /// The store of this process.
+    pub fn store(&self, process: usize) -> Arc<dyn Store<Auth>> {
+        Arc::new(self.database(process).store::<Auth, _>(AuthWrites))
+    }
+
+    /// A key's number; `None` when nobody has it.
+    pub async fn guard(&self, key: &Key) -> Option<i64> {
+        let found = guards::Entity::find_by_id(Auth::guard(key)).one(self.database(0).readers()).await.unwrap();
+        found.map(|row| row.value)
+    }
+
+    /// The users that have this address.
+    pub async fn users(&self, key: Digest) -> Vec<users::Model> {
+        let of = users::Entity::find().filter(users::Column::EmailKey.eq(key.0.to_vec()));
+        of.all(self.database(0).readers()).await.unwrap()
+    }
+
+    /// A process of the product: engine, services, shells, committer. Its pumps run when a test runs them.
+    pub async fn node(&self, process: usize, store: Arc<dyn Store<Auth>>, clock: Arc<FixedClock>) -> Node {
+        static NODES: AtomicU64 = AtomicU64::new(1);
+        let number = NODES.fetch_add(1, Ordering::Relaxed);
+        let exits: Arc<Mutex<Vec<String>>> = Arc::default();
+        let noted = Arc::clone(&exits);
+        let actors = ActorHost::new(Arc::new(move |why| {
+            noted.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned());
+        }));
+        let host = WatchedHost::new(Arc::clone(&actors), HASTE);
+        let engine = Engine::<Auth>::builder(Parts {
+            store,
+            courier: Arc::clone(&self.post) as _,
+            host: Arc::clone(&host) as Arc<dyn Host>,
+            clock: Arc::clone(&clock) as _,
+            dice: Arc::new(SeededDice::new(number)),
+            world: Arc::clone(&self.world),
+            node: format!("node {number}"),
+            tuning: Tuning { patience: Duration::from_secs(3_000), ..Tuning::default() },
+        })
+        .flow::<Registration>()
+        .flow::<Session>()
+        .build();
+        let hasher = Hasher::new(SharedRing::shared(Arc::clone(&self.world.ring)), hasher::Settings::quick()).unwrap();
+        let directory = Arc::new(SqlDirectory::new(self.database(process).clone()));
+        let services = Services { engine: engine.clone(), directory, hasher };
+        let supervision = supervise(actors, Vec::new()).await.unwrap();
+        let mut tasks = JoinSet::new();
+        let committer = engine.tasks().into_iter().find(|task| task.name == "committer").unwrap();
+        tasks.spawn(async move {
+            loop {
+                if let Err(panic) = AssertUnwindSafe((committer.begin)()).catch_unwind().await {
+                    assert!(panic.is::<Dropped>(), "the committer panicked by itself");
+                }
+            }
+        });
+        Node { engine, services, host, clock, supervision, tasks, exits }
+    }
+}
+
+/// One process over a database.
+pub struct Node {
+    pub engine: Engine<Auth>,
+    pub services: Services,
+    pub host: Arc<WatchedHost>,
+    clock: Arc<FixedClock>,
+    supervision: Supervision,
+    tasks: JoinSet<()>,
+    exits: Arc<Mutex<Vec<String>>>,
+}
+
+impl Node {
+    /// Waits until nothing is under way, and asserts that nothing is left in hand.
+    pub async fn rests(&self) {
+        self.host.quiet().await;
+        self.clock.advance(Duration::from_millis(1));
+        self.engine.passivate_idle(Duration::ZERO);
+        // What was told to stop does so in a few turns of the runtime; a leak never does.
+        for _ in 0..1_000_000 {
+            if self.engine.in_hand().is_empty() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let in_hand = self.engine.in_hand();
+        assert!(in_hand.is_empty(), "nothing is left in hand, but {in_hand:?}");
+        let exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(*exits, Vec::<String>::new(), "no process ended itself");
+    }
+
+    /// Takes it down, once it rests.
+    pub async fn end(mut self) {
+        self.rests().await;
+        self.supervision.stop().await;
+        self.tasks.shutdown().await;
+    }
+}
+
+/// An id that follows from two numbers.
+pub fn id(room: u64, number: u64) -> Id {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&room.to_be_bytes());
+    bytes[8..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    Id::from_bytes(bytes)
+}
+
+/// What opens a registration of this address, with a hash that nobody verifies.
+pub fn start(address: &str, username: Option<&str>) -> registration::Start {
+    registration::Start {
+        address: testing::address(address),
+        username: username.map(testing::username),
+        first_name: None,
+        last_name: None,
+        password: SealedHash::from_text("pretended".to_owned()),
+        known: false,
+    }
+}
+
+/// What makes a user directly: the very effects of a registration's last step, without the registration.
+pub fn founding(world: &World, user: UserId, address: &str) -> impl FnMut(Option<&Key>, &Cx<'_, Auth>) -> Deed<(), Auth> {
+    let address = testing::address(address);
+    let address_key = world.address_key(&address);
+    move |lost, cx| {
+        assert!(lost.is_none(), "a founder's address and id are their own: {lost:?}");
+        let new = NewUser {
+            id: user,
+            address: address.clone(),
+            address_key,
+            username: None,
+            first_name: None,
+            last_name: None,
+            password: SealedHash::from_text("pretended".to_owned()),
+            at: cx.now,
+        };
+        let effects = Effects::none()
+            .guard(Guard::Claim(Key::Address(address_key)))
+            .guard(Guard::Claim(Key::User(user)))
+            .write(Write::CreateUser(Box::new(new)));
+        Deed { says: (), effects, public: serde_json::Value::Null }
+    }
+}
+
+/// What moves a user's fence.
+pub fn bumping(user: UserId) -> impl FnMut(Option<&Key>, &Cx<'_, Auth>) -> Deed<(), Auth> {
+    move |lost, _| {
+        assert!(lost.is_none(), "the user's fence stands");
+        let effects = Effects::none().guard(Guard::Bump(Key::User(user), None));
+        Deed { says: (), effects, public: serde_json::Value::Null }
+    }
+}
+
+/// Somebody who may ask again.
+pub fn repeatable(id: Id) -> Asker {
+    Asker {
+        input: cairn_runtime::InputId(id),
+        repeatable: true,
+        fingerprint: Some([7; 16]),
+        trace: Arc::from("a repeat"),
+    }
+}
+
+/// Asserts that the rows show nothing wrong.
+pub async fn is_sound(store: &Arc<dyn Store<Auth>>, now: Timestamp) {
+    let audit = store.audit(now).await.unwrap();
+    assert_eq!(audit.findings, [], "the audit finds nothing");
+}

@@ -1,0 +1,219 @@
+//! After a race: the rows, the history and everything that anybody was told must fit one order of events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cairn_actors::effects::{Auth, Key};
+use cairn_actors::flows::session::{Outcome, Session};
+use cairn_runtime::FlowId;
+use cairn_runtime::store::{Event, Store};
+
+use super::case::{Case, Record, What};
+use crate::auth::{Node, Town};
+
+/// How often each thing happened. A race in which one of them never does shows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub races: u64,
+    pub bumps: u64,
+    pub refused: u64,
+    pub begun: u64,
+    pub rotated: u64,
+    pub repeated: u64,
+    pub fenced: u64,
+    pub reused: u64,
+    pub signed_out: u64,
+    pub told_ended: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Self) {
+        self.races += other.races;
+        self.bumps += other.bumps;
+        self.refused += other.refused;
+        self.begun += other.begun;
+        self.rotated += other.rotated;
+        self.repeated += other.repeated;
+        self.fenced += other.fenced;
+        self.reused += other.reused;
+        self.signed_out += other.signed_out;
+        self.told_ended += other.told_ended;
+    }
+}
+
+struct Judge<'a> {
+    case: &'a Case,
+    town: &'a Town,
+    store: &'a Arc<dyn Store<Auth>>,
+    log: Vec<Record>,
+    tally: Tally,
+}
+
+/// Asks what is left of a race once more, ends half of it, and judges all of it.
+pub async fn judge(case: &Case, town: &Town, node: &Node) -> Tally {
+    let store = node.engine.store();
+    let moved = number(case, town, &Key::User(case.user)).await;
+    for known in case.sessions() {
+        let row = store.load(known.flow).await.unwrap().unwrap();
+        let state: Session = serde_json::from_str(&row.state).unwrap();
+        let Some(active) = state.active() else { continue };
+        let said = case.ask(node, 0, &known, What::Refresh { shown: active.issue.n }).await;
+        match said {
+            Outcome::Ended => case.must(active.fence < moved, "I8: a session that no fence shut out goes on"),
+            Outcome::Tokens { issue, .. } => {
+                case.must(active.fence == moved, "I8: nothing outlives a fence");
+                if case.seed % 2 == 1 {
+                    let said = case.ask(node, 0, &known, What::SignOut { shown: issue.n }).await;
+                    case.must(said == Outcome::Ended, "signing out ends");
+                }
+            }
+            said => case.must(false, format!("{said:?} for the present token")),
+        }
+    }
+    let mut judge = Judge { case, town, store, log: case.log(), tally: Tally { races: 1, ..Tally::default() } };
+    judge.bumps(moved).await;
+    for record in judge.log.clone() {
+        if let What::SignIn { fence } = record.what {
+            judge.session(&record, fence).await;
+        }
+    }
+    judge.tally
+}
+
+async fn number(case: &Case, town: &Town, key: &Key) -> i64 {
+    let number = town.guard(key).await;
+    case.must(number.is_some(), format!("{key:?} has a number"));
+    number.unwrap_or_default()
+}
+
+impl Judge<'_> {
+    /// Each bump counted once, and nothing else did.
+    async fn bumps(&mut self, moved: i64) {
+        let bumps = self.log.iter().filter(|record| record.what == What::Bump);
+        for bump in bumps.clone() {
+            let event = self.store.event(bump.input).await.unwrap();
+            self.case.must(event.is_some_and(|event| event.flow == bump.flow && event.version == 1), "a bump has its event");
+        }
+        let bumps = bumps.count();
+        self.tally.bumps += bumps as u64;
+        self.case.must(usize::try_from(moved) == Ok(bumps), format!("the fence stands at {moved} after {bumps} bumps"));
+    }
+
+    /// Bumps that were over before an instant: the fence stood at this number or beyond.
+    fn surely(&self, before: u64) -> i64 {
+        let over = |record: &&Record| record.what == What::Bump && record.answered < before;
+        i64::try_from(self.log.iter().filter(over).count()).unwrap()
+    }
+
+    /// Bumps that had begun before an instant: the fence stood at no higher number.
+    fn perhaps(&self, before: u64) -> i64 {
+        let under_way = |record: &&Record| record.what == What::Bump && record.invoked < before;
+        i64::try_from(self.log.iter().filter(under_way).count()).unwrap()
+    }
+
+    async fn session(&mut self, begun: &Record, fence: i64) {
+        let (case, flow) = (self.case, begun.flow);
+        let row = self.store.load(flow).await.unwrap();
+        let history = self.store.history(flow).await.unwrap();
+        let guard = self.town.guard(&Key::Session(flow.0)).await;
+        if begun.said == Some(Outcome::Refused) {
+            self.tally.refused += 1;
+            case.must(self.perhaps(begun.answered) > fence, "a sign-in that no bump came before is not refused");
+            case.must(row.is_none() && history.is_empty() && guard.is_none(), "who is refused leaves nothing");
+            return;
+        }
+        self.tally.begun += 1;
+        case.must(self.surely(begun.invoked) <= fence, "I8: a sign-in under an old fence is refused");
+        let row = row.expect("a session that was begun has a row");
+        let versions: Vec<u64> = history.iter().map(|event| event.version).collect();
+        case.must(versions == (1..=row.version).collect::<Vec<_>>(), format!("I2: versions without gaps, not {versions:?}"));
+        let inputs: BTreeSet<_> = history.iter().map(|event| event.input).collect();
+        case.must(inputs.len() == history.len(), "I3: an input counts once");
+        self.history(flow, fence, &history);
+        self.answers(flow, fence, &history);
+
+        let state: Session = serde_json::from_str(&row.state).unwrap();
+        case.must(state.active().map(|_| 0) == guard, format!("the fence of a session lives with it: {guard:?}, {}", row.phase));
+        if let Some(active) = state.active() {
+            case.must(active.fence == fence, "the fence of a session is that of its sign-in");
+            let last = history.iter().filter(|event| event.to == "active").count();
+            case.must(usize::try_from(active.issue.n) == Ok(last - 1), "exactly one refresh token is the present one");
+        }
+    }
+
+    /// Every step is what the rules make of its input in the state before it.
+    fn history(&mut self, flow: FlowId, fence: i64, history: &[Event]) {
+        let case = self.case;
+        let mut present = 0;
+        for (place, event) in history.iter().enumerate() {
+            let asked = self.log.iter().find(|record| record.input == event.input);
+            let Some(asked) = asked else {
+                case.must(false, format!("nobody asked for {event:?}"));
+                continue;
+            };
+            case.must(asked.flow == flow, "an input counts for the flow it was brought to");
+            case.must(place == 0 || history[place - 1].to == event.from, "a step begins where the one before it ended");
+            case.must(place == 0 || event.from == "active", "what has ended takes no step");
+            let says: Outcome = serde_json::from_str(&event.outcome).unwrap();
+            let by = serde_json::from_str::<serde_json::Value>(&event.public).unwrap()["shown"]["by"].clone();
+            let right = match (asked.what, &says, by.as_str()) {
+                (What::SignIn { .. }, Outcome::Tokens { issue, minted, .. }, None) => {
+                    place == 0 && issue.n == 0 && minted.generation == 0
+                }
+                (What::Refresh { shown }, Outcome::Tokens { issue, minted, .. }, None) => {
+                    self.tally.rotated += 1;
+                    let was = std::mem::replace(&mut present, issue.n);
+                    shown == was && issue.n == was + 1 && minted.generation == issue.n
+                }
+                (What::Refresh { .. }, Outcome::Ended, Some("fenced")) => {
+                    self.tally.fenced += 1;
+                    self.perhaps(asked.answered) > fence
+                }
+                (What::Refresh { shown }, Outcome::Ended, Some("reused")) => {
+                    self.tally.reused += 1;
+                    shown + u32::from(case.grace) < present
+                }
+                (What::SignOut { .. }, Outcome::Ended, Some("signed_out")) => {
+                    self.tally.signed_out += 1;
+                    true
+                }
+                _ => false,
+            };
+            case.must(right, format!("the rules do not lead from generation {present} by {asked:?} to {event:?}"));
+        }
+    }
+
+    /// Everybody was told what history says, and nobody was told of the past.
+    fn answers(&mut self, flow: FlowId, fence: i64, history: &[Event]) {
+        let case = self.case;
+        let by_input: BTreeMap<_, &Event> = history.iter().map(|event| (event.input, event)).collect();
+        let told: Vec<Record> = self.log.iter().filter(|record| record.flow == flow).cloned().collect();
+        for record in &told {
+            let said = record.said.clone().expect("a session says something");
+            let Some(at) = usize::try_from(record.version).ok().and_then(|version| history.get(version.wrapping_sub(1))) else {
+                case.must(false, format!("there is no version {} of {record:?}", record.version));
+                continue;
+            };
+            let says: Outcome = serde_json::from_str(&at.outcome).unwrap();
+            case.must(says == said, format!("I3: {record:?} was told otherwise than {says:?}"));
+            match by_input.get(&record.input) {
+                Some(event) => case.must(event.version == record.version, "one winner for each version"),
+                None if said == Outcome::Ended => self.tally.told_ended += 1,
+                None => {
+                    // The same seal and the same minted token, because that is what the event at this version says.
+                    self.tally.repeated += 1;
+                    let predecessor = match (&said, record.what) {
+                        (Outcome::Tokens { issue, .. }, What::Refresh { shown }) => shown + 1 == issue.n,
+                        _ => false,
+                    };
+                    case.must(case.grace && predecessor, format!("{record:?} is no repeat within the grace time"));
+                }
+            }
+            let seen = told.iter().filter(|before| before.answered < record.invoked).map(|before| before.version).max();
+            case.must(seen <= Some(record.version), format!("{record:?} was told of the past"));
+            if matches!(said, Outcome::Tokens { .. }) {
+                case.must(self.surely(record.invoked) <= fence, format!("I8: {record:?} got tokens behind the fence"));
+            }
+        }
+    }
+}
