@@ -83,6 +83,10 @@ impl Config {
         let text = |name: &str| values.get(name).cloned().unwrap_or_default();
         let optional = |name: &str| Some(text(name)).filter(|value| !value.is_empty());
         let span = |name: &str| duration(&text(name)).ok_or_else(|| takes(name, "a duration such as 90, 10m or 24h"));
+        let lifetime = |name: &str| match span(name)? {
+            Duration::ZERO => Err(format!("{} takes more than nothing", variable(name))),
+            span => Ok(span),
+        };
         let listen: SocketAddr = text("listen").parse().map_err(|_| takes("listen", "an address and a port"))?;
         let ops_listen = text("ops_listen").parse().map_err(|_| takes("ops_listen", "an address and a port"))?;
         let public_url = optional("public_url").map(|url| parse_public_url(&url)).transpose()?;
@@ -108,10 +112,10 @@ impl Config {
         };
         let flows = Settings {
             refresh_grace: span("refresh_grace")?,
-            access_ttl: span("access_ttl")?,
-            session_ttl: span("session_ttl")?,
-            registration_ttl: span("registration_ttl")?,
-            reset_ttl: span("reset_ttl")?,
+            access_ttl: lifetime("access_ttl")?,
+            session_ttl: lifetime("session_ttl")?,
+            registration_ttl: lifetime("registration_ttl")?,
+            reset_ttl: lifetime("reset_ttl")?,
             resend_cooldown: span("resend_cooldown")?,
             public_url: public_url.clone().unwrap_or_default(),
         };
@@ -263,6 +267,8 @@ mod tests {
     fn what_is_not_a_setting_refuses_to_start_and_names_itself() {
         assert!(config("colour = 'red'", &[]).unwrap_err().contains("colour"));
         assert!(config("", &[("CAIRN_ACCESS_TTL", "soon")]).unwrap_err().contains("CAIRN_ACCESS_TTL"));
+        assert!(config("", &[("CAIRN_RESET_TTL", "0")]).unwrap_err().contains("CAIRN_RESET_TTL"));
+        assert!(config("", &[("CAIRN_REFRESH_GRACE", "0")]).is_ok());
         assert!(config("", &[("CAIRN_PUBLIC_URL", "id.example.org")]).unwrap_err().contains("CAIRN_PUBLIC_URL"));
     }
 

@@ -37,6 +37,8 @@ const LOOK_AWAY: Duration = Duration::from_millis(500);
 const SETTLING: Duration = Duration::from_secs(1);
 /// How long finished things are remembered.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+/// How many rows of a table are forgotten in one transaction.
+const SWEPT: u32 = 500;
 /// How long the content of a letter stays readable after it was sent.
 const READABLE: Duration = Duration::from_secs(86_400);
 
@@ -68,6 +70,7 @@ async fn serve(config: Config) -> Result<(), String> {
         .map_err(|why| format!("{}: {why}", config.data.display()))?;
     let file = config.data.join("cairn.db").to_string_lossy().into_owned();
     let address = config.database_url.as_deref().unwrap_or(&file);
+    let given = given_master_key(&config)?;
     let database = Database::open(address, &Options::default()).await.map_err(|why| said(&why))?;
     if let Some(latest) = cairn_persistence::latest_event(&database).await.map_err(|why| said(&why))? {
         let ahead = clock.bridge(latest);
@@ -75,7 +78,10 @@ async fn serve(config: Config) -> Result<(), String> {
             tracing::warn!(seconds = ahead.as_secs(), bridged = ahead <= BRIDGED, "the clock is behind the last event");
         }
     }
-    let master = master_key(&config, database.file().is_some())?;
+    let master = match given {
+        Some(key) => key,
+        None => own_master_key(&config, &database).await?,
+    };
     let (ring, signing) =
         cairn_persistence::keys::open(&database, &master, clock.now()).await.map_err(|why| said(&why))?;
 
@@ -92,7 +98,11 @@ async fn serve(config: Config) -> Result<(), String> {
     let flows = cairn_actors::world::Settings { public_url, ..config.flows.clone() };
     let world = Arc::new(World { ring, signing: Arc::new(signing), settings: flows });
     let mailer = match &config.smtp_url {
-        None => Mailer::mailbox(),
+        None if has_mailbox => Mailer::mailbox(),
+        None => {
+            tracing::warn!("SMTP_URL is not set: letters wait until it is, or until they expire");
+            Mailer::nowhere()
+        }
         Some(url) => {
             let present = Arc::clone(&world);
             let worlds: Worlds = Arc::new(move || Arc::clone(&present));
@@ -167,11 +177,12 @@ async fn serve(config: Config) -> Result<(), String> {
         }),
     });
     let _supervision = supervise(host, tasks).await.map_err(|why| said(&why))?;
+    let signalled = signals()?;
     readiness.set(true);
     println!("cairn ready public=http://{public_at} operations=http://{operations_at}");
     tracing::info!(public = %public_at, operations = %operations_at, database = ?database.backend(), "ready");
 
-    signalled().await?;
+    signalled.await;
     tracing::info!("stopping: finishing what is in flight");
     readiness.set(false);
     tokio::time::sleep(LOOK_AWAY).await;
@@ -187,14 +198,30 @@ async fn serve(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-fn master_key(config: &Config, alone: bool) -> Result<MasterKey, String> {
+/// The key of the file that the settings name. Asked before anything is opened: PostgreSQL needs one.
+fn given_master_key(config: &Config) -> Result<Option<MasterKey>, String> {
     match &config.master_key_file {
-        Some(path) => MasterKey::load(path).map_err(|why| why.to_string()),
-        None if alone => MasterKey::create_or_load(&config.data.join("master.key")).map_err(|why| why.to_string()),
-        None => Err("PostgreSQL needs CAIRN_MASTER_KEY_FILE: every process of one database must have the same key. \
-                     Make one with: openssl rand -base64 32 > master.key && chmod 600 master.key"
-            .to_owned()),
+        Some(path) => MasterKey::load(path).map(Some).map_err(|why| why.to_string()),
+        None if config.database_url.as_deref().is_some_and(|url| url.starts_with("postgres")) => {
+            Err("PostgreSQL needs CAIRN_MASTER_KEY_FILE: every process of one database must have the same key. \
+                 Make one with: openssl rand -base64 32 > master.key && chmod 600 master.key"
+                .to_owned())
+        }
+        None => Ok(None),
     }
+}
+
+/// The key in the data folder, made at the first start. A database that has keys already was sealed with one that is
+/// not there: to make another would only hide that.
+async fn own_master_key(config: &Config, database: &Database) -> Result<MasterKey, String> {
+    let path = config.data.join("master.key");
+    if !path.exists() && cairn_persistence::keys::exist(database).await.map_err(|why| why.to_string())? {
+        return Err(format!(
+            "{} is not there, and without it nothing in the database can be opened: put it back, from where you keep it",
+            path.display()
+        ));
+    }
+    MasterKey::create_or_load(&path).map_err(|why| why.to_string())
 }
 
 async fn bind(address: SocketAddr) -> Result<Arc<TcpListener>, String> {
@@ -253,11 +280,18 @@ fn janitor(engine: Engine<Auth>) -> Task {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 let now = engine.now();
                 let ago = |span: Duration| Timestamp(now.0 - i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
-                let retention = Retention { payloads_before: ago(READABLE), rows_before: ago(REMEMBERED), limit: 500 };
-                if let Err(why) =
-                    engine.chore(move |store| Box::pin(async move { store.retain(retention).await })).await
-                {
-                    tracing::warn!(%why, "what may be forgotten could not be");
+                let retention =
+                    Retention { payloads_before: ago(READABLE), rows_before: ago(REMEMBERED), limit: SWEPT };
+                // A little at a time, with room for steps in between, until there is no more.
+                loop {
+                    match engine.chore(move |store| Box::pin(async move { store.retain(retention).await })).await {
+                        Ok(rows) if rows >= u64::from(SWEPT) => tokio::time::sleep(Duration::from_millis(50)).await,
+                        Ok(_) => break,
+                        Err(why) => {
+                            tracing::warn!(%why, "what may be forgotten could not be");
+                            break;
+                        }
+                    }
                 }
             }
         });
@@ -266,12 +300,14 @@ fn janitor(engine: Engine<Auth>) -> Task {
     Task { name: "janitor", begin: Arc::new(begin) }
 }
 
-async fn signalled() -> Result<(), String> {
+/// Listens for signals from now on: whoever has read that we are ready may send one at once.
+fn signals() -> Result<impl Future<Output = ()>, String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|why| why.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|why| why.to_string())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

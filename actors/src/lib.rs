@@ -16,6 +16,7 @@ pub mod password;
 pub mod ring;
 pub mod services;
 pub mod signing;
+pub mod strength;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod username;

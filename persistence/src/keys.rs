@@ -43,6 +43,14 @@ pub async fn open(database: &Database, master: &MasterKey, now: Timestamp) -> Re
     Ok((ring, signing))
 }
 
+/// Whether the database has keys already.
+///
+/// # Errors
+/// What the database says.
+pub async fn exist(database: &Database) -> Result<bool, DbErr> {
+    Ok(ring::Entity::find().one(database.writer()).await?.is_some())
+}
+
 async fn make(database: &Database, master: &MasterKey, now: Timestamp) -> Result<(), KeysError> {
     let transaction = database.begin().await?;
     let made = make_within(&transaction, master, now).await;

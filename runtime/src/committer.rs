@@ -27,12 +27,12 @@ const LOOK_AHEAD: usize = 4;
 pub(crate) struct Handed<D: Domain> {
     pub(crate) delivery: Delivery,
     pub(crate) carried: Carried<D>,
-    pub(crate) reserved: Reserved<D>,
+    pub(crate) reserved: Reserved,
 }
 
 impl<D: Domain> Handed<D> {
     pub(crate) fn new(engine: &Engine<D>, delivery: Delivery, carried: Carried<D>) -> Self {
-        Self { delivery, carried, reserved: Reserved::taken(engine.clone()) }
+        Self { delivery, carried, reserved: Reserved::taken(engine) }
     }
 }
 

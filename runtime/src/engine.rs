@@ -240,6 +240,7 @@ impl<D: Domain> Builder<D> {
     /// The engine. Nothing of it runs until its tasks do: see [`Engine::tasks`].
     pub fn build(self) -> Engine<D> {
         let Parts { store, courier, host, clock, dice, world, node, tuning } = self.parts;
+        metrics::gauge!(crate::telemetry::DATABASE_AVAILABLE).set(1.0);
         Engine(Arc::new(Inner {
             committer: Committer::new(tuning.queue),
             outbox: Outbox::new(courier, tuning.deliveries),

@@ -112,7 +112,7 @@ impl<D: Domain> Carried<D> {
 /// What the node knows of its deliveries in hand.
 pub(crate) struct Outbox<D: Domain> {
     courier: Arc<dyn Courier<D>>,
-    at_hand: AtomicUsize,
+    at_hand: Arc<AtomicUsize>,
     room: usize,
     due: Notify,
     running: Mutex<()>,
@@ -120,7 +120,7 @@ pub(crate) struct Outbox<D: Domain> {
 
 impl<D: Domain> Outbox<D> {
     pub(crate) fn new(courier: Arc<dyn Courier<D>>, room: usize) -> Self {
-        Self { courier, at_hand: AtomicUsize::new(0), room, due: Notify::new(), running: Mutex::new(()) }
+        Self { courier, at_hand: Arc::default(), room, due: Notify::new(), running: Mutex::new(()) }
     }
 
     /// Something may be due.
@@ -141,19 +141,20 @@ impl<D: Domain> Outbox<D> {
     }
 }
 
-/// A place among the deliveries in hand; given back when dropped.
-pub(crate) struct Reserved<D: Domain>(Engine<D>);
+/// A place among the deliveries in hand; given back when dropped. It holds nothing else: one that lies in the queue of a
+/// committer that nobody empties any more must not keep its engine alive.
+pub(crate) struct Reserved(Arc<AtomicUsize>);
 
-impl<D: Domain> Reserved<D> {
+impl Reserved {
     /// For a place that [`Outbox::reserve`] has just given.
-    pub(crate) fn taken(engine: Engine<D>) -> Self {
-        Self(engine)
+    pub(crate) fn taken<D: Domain>(engine: &Engine<D>) -> Self {
+        Self(Arc::clone(&engine.0.outbox.at_hand))
     }
 }
 
-impl<D: Domain> Drop for Reserved<D> {
+impl Drop for Reserved {
     fn drop(&mut self) {
-        self.0.0.outbox.at_hand.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -190,7 +191,7 @@ pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> 
         let at_hand = engine.0.outbox.reserve();
         let carrying = engine.clone();
         engine.0.host.spawn(Box::pin(async move {
-            let reserved = at_hand.then(|| Reserved::taken(carrying.clone()));
+            let reserved = at_hand.then(|| Reserved::taken(&carrying));
             let opened = Carried::<D>::open(&carrying.world(), &delivery);
             deliver(&carrying, Delivery { payload: Vec::new(), ..delivery }, opened).await;
             drop(reserved);

@@ -217,6 +217,11 @@ pub(crate) async fn turn<F: Flow>(
         }
         let (step, draft) = decide(cell, envelope, lost.as_ref(), engine).inspect_err(|_| cell.forget())?;
         let Some((mut item, keys, handed)) = draft else {
+            // Its twin, brought at the same time elsewhere, may have moved the flow to where this one stays.
+            if doubt && let Some(event) = engine.0.store.event(envelope.asker.input).await? {
+                cell.forget();
+                return cell.recalled(event, &envelope.asker);
+            }
             if !fresh && !cell.is_current(engine).await? {
                 cell.forget();
                 continue;
@@ -340,7 +345,9 @@ fn decide<F: Flow>(
     let seed = engine.0.dice.seed();
     let before = cell.believed.as_ref().filter(|_| !matches!(envelope.what, What::Start(_)));
     let touched = before.map_or(Timestamp(i64::MIN), |believed| believed.row.touched_at);
-    let now = engine.now().max(touched);
+    // Nor before what it is woken for: somebody's clock has seen that instant, though this one may have jumped back since.
+    let due = before.filter(|_| envelope.is_woken()).and_then(|believed| believed.row.wake_at);
+    let now = engine.now().max(touched).max(due.unwrap_or(touched));
     let salt = before.map_or_else(|| derive_bytes(&seed, "salt", 0), |believed| believed.row.salt);
     let was = before.map_or(0, |believed| believed.row.version);
     let cx = Cx::<F::Domain>::new(now, cell.flow, was, salt, derive(&seed, "decision", 0), &world);

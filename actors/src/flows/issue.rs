@@ -3,6 +3,8 @@
 //! What must stay true: five wrong codes a flow, letters sent again included, and then only the link works; a letter
 //! replaces the one before it; between two letters lies the cool-down.
 
+use std::time::Duration;
+
 use cairn_runtime::{Cx, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,8 @@ pub const TRIES: u8 = 5;
 pub const RESENDS: u8 = 5;
 /// How long a flow that did what it was for repeats its answer, in seconds.
 pub(super) const REMEMBERED: u64 = 86_400;
+/// How long the sending of a letter is tried that proves nothing: a welcome, a notice.
+pub(super) const NOTICE: Duration = Duration::from_secs(3 * 86_400);
 
 /// The letters so far and the wrong codes so far.
 #[derive(Clone, Debug, Serialize, Deserialize)]

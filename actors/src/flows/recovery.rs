@@ -211,7 +211,10 @@ impl Awaiting {
             .hold(Key::Address(cx.world.address_key(&self.address)), CLAIMED)
             .bump(Key::User(user))
             .write(Write::SetPassword { user, password, at: cx.now })
-            .deliver(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
+            .send(
+                Outgoing::world(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
+                    .until(cx.now.after(issue::NOTICE)),
+            )
             .says(Outcome::Done { user, until })
     }
 

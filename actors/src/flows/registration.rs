@@ -213,7 +213,10 @@ impl Awaiting {
             password: self.password.clone(),
             at: cx.now,
         })))
-        .deliver(Delivery::Letter(Letter::RegistrationWelcome { to: self.address.clone() }))
+        .send(
+            Outgoing::world(Delivery::Letter(Letter::RegistrationWelcome { to: self.address.clone() }))
+                .until(cx.now.after(issue::NOTICE)),
+        )
         .says(Outcome::Verified { user, until })
     }
 

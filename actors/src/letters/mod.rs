@@ -79,9 +79,7 @@ pub fn render(letter: &Letter, flow: FlowId, world: &World) -> Result<Rendered, 
             said.extend([("spoken", spoken(&code)), ("until", instant(*expires_at)?)]);
             placed.extend([("code", code), ("link", link)]);
         }
-        Letter::RegistrationKnown { to: _ } | Letter::RegistrationWelcome { to: _ } => {
-            placed.extend([("login", page("login")), ("forgot_password", page("forgot-password"))]);
-        }
+        Letter::RegistrationKnown { to: _ } | Letter::RegistrationWelcome { to: _ } => {}
         Letter::PasswordChanged { to: _, at } => {
             said.push(("at", instant(*at)?));
             placed.insert("forgot_password", page("forgot-password"));

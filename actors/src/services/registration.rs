@@ -10,6 +10,7 @@ use crate::flows::registration::{Command, Outcome, Registration, Start};
 use crate::hasher::{Lane, Verdict};
 use crate::name::PersonName;
 use crate::password::{Code, Password};
+use crate::strength::{self, OwnWords};
 use crate::username::Username;
 
 /// A registration as it was typed.
@@ -114,6 +115,7 @@ impl Services {
         {
             return Err(Refusal::UsernameTaken);
         }
+        let typed = worthy(typed).await?;
         let known = self.directory.by_address(self.engine.world().address_key(&parsed.address)).await?.is_some();
         let password = self.hasher.hash(&typed.password, Lane::Registration).await?;
         let Parsed { address, username, first_name, last_name } = parsed;
@@ -253,6 +255,25 @@ impl Services {
         let user =
             self.directory.by_id(user).await?.ok_or(Refusal::FlowEnded("The account that this made is no more."))?;
         Ok((Moved { flow, method: reply.method }, user))
+    }
+}
+
+/// Refuses a password that is easily guessed, the person's own words considered. It takes milliseconds of a core, so
+/// that it has a thread of its own.
+async fn worthy(typed: Typed) -> Result<Typed, Refusal> {
+    let judged = tokio::task::spawn_blocking(move || {
+        let names = [&typed.username, &typed.first_name, &typed.last_name].into_iter().filter_map(Option::as_deref);
+        let own = OwnWords::of(names.chain([typed.email.as_str()]));
+        let verdict = strength::check(&typed.password, &own);
+        (typed, verdict)
+    });
+    let (typed, verdict) =
+        judged.await.map_err(|why| Refusal::Fault(Fault::Defect(format!("a password was not judged: {why}"))))?;
+    match verdict {
+        Ok(()) => Ok(typed),
+        Err(why) => {
+            Err(Refusal::Values(vec![BadValue { pointer: "/password", code: why.code(), detail: why.to_string() }]))
+        }
     }
 }
 

@@ -46,6 +46,7 @@ pub struct Mailer(Way);
 
 enum Way {
     Mailbox,
+    Nowhere,
     Smtp(Box<Smtp>),
 }
 
@@ -53,6 +54,11 @@ impl Mailer {
     /// Takes every letter at once and sends it nowhere: it is read where it lies, by [`crate::letters::mailbox::view`].
     pub const fn mailbox() -> Self {
         Self(Way::Mailbox)
+    }
+
+    /// Holds every letter until there is a mail server, or until the letter is of no use any more.
+    pub const fn nowhere() -> Self {
+        Self(Way::Nowhere)
     }
 
     /// Sends letters through a mail server. Nothing is sent or connected to before the first letter.
@@ -79,6 +85,7 @@ impl fmt::Debug for Mailer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Way::Mailbox => f.write_str("Mailer(mailbox)"),
+            Way::Nowhere => f.write_str("Mailer(nowhere)"),
             Way::Smtp(smtp) => write!(f, "Mailer({:?})", smtp.settings),
         }
     }
@@ -89,6 +96,7 @@ impl Courier<Auth> for Mailer {
         Box::pin(async move {
             match &self.0 {
                 Way::Mailbox => Ok(Answer::Accepted),
+                Way::Nowhere => Err(Trouble::Later { why: "no mail server is set".to_owned(), after: None }),
                 Way::Smtp(smtp) => smtp.carry(&parcel).await.map(|()| Answer::Accepted),
             }
         })

@@ -36,6 +36,7 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
         let newest_first: Vec<&Mail> = mails.iter().rev().collect();
         page(&house, StatusCode::OK, "mailbox.html", context! { mails => Serde(newest_first) })
     } else {
-        Reply::json(StatusCode::OK, &serde_json::json!({ "mails": mails }))
+        let letters = Reply::json(StatusCode::OK, &serde_json::json!({ "mails": mails }))?;
+        Ok(letters.header(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store")))
     }
 }

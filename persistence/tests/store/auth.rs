@@ -70,7 +70,6 @@ impl Courier<Auth> for Post {
 
 /// One database and all that its nodes have in common.
 pub struct Town {
-    pub kind: Kind,
     pub world: Arc<World>,
     pub clock: Arc<FixedClock>,
     pub post: Arc<Post>,
@@ -102,7 +101,7 @@ impl Town {
             }
         }
         let (clock, post) = (Arc::new(FixedClock::default()), Arc::new(Post::default()));
-        Self { kind, world: Arc::new(testing::world(1)), clock, post, databases, _place: place }
+        Self { world: Arc::new(testing::world(1)), clock, post, databases, _place: place }
     }
 
     /// The handle of this process.
@@ -226,7 +225,11 @@ pub fn start(address: &str, username: Option<&str>) -> registration::Start {
 }
 
 /// What makes a user directly: the very effects of a registration's last step, without the registration.
-pub fn founding(world: &World, user: UserId, address: &str) -> impl FnMut(Option<&Key>, &Cx<'_, Auth>) -> Deed<(), Auth> {
+pub fn founding(
+    world: &World,
+    user: UserId,
+    address: &str,
+) -> impl FnMut(Option<&Key>, &Cx<'_, Auth>) -> Deed<(), Auth> + use<> {
     let address = testing::address(address);
     let address_key = world.address_key(&address);
     move |lost, cx| {

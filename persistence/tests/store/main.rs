@@ -6,8 +6,11 @@
     reason = "a test may stop where it stands; what fails names its line"
 )]
 
+mod auth;
 mod commits;
 mod contract;
 mod opening;
 mod outages;
+mod races;
 mod support;
+mod sweep;

@@ -233,7 +233,7 @@ impl<D: Domain> History<D> {
             if !self.second() {
                 return false;
             }
-            if second % 8 == 0 {
+            if second % 32 == 8 {
                 self.ask_workload(false);
             }
         }
@@ -287,12 +287,15 @@ impl<D: Domain> History<D> {
         if !judge.broken().is_empty() {
             return;
         }
-        executor.clock().advance(Duration::from_millis(10));
-        for node in self.cluster.open() {
-            node.engine.passivate_idle(Duration::ZERO);
+        // The slowest courier comes home, though somebody else has done his work meanwhile.
+        for span in [90, 2] {
+            executor.run_for(Duration::from_secs(span));
+            executor.clock().advance(Duration::from_millis(10));
+            for node in self.cluster.open() {
+                node.engine.passivate_idle(Duration::ZERO);
+            }
         }
-        // Twice what the sweeper of idle shells takes, so that a second's rest is none of its business.
-        executor.run_for(Duration::from_secs(2));
+        executor.run_for(Duration::from_secs(1));
         for node in self.cluster.open() {
             let in_hand = node.engine.in_hand();
             if !in_hand.is_empty() {

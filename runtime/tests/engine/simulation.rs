@@ -36,7 +36,7 @@ fn every_promise_holds_while_everything_goes_wrong() {
 #[test]
 fn a_seed_replays_exactly() {
     hush();
-    let settings = Settings { commands: 300, chronicle: true, ..Settings::default() };
+    let settings = Settings { commands: 300, ..Settings::default() };
     let once = |seed| run(seed, &settings, Toys::default()).unwrap_or_else(|broken| panic!("{broken}"));
     assert_eq!(once(7), once(7));
     assert_ne!(once(7).course, once(8).course);

@@ -12,7 +12,7 @@ use cairn_actors::flows::session::{Command, Outcome, Session, Start};
 use cairn_actors::testing;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{Fault, FlowId, InputId, Reply};
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::join_all;
 
 use super::turnstile::Turnstile;
 use crate::auth::{Node, Town, bumping, founding, id, start};
@@ -90,7 +90,11 @@ impl Case {
             registered(town, founder, &address).await
         } else {
             let user = UserId(id(1, seed));
-            founder.engine.act("found", founder.engine.asker("race"), founding(&town.world, user, &address)).await.unwrap();
+            founder
+                .engine
+                .act("found", founder.engine.asker("race"), founding(&town.world, user, &address))
+                .await
+                .unwrap();
             user
         };
         let (log, begun) = (Mutex::default(), Mutex::default());
@@ -129,12 +133,8 @@ impl Case {
         let world = Arc::new(testing::world_with(1, world));
         nodes.iter().for_each(|node| node.engine.set_world(Arc::clone(&world)));
         let errands = self.errands(nodes.len());
-        turnstile.close(self.seed);
         let race = join_all(errands.into_iter().map(|(at, errand)| self.run(&nodes[at], at, errand, turnstile)));
-        match select(std::pin::pin!(race), std::pin::pin!(turnstile.conduct())).await {
-            Either::Left(_) => turnstile.open(),
-            Either::Right(_) => unreachable!("whoever conducts does so for ever"),
-        }
+        turnstile.race(self.seed, race).await;
     }
 
     fn errands(&self, nodes: usize) -> Vec<(usize, Errand)> {

@@ -92,7 +92,8 @@ impl Judge<'_> {
         let bumps = self.log.iter().filter(|record| record.what == What::Bump);
         for bump in bumps.clone() {
             let event = self.store.event(bump.input).await.unwrap();
-            self.case.must(event.is_some_and(|event| event.flow == bump.flow && event.version == 1), "a bump has its event");
+            self.case
+                .must(event.is_some_and(|event| event.flow == bump.flow && event.version == 1), "a bump has its event");
         }
         let bumps = bumps.count();
         self.tally.bumps += bumps as u64;
@@ -126,14 +127,20 @@ impl Judge<'_> {
         case.must(self.surely(begun.invoked) <= fence, "I8: a sign-in under an old fence is refused");
         let row = row.expect("a session that was begun has a row");
         let versions: Vec<u64> = history.iter().map(|event| event.version).collect();
-        case.must(versions == (1..=row.version).collect::<Vec<_>>(), format!("I2: versions without gaps, not {versions:?}"));
+        case.must(
+            versions == (1..=row.version).collect::<Vec<_>>(),
+            format!("I2: versions without gaps, not {versions:?}"),
+        );
         let inputs: BTreeSet<_> = history.iter().map(|event| event.input).collect();
         case.must(inputs.len() == history.len(), "I3: an input counts once");
         self.history(flow, fence, &history);
         self.answers(flow, fence, &history);
 
         let state: Session = serde_json::from_str(&row.state).unwrap();
-        case.must(state.active().map(|_| 0) == guard, format!("the fence of a session lives with it: {guard:?}, {}", row.phase));
+        case.must(
+            state.active().map(|_| 0) == guard,
+            format!("the fence of a session lives with it: {guard:?}, {}", row.phase),
+        );
         if let Some(active) = state.active() {
             case.must(active.fence == fence, "the fence of a session is that of its sign-in");
             let last = history.iter().filter(|event| event.to == "active").count();
@@ -190,7 +197,9 @@ impl Judge<'_> {
         let told: Vec<Record> = self.log.iter().filter(|record| record.flow == flow).cloned().collect();
         for record in &told {
             let said = record.said.clone().expect("a session says something");
-            let Some(at) = usize::try_from(record.version).ok().and_then(|version| history.get(version.wrapping_sub(1))) else {
+            let Some(at) =
+                usize::try_from(record.version).ok().and_then(|version| history.get(version.wrapping_sub(1)))
+            else {
                 case.must(false, format!("there is no version {} of {record:?}", record.version));
                 continue;
             };

@@ -12,7 +12,7 @@ use cairn_actors::services::registration::Typed;
 use cairn_actors::services::{Caller, Repeat};
 use cairn_actors::testing;
 use cairn_runtime::{Asker, FlowId, Reply};
-use futures_util::future::{Either, join, select};
+use futures_util::future::join;
 
 use super::turnstile::Turnstile;
 use super::{code, last_letter, pair, seeds};
@@ -38,14 +38,8 @@ impl Arena {
             drop(self.turnstile.pass().await);
             does(at).await
         };
-        self.turnstile.close(seed);
-        let race = join(one(0), one(1));
-        let done = select(std::pin::pin!(race), std::pin::pin!(self.turnstile.conduct())).await;
-        self.turnstile.open();
-        match done {
-            Either::Left(((first, second), _)) => [first, second],
-            Either::Right(_) => unreachable!("whoever conducts does so for ever"),
-        }
+        let (first, second) = self.turnstile.race(seed, join(one(0), one(1))).await;
+        [first, second]
     }
 
     /// Somebody who does not ask twice.
@@ -161,7 +155,9 @@ async fn one_username(kind: Kind) {
         let two = arena.two([start(&addresses[0], Some(&name)), start(&addresses[1], Some(&name))]).await;
         let mut named = Vec::new();
         for (at, said) in arena.prove(seed, &two).await.into_iter().enumerate() {
-            let Outcome::Verified { user, .. } = said else { panic!("seed {seed}: verified all the same, not {said:?}") };
+            let Outcome::Verified { user, .. } = said else {
+                panic!("seed {seed}: verified all the same, not {said:?}")
+            };
             let users = town.users(town.world.address_key(&testing::address(&addresses[at]))).await;
             assert_eq!(users.len(), 1, "seed {seed}");
             assert_eq!(users[0].id, user.0.bytes().to_vec(), "seed {seed}");
@@ -243,7 +239,11 @@ async fn one_request_twice(kind: Kind) {
                 let email = format!("key.{seed}@example.org");
                 let password = Password::typed("correct horse battery".to_owned());
                 let typed = Typed { email, password, username: None, first_name: None, last_name: None };
-                arena.nodes[at].services.register(&caller("POST /auth/register", seed.to_string()), typed).await.unwrap()
+                arena.nodes[at]
+                    .services
+                    .register(&caller("POST /auth/register", seed.to_string()), typed)
+                    .await
+                    .unwrap()
             })
             .await;
         assert_eq!(registered[0].flow, registered[1].flow, "seed {seed}");

@@ -9,7 +9,7 @@ use cairn_runtime::store::{
 };
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{FlowId, InputId, Timestamp};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, select};
 use tokio::sync::{Notify, oneshot};
 
 /// Somebody who waits to be let through; `passed` ends when what they went in for is done.
@@ -48,18 +48,20 @@ impl Turnstile {
         })
     }
 
-    /// From now on whoever comes waits, until [`Turnstile::conduct`] lets them through in this seed's order.
-    pub fn close(&self, seed: u64) {
+    /// Closes for as long as a race lasts: whoever comes is let through in this seed's order.
+    pub async fn race<T>(&self, seed: u64, race: impl Future<Output = T>) -> T {
         *lock(&self.rng) = Rng::new(seed);
         self.open.store(false, Ordering::SeqCst);
-    }
-
-    /// Lets everybody through.
-    pub fn open(&self) {
+        let (race, conduct) = (std::pin::pin!(race), std::pin::pin!(self.conduct()));
+        let done = match select(race, conduct).await {
+            Either::Left((done, _)) => done,
+            Either::Right(_) => unreachable!("whoever conducts does so for ever"),
+        };
         self.open.store(true, Ordering::SeqCst);
         for waiting in lock(&self.waiting).drain(..) {
             let _ = waiting.go.send(());
         }
+        done
     }
 
     /// Waits to be let through.
@@ -80,7 +82,7 @@ impl Turnstile {
 
     /// Lets through one of those who wait, again and again: which, how long others may still come before it is chosen,
     /// and whether the next goes in beside it or after it, the seed says.
-    pub async fn conduct(&self) {
+    async fn conduct(&self) {
         loop {
             let (linger, alone) = {
                 let mut rng = lock(&self.rng);

@@ -61,7 +61,7 @@ impl Faults {
             panics: some(10, 50),
             unhatched: some(20, 300),
             trouble: Duration::from_millis(u64::from(some(8_000, 2_000))),
-            clocks: some(1, 1) > 0,
+            clocks: some(2, 4) > 0,
             slow: some(50, 300),
             later: some(50, 300),
             never: some(20, 100),

@@ -1,0 +1,107 @@
+//! The crash sweep: whole lives of the wired flows on real databases, with each call to the store failing once, in
+//! each of four ways.
+
+mod registration;
+mod session;
+mod stand;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use cairn_runtime::testing::scenarios;
+use cairn_runtime::testing::store::{Aim, MODES, Mode};
+use futures_util::future::BoxFuture;
+
+use self::stand::Stand;
+use crate::auth::Town;
+use crate::support::{Kind, Place};
+
+/// One story of auth.
+struct Scenario {
+    name: &'static str,
+    /// The fewest calls that a run of it makes; with fewer it would show nothing.
+    calls: u64,
+    run: for<'a> fn(&'a Stand<'_>) -> BoxFuture<'a, ()>,
+}
+
+const ALL: [Scenario; 6] = [
+    Scenario { name: "a newcomer registers", calls: 20, run: |stand| Box::pin(registration::newcomer(stand)) },
+    Scenario { name: "nobody proves the address", calls: 8, run: |stand| Box::pin(registration::nobody(stand)) },
+    Scenario { name: "refresh tokens rotate", calls: 15, run: |stand| Box::pin(session::rotation(stand)) },
+    Scenario { name: "somebody signs out", calls: 12, run: |stand| Box::pin(session::sign_out(stand)) },
+    Scenario { name: "a fence moves", calls: 12, run: |stand| Box::pin(session::fence(stand)) },
+    Scenario { name: "a client has only its tokens", calls: 7, run: |stand| Box::pin(session::client(stand)) },
+];
+
+/// Says which run it was, should it end badly.
+struct Named(&'static str, Aim);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("in the scenario \"{}\": {}", self.0, self.1);
+        }
+    }
+}
+
+/// Fails each call of a scenario in one mode, one run after the other; gives how often each method was hit.
+async fn sweep(town: &Town, scenario: &Scenario, mode: Mode) -> BTreeMap<&'static str, u64> {
+    let mut hits = BTreeMap::new();
+    for nth in 1..=1_000 {
+        let aim = Aim { nth, call: None, mode };
+        let stand = Stand::set(town, aim).await;
+        let named = Named(scenario.name, aim);
+        (scenario.run)(&stand).await;
+        let hit = stand.close().await;
+        drop(named);
+        let Some(call) = hit else { return hits };
+        *hits.entry(call).or_default() += 1;
+    }
+    panic!("{}: a scenario of a thousand store calls does not end by itself", scenario.name);
+}
+
+async fn auth(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    for scenario in &ALL {
+        for mode in MODES {
+            let began = Instant::now();
+            let hits = sweep(&town, scenario, mode).await;
+            let all: u64 = hits.values().sum();
+            println!("{kind:?}, {}, {mode:?}: {all} calls failed in {:.1?}: {hits:?}", scenario.name, began.elapsed());
+            assert!(all >= scenario.calls, "{all} calls show little of {}", scenario.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_flow_survives_the_failure_of_any_one_call_on_sqlite() {
+    auth(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_flow_survives_the_failure_of_any_one_call_on_postgresql() {
+    auth(Kind::Postgres).await;
+}
+
+async fn toys(kind: Kind) {
+    let place = Place::new(kind).await;
+    let counted = place.store().await;
+    for scenario in &scenarios::ALL {
+        for mode in MODES {
+            let began = Instant::now();
+            let hits = scenarios::sweep(scenario, mode, async || counted.bench()).await;
+            println!("{kind:?}, {scenario:?}, {mode:?}: {hits} calls failed in {:.1?}", began.elapsed());
+            assert!(hits > 5, "{hits} calls show little of {scenario:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_toy_survives_the_failure_of_any_one_call_on_sqlite() {
+    toys(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_toy_survives_the_failure_of_any_one_call_on_postgresql() {
+    toys(Kind::Postgres).await;
+}

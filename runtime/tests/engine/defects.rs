@@ -1,0 +1,286 @@
+//! Defects of flows: one caller is told, nobody else is harmed, and what comes again by itself ends in quarantine.
+
+use std::time::Duration;
+
+use cairn_runtime::crash::Point;
+use cairn_runtime::store::{Row, Verb};
+use cairn_runtime::testing::suite::given;
+use cairn_runtime::testing::toy::faulty::{Ask, Begin, Defects, Says, Told};
+use cairn_runtime::testing::toy::Faulty;
+use cairn_runtime::{Clock, Deed, Effects, Fault, FlowId};
+
+use crate::support::{DAY, HOUR, House, MINUTE, flows::Elder, until};
+
+const WOKEN: Defects = Defects { woken: true, told: false, answered: false, mended_at: None };
+
+/// Sends a signal to a faulty flow, from no flow.
+async fn tell(house: &House, flow: FlowId) {
+    let decide = |_lost: Option<&_>, _cx: &cairn_runtime::Cx<'_, _>| {
+        let effects = Effects::none().tell::<Faulty>(flow, &Told);
+        Deed { says: (), effects, public: serde_json::Value::Null }
+    };
+    house.engine.act("telling", house.engine.asker("test"), decide).await.unwrap();
+    house.host.quiet().await;
+}
+
+fn is_set_aside(house: &House, flow: FlowId) -> bool {
+    house.row(flow).quarantined.is_some()
+}
+
+/// Wakes it as often as it takes, letting its pauses pass; gives how often it was claimed.
+async fn wake_until_set_aside(house: &House, flow: FlowId) -> usize {
+    let mut claimed = 0;
+    for _ in 0..20 {
+        claimed += house.tick().await;
+        if is_set_aside(house, flow) {
+            return claimed;
+        }
+        house.clock.advance(MINUTE);
+    }
+    panic!("it is not set aside after {claimed} claims");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_hurts_the_one_who_asked_and_the_queue_behind_goes_on() {
+    let house = House::new().await;
+    let flow = house.faulty(Defects::default()).await;
+    let ask = |ask| house.calling::<Faulty>(flow, house.engine.asker("test"), ask);
+    let calls = [ask(Ask::Work), ask(Ask::Panic), ask(Ask::Work), ask(Ask::Panic), ask(Ask::Work)];
+    let mut told = Vec::new();
+    for call in calls {
+        told.push(call.await.unwrap().map(|reply| reply.outcome));
+    }
+    let [Ok(one), Err(Fault::Defect(why)), Ok(two), Err(Fault::Defect(_)), Ok(three)] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!([one, two, three], [1, 2, 3].map(|done| Says::Done { done }).each_ref());
+    assert!(why.contains("a faulty flow panics when it is asked to"), "{why}");
+    assert_eq!(house.host.passed(Point::Activated), 2, "after each panic the state is read anew");
+    assert_eq!((house.engine.active(), house.versions(flow)), (1, vec![1, 2, 3, 4]), "by one and the same shell");
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_command_never_puts_a_flow_into_quarantine() {
+    let house = House::new().await;
+    let flow = house.faulty(Defects::default()).await;
+    for _ in 0..10 {
+        assert!(matches!(house.call::<Faulty>(flow, Ask::Panic).await, Err(Fault::Defect(_))));
+    }
+    let row = house.row(flow);
+    assert_eq!((row.quarantined, row.attempts), (None, 0));
+    assert!(house.call::<Faulty>(flow, Ask::Work).await.is_ok());
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_command_to_an_overdue_flow_that_cannot_be_woken_is_a_defect_and_no_more() {
+    let house = House::new().await;
+    let flow = house.faulty(WOKEN).await;
+    house.clock.advance(HOUR);
+    for _ in 0..5 {
+        assert!(matches!(house.call::<Faulty>(flow, Ask::Work).await, Err(Fault::Defect(_))));
+    }
+    assert_eq!((house.row(flow).attempts, is_set_aside(&house, flow)), (0, false));
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_that_panics_as_it_begins_leaves_nothing() {
+    let house = House::new().await;
+    let begun = house.start::<Faulty>(Begin { stillborn: true, ..Begin::default() }).await;
+    assert!(matches!(begun, Err(Fault::Defect(_))));
+    assert!(house.sim.rows().is_empty() && house.sim.events().is_empty());
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn writing_without_going_anywhere_is_a_defect_and_writes_nothing() {
+    let house = House::new().await;
+    let flow = house.faulty(Defects::default()).await;
+    assert!(matches!(house.call::<Faulty>(flow, Ask::WriteWhileStaying).await, Err(Fault::Defect(_))));
+    assert_eq!((house.sum("smuggled"), house.versions(flow)), (0, vec![1]));
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_that_fails_three_wake_ups_is_set_aside_with_its_bytes_untouched() {
+    let house = House::new().await;
+    let flow = house.faulty(WOKEN).await;
+    let before = house.row(flow);
+    house.clock.advance(MINUTE);
+    assert_eq!(wake_until_set_aside(&house, flow).await, 3);
+    let after = house.row(flow);
+    assert!(after.quarantined.as_ref().unwrap().why.contains("panics when it is woken"));
+    assert_eq!(Row { quarantined: None, attempts: 0, ..after }, before);
+    assert_eq!(house.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
+    house.clock.advance(DAY);
+    assert_eq!(house.tick().await, 0, "nobody wakes it any more");
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_may_let_a_mended_flow_try_again() {
+    let house = House::new().await;
+    let mended_at = Some(house.clock.now().after(2 * HOUR));
+    let flow = house.faulty(Defects { mended_at, ..WOKEN }).await;
+    house.clock.advance(MINUTE);
+    wake_until_set_aside(&house, flow).await;
+    assert!(house.engine.operate(flow, Verb::Retry).await.unwrap());
+    assert_eq!(wake_until_set_aside(&house, flow).await, 3, "another three attempts, and it was too early");
+    house.clock.advance(2 * HOUR);
+    assert!(house.engine.operate(flow, Verb::Retry).await.unwrap());
+    assert_eq!(house.tick().await, 1);
+    assert_eq!((house.row(flow).phase.as_str(), house.row(flow).version), ("over", 2));
+    assert!(!house.engine.operate(flow, Verb::Retry).await.unwrap(), "there is nothing more to operate on");
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_may_skip_what_a_flow_cannot_take() {
+    let house = House::new().await;
+    let flow = house.faulty(WOKEN).await;
+    house.clock.advance(MINUTE);
+    wake_until_set_aside(&house, flow).await;
+    assert!(house.engine.operate(flow, Verb::Skip).await.unwrap());
+    house.clock.advance(DAY - MINUTE);
+    assert_eq!(house.tick().await, 0, "the wake-up waits a day");
+    house.clock.advance(MINUTE);
+    assert_eq!(house.tick().await, 1);
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_may_end_a_flow() {
+    let house = House::new().await;
+    let flow = house.faulty(WOKEN).await;
+    let bytes = house.row(flow).state;
+    house.clock.advance(MINUTE);
+    wake_until_set_aside(&house, flow).await;
+    assert!(house.engine.operate(flow, Verb::End).await.unwrap());
+    house.clock.advance(2 * DAY);
+    assert_eq!(house.tick().await, 0);
+    let row = house.row(flow);
+    assert_eq!((row.phase.as_str(), row.wake_at, row.state), ("ended", None, bytes));
+    assert_eq!(house.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_that_fails_three_signals_is_set_aside_and_the_signal_waits_for_better_days() {
+    let house = House::new().await;
+    let mended_at = Some(house.clock.now().after(Duration::from_secs(50)));
+    let flow = house.faulty(Defects { told: true, mended_at, ..Defects::default() }).await;
+    tell(&house, flow).await;
+    for failures in 1..=3 {
+        assert_eq!(is_set_aside(&house, flow), failures == 3, "after {failures} failures");
+        if failures < 3 {
+            assert_eq!(house.deliver_after(Duration::from_secs(10)).await, 1);
+        }
+    }
+    assert_eq!(house.row(flow).version, 1);
+    house.deliver_after(Duration::from_secs(20)).await;
+    let signal = house.sim.outbox().pop().unwrap();
+    assert_eq!((signal.settled, signal.note.as_str()), (None, "the flow is in quarantine"));
+    house.clock.advance(Duration::from_secs(10));
+    assert!(house.engine.operate(flow, Verb::Retry).await.unwrap());
+    house.deliver_after(MINUTE).await;
+    assert_eq!((house.row(flow).version, house.sum("faulty")), (2, 1), "taken at last, and once");
+    assert!(house.sim.outbox().pop().is_some_and(|signal| signal.settled.is_some() && !signal.dead));
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_that_fails_three_answers_is_set_aside_and_nothing_is_carried_twice() {
+    let house = House::new().await;
+    let defects = Defects { answered: true, ..Defects::default() };
+    let begin = Begin { defects, asks_the_world: true, ..Begin::default() };
+    let flow = house.start::<Faulty>(begin).await.unwrap().flow;
+    house.host.quiet().await;
+    let mut failures = 1;
+    while !is_set_aside(&house, flow) {
+        failures += house.deliver_after(Duration::from_secs(10)).await;
+        assert!(failures < 10, "it is never set aside");
+    }
+    assert_eq!(failures, 3);
+    assert_eq!(house.town.attempts().len(), 1, "its end was known, so the note was not carried again");
+    assert!(house.engine.operate(flow, Verb::Skip).await.unwrap());
+    house.deliver_after(HOUR / 2).await;
+    let open = house.sim.outbox().into_iter().filter(|delivery| delivery.settled.is_none()).count();
+    assert_eq!((open, is_set_aside(&house, flow)), (0, false), "what it could not take is given up");
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_the_carrier_are_not_held_against_the_flow() {
+    use cairn_runtime::testing::scenarios::town::Mood;
+    let house = House::new().await;
+    for _ in 0..4 {
+        house.town.next("note", Mood::Later(None));
+    }
+    let mended_at = Some(house.clock.now().after(Duration::from_secs(55)));
+    let defects = Defects { answered: true, mended_at, ..Defects::default() };
+    let begin = Begin { defects, asks_the_world: true, ..Begin::default() };
+    let flow = house.start::<Faulty>(begin).await.unwrap().flow;
+    house.host.quiet().await;
+    while house.town.attempts().len() < 5 {
+        house.deliver_after(Duration::from_secs(5)).await;
+    }
+    assert!(!is_set_aside(&house, flow), "it has failed once, its carrier four times");
+    house.clock.advance(Duration::from_secs(20));
+    house.deliver().await;
+    assert_eq!(house.row(flow).version, 2, "the answer was taken in the end");
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_does_not_decode_is_set_aside_and_never_overwritten() {
+    for by_a_person in [true, false] {
+        let house = House::new().await;
+        let flow = house.faulty(Defects::default()).await;
+        house.call::<Faulty>(flow, Ask::BecomeUnreadable).await.unwrap();
+        house.engine.kill_shell(flow);
+        until("the shell is gone", || house.engine.active() == 0).await;
+        let before = house.row(flow);
+        if by_a_person {
+            assert_eq!(house.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
+        } else {
+            assert_eq!(house.tick().await, 1);
+        }
+        let after = house.row(flow);
+        assert!(after.quarantined.as_ref().unwrap().why.contains("does not decode"));
+        assert_eq!(Row { quarantined: None, attempts: 0, ..after }, before);
+        assert_eq!(house.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
+        house.is_at_rest().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upcast_that_refuses_or_panics_takes_nobody_along() {
+    let house = House::new().await;
+    let innocent = house.ticket("ada").await;
+    let bench = given_elders(&house).await;
+    house.clock.advance(2 * HOUR);
+    while house.tick().await > 0 {}
+    for (flow, why) in bench.into_iter().zip(["an upcast panics", "an upcast refuses"]) {
+        let row = house.row(flow);
+        assert!(row.quarantined.as_ref().unwrap().why.contains(why), "{row:?}");
+        assert_eq!((row.version, row.state.as_str()), (1, "\"old\""));
+        assert_eq!(house.call::<Elder>(flow, ()).await.unwrap_err(), Fault::Quarantined);
+    }
+    assert_eq!(house.row(innocent).phase, "expired");
+    house.is_at_rest().await;
+}
+
+/// Two flows written by older releases: the upcast of the first panics, that of the second refuses.
+async fn given_elders(house: &House) -> [FlowId; 2] {
+    for schema in [1, 2] {
+        let old = given::start(u64::from(schema)).with_row(|row| {
+            row.kind = "elder".to_owned();
+            row.schema = schema;
+            row.state = "\"old\"".to_owned();
+        });
+        cairn_runtime::store::Store::commit(&*house.sim, &[old.item]).await.unwrap();
+    }
+    [given::flow(1), given::flow(2)]
+}

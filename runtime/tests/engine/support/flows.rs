@@ -1,0 +1,152 @@
+//! Three flows more, for what no toy flow shows: an answered signal, a state that is overdue again at once, old bytes.
+
+use std::time::Duration;
+
+use cairn_runtime::testing::toy::{Child, Toy, child};
+use cairn_runtime::{Cx, Failure, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
+use serde::{Deserialize, Serialize};
+
+/// Tells a child something and wants to know what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Herald {
+    pub to: FlowId,
+    pub heard: Vec<Result<(), Failure>>,
+    pub until: Timestamp,
+}
+
+/// Calls a child off, and waits for the answer.
+#[derive(Clone, Debug)]
+pub struct Announce {
+    pub to: FlowId,
+    pub expires: Option<Timestamp>,
+}
+
+impl Named for Announce {
+    fn name(&self) -> &'static str {
+        "announce"
+    }
+}
+
+impl Flow for Herald {
+    const NAME: &'static str = "herald";
+    type Domain = Toy;
+    type Start = Announce;
+    type Command = Never;
+    type Signal = Never;
+    type Outcome = usize;
+
+    fn start(asked: &Announce, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Toy>) -> Step<Self> {
+        let signal = Outgoing::signal::<Child>(asked.to, &child::Hear::CallOff).tagged("told");
+        let signal = match asked.expires {
+            Some(expires) => signal.until(expires),
+            None => signal,
+        };
+        let until = cx.now.after(Duration::from_secs(365 * 86_400));
+        go(Self { to: asked.to, heard: Vec::new(), until }).send(signal).says(0)
+    }
+
+    fn on(&self, input: &Input<Self>, _lost: Option<&Lost<Self>>, _cx: &Cx<'_, Toy>) -> Step<Self> {
+        match input {
+            Input::Answered { tag, result } => {
+                assert_eq!(tag, "told");
+                let mut heard = self.heard.clone();
+                heard.push(result.clone().map(|_| ()));
+                let count = heard.len();
+                go(Self { heard, ..self.clone() }).says(count)
+            }
+            Input::Asked(never) | Input::Told(never) => match *never {},
+            Input::Woken => stay().says(self.heard.len()),
+        }
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        Some(self.until)
+    }
+
+    fn public(&self) -> Public {
+        Public::phase("waiting")
+    }
+}
+
+/// Beats once a minute, and makes up for every beat that it missed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metronome {
+    pub beats: u32,
+    pub next: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+pub struct Count;
+
+impl Named for Count {
+    fn name(&self) -> &'static str {
+        "count"
+    }
+}
+
+impl Flow for Metronome {
+    const NAME: &'static str = "metronome";
+    type Domain = Toy;
+    type Start = ();
+    type Command = Count;
+    type Signal = Never;
+    type Outcome = u32;
+
+    fn start(_asked: &(), _lost: Option<&Lost<Self>>, cx: &Cx<'_, Toy>) -> Step<Self> {
+        go(Self { beats: 0, next: cx.now.after(super::MINUTE) }).says(0)
+    }
+
+    fn on(&self, input: &Input<Self>, _lost: Option<&Lost<Self>>, _cx: &Cx<'_, Toy>) -> Step<Self> {
+        match input {
+            Input::Woken => {
+                let beats = self.beats + 1;
+                go(Self { beats, next: self.next.after(super::MINUTE) }).says(beats)
+            }
+            Input::Asked(Count) | Input::Answered { .. } => stay().says(self.beats),
+            Input::Told(never) => match *never {},
+        }
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        Some(self.next)
+    }
+
+    fn public(&self) -> Public {
+        Public::phase("beating")
+    }
+}
+
+/// Its older shape cannot be read: the upcast panics, or refuses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Elder;
+
+impl Flow for Elder {
+    const NAME: &'static str = "elder";
+    const SCHEMA: u32 = 3;
+    type Domain = Toy;
+    type Start = ();
+    type Command = ();
+    type Signal = Never;
+    type Outcome = ();
+
+    fn start(_asked: &(), _lost: Option<&Lost<Self>>, _cx: &Cx<'_, Toy>) -> Step<Self> {
+        stay().says(())
+    }
+
+    fn on(&self, _input: &Input<Self>, _lost: Option<&Lost<Self>>, _cx: &Cx<'_, Toy>) -> Step<Self> {
+        stay().says(())
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn public(&self) -> Public {
+        Public::phase("old")
+    }
+
+    fn upcast(schema: u32, _state: serde_json::Value) -> Result<serde_json::Value, String> {
+        assert!(schema > 1, "an upcast panics");
+        Err("an upcast refuses".to_owned())
+    }
+}
