@@ -20,6 +20,7 @@ if [[ $purpose == test ]]; then
     missing+=(postgresql)
   fi
   command -v psql >/dev/null || missing+=(postgresql-client)
+  command -v curl >/dev/null || missing+=(curl) # the tour of the README is run as printed
   if [[ $(id -u) == 0 ]] && ! command -v runuser >/dev/null; then missing+=(util-linux); fi
 fi
 

@@ -2,8 +2,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     unreachable_pub,
-    reason = "a test may stop where it stands; what fails names its line"
+    reason = "a test may stop where it stands, and owns the tasks that it begins"
 )]
 
 mod auth;

@@ -277,7 +277,7 @@ async fn whoever_waits_in_vain_gets_what_is_there() {
     let flow = house.ticket("ada").await;
     let before = tokio::time::Instant::now();
     assert_eq!(house.engine.wait(flow, 9, MINUTE).await.unwrap().version, 1);
-    assert_eq!(before.elapsed(), MINUTE);
+    assert!(before.elapsed() >= MINUTE && before.elapsed() < 2 * MINUTE, "{:?}", before.elapsed());
     let nobody = FlowId::from_bytes([9; 16]);
     assert_eq!(house.engine.wait(nobody, 1, MINUTE).await.unwrap_err(), Fault::NotFound);
     house.is_at_rest().await;
