@@ -124,6 +124,8 @@ impl Database {
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // The log is carried over into the file every 32 MB instead of every 4: a sixth of the work less.
+            .pragma("wal_autocheckpoint", "8000")
             .pragma("journal_size_limit", "67108864");
         let reading = base.read_only(true);
 

@@ -2,7 +2,6 @@
 
 use cairn_runtime::store::StoreFault;
 use sea_orm::{DbErr, RuntimeErr};
-use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// How far a call had come when the error arose.
@@ -29,7 +28,7 @@ pub(crate) fn fault(stage: Stage, error: &DbErr) -> StoreFault {
     let sorted = match &**cause {
         sqlx::Error::Database(refusal) => match refusal.try_downcast_ref::<PgDatabaseError>() {
             Some(refusal) => postgres(refusal.code(), refusal.severity(), refusal.message(), stage),
-            None => sqlite(refusal.as_ref(), stage),
+            None => sqlite(refusal.code().and_then(|code| code.parse().ok()).unwrap_or_default(), stage),
         },
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::BeginFailed => StoreFault::Unavailable,
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
@@ -70,7 +69,7 @@ fn postgres(code: &str, severity: PgSeverity, message: &str, stage: Stage) -> So
 }
 
 /// The low byte of a result code of SQLite is its kind, the rest says which (<https://www.sqlite.org/rescode.html>).
-fn sqlite(refusal: &dyn DatabaseError, stage: Stage) -> Sort {
+fn sqlite(code: u32, stage: Stage) -> Sort {
     const BUSY: u32 = 5;
     const LOCKED: u32 = 6;
     const NO_MEMORY: u32 = 7;
@@ -81,7 +80,6 @@ fn sqlite(refusal: &dyn DatabaseError, stage: Stage) -> Sort {
     const SYNC: u32 = INPUT_OUTPUT | (4 << 8);
     const SYNC_FOLDER: u32 = INPUT_OUTPUT | (5 << 8);
 
-    let code = refusal.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default();
     match (code, code & 0xff) {
         (SYNC | SYNC_FOLDER, _) => StoreFault::SyncFailed,
         // The frame that commits may be in the log already, and would be found there at the next start.
@@ -89,5 +87,54 @@ fn sqlite(refusal: &dyn DatabaseError, stage: Stage) -> Sort {
         (_, BUSY | LOCKED | NO_MEMORY | READ_ONLY | INPUT_OUTPUT | CANNOT_OPEN) => StoreFault::Unavailable,
         (_, FULL) => StoreFault::Full,
         _ => StoreFault::Unexpected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAGES: [Stage; 3] = [Stage::Begin, Stage::Within, Stage::Commit];
+
+    fn said(sort: Sort) -> StoreFault {
+        sort(String::new())
+    }
+
+    #[test]
+    fn a_failed_sync_is_told_from_all_else_at_any_stage() {
+        let panic = "could not fsync file \"base/1/2\": Input/output error";
+        for stage in STAGES {
+            assert_eq!(said(sqlite(1034, stage)), StoreFault::SyncFailed(String::new()));
+            assert_eq!(said(sqlite(1290, stage)), StoreFault::SyncFailed(String::new()));
+            assert_eq!(said(postgres("58030", PgSeverity::Panic, panic, stage)), StoreFault::SyncFailed(String::new()));
+        }
+    }
+
+    #[test]
+    fn a_write_that_failed_within_a_commit_leaves_it_open_and_a_full_disk_does_not() {
+        let write_failed = 10 | (3 << 8);
+        assert_eq!(said(sqlite(write_failed, Stage::Commit)), StoreFault::Ambiguous(String::new()));
+        assert_eq!(said(sqlite(write_failed, Stage::Within)), StoreFault::Unavailable(String::new()));
+        for stage in STAGES {
+            assert_eq!(said(sqlite(13, stage)), StoreFault::Full(String::new()));
+            assert_eq!(said(sqlite(5, stage)), StoreFault::Unavailable(String::new()));
+            assert_eq!(said(sqlite(19 | (8 << 8), stage)), StoreFault::Unexpected(String::new()));
+        }
+    }
+
+    #[test]
+    fn a_server_that_goes_down_leaves_a_commit_open_and_nothing_else() {
+        for (code, severity) in
+            [("57P01", PgSeverity::Fatal), ("57P02", PgSeverity::Fatal), ("08006", PgSeverity::Error)]
+        {
+            assert_eq!(said(postgres(code, severity, "", Stage::Within)), StoreFault::Unavailable(String::new()));
+            assert_eq!(said(postgres(code, severity, "", Stage::Commit)), StoreFault::Ambiguous(String::new()));
+        }
+        for stage in STAGES {
+            assert_eq!(said(postgres("40001", PgSeverity::Error, "", stage)), StoreFault::Conflict(String::new()));
+            assert_eq!(said(postgres("55P03", PgSeverity::Error, "", stage)), StoreFault::Unavailable(String::new()));
+            assert_eq!(said(postgres("53100", PgSeverity::Error, "", stage)), StoreFault::Full(String::new()));
+            assert_eq!(said(postgres("23505", PgSeverity::Error, "", stage)), StoreFault::Unexpected(String::new()));
+        }
     }
 }

@@ -94,21 +94,26 @@ fn all<M, T: TryFrom<M, Error = DbErr>>(models: Result<Vec<M>, DbErr>) -> Result
     models.and_then(|models| models.into_iter().map(T::try_from).collect()).map_err(|error| unread(&error))
 }
 
-fn one<M, T: TryFrom<M, Error = DbErr>>(model: Result<Option<M>, DbErr>) -> Result<Option<T>, StoreFault> {
-    model.and_then(|model| model.map(T::try_from).transpose()).map_err(|error| unread(&error))
+/// The one row that a key finds. It is asked for without the builder's `one`, which adds a LIMIT with its number as a
+/// parameter: SQLite prepares such a statement anew at each call, and that costs as much as the read.
+fn one<M, T: TryFrom<M, Error = DbErr>>(models: Result<Vec<M>, DbErr>) -> Result<Option<T>, StoreFault> {
+    let first = models.map(|models| models.into_iter().next());
+    first.and_then(|model| model.map(T::try_from).transpose()).map_err(|error| unread(&error))
 }
 
 impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
     fn load(&self, flow: FlowId) -> BoxFuture<'_, Result<Option<Row>, StoreFault>> {
-        Box::pin(
-            async move { one(flows::Entity::find_by_id(flow.bytes().to_vec()).one(self.database.readers()).await) },
-        )
+        Box::pin(async move {
+            let rows = flows::Entity::find_by_id(flow.bytes().to_vec()).all(self.database.readers()).await;
+            one(rows)
+        })
     }
 
     fn event(&self, input: InputId) -> BoxFuture<'_, Result<Option<Event>, StoreFault>> {
-        Box::pin(
-            async move { one(events::Entity::find_by_id(input.bytes().to_vec()).one(self.database.readers()).await) },
-        )
+        Box::pin(async move {
+            let rows = events::Entity::find_by_id(input.bytes().to_vec()).all(self.database.readers()).await;
+            one(rows)
+        })
     }
 
     fn history(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Event>, StoreFault>> {

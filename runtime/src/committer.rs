@@ -148,7 +148,9 @@ impl<D: Domain> Engine<D> {
         metrics::counter!(crate::telemetry::QUARANTINED, "flow" => kind.to_owned()).increment(1);
         let now = self.now();
         let why = why.to_owned();
-        self.chore(move |store| Box::pin(async move { store.quarantine(flow, version, now, &why).await })).await
+        self.chore(move |store| Box::pin(async move { store.quarantine(flow, version, now, &why).await })).await?;
+        self.kill_shell(flow); // which believes a state that nobody may touch any more
+        Ok(())
     }
 
     /// Does as the operator says with a flow in quarantine; `false` when there is no such flow there.

@@ -48,7 +48,9 @@ impl ActorHost {
     fn nursery(&self) -> Option<ActorCell> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % NURSERIES;
         let nurseries = self.nurseries.read().unwrap_or_else(PoisonError::into_inner);
-        nurseries.get(&turn).filter(|cell| cell.get_status() == ActorStatus::Running).cloned()
+        let takes_children =
+            |cell: &&ActorCell| matches!(cell.get_status(), ActorStatus::Starting | ActorStatus::Running);
+        nurseries.get(&turn).filter(takes_children).cloned()
     }
 }
 

@@ -321,7 +321,8 @@ async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, carried: Carr
 async fn blame<D: Domain>(engine: &Engine<D>, delivery: &Delivery, to: FlowId, kind: &str, fault: Fault) -> Outcome<D> {
     match fault {
         Fault::Defect(why) => {
-            if delivery.attempts >= PATIENCE
+            // After each third, so that an operator's retry is worth as much as the first time.
+            if delivery.attempts.is_multiple_of(PATIENCE)
                 && let Ok(Some(row)) = engine.0.store.load(to).await
                 && row.quarantined.is_none()
             {

@@ -14,7 +14,7 @@ use cairn_actors::services::Services;
 use cairn_actors::testing;
 use cairn_actors::world::World;
 use cairn_persistence::entity::{guards, users};
-use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
+use cairn_persistence::{AuthWrites, Database, SqlDirectory};
 use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
 use cairn_runtime::outbox::{Carrying, Courier, Trouble};
 use cairn_runtime::store::Store;
@@ -48,14 +48,15 @@ pub struct Posted {
 pub struct Post(Mutex<Vec<Posted>>);
 
 impl Post {
-    /// All attempts so far, in order.
-    pub fn posted(&self) -> Vec<Posted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The attempts at letters of one flow, in order.
+    pub fn of(&self, flow: FlowId) -> Vec<Posted> {
+        let posted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        posted.iter().filter(|posted| posted.flow == flow).cloned().collect()
     }
 
-    /// The attempts at letters of one flow.
-    pub fn of(&self, flow: FlowId) -> Vec<Posted> {
-        self.posted().into_iter().filter(|posted| posted.flow == flow).collect()
+    /// Forgets everything.
+    fn empty(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -65,6 +66,34 @@ impl Courier<Auth> for Post {
         let posted = Posted { id: parcel.id, flow: parcel.flow, attempt: parcel.attempt, letter };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(posted);
         Box::pin(std::future::ready(Ok(Answer::Accepted)))
+    }
+}
+
+/// An empty place whose server does not wait for its disk. What is asked of it is who sees what, not what a power cut
+/// leaves.
+pub async fn hastened(kind: Kind) -> Place {
+    let place = Place::new(kind).await;
+    if kind == Kind::Postgres {
+        let (_, name) = place.address.rsplit_once('/').unwrap();
+        let database = place.open().await;
+        let hasty = format!("ALTER DATABASE {name} SET synchronous_commit = off");
+        database.writer().execute_unprepared(&hasty).await.unwrap();
+        database.close().await.unwrap();
+    }
+    place
+}
+
+/// Opens such a place.
+async fn open_hastened(place: &Place) -> Database {
+    let database = place.open().await;
+    hasten(&database).await;
+    database
+}
+
+/// Has a SQLite file not wait for its disk.
+pub async fn hasten(database: &Database) {
+    if database.backend() == DbBackend::Sqlite {
+        database.writer().execute_unprepared("PRAGMA synchronous = OFF").await.unwrap();
     }
 }
 
@@ -79,26 +108,12 @@ pub struct Town {
 }
 
 impl Town {
-    /// An empty database. What is asked here is who sees what, not what a power cut leaves, so nobody waits for the
-    /// disk.
+    /// An empty database.
     pub async fn new(kind: Kind, processes: usize) -> Self {
-        let place = Place::new(kind).await;
-        let first = place.open().await;
-        let mut databases = Vec::new();
-        match first.backend() {
-            DbBackend::Postgres => {
-                let (_, name) = place.address.rsplit_once('/').unwrap();
-                let hasty = format!("ALTER DATABASE {name} SET synchronous_commit = off");
-                first.writer().execute_unprepared(&hasty).await.unwrap();
-                first.close().await.unwrap();
-                for _ in 0..processes {
-                    databases.push(Database::open(&place.address, &Options::default()).await.unwrap());
-                }
-            }
-            _ => {
-                first.writer().execute_unprepared("PRAGMA synchronous = OFF").await.unwrap();
-                databases.push(first);
-            }
+        let place = hastened(kind).await;
+        let mut databases = vec![open_hastened(&place).await];
+        while kind == Kind::Postgres && databases.len() < processes {
+            databases.push(open_hastened(&place).await);
         }
         let (clock, post) = (Arc::new(FixedClock::default()), Arc::new(Post::default()));
         Self { world: Arc::new(testing::world(1)), clock, post, databases, _place: place }
@@ -112,6 +127,14 @@ impl Town {
     /// The store of this process.
     pub fn store(&self, process: usize) -> Arc<dyn Store<Auth>> {
         Arc::new(self.database(process).store::<Auth, _>(AuthWrites))
+    }
+
+    /// Forgets everything.
+    pub async fn empty(&self) {
+        for table in ["flows", "events", "guards", "outbox", "users"] {
+            self.database(0).writer().execute_unprepared(&format!("DELETE FROM {table}")).await.unwrap();
+        }
+        self.post.empty();
     }
 
     /// A key's number; `None` when nobody has it.

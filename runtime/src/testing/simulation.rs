@@ -23,7 +23,7 @@ mod world;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use self::fate::{Faults, Figures};
@@ -335,29 +335,48 @@ impl<D: Domain> History<D> {
 
 /// Runs one history after the other until clients have given so many commands; gives what happened in all of them.
 ///
-/// `CAIRN_TEST_SEED` runs that seed alone, with its chronicle. A history that fails is run once more from its seed to
-/// get the chronicle, and to see that it fails in the same way.
-pub fn prove<D: Domain, W: Workload<D>>(commands: u64, settings: &Settings<D>, workload: impl Fn() -> W) -> Figures {
-    let only = std::env::var("CAIRN_TEST_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    let mut figures = Figures::default();
-    let mut seed = only.unwrap_or(1);
-    while figures.commands < commands {
-        match run(seed, settings, workload()) {
-            Ok(report) => figures.add(&report.figures),
-            Err(broken) => {
-                let once_more = run(seed, &Settings { chronicle: true, ..settings.clone() }, workload());
-                match once_more {
-                    Err(again) if again.report == broken.report => panic!("a promise is broken\n{again}"),
-                    _ => panic!("a promise is broken, and the seed does not replay\n{broken}\n{once_more:?}"),
-                }
-            }
-        }
-        if only.is_some() {
-            break;
-        }
-        seed += 1;
+/// Histories are independent of each other, so they are shared out among the machine's cores. `CAIRN_TEST_SEED` runs
+/// that seed alone. A history that fails is run once more from its seed, to get its chronicle and to see that it fails in
+/// the same way.
+pub fn prove<D: Domain, W: Workload<D>>(
+    commands: u64,
+    settings: &Settings<D>,
+    workload: impl Fn() -> W + Sync,
+) -> Figures {
+    let judged = |seed| match run(seed, settings, workload()) {
+        Ok(report) => report.figures,
+        Err(broken) => match run(seed, &Settings { chronicle: true, ..settings.clone() }, workload()) {
+            Err(again) if again.report == broken.report => panic!("a promise is broken\n{again}"),
+            _ => panic!("a promise is broken, and the seed does not replay\n{broken}"),
+        },
+    };
+    if let Some(only) = std::env::var("CAIRN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return judged(only);
     }
-    figures
+    let figures = Mutex::new(Figures::default());
+    let done = || *figures.lock().unwrap_or_else(PoisonError::into_inner);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut first = 1;
+    while done().commands < commands {
+        let end = first + (commands - done().commands).div_ceil(settings.commands.max(1));
+        let next = AtomicU64::new(first);
+        std::thread::scope(|scope| {
+            for _ in 0..cores {
+                scope.spawn(|| {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::SeqCst);
+                        if seed >= end {
+                            break;
+                        }
+                        let report = judged(seed);
+                        figures.lock().unwrap_or_else(PoisonError::into_inner).add(&report);
+                    }
+                });
+            }
+        });
+        first = end;
+    }
+    done()
 }
 
 /// How many commands a test gives: `usual`, or ten times as many where `CAIRN_PROVE` asks for it.

@@ -1,11 +1,16 @@
 //! The life of a command: through the shell, without one, past its bounds, and beyond its caller.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_runtime::crash::Point;
+use cairn_runtime::engine::InHand;
+use cairn_runtime::shell::{Body, Mailbox, Message};
+use cairn_runtime::testing::scenarios::host::WatchedHost;
 use cairn_runtime::testing::store::Mode;
 use cairn_runtime::testing::toy::{Gate, Ticket, gate, ticket};
-use cairn_runtime::{Fault, FlowId, Method, Tuning};
+use cairn_runtime::{Fault, FlowId, Host, Method, Tuning};
+use futures_util::future::BoxFuture;
 
 use crate::support::{DAY, HOUR, House, MINUTE, Plan, nth, until};
 
@@ -75,6 +80,58 @@ async fn a_shell_killed_while_it_begins_a_flow_begins_it_once() {
     assert_eq!((reply.flow, reply.outcome, reply.version), (flow, ticket::Says::Good { stamps: 0 }, 1));
     assert_eq!((house.versions(flow), house.sum("issued")), (vec![1], 1));
     house.is_at_rest().await;
+}
+
+/// A mailbox that nobody empties: what is in it goes with its last handle.
+struct Hoard(Mutex<Vec<Message>>);
+
+impl Mailbox for Hoard {
+    fn send(&self, message: Message) -> Result<(), Message> {
+        self.0.lock().unwrap().push(message);
+        Ok(())
+    }
+    fn stop(&self) {}
+    fn kill(&self) {}
+}
+
+/// Hatches bodies that never serve, and keeps them for whoever wants to drop them.
+struct Hoarder {
+    inside: Arc<WatchedHost>,
+    bodies: Mutex<Vec<Box<dyn Body>>>,
+}
+
+impl Host for Hoarder {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.inside.spawn(task);
+    }
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.inside.sleep(span)
+    }
+    fn hatch(&self, _flow: FlowId, body: Box<dyn Body>) -> BoxFuture<'static, Option<Arc<dyn Mailbox>>> {
+        self.bodies.lock().unwrap().push(body);
+        Box::pin(std::future::ready(Some(Arc::new(Hoard(Mutex::default())) as Arc<dyn Mailbox>)))
+    }
+    fn abort(&self, why: &str) {
+        self.inside.abort(why);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_shell_whose_mailbox_goes_last_gives_its_messages_back() {
+    let house = House::new().await;
+    let flow = house.ticket("ada").await;
+    let hoarder = Arc::new(Hoarder { inside: Arc::clone(&house.host), bodies: Mutex::default() });
+    let other = Plan::over(&house.sim).hosted(&house, Arc::clone(&hoarder) as _);
+    let asker = other.asker("test");
+    let asking = other.clone();
+    let call = tokio::spawn(async move { asking.call::<Ticket>(flow, asker, ticket::Ask::Stamp).await });
+    until("the message is in the mailbox", || !hoarder.bodies.lock().unwrap().is_empty()).await;
+    house.host.quiet().await;
+    let body = hoarder.bodies.lock().unwrap().pop();
+    drop(body); // the slot has the last handle of the mailbox, and lets go of it as it hears of this
+    let reply = call.await.unwrap().unwrap();
+    assert_eq!((reply.outcome, reply.method), (ticket::Says::Good { stamps: 1 }, Method::Direct));
+    assert_eq!(other.in_hand(), InHand::default());
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use cairn_runtime::crash::Point;
 use cairn_runtime::store::{Row, Verb};
 use cairn_runtime::testing::suite::given;
-use cairn_runtime::testing::toy::faulty::{Ask, Begin, Defects, Says, Told};
 use cairn_runtime::testing::toy::Faulty;
+use cairn_runtime::testing::toy::faulty::{Ask, Begin, Defects, Says, Told};
 use cairn_runtime::{Clock, Deed, Effects, Fault, FlowId};
 
 use crate::support::{DAY, HOUR, House, MINUTE, flows::Elder, until};
@@ -188,6 +188,23 @@ async fn a_flow_that_fails_three_signals_is_set_aside_and_the_signal_waits_for_b
     house.deliver_after(MINUTE).await;
     assert_eq!((house.row(flow).version, house.sum("faulty")), (3, 2), "taken at last, and once");
     assert!(house.sim.outbox().pop().is_some_and(|signal| signal.settled.is_some() && !signal.dead));
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_worth_another_three_attempts_of_a_signal() {
+    let house = House::new().await;
+    let flow = house.faulty(Defects { told: true, ..Defects::default() }).await;
+    house.call::<Faulty>(flow, Ask::Work).await.unwrap();
+    tell(&house, flow).await;
+    for _ in 0..2 {
+        let mut failures = u32::from(house.sim.outbox()[0].attempts == 1);
+        while !is_set_aside(&house, flow) {
+            failures += u32::try_from(house.deliver_after(Duration::from_secs(70)).await).unwrap();
+        }
+        assert_eq!(failures, 3);
+        assert!(house.engine.operate(flow, Verb::Retry).await.unwrap());
+    }
     house.is_at_rest().await;
 }
 

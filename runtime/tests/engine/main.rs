@@ -11,5 +11,15 @@
     reason = "a test may panic, and owns the tasks that it begins"
 )]
 
+mod commands;
+mod crash_points;
+mod defects;
+mod deliveries;
+mod outage;
+mod races;
+mod repeats;
 mod simulation;
+mod supervision;
+mod support;
 mod sweep;
+mod wakes;

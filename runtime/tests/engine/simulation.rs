@@ -1,12 +1,14 @@
-//! The toy flows on several nodes with everything going wrong that can, ten thousand commands at a time.
+//! The toy flows on several nodes with everything going wrong that can, a hundred thousand commands at a time.
 
 mod mutants;
 mod toys;
 
 use std::io::Write as _;
 use std::sync::Once;
+use std::time::Duration;
 
-use cairn_runtime::testing::simulation::{Settings, how_many, prove, run};
+use cairn_runtime::testing::simulation::{Faults, Settings, how_many, prove, run};
+use cairn_runtime::testing::store::Weather;
 
 use self::toys::Toys;
 
@@ -29,6 +31,9 @@ fn every_promise_holds_while_everything_goes_wrong() {
     let figures = prove(how_many(100_000), &Settings::default(), Toys::default);
     // Past the harness's capture: whoever reads the log of a run wants to see how much was tried.
     let _ = writeln!(std::io::stderr(), "simulation: {figures}");
+    if figures.seeds == 1 {
+        return; // one seed was asked for by name
+    }
     assert!(figures.kills > 100 && figures.ambiguous > 100, "too little went wrong: {figures}");
     assert!(figures.carried_again > 0 && figures.repeats > 1_000, "too little was repeated: {figures}");
 }
@@ -42,36 +47,35 @@ fn a_seed_replays_exactly() {
     assert_ne!(once(7).course, once(8).course);
 }
 
+/// When much goes wrong at once nobody knows what broke a promise: here each kind of fault comes alone.
 #[test]
-#[ignore = "scratch"]
-fn scratch() {
-    use cairn_runtime::testing::simulation::Faults;
-    use cairn_runtime::testing::store::Weather;
+fn each_kind_of_fault_is_borne_alone() {
     hush();
     let none = Faults::default();
     let weather = |weather| Faults { weather, ..none };
-    let cases = [
-        ("none", none),
-        ("panics", Faults { panics: 60, ..none }),
-        ("kills", Faults { kills: 30, ..none }),
-        ("never", Faults { never: 100, ..none }),
-        ("later", Faults { later: 300, ..none }),
-        ("slow", Faults { slow: 300, ..none }),
-        ("ambiguous", weather(Weather { ambiguous: 200, ..Weather::default() })),
-        ("lost", weather(Weather { lost: 30, ..Weather::default() })),
-        ("late", weather(Weather { late: 300, slowest: std::time::Duration::from_secs(2), ..Weather::default() })),
-        ("unhatched", Faults { unhatched: 300, ..none }),
-        ("refused", Faults { refused: 50, ..none }),
-        ("unsynced", Faults { unsynced: 15, ..none }),
-        ("trouble", Faults { trouble: std::time::Duration::from_secs(2), clocks: true, ..none }),
+    let slowest = Duration::from_secs(2);
+    let alone = [
+        ("nothing", none),
+        ("tasks are struck", Faults { panics: 60, ..none }),
+        ("nodes are killed", Faults { kills: 30, ..none }),
+        ("deliveries never succeed", Faults { never: 100, ..none }),
+        ("deliveries are asked to come again", Faults { later: 300, ..none }),
+        ("deliveries are slow", Faults { slow: 300, ..none }),
+        ("answers to commits are lost", weather(Weather { ambiguous: 200, ..Weather::default() })),
+        ("the store cannot be reached", weather(Weather { lost: 30, ..Weather::default() })),
+        ("the store is late", weather(Weather { late: 300, slowest, ..Weather::default() })),
+        ("shells cannot be had", Faults { unhatched: 300, ..none }),
+        ("commits are refused", Faults { refused: 50, ..none }),
+        ("commits cannot be synced", Faults { unsynced: 15, ..none }),
+        ("nodes, shells and the store go away", Faults { trouble: Duration::from_secs(2), ..none }),
+        ("clocks jump as well", Faults { trouble: Duration::from_secs(2), clocks: true, ..none }),
     ];
-    for (name, faults) in cases {
-        for seed in 0..6 {
-            let settings = Settings { commands: 600, faults: Some(faults), ..Settings::default() };
+    for (name, faults) in alone {
+        let settings = Settings { commands: 300, faults: Some(faults), ..Settings::default() };
+        for seed in 1..=2 {
             if let Err(broken) = run(seed, &settings, Toys::default()) {
-                println!("== {name} {seed}: {broken}");
+                panic!("{name}: {broken}");
             }
         }
-        println!("{name} done");
     }
 }

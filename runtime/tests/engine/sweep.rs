@@ -7,20 +7,14 @@ use cairn_runtime::testing::store::{Mode, SimStore};
 use cairn_runtime::testing::suite::Bench;
 use cairn_runtime::testing::toy::Toy;
 
-/// Sweeps all scenarios in one mode; each run has a store of its own, whose callers must keep their word.
+/// Sweeps all scenarios in one mode. The runs of a scenario share one store, whose callers must keep their word.
 async fn all(mode: Mode) {
     let mut hits = 0;
     for scenario in &ALL {
-        let stores = std::sync::Mutex::new(Vec::new());
-        let hit = sweep(scenario, mode, async || {
-            let store = Arc::new(SimStore::<Toy>::new());
-            stores.lock().unwrap().push(Arc::clone(&store));
-            Bench { store: Arc::clone(&store) as _, probe: store }
-        })
-        .await;
-        for store in stores.into_inner().unwrap() {
-            assert_eq!(store.violations(), Vec::<String>::new(), "{scenario:?}");
-        }
+        let store = Arc::new(SimStore::<Toy>::new());
+        let bench = Bench { store: Arc::clone(&store) as _, probe: Arc::clone(&store) as _ };
+        let hit = sweep(scenario, mode, async || bench.clone()).await;
+        assert_eq!(store.violations(), Vec::<String>::new(), "{scenario:?}");
         println!("{mode:?}: {hit} calls of {scenario:?}");
         assert!(hit > 5, "a scenario of {hit} calls shows nothing: {scenario:?}");
         hits += hit;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cairn_runtime::crash::Point;
 use cairn_runtime::testing::clock::{FixedClock, Rng};
 use cairn_runtime::testing::scenarios::host::strike;
-use cairn_runtime::testing::store::{Mode, SimStore};
+use cairn_runtime::testing::store::{Mode, SimStore, Stored};
 use cairn_runtime::testing::suite::given;
 use cairn_runtime::testing::toy::{Errand, Faulty, Toy, errand, faulty, ticket};
 use cairn_runtime::{Clock, FlowId, Timestamp, pump};
@@ -150,7 +150,9 @@ fn set_aside(sim: &SimStore<Toy>) -> Vec<FlowId> {
 }
 
 fn in_hand(sim: &SimStore<Toy>, now: Timestamp, flow: FlowId) -> bool {
-    sim.inspect(|tables| tables.rows[&flow].claimed_until.is_some_and(|until| until > now))
+    let free =
+        |stored: &Stored| stored.row.quarantined.is_some() || stored.claimed_until.is_none_or(|until| until <= now);
+    sim.inspect(|tables| !free(&tables.rows[&flow]))
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,8 +170,9 @@ async fn a_flow_that_takes_the_process_down_is_found_among_many_and_set_aside_al
             let house = next_life(&sim, &clock, life).await;
             let mut ended = false;
             while !ended {
+                // What it decides ends the process, and whoever else is in hand.
                 let (watched, now) = (Arc::clone(&sim), clock.now());
-                house.host.at(Point::DueClaimed, move || {
+                house.host.at(Point::Decided, move || {
                     if in_hand(&watched, now, culprit) {
                         strike();
                     }
@@ -177,7 +180,6 @@ async fn a_flow_that_takes_the_process_down_is_found_among_many_and_set_aside_al
                 let engine = house.engine.clone();
                 let (told, woken) = tokio::sync::oneshot::channel();
                 ended = crashes(async move {
-                    // The culprit's end comes after its claim and before anything is heard of it again.
                     let _ = told.send(pump::tick(&engine).await.unwrap());
                 })
                 .await;

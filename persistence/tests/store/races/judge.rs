@@ -1,12 +1,13 @@
 //! After a race: the rows, the history and everything that anybody was told must fit one order of events.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cairn_actors::effects::{Auth, Key};
 use cairn_actors::flows::session::{Outcome, Session};
-use cairn_runtime::FlowId;
-use cairn_runtime::store::{Event, Store};
+use cairn_persistence::entity::{events, flows, guards};
+use cairn_runtime::store::{Event, Row};
+use cairn_runtime::{Domain, FlowId};
+use sea_orm::{EntityTrait, QueryOrder};
 
 use super::case::{Case, Record, What};
 use crate::auth::{Node, Town};
@@ -24,6 +25,8 @@ pub struct Tally {
     pub reused: u64,
     pub signed_out: u64,
     pub told_ended: u64,
+    /// Asked on the second node.
+    pub afar: u64,
 }
 
 impl Tally {
@@ -38,28 +41,56 @@ impl Tally {
         self.reused += other.reused;
         self.signed_out += other.signed_out;
         self.told_ended += other.told_ended;
+        self.afar += other.afar;
+    }
+}
+
+/// All rows, events and guards as they are when every race is over.
+pub struct Ledger {
+    rows: HashMap<FlowId, Row>,
+    histories: HashMap<FlowId, Vec<Event>>,
+    guards: HashMap<String, i64>,
+}
+
+impl Ledger {
+    pub async fn read(town: &Town) -> Self {
+        let readers = town.database(0).readers();
+        let rows = flows::Entity::find().all(readers).await.unwrap();
+        let rows = rows.into_iter().map(|row| Row::try_from(row).unwrap()).map(|row| (row.id, row)).collect();
+        let mut histories: HashMap<FlowId, Vec<Event>> = HashMap::new();
+        let all = events::Entity::find().order_by_asc(events::Column::Version).all(readers).await.unwrap();
+        for event in all.into_iter().map(|event| Event::try_from(event).unwrap()) {
+            histories.entry(event.flow).or_default().push(event);
+        }
+        let guards = guards::Entity::find().all(readers).await.unwrap();
+        Self { rows, histories, guards: guards.into_iter().map(|guard| (guard.key, guard.value)).collect() }
+    }
+
+    fn history(&self, flow: FlowId) -> &[Event] {
+        self.histories.get(&flow).map_or(&[], Vec::as_slice)
+    }
+
+    fn guard(&self, key: &Key) -> Option<i64> {
+        self.guards.get(&Auth::guard(key)).copied()
     }
 }
 
 struct Judge<'a> {
     case: &'a Case,
-    town: &'a Town,
-    store: &'a Arc<dyn Store<Auth>>,
+    ledger: &'a Ledger,
     log: Vec<Record>,
     tally: Tally,
 }
 
-/// Asks what is left of a race once more, ends half of it, and judges all of it.
-pub async fn judge(case: &Case, town: &Town, node: &Node) -> Tally {
-    let store = node.engine.store();
-    let moved = number(case, town, &Key::User(case.user)).await;
+/// Asks every session that a race has left for new tokens, and ends half of them.
+pub async fn ask_again(case: &Case, town: &Town, node: &Node) {
+    let moved = town.guard(&Key::User(case.user)).await.expect("a user has a fence");
     for known in case.sessions() {
-        let row = store.load(known.flow).await.unwrap().unwrap();
+        let row = node.engine.store().load(known.flow).await.unwrap().unwrap();
         let state: Session = serde_json::from_str(&row.state).unwrap();
         let Some(active) = state.active() else { continue };
-        let said = case.ask(node, 0, &known, What::Refresh { shown: active.issue.n }).await;
-        match said {
-            Outcome::Ended => case.must(active.fence < moved, "I8: a session that no fence shut out goes on"),
+        match case.ask(node, 0, &known, What::Refresh { shown: active.issue.n }).await {
+            Outcome::Ended => case.must(active.fence < moved, "a session that no fence shut out goes on"),
             Outcome::Tokens { issue, .. } => {
                 case.must(active.fence == moved, "I8: nothing outlives a fence");
                 if case.seed % 2 == 1 {
@@ -70,34 +101,33 @@ pub async fn judge(case: &Case, town: &Town, node: &Node) -> Tally {
             said => case.must(false, format!("{said:?} for the present token")),
         }
     }
-    let mut judge = Judge { case, town, store, log: case.log(), tally: Tally { races: 1, ..Tally::default() } };
-    judge.bumps(moved).await;
+}
+
+/// Judges a race that is over.
+pub fn judge(case: &Case, ledger: &Ledger) -> Tally {
+    let mut judge = Judge { case, ledger, log: case.log(), tally: Tally { races: 1, ..Tally::default() } };
+    judge.tally.afar = judge.log.iter().filter(|record| record.node == 1).count() as u64;
+    judge.bumps();
     for record in judge.log.clone() {
         if let What::SignIn { fence } = record.what {
-            judge.session(&record, fence).await;
+            judge.session(&record, fence);
         }
     }
     judge.tally
 }
 
-async fn number(case: &Case, town: &Town, key: &Key) -> i64 {
-    let number = town.guard(key).await;
-    case.must(number.is_some(), format!("{key:?} has a number"));
-    number.unwrap_or_default()
-}
-
 impl Judge<'_> {
     /// Each bump counted once, and nothing else did.
-    async fn bumps(&mut self, moved: i64) {
-        let bumps = self.log.iter().filter(|record| record.what == What::Bump);
-        for bump in bumps.clone() {
-            let event = self.store.event(bump.input).await.unwrap();
-            self.case
-                .must(event.is_some_and(|event| event.flow == bump.flow && event.version == 1), "a bump has its event");
+    fn bumps(&mut self) {
+        let bumps: Vec<&Record> = self.log.iter().filter(|record| record.what == What::Bump).collect();
+        for bump in &bumps {
+            let inputs: Vec<_> = self.ledger.history(bump.flow).iter().map(|event| event.input).collect();
+            self.case.must(inputs == [bump.input], "a bump has its event, and one");
         }
-        let bumps = bumps.count();
-        self.tally.bumps += bumps as u64;
-        self.case.must(usize::try_from(moved) == Ok(bumps), format!("the fence stands at {moved} after {bumps} bumps"));
+        let moved = self.ledger.guard(&Key::User(self.case.user));
+        let right = moved.is_some_and(|moved| usize::try_from(moved) == Ok(bumps.len()));
+        self.case.must(right, format!("the fence stands at {moved:?} after {} bumps", bumps.len()));
+        self.tally.bumps += bumps.len() as u64;
     }
 
     /// Bumps that were over before an instant: the fence stood at this number or beyond.
@@ -112,11 +142,10 @@ impl Judge<'_> {
         i64::try_from(self.log.iter().filter(under_way).count()).unwrap()
     }
 
-    async fn session(&mut self, begun: &Record, fence: i64) {
+    fn session(&mut self, begun: &Record, fence: i64) {
         let (case, flow) = (self.case, begun.flow);
-        let row = self.store.load(flow).await.unwrap();
-        let history = self.store.history(flow).await.unwrap();
-        let guard = self.town.guard(&Key::Session(flow.0)).await;
+        let (row, history) = (self.ledger.rows.get(&flow), self.ledger.history(flow));
+        let guard = self.ledger.guard(&Key::Session(flow.0));
         if begun.said == Some(Outcome::Refused) {
             self.tally.refused += 1;
             case.must(self.perhaps(begun.answered) > fence, "a sign-in that no bump came before is not refused");
@@ -133,8 +162,8 @@ impl Judge<'_> {
         );
         let inputs: BTreeSet<_> = history.iter().map(|event| event.input).collect();
         case.must(inputs.len() == history.len(), "I3: an input counts once");
-        self.history(flow, fence, &history);
-        self.answers(flow, fence, &history);
+        self.history(flow, fence, history);
+        self.answers(flow, fence, history);
 
         let state: Session = serde_json::from_str(&row.state).unwrap();
         case.must(

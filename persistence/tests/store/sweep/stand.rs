@@ -19,7 +19,7 @@ use cairn_runtime::testing::store::{Aim, Dropped, FaultyStore};
 use cairn_runtime::{Asker, Domain, Fault, Flow, FlowId, Guard, Host, Id, InputId, Reply, pump};
 use tokio::task::JoinSet;
 
-use crate::auth::{Node, Posted, Town, id, is_sound, repeatable};
+use crate::auth::{Node, Posted, Town, id, repeatable};
 
 /// A call that hangs ends after this.
 const TIME_OUT: Duration = Duration::from_millis(5);
@@ -264,14 +264,13 @@ impl<'t> Stand<'t> {
         self.deliveries().await.iter().filter(|delivery| delivery.settled.is_none()).count()
     }
 
-    /// The letters that a flow sent, each once, in the order in which they were written.
+    /// The letters that a flow sent, each once, in the order in which they first came to the post.
     pub async fn letters(&self, flow: FlowId) -> Vec<Letter> {
         self.watch(flow);
         self.settles().await;
-        let posted = self.town.post.of(flow);
-        let written = self.real.deliveries(flow).await.unwrap();
-        let carried = |id| posted.iter().find(|posted| posted.id == id).map(|posted| posted.letter.clone());
-        written.iter().filter_map(|delivery| carried(delivery.id)).collect()
+        let mut seen = BTreeSet::new();
+        let posted = self.town.post.of(flow).into_iter();
+        posted.filter(|posted| seen.insert(posted.id)).map(|posted| posted.letter).collect()
     }
 
     /// The names of all that happened to a flow.
@@ -279,7 +278,8 @@ impl<'t> Stand<'t> {
         self.real.history(flow).await.unwrap().into_iter().map(|event| event.name).collect()
     }
 
-    /// What must hold at the end of every scenario, whatever failed in it; gives the call that did.
+    /// What must hold at the end of every run, whatever failed in it; gives the call that did. What an audit must not
+    /// find is left to whoever has made all runs.
     pub async fn close(self) -> Option<&'static str> {
         self.settles().await;
         for flow in self.flows() {
@@ -300,7 +300,6 @@ impl<'t> Stand<'t> {
             }
         }
         self.check_letters().await;
-        is_sound(&self.real, self.node.engine.now()).await;
         self.node.end().await;
         self.faulty.hit()
     }

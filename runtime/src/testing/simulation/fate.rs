@@ -121,6 +121,8 @@ figures! {
     carried_again: "of them repeats",
     /// Nodes killed.
     kills: "nodes killed",
+    /// Nodes stopped in good order.
+    stopped: "nodes stopped in order",
     /// Shells, deliveries and tasks that ended in a panic.
     panics: "tasks struck",
     /// Shells killed.

@@ -1,9 +1,12 @@
 //! Who makes trouble from outside: nodes and shells are killed, clocks moved, the database taken away; and who mends it.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::select;
 
 use super::cluster::Cluster;
 use super::world::with;
@@ -35,12 +38,13 @@ pub(super) async fn trouble<D: Domain>(cluster: Arc<Cluster<D>>) {
         if cluster.fate.is_calm() {
             break;
         }
-        match cluster.fate.roll(|rng| rng.below(10)) {
+        match cluster.fate.roll(|rng| rng.below(11)) {
             0 | 1 => kill_node(&cluster),
-            2..=5 => kill_shells(&cluster),
-            6 => outage(&cluster).await,
-            7 if faults.clocks => jump(&cluster),
-            8 | 9 if faults.clocks => skew(&cluster),
+            2 => stop_node(&cluster).await,
+            3..=6 => kill_shells(&cluster),
+            7 => outage(&cluster).await,
+            8 if faults.clocks => jump(&cluster),
+            9 | 10 if faults.clocks => skew(&cluster),
             _ => {}
         }
     }
@@ -52,6 +56,19 @@ fn kill_node<D: Domain>(cluster: &Cluster<D>) {
     if cluster.kill(number) {
         cluster.fate.count(|figures| figures.kills += 1);
     }
+}
+
+/// Stops a node as a deployment does: it takes no more, ends what it has, and goes; after ten seconds it is killed.
+async fn stop_node<D: Domain>(cluster: &Cluster<D>) {
+    let open = cluster.open();
+    let Some(node) = cluster.fate.roll(|rng| rng.pick(&open).cloned()) else { return };
+    cluster.fate.note(|| format!("{} is told to stop", node.handle.name()));
+    node.open.store(false, Ordering::SeqCst);
+    node.engine.drain();
+    let drained = pin!(node.engine.drained());
+    select(drained, cluster.outside.sleep(Duration::from_secs(10))).await;
+    node.handle.kill();
+    cluster.fate.count(|figures| figures.stopped += 1);
 }
 
 /// On every node, the shells of a few of the flows that moved last.

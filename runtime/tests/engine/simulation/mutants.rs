@@ -75,7 +75,7 @@ impl Mutant {
             Wrong::ForgetsFences => item.guards.retain(|guard| !matches!(guard, Guard::Hold(..))),
             Wrong::SettlesNothing => item.settles = None,
             Wrong::SkipsVersions if self.now_and_then(200) => {
-                for change in &mut item.change {
+                if let Some(change) = &mut item.change {
                     change.row.version += 1;
                 }
             }

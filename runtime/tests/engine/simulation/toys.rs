@@ -14,7 +14,7 @@ use cairn_runtime::testing::toy::{
     Child, Errand, Faulty, Gate, Parent, Ticket, Toy, ToyAnswer, ToyDelivery, ToyWrite, Trip, child, errand, faulty,
     gate, parent, ticket, trip,
 };
-use cairn_runtime::{Deed, Effects, Engine, Fault, Flow, FlowId, Timestamp};
+use cairn_runtime::{Deed, Effects, Engine, Fault, Flow, FlowId, Method, Timestamp};
 use serde_json::json;
 
 const NAMES: [&str; 8] = ["ada", "ben", "cleo", "dora", "eve", "finn", "gus", "hana"];
@@ -110,9 +110,8 @@ impl Toys {
                 let plan = || trip::Plan { hotel: "Ritz".to_owned(), card: "4242".to_owned(), cents: 9_900 };
                 (Asked::Planned, Order::start::<Trip>("plan", plan))
             }
-            80..82 => {
-                (Asked::Anything, Order::call::<Trip>("look", recent(&self.trips, desk.rng)?, || trip::Ask::Look))
-            }
+            80 => (Asked::Anything, wait(recent(&self.trips, desk.rng)?, desk.rng)),
+            81 => (Asked::Anything, Order::call::<Trip>("look", recent(&self.trips, desk.rng)?, || trip::Ask::Look)),
             82..87 => {
                 (Asked::Sent, Order::start::<Errand>("go", || errand::Go { card: "4242".to_owned(), cents: 100 }))
             }
@@ -228,6 +227,15 @@ fn issue(desk: &mut Desk<'_, Toy>) -> Order<Toy> {
     let fence = if desk.rng.chance(600) { desk.rng.pick(&fences).cloned() } else { None };
     let lasts = Duration::from_millis(desk.rng.between(1_000, 90_000));
     Order::start::<Ticket>("issue", move || ticket::Issue { name: name.clone(), fence: fence.clone(), lasts })
+}
+
+/// Waits, as a page does that shows a later state.
+fn wait(flow: FlowId, rng: &mut Rng) -> Order<Toy> {
+    let (version, at_most) = (rng.between(1, 4), Duration::from_millis(rng.below(3_000)));
+    Order::new(&format!("wait for {flow}"), move |engine: Engine<Toy>, _| async move {
+        let Row { version, phase, .. } = engine.wait(flow, version, at_most).await?;
+        Ok(Told { flow, version, phase, outcome: json!({}), repeated: false, method: Method::Direct })
+    })
 }
 
 /// An act: it counts, and sends a note.

@@ -11,7 +11,7 @@ use cairn_runtime::{FlowId, InputId, Timestamp};
 use futures_util::future::BoxFuture;
 
 /// What happens at one call of `commit`.
-pub enum Instead {
+pub(crate) enum Instead {
     /// This first, then the commit.
     First(BoxFuture<'static, ()>),
     /// Only this fault.
@@ -20,7 +20,7 @@ pub enum Instead {
 
 type Poison = Box<dyn Fn(&[Item<Toy>]) -> Option<StoreFault> + Send + Sync>;
 
-pub struct Between {
+pub(crate) struct Between {
     inside: Arc<dyn Store<Toy>>,
     planned: Mutex<VecDeque<Instead>>,
     poison: Mutex<Option<Poison>>,
@@ -28,22 +28,22 @@ pub struct Between {
 }
 
 impl Between {
-    pub fn new(inside: Arc<dyn Store<Toy>>) -> Self {
+    pub(crate) fn new(inside: Arc<dyn Store<Toy>>) -> Self {
         Self { inside, planned: Mutex::default(), poison: Mutex::default(), sizes: Mutex::default() }
     }
 
     /// At the next commit that nothing is planned for yet.
-    pub fn plan(&self, instead: Instead) {
+    pub(crate) fn plan(&self, instead: Instead) {
         self.planned.lock().unwrap().push_back(instead);
     }
 
     /// Every batch is looked at, and refused when this says so.
-    pub fn poison(&self, poison: impl Fn(&[Item<Toy>]) -> Option<StoreFault> + Send + Sync + 'static) {
+    pub(crate) fn poison(&self, poison: impl Fn(&[Item<Toy>]) -> Option<StoreFault> + Send + Sync + 'static) {
         *self.poison.lock().unwrap() = Some(Box::new(poison));
     }
 
     /// The sizes of all batches that came.
-    pub fn sizes(&self) -> Vec<usize> {
+    pub(crate) fn sizes(&self) -> Vec<usize> {
         self.sizes.lock().unwrap().clone()
     }
 }

@@ -3,22 +3,24 @@
 use std::time::Duration;
 
 use cairn_runtime::testing::toy::{Child, Toy, child};
-use cairn_runtime::{Cx, Failure, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{
+    Cx, Failure, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay,
+};
 use serde::{Deserialize, Serialize};
 
 /// Tells a child something and wants to know what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Herald {
-    pub to: FlowId,
-    pub heard: Vec<Result<(), Failure>>,
-    pub until: Timestamp,
+pub(crate) struct Herald {
+    pub(crate) to: FlowId,
+    pub(crate) heard: Vec<Result<(), Failure>>,
+    pub(crate) until: Timestamp,
 }
 
 /// Calls a child off, and waits for the answer.
 #[derive(Clone, Debug)]
-pub struct Announce {
-    pub to: FlowId,
-    pub expires: Option<Timestamp>,
+pub(crate) struct Announce {
+    pub(crate) to: FlowId,
+    pub(crate) expires: Option<Timestamp>,
 }
 
 impl Named for Announce {
@@ -70,13 +72,13 @@ impl Flow for Herald {
 
 /// Beats once a minute, and makes up for every beat that it missed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Metronome {
-    pub beats: u32,
-    pub next: Timestamp,
+pub(crate) struct Metronome {
+    pub(crate) beats: u32,
+    pub(crate) next: Timestamp,
 }
 
 #[derive(Clone, Debug)]
-pub struct Count;
+pub(crate) struct Count;
 
 impl Named for Count {
     fn name(&self) -> &'static str {
@@ -118,7 +120,7 @@ impl Flow for Metronome {
 
 /// Its older shape cannot be read: the upcast panics, or refuses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Elder;
+pub(crate) struct Elder;
 
 impl Flow for Elder {
     const NAME: &'static str = "elder";

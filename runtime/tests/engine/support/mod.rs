@@ -1,7 +1,7 @@
 //! A house is one process: an engine on production's host, over a store that it may share with others.
 
-pub mod flows;
-pub mod between;
+pub(crate) mod between;
+pub(crate) mod flows;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,28 +11,29 @@ use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
 use cairn_runtime::store::{Delivery, Row, Store};
 use cairn_runtime::testing::clock::{FixedClock, Rng, SeededDice};
 use cairn_runtime::testing::scenarios::host::WatchedHost;
+use cairn_runtime::testing::scenarios::stage;
 use cairn_runtime::testing::scenarios::town::Town;
 use cairn_runtime::testing::store::{Aim, Dropped, FaultyStore, Mode, SimStore};
 use cairn_runtime::testing::toy::{Child, Errand, Faulty, Gate, Parent, Ticket, Toy, Trip, faulty, ticket};
 use cairn_runtime::{Asker, Engine, Fault, Flow, FlowId, InputId, Parts, Tuning, pump};
 
-pub const MINUTE: Duration = Duration::from_secs(60);
-pub const HOUR: Duration = Duration::from_secs(3_600);
-pub const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a house is built of. The tasks are those of the engine that run by themselves; the others are driven.
-pub struct Plan {
-    pub sim: Arc<SimStore<Toy>>,
-    pub store: Arc<dyn Store<Toy>>,
-    pub clock: Arc<FixedClock>,
-    pub node: &'static str,
-    pub tuning: Tuning,
-    pub tasks: &'static [&'static str],
-    pub seed: u64,
+pub(crate) struct Plan {
+    pub(crate) sim: Arc<SimStore<Toy>>,
+    pub(crate) store: Arc<dyn Store<Toy>>,
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) node: &'static str,
+    pub(crate) tuning: Tuning,
+    pub(crate) tasks: &'static [&'static str],
+    pub(crate) seed: u64,
 }
 
 impl Plan {
-    pub fn over(sim: &Arc<SimStore<Toy>>) -> Self {
+    pub(crate) fn over(sim: &Arc<SimStore<Toy>>) -> Self {
         Self {
             sim: Arc::clone(sim),
             store: Arc::clone(sim) as _,
@@ -44,23 +45,40 @@ impl Plan {
         }
     }
 
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::over(&Arc::new(SimStore::new()))
     }
 
     /// With a store around the store in memory.
-    pub fn through<S: Store<Toy>>(mut self, around: impl FnOnce(Arc<dyn Store<Toy>>) -> S) -> (Self, Arc<S>) {
+    pub(crate) fn through<S: Store<Toy>>(mut self, around: impl FnOnce(Arc<dyn Store<Toy>>) -> S) -> (Self, Arc<S>) {
         let store = Arc::new(around(Arc::clone(&self.sim) as _));
         self.store = Arc::clone(&store) as _;
         (self, store)
     }
 
     /// With a store that fails where it is told to.
-    pub fn faulty(self) -> (Self, Arc<FaultyStore<Toy>>) {
+    pub(crate) fn faulty(self) -> (Self, Arc<FaultyStore<Toy>>) {
         self.through(|inside| FaultyStore::new(inside, None))
     }
 
-    pub async fn build(self) -> House {
+    /// Only an engine, on a host of one's own; its committer runs.
+    pub(crate) fn hosted(self, house: &House, host: Arc<dyn cairn_runtime::Host>) -> Engine<Toy> {
+        let engine = stage::engine(Parts {
+            store: self.store,
+            courier: Arc::clone(&house.town) as _,
+            host,
+            clock: self.clock,
+            dice: Arc::new(SeededDice::new(self.seed)),
+            world: Arc::new(()),
+            node: self.node.to_owned(),
+            tuning: self.tuning,
+        });
+        let committer = engine.tasks().into_iter().find(|task| task.name == "committer").unwrap();
+        tokio::spawn((committer.begin)());
+        engine
+    }
+
+    pub(crate) async fn build(self) -> House {
         let exits: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&exits);
         let actors = ActorHost::new(Arc::new(move |why: &str| noted.lock().unwrap().push(why.to_owned())));
@@ -94,40 +112,40 @@ impl Plan {
     }
 }
 
-pub struct House {
-    pub engine: Engine<Toy>,
-    pub host: Arc<WatchedHost>,
-    pub town: Arc<Town>,
-    pub clock: Arc<FixedClock>,
-    pub sim: Arc<SimStore<Toy>>,
-    pub supervision: Supervision,
-    pub exits: Arc<Mutex<Vec<String>>>,
+pub(crate) struct House {
+    pub(crate) engine: Engine<Toy>,
+    pub(crate) host: Arc<WatchedHost>,
+    pub(crate) town: Arc<Town>,
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) sim: Arc<SimStore<Toy>>,
+    pub(crate) supervision: Supervision,
+    pub(crate) exits: Arc<Mutex<Vec<String>>>,
 }
 
-pub type Told<F> = Result<Reply<<F as Flow>::Outcome>, Fault>;
+pub(crate) type Told<F> = Result<Reply<<F as Flow>::Outcome>, Fault>;
 
 impl House {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Plan::new().build().await
     }
 
     /// Another process over the same store, with the same clock.
-    pub async fn neighbour(&self, node: &'static str) -> Self {
+    pub(crate) async fn neighbour(&self, node: &'static str) -> Self {
         let seed = Rng::new(node.len() as u64).next_u64();
         let plan = Plan { clock: Arc::clone(&self.clock), node, seed, ..Plan::over(&self.sim) };
         plan.build().await
     }
 
-    pub async fn start<F: Flow<Domain = Toy>>(&self, start: F::Start) -> Told<F> {
+    pub(crate) async fn start<F: Flow<Domain = Toy>>(&self, start: F::Start) -> Told<F> {
         self.engine.start::<F>(self.engine.asker("test"), start).await
     }
 
-    pub async fn call<F: Flow<Domain = Toy>>(&self, flow: FlowId, command: F::Command) -> Told<F> {
+    pub(crate) async fn call<F: Flow<Domain = Toy>>(&self, flow: FlowId, command: F::Command) -> Told<F> {
         self.engine.call::<F>(flow, self.engine.asker("test"), command).await
     }
 
     /// Asks in a task of its own, as a request does.
-    pub fn calling<F: Flow<Domain = Toy>>(
+    pub(crate) fn calling<F: Flow<Domain = Toy>>(
         &self,
         flow: FlowId,
         asker: Asker,
@@ -138,71 +156,74 @@ impl House {
     }
 
     /// A ticket that is good for an hour.
-    pub async fn ticket(&self, name: &str) -> FlowId {
+    pub(crate) async fn ticket(&self, name: &str) -> FlowId {
         let issue = ticket::Issue { name: name.to_owned(), fence: None, lasts: HOUR };
         self.start::<Ticket>(issue).await.unwrap().flow
     }
 
-    pub async fn stamp(&self, flow: FlowId) -> Told<Ticket> {
+    pub(crate) async fn stamp(&self, flow: FlowId) -> Told<Ticket> {
         self.call::<Ticket>(flow, ticket::Ask::Stamp).await
     }
 
-    pub fn stamping(&self, flow: FlowId) -> tokio::task::JoinHandle<Told<Ticket>> {
+    pub(crate) fn stamping(&self, flow: FlowId) -> tokio::task::JoinHandle<Told<Ticket>> {
         self.calling::<Ticket>(flow, self.engine.asker("test"), ticket::Ask::Stamp)
     }
 
     /// A flow with these defects.
-    pub async fn faulty(&self, defects: faulty::Defects) -> FlowId {
+    pub(crate) async fn faulty(&self, defects: faulty::Defects) -> FlowId {
         self.start::<Faulty>(faulty::Begin { defects, ..faulty::Begin::default() }).await.unwrap().flow
     }
 
-    pub fn row(&self, flow: FlowId) -> Row {
+    pub(crate) fn row(&self, flow: FlowId) -> Row {
         self.sim.inspect(|tables| tables.rows.get(&flow).unwrap().row.clone())
     }
 
-    pub fn versions(&self, flow: FlowId) -> Vec<u64> {
+    pub(crate) fn versions(&self, flow: FlowId) -> Vec<u64> {
         self.sim.inspect(|tables| tables.history(flow)).iter().map(|event| event.version).collect()
     }
 
-    pub fn sum(&self, counter: &str) -> i64 {
+    pub(crate) fn sum(&self, counter: &str) -> i64 {
         use cairn_runtime::testing::toy::ToyWrite;
         let written = self.sim.written();
         written.iter().map(|(_, ToyWrite::Add { counter: of, by })| if of == counter { *by } else { 0 }).sum()
     }
 
     /// The one delivery of a flow.
-    pub fn delivery(&self, flow: FlowId) -> Delivery {
+    pub(crate) fn delivery(&self, flow: FlowId) -> Delivery {
         let all = self.sim.inspect(|tables| tables.deliveries(flow));
         let [one] = all.as_slice() else { panic!("one delivery, not {all:?}") };
         one.clone()
     }
 
     /// Wakes what is due, once.
-    pub async fn tick(&self) -> usize {
+    pub(crate) async fn tick(&self) -> usize {
         let woken = pump::tick(&self.engine).await.unwrap();
         self.host.quiet().await;
         woken
     }
 
     /// Sets on its way what is due, once, and waits until it has come to some end.
-    pub async fn deliver(&self) -> usize {
+    pub(crate) async fn deliver(&self) -> usize {
         let carried = pump::deliver(&self.engine).await.unwrap();
         self.host.quiet().await;
         carried
     }
 
     /// Lets a span pass, then delivers.
-    pub async fn deliver_after(&self, span: Duration) -> usize {
+    pub(crate) async fn deliver_after(&self, span: Duration) -> usize {
         self.clock.advance(span);
         self.deliver().await
     }
 
     /// Nothing is left in hand once the idle shells are gone, and nobody gave up.
-    pub async fn is_at_rest(&self) {
+    pub(crate) async fn is_at_rest(&self) {
         self.host.quiet().await;
-        self.clock.advance(Duration::from_secs(1));
-        self.engine.passivate_idle(Duration::ZERO);
-        until("rest", || self.engine.in_hand().shells == 0).await;
+        until("rest", || {
+            self.clock.advance(Duration::from_millis(1));
+            self.engine.passivate_idle(Duration::ZERO);
+            self.engine.in_hand().slots + self.engine.in_hand().shells == 0
+        })
+        .await;
         assert_eq!(self.engine.in_hand(), InHand::default());
         assert_eq!(*self.exits.lock().unwrap(), Vec::<String>::new());
         assert_eq!(self.sim.violations(), Vec::<String>::new());
@@ -210,7 +231,7 @@ impl House {
 }
 
 /// Lets others run until something holds. No time passes.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..100_000 {
         if holds() {
             return;
@@ -221,18 +242,18 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// An asker who may repeat: the same number and body are the same request.
-pub fn repeating(number: u64, body: u8) -> Asker {
+pub(crate) fn repeating(number: u64, body: u8) -> Asker {
     let input = InputId::from_bytes(Rng::new(number).bytes16());
     Asker { input, repeatable: true, fingerprint: Some([body; 16]), trace: Arc::from("test") }
 }
 
 /// The n-th call of one kind.
-pub fn nth(nth: u64, call: &'static str, mode: Mode) -> Aim {
+pub(crate) fn nth(nth: u64, call: &'static str, mode: Mode) -> Aim {
     Aim { nth, call: Some(call), mode }
 }
 
 /// Runs what a crash is to end; whether it did.
-pub async fn crashes<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> bool {
+pub(crate) async fn crashes<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> bool {
     match tokio::spawn(task).await {
         Ok(_) => false,
         Err(ended) => {
