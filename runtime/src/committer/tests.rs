@@ -70,10 +70,10 @@ impl Brief {
         for number in self.changes.iter().chain(&self.opens) {
             touch(format!("flow {number}"), false);
         }
-        for number in &self.expects {
+        if let Some(number) = self.expects {
             touch(format!("flow {number}"), true);
         }
-        for number in &self.settles {
+        if let Some(number) = self.settles {
             touch(format!("delivery {number}"), false);
         }
         for (key, holds) in &self.guards {

@@ -121,7 +121,7 @@ async fn a_dead_shell_whose_mailbox_goes_last_gives_its_messages_back() {
     let house = House::new().await;
     let flow = house.ticket("ada").await;
     let hoarder = Arc::new(Hoarder { inside: Arc::clone(&house.host), bodies: Mutex::default() });
-    let other = Plan::over(&house.sim).hosted(&house, Arc::clone(&hoarder) as _);
+    let other = Plan { seed: 2, ..Plan::over(&house.sim) }.hosted(&house, Arc::clone(&hoarder) as _);
     let asker = other.asker("test");
     let asking = other.clone();
     let call = tokio::spawn(async move { asking.call::<Ticket>(flow, asker, ticket::Ask::Stamp).await });
