@@ -405,7 +405,7 @@ async fn park<D: Domain>(
         id,
         flow: delivery.flow,
         flow_kind: delivery.flow_kind.clone(),
-        tag: Some(tag.to_owned()),
+        tag: None, // its own end is answered to nobody, or it would be parked for ever
         kind: carried.kind().to_owned(),
         payload,
         due: now.after(Duration::from_secs(1)),

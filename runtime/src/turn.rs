@@ -224,6 +224,7 @@ pub(crate) async fn turn<F: Flow>(
             }
             if !fresh && !cell.is_current(engine).await? {
                 cell.forget();
+                lost = None;
                 continue;
             }
             let (version, phase) = cell

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
 
+use crate::clock::Timestamp;
 use crate::crash::Point;
 use crate::engine::{Engine, Fault};
 use crate::flow::Domain;
+use crate::id::FlowId;
 use crate::outbox::PATIENCE;
 use crate::store::{Claim, Row};
 
@@ -68,9 +70,23 @@ async fn wake<D: Domain>(engine: &Engine<D>, row: Row) {
             (now.after(Duration::from_millis(250)), false)
         }
     };
-    let given_back = engine.chore(move |store| Box::pin(async move { store.unclaim(flow, until, counts).await })).await;
-    if let Err(why) = given_back {
-        tracing::debug!(%flow, %why, "its claim runs out by itself");
+    give_back(engine, flow, until, counts).await;
+}
+
+/// Gives a claim back, again and again while it lasts: an attempt that stays counted though the database was away would
+/// in the end blame the flow.
+async fn give_back<D: Domain>(engine: &Engine<D>, flow: FlowId, until: Timestamp, counts: bool) {
+    const PAUSE: Duration = Duration::from_millis(500);
+    let mut left = engine.0.tuning.claim;
+    loop {
+        let chore = engine.chore(move |store| Box::pin(async move { store.unclaim(flow, until, counts).await }));
+        let Err(why) = chore.await else { return };
+        if left.is_zero() {
+            tracing::debug!(%flow, %why, "its claim runs out by itself");
+            return;
+        }
+        engine.0.host.sleep(PAUSE).await;
+        left = left.saturating_sub(PAUSE);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Memory: of flows whose shells are there, of flows whose shells are gone, of a server that nobody has asked yet.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use cairn_runtime::FlowId;
+use cairn_runtime::{FlowId, Id};
 use tokio::task::JoinSet;
 
 use super::PART;
@@ -17,21 +18,30 @@ use super::support::{App, Kind};
 const FLOWS: usize = 20_000;
 /// Times that so many other flows become active and idle again.
 const CYCLES: usize = 4;
+/// Flows that are active once before anything is weighed.
+const WARMTH: usize = 1_000;
+/// Names the folder to a process that is started for a part.
+const FOLDER: &str = "CAIRN_BENCH_FOLDER";
+
+/// Runs this program once more for a part of itself; answers what it says.
+fn part(name: &str, folder: &Folder) -> String {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let output = child.env(PART, name).env(FOLDER, folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
 
 pub async fn rows(report: &mut Report) {
     eprintln!("memory");
-    let output = Command::new(std::env::current_exe().unwrap()).env(PART, "memory").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
+    let folder = Folder::new("bench-memory");
+    part("seed", &folder);
+    let text = part("memory", &folder);
     let (mut active, mut idle) = (Vec::new(), Vec::new());
-    for (cycle, line) in text.lines().enumerate() {
+    for line in text.lines() {
         let figures: Vec<f64> = line.split(' ').map(|figure| figure.parse().unwrap()).collect();
         let [before, full, after] = figures[..] else { panic!("{line}") };
         active.push((full - before) / FLOWS as f64 / 1024.0);
-        // The first cycle fills caches and pools that are there once, whatever the number of flows.
-        if cycle > 0 {
-            idle.push((after - before) / FLOWS as f64 / 1024.0);
-        }
+        idle.push((after - before) / FLOWS as f64 / 1024.0);
     }
     report.note(format!("KB an active flow, cycle by cycle: {active:.1?}; left of an idle one: {idle:.2?}"));
     // The worst cycle, not the median: an allocator that keeps pages back would make the later ones look cheap.
@@ -53,23 +63,37 @@ pub async fn rows(report: &mut Report) {
     report.plain("memory at rest before the first hash (MB)", &rest, Aim::AtMost(30.0));
 }
 
-/// In a process of its own: says what it has before, with, and after so many active flows, a line a cycle.
-pub async fn weigh() {
-    let folder = Folder::new("bench-memory");
-    let rig = Rig::open(folder.path().join("cairn.db").to_str().unwrap(), folder.path()).await;
-    let mut groups: Vec<Vec<FlowId>> = Vec::new();
-    for _ in 0..=CYCLES {
-        groups.push(rig.walks(FLOWS).await);
-        passivate(&rig).await;
+/// In a process of its own, which ends with what making the flows cost: begins the walks of all cycles and lists them.
+pub async fn seed() {
+    let folder = PathBuf::from(std::env::var(FOLDER).unwrap());
+    let rig = Rig::open(folder.join("cairn.db").to_str().unwrap(), &folder).await;
+    let mut list = String::new();
+    for flow in rig.walks(FLOWS * CYCLES + WARMTH).await {
+        list.push_str(&flow.0.crockford());
+        list.push('\n');
     }
-    for group in &groups {
+    std::fs::write(folder.join("walks"), list).unwrap();
+}
+
+/// In another: says what it has before, with, and after so many active flows, a line a cycle.
+pub async fn weigh() {
+    let folder = PathBuf::from(std::env::var(FOLDER).unwrap());
+    let list = std::fs::read_to_string(folder.join("walks")).unwrap();
+    let walks: Vec<FlowId> = list.lines().map(|line| FlowId(Id::parse_crockford(line).unwrap())).collect();
+    let rig = Rig::open(folder.join("cairn.db").to_str().unwrap(), &folder).await;
+    // Connections, statements and threads are there once, whatever the number of flows.
+    let (warmth, walks) = walks.split_at(WARMTH);
+    activate(&rig, warmth).await;
+    passivate(&rig).await;
+    for group in walks.chunks(FLOWS) {
+        pause(Duration::from_secs(2)).await;
         let before = resident("self");
         activate(&rig, group).await;
         assert_eq!(rig.engine.active(), FLOWS, "all shells are there");
         pause(Duration::from_millis(500)).await;
         let full = resident("self");
         passivate(&rig).await;
-        pause(Duration::from_secs(3)).await;
+        pause(Duration::from_secs(2)).await;
         println!("{before} {full} {}", resident("self"));
     }
 }

@@ -40,6 +40,7 @@ fn main() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match std::env::var(PART).as_deref() {
         Ok("syncs") => return run(syncs::count()),
+        Ok("seed") => return run(memory::seed()),
         Ok("memory") => return run(memory::weigh()),
         _ => {}
     }

@@ -51,7 +51,7 @@ fn code(town: &Town, flow: FlowId, letter: &Seal) -> Code {
 /// Two nodes behind one turnstile.
 async fn pair(town: &Arc<Town>, turnstile: &Arc<Turnstile>) -> [Node; 2] {
     let node = |process| {
-        let store = Turned::new(town.store(process), Arc::clone(turnstile));
+        let store = Turned::around(town.store(process), Arc::clone(turnstile));
         town.node(process, store, Arc::clone(&town.clock))
     };
     [node(0).await, node(1).await]
@@ -85,7 +85,8 @@ async fn run(kind: Kind, seeds: Vec<u64>, lanes: usize) -> Tally {
     }
     let raced = began.elapsed();
 
-    let asked = cases.iter().map(|case| ask_again(case, &town, &founder));
+    let left = Ledger::read(&town).await;
+    let asked = cases.iter().map(|case| ask_again(case, &left, &founder));
     stream::iter(asked).buffer_unordered(128).collect::<()>().await;
     let (ledger, mut all) = (Ledger::read(&town).await, Tally::default());
     cases.iter().for_each(|case| all.add(&judge(case, &ledger)));

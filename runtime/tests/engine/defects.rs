@@ -230,6 +230,26 @@ async fn a_flow_that_fails_three_answers_is_set_aside_and_nothing_is_carried_twi
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_a_flow_that_an_operator_ended_ends_with_it() {
+    let house = House::new().await;
+    let defects = Defects { answered: true, told: true, ..Defects::default() };
+    let begin = Begin { defects, asks_the_world: true, ..Begin::default() };
+    let flow = house.start::<Faulty>(begin).await.unwrap().flow;
+    tell(&house, flow).await;
+    while !is_set_aside(&house, flow) {
+        house.deliver_after(Duration::from_secs(10)).await;
+    }
+    assert!(house.engine.operate(flow, Verb::End).await.unwrap());
+    for _ in 0..5 {
+        house.deliver_after(2 * MINUTE).await;
+    }
+    let outbox = house.sim.outbox();
+    assert_eq!(outbox.len(), 3, "the note, its answer and the signal; nothing comes after them");
+    assert!(outbox.iter().all(|delivery| delivery.settled.is_some()), "{outbox:?}");
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_of_the_carrier_are_not_held_against_the_flow() {
     use cairn_runtime::testing::scenarios::town::Mood;
     let house = House::new().await;

@@ -128,7 +128,7 @@ impl Case {
 
     /// All errands at once, over these nodes, in the seed's order.
     pub async fn race(&self, nodes: &[Node], turnstile: &Turnstile) {
-        let mut world = (*nodes[0].engine.world()).settings.clone();
+        let mut world = nodes[0].engine.world().settings.clone();
         world.refresh_grace = Duration::from_secs(if self.grace { 30 } else { 0 });
         let world = Arc::new(testing::world_with(1, world));
         nodes.iter().for_each(|node| node.engine.set_world(Arc::clone(&world)));
@@ -166,7 +166,7 @@ impl Case {
         }
         rng.shuffle(&mut errands);
         // Some races are those of one node's own tasks.
-        let one = (self.seed % 4 == 0).then(|| rng.place(nodes));
+        let one = self.seed.is_multiple_of(4).then(|| rng.place(nodes));
         errands.into_iter().map(|errand| (one.unwrap_or_else(|| rng.place(nodes)), errand)).collect()
     }
 

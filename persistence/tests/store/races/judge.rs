@@ -6,8 +6,8 @@ use cairn_actors::effects::{Auth, Key};
 use cairn_actors::flows::session::{Outcome, Session};
 use cairn_persistence::entity::{events, flows, guards};
 use cairn_runtime::store::{Event, Row};
-use cairn_runtime::{Domain, FlowId};
-use sea_orm::{EntityTrait, QueryOrder};
+use cairn_runtime::{Domain, FlowId, InputId};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, QueryOrder, QueryResult, Statement};
 
 use super::case::{Case, Record, What};
 use crate::auth::{Node, Town};
@@ -50,6 +50,8 @@ pub struct Ledger {
     rows: HashMap<FlowId, Row>,
     histories: HashMap<FlowId, Vec<Event>>,
     guards: HashMap<String, i64>,
+    /// The order in which events were committed, where it is on record: SQLite numbers its rows, and has one writer.
+    order: Option<HashMap<InputId, i64>>,
 }
 
 impl Ledger {
@@ -63,7 +65,21 @@ impl Ledger {
             histories.entry(event.flow).or_default().push(event);
         }
         let guards = guards::Entity::find().all(readers).await.unwrap();
-        Self { rows, histories, guards: guards.into_iter().map(|guard| (guard.key, guard.value)).collect() }
+        let guards = guards.into_iter().map(|guard| (guard.key, guard.value)).collect();
+        let order = match readers.get_database_backend() {
+            DbBackend::Sqlite => Some(Self::order(readers).await),
+            _ => None,
+        };
+        Self { rows, histories, guards, order }
+    }
+
+    async fn order(readers: &DatabaseConnection) -> HashMap<InputId, i64> {
+        let numbered = Statement::from_string(DbBackend::Sqlite, "SELECT input, rowid FROM events");
+        let read = |row: &QueryResult| {
+            let input: Vec<u8> = row.try_get_by_index(0).unwrap();
+            (InputId::from_bytes(input.try_into().unwrap()), row.try_get_by_index(1).unwrap())
+        };
+        readers.query_all_raw(numbered).await.unwrap().iter().map(read).collect()
     }
 
     fn history(&self, flow: FlowId) -> &[Event] {
@@ -83,10 +99,10 @@ struct Judge<'a> {
 }
 
 /// Asks every session that a race has left for new tokens, and ends half of them.
-pub async fn ask_again(case: &Case, town: &Town, node: &Node) {
-    let moved = town.guard(&Key::User(case.user)).await.expect("a user has a fence");
+pub async fn ask_again(case: &Case, before: &Ledger, node: &Node) {
+    let moved = before.guard(&Key::User(case.user)).expect("a user has a fence");
     for known in case.sessions() {
-        let row = node.engine.store().load(known.flow).await.unwrap().unwrap();
+        let row = before.rows.get(&known.flow).expect("a session that was begun has a row");
         let state: Session = serde_json::from_str(&row.state).unwrap();
         let Some(active) = state.active() else { continue };
         match case.ask(node, 0, &known, What::Refresh { shown: active.issue.n }).await {
@@ -215,6 +231,14 @@ impl Judge<'_> {
                 }
                 _ => false,
             };
+            if event.to == "active"
+                && let Some(order) = &self.ledger.order
+            {
+                let bumps = self.log.iter().filter(|record| record.what == What::Bump);
+                let before = bumps.filter(|bump| order[&bump.input] < order[&event.input]).count();
+                let right = i64::try_from(before) == Ok(fence);
+                case.must(right, format!("I8: {event:?} under fence {fence} was committed after {before} bumps"));
+            }
             case.must(right, format!("the rules do not lead from generation {present} by {asked:?} to {event:?}"));
         }
     }

@@ -122,7 +122,7 @@ pub struct Turned {
 }
 
 impl Turned {
-    pub fn new(inside: Arc<dyn Store<Auth>>, turnstile: Arc<Turnstile>) -> Arc<dyn Store<Auth>> {
+    pub fn around(inside: Arc<dyn Store<Auth>>, turnstile: Arc<Turnstile>) -> Arc<dyn Store<Auth>> {
         Arc::new(Self { inside, turnstile })
     }
 

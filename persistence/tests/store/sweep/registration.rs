@@ -24,11 +24,11 @@ fn acknowledged(stand: &Stand<'_>, view: &FlowView) -> FlowId {
 
 /// The newest proof that came by mail.
 fn proof(letters: &[Letter]) -> Seal {
-    let proofs = letters.iter().filter_map(|letter| match letter {
+    let mut proofs = letters.iter().filter_map(|letter| match letter {
         Letter::RegistrationVerify { seal, .. } => Some(seal.clone()),
         _ => None,
     });
-    proofs.last().expect("a letter with a code")
+    proofs.next_back().expect("a letter with a code")
 }
 
 async fn register(stand: &Stand<'_>, email: &str, username: &str) -> FlowView {

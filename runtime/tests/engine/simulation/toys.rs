@@ -9,7 +9,7 @@ use cairn_runtime::outbox::Carrying;
 use cairn_runtime::store::{Row, Verb};
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Next, Order, Told, Workload};
-use cairn_runtime::testing::store::Tables;
+use cairn_runtime::testing::store::{SimStore, Tables};
 use cairn_runtime::testing::toy::{
     Child, Errand, Faulty, Gate, Parent, Ticket, Toy, ToyAnswer, ToyDelivery, ToyWrite, Trip, child, errand, faulty,
     gate, parent, ticket, trip,
@@ -25,7 +25,7 @@ const FENCES: [&str; 3] = ["north", "south", "west"];
 enum Asked {
     Issued,
     Stamped,
-    Looked { must_be_void: bool },
+    Looked { under: Option<Moved> },
     Renamed,
     Closed,
     Built,
@@ -40,6 +40,13 @@ enum Asked {
     Faulty,
 }
 
+/// A fence that had moved on before a ticket was looked at that had been issued under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moved {
+    fence: &'static str,
+    to: i64,
+}
+
 /// The clients, and what they and the world remember.
 #[derive(Default)]
 pub(super) struct Toys {
@@ -52,6 +59,7 @@ pub(super) struct Toys {
     errands: Vec<FlowId>,
     faulty: Vec<FlowId>,
     charges: BTreeMap<FlowId, u32>,
+    store: Option<Arc<SimStore<Toy>>>,
 }
 
 /// One of the last, so that many ask the same flow.
@@ -132,12 +140,14 @@ impl Toys {
         Some(match desk.rng.below(10) {
             0..6 => (Asked::Stamped, Order::call::<Ticket>("stamp", flow, || ticket::Ask::Stamp)),
             6 | 7 => {
-                let must_be_void = desk.store.inspect(|tables| {
+                let under = desk.store.inspect(|tables| {
                     let ticket = tables.rows.get(&flow).and_then(|stored| state::<Ticket>(&stored.row));
-                    let Some(Ticket::Open(ticket::Open { fence: Some(fence), .. })) = ticket else { return false };
-                    tables.guards.get(&format!("fence:{}", fence.name)) != Some(&fence.number)
+                    let Some(Ticket::Open(ticket::Open { fence: Some(fence), .. })) = ticket else { return None };
+                    let to = *tables.guards.get(&format!("fence:{}", fence.name))?;
+                    let name = FENCES.into_iter().find(|name| *name == fence.name)?;
+                    (to > fence.number).then_some(Moved { fence: name, to })
                 });
-                (Asked::Looked { must_be_void }, Order::call::<Ticket>("look", flow, || ticket::Ask::Look))
+                (Asked::Looked { under }, Order::call::<Ticket>("look", flow, || ticket::Ask::Look))
             }
             8 => {
                 let name = (*desk.rng.pick(&NAMES)?).to_owned();
@@ -166,6 +176,12 @@ impl Toys {
         })
     }
 
+    /// Whether a fence has only moved on since. One that was torn down and built anew counts from 0 again.
+    fn stands(&self, moved: Moved) -> bool {
+        let number = |tables: &Tables<Toy>| tables.guards.get(&format!("fence:{}", moved.fence)).copied();
+        self.store.as_ref().and_then(|store| store.inspect(number)).is_some_and(|number| number >= moved.to)
+    }
+
     fn judge(&mut self, asked: Asked, told: &Told) -> Heard {
         let flow = told.flow;
         let moved = match asked {
@@ -175,7 +191,9 @@ impl Toys {
                 issued
             }
             Asked::Stamped => matches!(told.says(), Some(ticket::Says::Good { .. })),
-            Asked::Looked { must_be_void: true } if matches!(told.says(), Some(ticket::Says::Good { .. })) => {
+            Asked::Looked { under: Some(moved) }
+                if self.stands(moved) && matches!(told.says(), Some(ticket::Says::Good { .. })) =>
+            {
                 return Heard::Wrong(format!(
                     "the ticket {flow} is good though its fence had moved before it was asked"
                 ));
@@ -280,6 +298,7 @@ impl Workload<Toy> for Toys {
     }
 
     fn next(&mut self, client: usize, desk: &mut Desk<'_, Toy>) -> Next<Toy> {
+        self.store.get_or_insert_with(|| Arc::clone(desk.store));
         match self.order(desk) {
             Some((asked, order)) => {
                 self.asked.insert(client, asked);

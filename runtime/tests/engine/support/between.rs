@@ -23,18 +23,30 @@ type Poison = Box<dyn Fn(&[Item<Toy>]) -> Option<StoreFault> + Send + Sync>;
 pub(crate) struct Between {
     inside: Arc<dyn Store<Toy>>,
     planned: Mutex<VecDeque<Instead>>,
+    before_check: Mutex<Option<BoxFuture<'static, ()>>>,
     poison: Mutex<Option<Poison>>,
     sizes: Mutex<Vec<usize>>,
 }
 
 impl Between {
     pub(crate) fn new(inside: Arc<dyn Store<Toy>>) -> Self {
-        Self { inside, planned: Mutex::default(), poison: Mutex::default(), sizes: Mutex::default() }
+        Self {
+            inside,
+            planned: Mutex::default(),
+            before_check: Mutex::default(),
+            poison: Mutex::default(),
+            sizes: Mutex::default(),
+        }
     }
 
     /// At the next commit that nothing is planned for yet.
     pub(crate) fn plan(&self, instead: Instead) {
         self.planned.lock().unwrap().push_back(instead);
+    }
+
+    /// Just before the next time that something is decided by reading.
+    pub(crate) fn before_check(&self, first: BoxFuture<'static, ()>) {
+        *self.before_check.lock().unwrap() = Some(first);
     }
 
     /// Every batch is looked at, and refused when this says so.
@@ -79,7 +91,13 @@ impl Store<Toy> for Between {
         self.inside.deliveries(flow)
     }
     fn check<'a>(&'a self, item: &'a Item<Toy>) -> BoxFuture<'a, Result<Verdict, StoreFault>> {
-        self.inside.check(item)
+        let first = self.before_check.lock().unwrap().take();
+        Box::pin(async move {
+            if let Some(first) = first {
+                first.await;
+            }
+            self.inside.check(item).await
+        })
     }
     fn claim_due(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
         self.inside.claim_due(claim)
