@@ -8,6 +8,7 @@ pub mod directory;
 pub mod effects;
 pub mod flows;
 pub mod hasher;
+pub mod instant;
 pub mod letters;
 pub mod master_key;
 pub mod name;

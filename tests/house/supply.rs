@@ -36,7 +36,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Each crate that a manifest of ours names, and why it and not another or none.
-const CHOSEN: [(&str, &str); 46] = [
+const CHOSEN: [(&str, &str); 45] = [
     ("argon2", "the password hash, in pure Rust, memory wiped"),
     ("base64ct", "base64 in constant time, strict about what it reads"),
     ("bytes", "bodies without copies, as hyper gives them"),
@@ -80,7 +80,6 @@ const CHOSEN: [(&str, &str); 46] = [
     ("unicode-normalization", "NFKC for passwords (RFC 8265)"),
     ("uuid", "time-ordered ids"),
     ("warp", "composes the rooms"),
-    ("zxcvbn", "how easily a password is guessed, as the field estimates it"),
     ("zeroize", "wipes secrets from memory"),
     ("zxcvbn", "how guessable a password is"),
 ];

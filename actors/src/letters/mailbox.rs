@@ -7,12 +7,11 @@ use std::fmt;
 use cairn_runtime::outbox::Carried;
 use cairn_runtime::{FlowId, store};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::{host, message_id, render};
 use crate::address::Address;
 use crate::effects::{Auth, Delivery};
+use crate::instant;
 use crate::world::World;
 
 /// One letter as `/dev/mail` shows it. Holds its code and links, so it prints as dots.
@@ -74,10 +73,7 @@ pub fn view(delivery: &store::Delivery, world: &World) -> Option<Mail> {
         subject: rendered.subject,
         text: rendered.text,
         html: rendered.html,
-        at: OffsetDateTime::from_unix_timestamp_nanos(i128::from(delivery.created.0) * 1_000_000)
-            .ok()?
-            .format(&Rfc3339)
-            .ok()?,
+        at: instant::text(delivery.created)?,
         attempts: delivery.attempts,
         letter: letter.name(),
         flow: flow_text(&delivery.flow_kind, delivery.flow),

@@ -7,8 +7,6 @@ use cairn_actors::services::{Caller, FlowView, Moved, Refusal, Repeat, Services}
 use cairn_runtime::{Fault, Method, Timestamp};
 use http::Method as Verb;
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::door::Door;
 use crate::house::House;
@@ -123,12 +121,9 @@ fn of_fault(fault: Fault) -> Problem {
     }
 }
 
-/// An instant as RFC 3339 in UTC, to the millisecond.
+/// An instant as RFC 3339 in UTC, to the millisecond; empty beyond the year 9999, which no clock of ours shows.
 pub(crate) fn instant(at: Timestamp) -> String {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
-        .ok()
-        .and_then(|instant| instant.format(&Rfc3339).ok())
-        .unwrap_or_default()
+    cairn_actors::instant::text(at).unwrap_or_default()
 }
 
 /// A flow, as every answer shows it.
