@@ -83,19 +83,29 @@ pub async fn weigh() {
     let rig = Rig::open(folder.join("cairn.db").to_str().unwrap(), &folder).await;
     // Connections, statements and threads are there once, whatever the number of flows.
     let (warmth, walks) = walks.split_at(WARMTH);
-    activate(&rig, warmth).await;
-    passivate(&rig).await;
+    stir(&rig, warmth).await;
     for group in walks.chunks(FLOWS) {
-        pause(Duration::from_secs(2)).await;
         let before = resident("self");
         activate(&rig, group).await;
         assert_eq!(rig.engine.active(), FLOWS, "all shells are there");
         pause(Duration::from_millis(500)).await;
         let full = resident("self");
         passivate(&rig).await;
-        pause(Duration::from_secs(2)).await;
+        stir(&rig, warmth).await;
         println!("{before} {full} {}", resident("self"));
     }
+}
+
+/// A little ordinary work, as a server that lives always has: a thread gives pages back when it next asks for some, and
+/// threads that nobody asks anything hold on to theirs.
+async fn stir(rig: &Rig, flows: &[FlowId]) {
+    for _ in 0..4 {
+        activate(rig, flows).await;
+        passivate(rig).await;
+        rig.pace(&flows[..64], Duration::from_millis(500)).await;
+        passivate(rig).await;
+    }
+    pause(Duration::from_secs(2)).await;
 }
 
 async fn activate(rig: &Rig, flows: &[FlowId]) {
