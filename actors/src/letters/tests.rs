@@ -270,7 +270,7 @@ fn the_mailbox_shows_a_row_of_the_outbox_as_the_letter_it_is() {
                 "subject": rendered.subject,
                 "text": rendered.text,
                 "html": rendered.html,
-                "at": "2026-11-03T14:02:59.25Z",
+                "at": "2026-11-03T14:02:59.250Z",
                 "attempts": 2,
                 "letter": letter.name(),
                 "flow": FLOW.0.text("reg"),
