@@ -2,7 +2,7 @@
 # Installs what building and testing need and this machine lacks: Debian packages through apt, as root or by sudo.
 #
 #   scripts/install.sh build    a C compiler and a linker (SQLite, ring and mimalloc are compiled here)
-#   scripts/install.sh test     that, and the PostgreSQL server whose programs the tests run
+#   scripts/install.sh test     that, the PostgreSQL server and the Postfix whose programs the tests run, and openssl
 #
 # Where nothing is missing it does nothing, and asks for nothing.
 set -euo pipefail
@@ -20,6 +20,16 @@ if [[ $purpose == test ]]; then
     missing+=(postgresql)
   fi
   command -v psql >/dev/null || missing+=(postgresql-client)
+  # Mail: a mail server as Debian has it, and certificates for those of the tests' own.
+  command -v openssl >/dev/null || missing+=(openssl)
+  if [[ ! -x /usr/sbin/postfix ]]; then
+    # Debian has room for one mail server, and another may be somebody's own.
+    if [[ -e /usr/sbin/sendmail ]]; then
+      printf 'install.sh: the tests of mail need postfix, which would take the place of the mail server that is here\n' >&2
+      exit 1
+    fi
+    missing+=(postfix)
+  fi
   command -v curl >/dev/null || missing+=(curl) # the tour of the README is run as printed
   if [[ $(id -u) == 0 ]] && ! command -v runuser >/dev/null; then missing+=(util-linux); fi
 fi
@@ -42,6 +52,10 @@ if ((${#missing[@]})); then
     "${root[@]}" mkdir -p "$(dirname "$setting")"
     printf 'create_main_cluster = false\n' | "${root[@]}" tee "$setting" >/dev/null
     trap '"${root[@]}" rm -f "$setting"' EXIT
+  fi
+  if [[ " ${missing[*]} " == *' postfix '* ]]; then
+    # Without a configuration Debian's start of it does nothing.
+    printf 'postfix postfix/main_mailer_type select No configuration\n' | "${root[@]}" debconf-set-selections
   fi
   apt install --no-install-recommends "${missing[@]}"
 fi

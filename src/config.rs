@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cairn_actors::workers::mailer::{Dkim, Said};
 use cairn_actors::world::Settings;
 
 /// Every name that the file knows in lower case and the environment in upper case, with what it is when unset.
@@ -18,7 +19,12 @@ const NAMES: &[(&str, &str)] = &[
     ("database_url", ""),
     ("master_key_file", ""),
     ("smtp_url", ""),
+    ("smtp_password_file", ""),
+    ("smtp_ca_file", ""),
     ("mail_from", "Cairn <cairn@localhost>"),
+    ("dkim_domain", ""),
+    ("dkim_selector", ""),
+    ("dkim_key_file", ""),
     ("refresh_grace", "30"),
     ("access_ttl", "300"),
     ("session_ttl", "30d"),
@@ -28,16 +34,21 @@ const NAMES: &[(&str, &str)] = &[
     ("trusted_proxies", ""),
     ("cors_origins", ""),
     ("limits", "on"),
+    ("step_up_age", "10m"),
+    ("max_sessions", "50"),
+    ("mail_budget", "10"),
+    ("disposable", "allow"),
+    ("name", "Cairn"),
+    ("logo", ""),
+    ("accent", ""),
+    ("templates", ""),
     ("clock_offset", "0"),
     ("log", "info,sqlx=warn,sea_orm_migration=warn"),
     ("log_format", "text"),
 ];
 
-/// Names of the contract that have no effect before their features are there; setting one is said in the log.
-const AHEAD: &[&str] = &["step_up_age", "max_sessions", "mail_budget", "disposable"];
-
 /// Variables without the prefix.
-const BARE: &[&str] = &["database_url", "smtp_url", "mail_from"];
+const BARE: &[&str] = &["database_url", "smtp_url", "smtp_password_file", "smtp_ca_file", "mail_from"];
 
 /// The settings, checked.
 #[derive(Debug)]
@@ -49,10 +60,14 @@ pub(crate) struct Config {
     pub(crate) database_url: Option<String>,
     pub(crate) master_key_file: Option<PathBuf>,
     pub(crate) smtp_url: Option<String>,
-    pub(crate) mail_from: String,
+    pub(crate) mail: Said,
     pub(crate) flows: Settings,
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) cors_origins: Vec<String>,
+    pub(crate) name: String,
+    pub(crate) logo: Option<PathBuf>,
+    pub(crate) accent: Option<String>,
+    pub(crate) templates: Option<PathBuf>,
     pub(crate) clock_offset: i64,
     pub(crate) log: String,
     pub(crate) log_json: bool,
@@ -99,12 +114,12 @@ impl Config {
         if clock_offset != 0 && !local {
             return Err("CAIRN_CLOCK_OFFSET is for tests: it needs a public URL on loopback".to_owned());
         }
-        match text("limits").as_str() {
-            "on" => {}
-            "off" if local => {}
+        let limits = match text("limits").as_str() {
+            "on" => true,
+            "off" if local => false,
             "off" => return Err("CAIRN_LIMITS=off is for tests: it needs a public URL on loopback".to_owned()),
             _ => return Err(takes("limits", "on or off")),
-        }
+        };
         let log_json = match text("log_format").as_str() {
             "text" => false,
             "json" => true,
@@ -118,6 +133,17 @@ impl Config {
             reset_ttl: lifetime("reset_ttl")?,
             resend_cooldown: span("resend_cooldown")?,
             public_url: public_url.clone().unwrap_or_default(),
+            disposable: text("disposable").parse().map_err(|_| takes("disposable", "allow, ask or refuse"))?,
+            step_up_age: span("step_up_age")?,
+            max_sessions: match text("max_sessions").parse() {
+                Ok(sessions @ 1..=1_000) => sessions,
+                _ => return Err(takes("max_sessions", "a number from 1 to 1000")),
+            },
+            mail_budget: match text("mail_budget").parse() {
+                Ok(letters @ 1..=1_000) => letters,
+                _ => return Err(takes("mail_budget", "a number from 1 to 1000")),
+            },
+            limits,
         };
         let list = |name: &str| {
             text(name).split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
@@ -130,15 +156,46 @@ impl Config {
             database_url: optional("database_url"),
             master_key_file: optional("master_key_file").map(PathBuf::from),
             smtp_url: optional("smtp_url"),
-            mail_from: text("mail_from"),
+            mail: Said {
+                from: text("mail_from"),
+                password_file: optional("smtp_password_file").map(PathBuf::from),
+                authority_file: optional("smtp_ca_file").map(PathBuf::from),
+                dkim: dkim(optional("dkim_domain"), optional("dkim_selector"), optional("dkim_key_file"))?,
+            },
             flows,
             trusted_proxies: list("trusted_proxies"),
             cors_origins: list("cors_origins"),
+            name: match text("name") {
+                name if name.trim().is_empty() || name.chars().count() > 60 || name.chars().any(char::is_control) => {
+                    return Err(takes("name", "a name of 1 to 60 characters"));
+                }
+                name => name,
+            },
+            logo: optional("logo").map(PathBuf::from),
+            accent: optional("accent"),
+            templates: optional("templates").map(PathBuf::from),
             clock_offset,
             log: text("log"),
             log_json,
             remarks,
         })
+    }
+}
+
+/// Letters are signed when all three are said, and not when none is.
+fn dkim(domain: Option<String>, selector: Option<String>, key_file: Option<String>) -> Result<Option<Dkim>, String> {
+    match (domain, selector, key_file) {
+        (None, None, None) => Ok(None),
+        (Some(domain), Some(selector), Some(file)) => Ok(Some(Dkim { domain, selector, key_file: file.into() })),
+        (domain, selector, _) => {
+            let missing = match (domain, selector) {
+                (None, _) => "dkim_domain",
+                (_, None) => "dkim_selector",
+                _ => "dkim_key_file",
+            };
+            let all = ["dkim_domain", "dkim_selector", "dkim_key_file"].map(variable).join(", ");
+            Err(format!("{} is missing: letters are signed when all of {all} are set", variable(missing)))
+        }
     }
 }
 
@@ -162,10 +219,6 @@ fn gather(
     let known = |name: &str| NAMES.iter().any(|(known, _)| *known == name);
     let table: toml::Table = file.parse().map_err(|why: toml::de::Error| why.to_string())?;
     for (name, value) in table {
-        if AHEAD.contains(&name.as_str()) {
-            remarks.push(format!("{name} has no effect yet"));
-            continue;
-        }
         if !known(&name) {
             return Err(format!("there is no setting {name}"));
         }
@@ -193,8 +246,6 @@ fn gather(
             if !value.is_empty() {
                 values.insert(name, value.clone());
             }
-        } else if AHEAD.contains(&name.as_str()) {
-            remarks.push(format!("{variable_name} has no effect yet"));
         } else if !matches!(name.as_str(), "config" | "prove") && !name.starts_with("test_") {
             remarks.push(format!("{variable_name} is not a setting of this release"));
         }
@@ -270,6 +321,19 @@ mod tests {
         assert!(config("", &[("CAIRN_RESET_TTL", "0")]).unwrap_err().contains("CAIRN_RESET_TTL"));
         assert!(config("", &[("CAIRN_REFRESH_GRACE", "0")]).is_ok());
         assert!(config("", &[("CAIRN_PUBLIC_URL", "id.example.org")]).unwrap_err().contains("CAIRN_PUBLIC_URL"));
+    }
+
+    #[test]
+    fn letters_are_signed_when_all_that_it_takes_is_said() {
+        let all =
+            [("CAIRN_DKIM_DOMAIN", "example.org"), ("CAIRN_DKIM_SELECTOR", "s1"), ("CAIRN_DKIM_KEY_FILE", "k.pem")];
+        assert!(config("", &all).unwrap().mail.dkim.is_some());
+        assert!(config("", &[]).unwrap().mail.dkim.is_none());
+        for missing in 0..3 {
+            let mut some = all.to_vec();
+            let (name, _) = some.remove(missing);
+            assert!(config("", &some).unwrap_err().starts_with(&format!("{name} is missing")));
+        }
     }
 
     #[test]

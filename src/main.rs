@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod config;
+mod look;
 mod serve;
 mod telemetry;
 
@@ -28,12 +29,30 @@ enum Command {
         #[arg(long, env = "CAIRN_CONFIG")]
         config: Option<std::path::PathBuf>,
     },
+    /// The templates of pages and letters.
+    Templates {
+        #[command(subcommand)]
+        command: Templates,
+    },
+}
+
+#[derive(Subcommand)]
+enum Templates {
+    /// Draws every page and every letter once, with the settings' templates, logo and colour, and says what is wrong.
+    Check {
+        /// A TOML file of settings; environment variables overrule it.
+        #[arg(long, env = "CAIRN_CONFIG")]
+        config: Option<std::path::PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let done = match command {
         Command::Serve { config } => config::Config::read(config.as_deref()).and_then(serve::run),
+        Command::Templates { command: Templates::Check { config } } => {
+            config::Config::read(config.as_deref()).and_then(|config| look::check(&config))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

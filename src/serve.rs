@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_actors::effects::Auth;
+use cairn_actors::flows::deletion::Deletion;
+use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::ping::Ping;
+use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::Session;
 use cairn_actors::hasher::{self, Hasher};
 use cairn_actors::master_key::MasterKey;
 use cairn_actors::ring::SharedRing;
 use cairn_actors::services::Services;
+use cairn_actors::workers::budget::{Budgeted, Postbook};
 use cairn_actors::workers::mailer::{Mailer, SmtpSettings, Worlds};
 use cairn_actors::world::World;
 use cairn_http::operations::{Operations, Readiness};
@@ -21,6 +25,7 @@ use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
 use cairn_runtime::clock::{BRIDGED, SystemClock, SystemDice};
 use cairn_runtime::engine::Task;
 use cairn_runtime::nursery::{ActorHost, supervise};
+use cairn_runtime::outbox::Courier;
 use cairn_runtime::store::{Retention, Store};
 use cairn_runtime::{Clock, Dice, Engine, Id, Parts, Timestamp, Tuning};
 use tokio::net::TcpListener;
@@ -29,7 +34,7 @@ use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 
 use crate::config::{Config, is_on_loopback};
-use crate::telemetry;
+use crate::{look, telemetry};
 
 /// Between "not ready" and "no new connections": the time in which load balancers look away.
 const LOOK_AWAY: Duration = Duration::from_millis(500);
@@ -60,6 +65,7 @@ async fn serve(config: Config) -> Result<(), String> {
     // One provider of cryptography for the process; a second `Err` would say that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = telemetry::metrics()?;
+    let look = look::read(&config)?;
     let clock = Arc::new(SystemClock::ahead(config.clock_offset));
     let started_at = clock.now();
 
@@ -106,18 +112,28 @@ async fn serve(config: Config) -> Result<(), String> {
         Some(url) => {
             let present = Arc::clone(&world);
             let worlds: Worlds = Arc::new(move || Arc::clone(&present));
-            Mailer::smtp(SmtpSettings::parse(url, &config.mail_from)?, worlds)?
+            let settings = SmtpSettings::read(url, &config.mail)?;
+            if let Some(remark) = settings.remark() {
+                tracing::warn!("{remark}");
+            }
+            Mailer::smtp(settings, worlds, Arc::clone(&clock) as Arc<dyn Clock>)?
         }
     };
+    let mailer = Arc::new(mailer);
     let (stop, stopping) = watch::channel(false);
     let exit: cairn_runtime::nursery::Exit = Arc::new(|_| std::process::exit(1));
     let host = ActorHost::new(exit);
     let store = Arc::new(database.store::<Auth, _>(AuthWrites));
     let node = format!("{}/{public_at}", hostname());
     store.release_claims(&node).await.map_err(|why| said(&why))?;
+    let directory = Arc::new(SqlDirectory::new(database.clone()));
     let engine = Engine::<Auth>::builder(Parts {
         store,
-        courier: Arc::new(mailer),
+        courier: Arc::new(Budgeted::new(
+            Arc::clone(&mailer) as Arc<dyn Courier<Auth>>,
+            Arc::clone(&directory) as Arc<dyn Postbook>,
+            Arc::clone(&world),
+        )),
         host: Arc::clone(&host) as Arc<dyn cairn_runtime::Host>,
         clock,
         dice: Arc::new(SystemDice::new()),
@@ -127,12 +143,14 @@ async fn serve(config: Config) -> Result<(), String> {
     })
     .flow::<Registration>()
     .flow::<Session>()
+    .flow::<Recovery>()
+    .flow::<EmailChange>()
+    .flow::<Deletion>()
     .flow::<Ping>()
     .build();
 
-    let services =
-        Services { engine: engine.clone(), directory: Arc::new(SqlDirectory::new(database.clone())), hasher };
-    let house = House::new(services.clone(), has_mailbox).map_err(|why| said(&why))?;
+    let services = Services { engine: engine.clone(), directory, hasher };
+    let house = House::new(services.clone(), has_mailbox, look);
     let readiness = Readiness::default();
     let rendering = metrics.clone();
     let desk = Operations {
@@ -163,6 +181,7 @@ async fn serve(config: Config) -> Result<(), String> {
     tasks.push(listener("http", public, front, limits.clone(), stopping.clone(), ended.clone()));
     tasks.push(listener("operations", operations, back, limits, stopping, ended));
     tasks.push(janitor(engine.clone()));
+    tasks.push(tending(mailer));
     let upkeep = metrics.clone();
     tasks.push(Task {
         name: "upkeep",
@@ -298,6 +317,21 @@ fn janitor(engine: Engine<Auth>) -> Task {
         tidying
     };
     Task { name: "janitor", begin: Arc::new(begin) }
+}
+
+/// Closes what the mailer has not used for long.
+fn tending(mailer: Arc<Mailer>) -> Task {
+    let begin = move || {
+        let mailer = Arc::clone(&mailer);
+        let tending: futures_util::future::BoxFuture<'static, ()> = Box::pin(async move {
+            loop {
+                tokio::time::sleep(Mailer::TENDED).await;
+                mailer.tend().await;
+            }
+        });
+        tending
+    };
+    Task { name: "mail", begin: Arc::new(begin) }
 }
 
 /// Listens for signals from now on: whoever has read that we are ready may send one at once.

@@ -12,13 +12,17 @@
 //! tell by the MAC whether it was issued: to forge one, key and database are needed together. What is kept in states
 //! and outbox rows is the [`Seal`], from which the same text can be rendered again at any time.
 
+mod purpose;
+
 use std::fmt;
+use std::marker::PhantomData;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+pub use self::purpose::{OfPurpose, Purpose, of};
 use crate::password::Code;
 use crate::ring::{KeyId, Ring};
 
@@ -33,63 +37,6 @@ const TAG: &str = "credential: tag";
 const MAC: &str = "credential: MAC";
 const CODE: &str = "credential: six digits";
 const USER_CODE: &str = "credential: user code";
-
-/// What a credential is for. Its prefix is part of what is signed, so none can be used as another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Purpose {
-    /// The link that proves a newcomer's address.
-    VerifyEmail,
-    /// The link that allows a new password.
-    ResetPassword,
-    /// The refresh token of a session.
-    RefreshToken,
-    /// An authorization code (RFC 6749 section 4.1.2).
-    AuthorizationCode,
-    /// A device code (RFC 8628 section 3.2).
-    DeviceCode,
-    /// The cookie of a signed-in browser.
-    SessionCookie,
-    /// The link that proves a new address of an account.
-    EmailChange,
-    /// The link that takes a change of address back.
-    UndoEmailChange,
-    /// The link in a new-device letter that ends the session.
-    EndSession,
-    /// The cookie that ties a flow to the browser that began it.
-    FlowCookie,
-}
-
-impl Purpose {
-    /// All of them, for documents and secret scanners.
-    pub const ALL: [Self; 10] = [
-        Self::VerifyEmail,
-        Self::ResetPassword,
-        Self::RefreshToken,
-        Self::AuthorizationCode,
-        Self::DeviceCode,
-        Self::SessionCookie,
-        Self::EmailChange,
-        Self::UndoEmailChange,
-        Self::EndSession,
-        Self::FlowCookie,
-    ];
-
-    /// What its text begins with. Fixed for ever.
-    pub const fn prefix(self) -> &'static str {
-        match self {
-            Self::VerifyEmail => "cairn_ve_",
-            Self::ResetPassword => "cairn_rp_",
-            Self::RefreshToken => "cairn_rt_",
-            Self::AuthorizationCode => "cairn_ac_",
-            Self::DeviceCode => "cairn_dc_",
-            Self::SessionCookie => "cairn_sc_",
-            Self::EmailChange => "cairn_ec_",
-            Self::UndoEmailChange => "cairn_eu_",
-            Self::EndSession => "cairn_es_",
-            Self::FlowCookie => "cairn_fc_",
-        }
-    }
-}
 
 /// What a flow keeps of the credentials it issues: the ring key, the generation and the salt.
 ///
@@ -257,10 +204,10 @@ pub enum Garbage {
     Tag,
 }
 
-/// A credential that somebody presents, with the right tag: it names its flow, but only the flow's row can tell
-/// whether it was issued.
-pub struct Presented {
-    purpose: Purpose,
+/// A credential that somebody presents for one purpose, with the right tag: it names its flow, but only the flow's row
+/// can tell whether it was issued.
+pub struct Presented<P: OfPurpose> {
+    purpose: PhantomData<P>,
     key: KeyId,
     flow: [u8; FLOW_LEN],
     generation: u32,
@@ -268,13 +215,13 @@ pub struct Presented {
     mac: Zeroizing<[u8; MAC_LEN]>,
 }
 
-impl Presented {
+impl<P: OfPurpose> Presented<P> {
     /// Reads a text as a credential of this purpose. It touches no database.
     ///
     /// # Errors
     /// Which rule of [`Garbage`] it breaks first.
-    pub fn parse(ring: &Ring, purpose: Purpose, text: &str) -> Result<Self, Garbage> {
-        let text = text.strip_prefix(purpose.prefix()).ok_or(Garbage::Prefix)?;
+    pub fn parse(ring: &Ring, _purpose: P, text: &str) -> Result<Self, Garbage> {
+        let text = text.strip_prefix(P::PURPOSE.prefix()).ok_or(Garbage::Prefix)?;
         if text.len() != TEXT_LEN {
             return Err(Garbage::Length);
         }
@@ -288,12 +235,13 @@ impl Presented {
         let n = n.first_chunk().ok_or(Garbage::Length)?;
 
         let key = KeyId(u32::from_be_bytes(*key));
-        let right = tag(ring, purpose, key, body).ok_or(Garbage::UnknownKey(key))?;
+        let right = tag(ring, P::PURPOSE, key, body).ok_or(Garbage::UnknownKey(key))?;
         if !bool::from(right.as_slice().ct_eq(shown)) {
             return Err(Garbage::Tag);
         }
         let generation = u32::from_be_bytes(*n);
-        Ok(Self { purpose, key, flow: *flow, generation, tagged: *tagged, mac: Zeroizing::new(*mac) })
+        let (purpose, mac) = (PhantomData, Zeroizing::new(*mac));
+        Ok(Self { purpose, key, flow: *flow, generation, tagged: *tagged, mac })
     }
 
     /// The flow that it says issued it.
@@ -316,14 +264,14 @@ impl Presented {
     /// Whether the flow with this salt did issue it, at whatever generation it says: the present one, one that has
     /// been rotated away, or (told by the caller's comparison of numbers) one that has not been issued yet.
     pub fn is_genuine(&self, ring: &Ring, salt: &[u8; 16]) -> bool {
-        mac(ring, self.purpose, self.key, &self.tagged, salt)
+        mac(ring, P::PURPOSE, self.key, &self.tagged, salt)
             .is_some_and(|right| right.as_slice().ct_eq(self.mac.as_slice()).into())
     }
 }
 
-impl fmt::Debug for Presented {
+impl<P: OfPurpose> fmt::Debug for Presented<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Presented({:?}, generation {})", self.purpose, self.generation)
+        write!(f, "Presented({:?}, generation {})", P::PURPOSE, self.generation)
     }
 }
 
@@ -404,6 +352,7 @@ impl fmt::Debug for UserCode {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+    use std::any::TypeId;
     use std::collections::HashSet;
 
     use proptest::prelude::*;
@@ -428,13 +377,60 @@ mod tests {
 
     #[test]
     fn a_credential_names_its_flow_and_proves_its_seal() {
-        for purpose in Purpose::ALL {
-            let text = text(purpose, &seal());
+        fn check<P: OfPurpose>(purpose: P) {
+            let text = text(P::PURPOSE, &seal());
             assert_eq!(text.len(), 73);
             let presented = Presented::parse(&ring(), purpose, &text).unwrap();
             assert_eq!((presented.flow(), presented.generation()), (FLOW, 3));
             assert!(presented.proves(&ring(), &seal()));
         }
+        check(of::VerifyEmail);
+        check(of::ResetPassword);
+        check(of::RefreshToken);
+        check(of::AuthorizationCode);
+        check(of::DeviceCode);
+        check(of::SessionCookie);
+        check(of::EmailChange);
+        check(of::UndoEmailChange);
+        check(of::EndSession);
+        check(of::FlowCookie);
+    }
+
+    #[test]
+    fn a_credential_of_one_purpose_cannot_reach_the_check_of_another() {
+        use crate::flows::{authorization, recovery, registration, session};
+
+        // These do not compile once a command takes a credential of another purpose, or of any.
+        let _: fn(Presented<of::VerifyEmail>) -> registration::Command =
+            |link| registration::Command::Open { link, password: None };
+        let _: fn(Presented<of::RefreshToken>) -> session::Command = session::Command::Refresh;
+        let _: fn(Presented<of::RefreshToken>) -> session::Command = session::Command::SignOut;
+        let _: fn(&recovery::Recovery, &Presented<of::ResetPassword>, &crate::world::World) -> bool =
+            recovery::Recovery::knows_link;
+        let _: fn(&authorization::Authorization, &Presented<of::FlowCookie>, &crate::world::World) -> bool =
+            authorization::Authorization::began_in;
+        let _: fn(authorization::Exchange) -> Presented<of::AuthorizationCode> = |asked| asked.code;
+        let _: fn(authorization::Command) -> Option<Presented<of::DeviceCode>> = |asked| match asked {
+            authorization::Command::Poll { code, .. } => Some(code),
+            _ => None,
+        };
+        let _: fn(authorization::Command) -> Option<Presented<of::RefreshToken>> = |asked| match asked {
+            authorization::Command::Refresh { token, .. } | authorization::Command::Revoke { token, .. } => Some(token),
+            _ => None,
+        };
+        let types = [
+            TypeId::of::<Presented<of::VerifyEmail>>(),
+            TypeId::of::<Presented<of::ResetPassword>>(),
+            TypeId::of::<Presented<of::RefreshToken>>(),
+            TypeId::of::<Presented<of::AuthorizationCode>>(),
+            TypeId::of::<Presented<of::DeviceCode>>(),
+            TypeId::of::<Presented<of::SessionCookie>>(),
+            TypeId::of::<Presented<of::EmailChange>>(),
+            TypeId::of::<Presented<of::UndoEmailChange>>(),
+            TypeId::of::<Presented<of::EndSession>>(),
+            TypeId::of::<Presented<of::FlowCookie>>(),
+        ];
+        assert_eq!(types.iter().collect::<HashSet<_>>().len(), Purpose::ALL.len());
     }
 
     #[test]
@@ -450,18 +446,18 @@ mod tests {
 
     #[test]
     fn every_purpose_has_a_prefix_of_its_own_and_none_passes_for_another() {
-        let prefixes: HashSet<_> = Purpose::ALL.into_iter().map(Purpose::prefix).collect();
+        let prefixes: HashSet<_> = Purpose::ALL.iter().map(|purpose| purpose.prefix()).collect();
         assert_eq!(prefixes.len(), Purpose::ALL.len());
         let link = text(Purpose::VerifyEmail, &seal());
-        assert_eq!(Presented::parse(&ring(), Purpose::ResetPassword, &link).unwrap_err(), Garbage::Prefix);
+        assert_eq!(Presented::parse(&ring(), of::ResetPassword, &link).unwrap_err(), Garbage::Prefix);
         let renamed = link.replace("cairn_ve_", "cairn_rp_");
-        assert_eq!(Presented::parse(&ring(), Purpose::ResetPassword, &renamed).unwrap_err(), Garbage::Tag);
+        assert_eq!(Presented::parse(&ring(), of::ResetPassword, &renamed).unwrap_err(), Garbage::Tag);
     }
 
     #[test]
     fn a_wrong_tag_is_refused_without_the_database() {
         let good = text(Purpose::RefreshToken, &seal());
-        let refused = |text: &str| Presented::parse(&ring(), Purpose::RefreshToken, text).unwrap_err();
+        let refused = |text: &str| Presented::parse(&ring(), of::RefreshToken, text).unwrap_err();
         assert_eq!(refused(""), Garbage::Prefix);
         assert_eq!(refused("cairn_rt_"), Garbage::Length);
         assert_eq!(refused(&good[..72]), Garbage::Length);
@@ -470,13 +466,12 @@ mod tests {
         assert_eq!(refused(&format!("{}+", &good[..72])), Garbage::Encoding);
         assert_eq!(refused(&good.replace("cairn_rt_AAAAAV", "cairn_rt_AAAAAl")), Garbage::UnknownKey(KeyId(2)));
         assert_eq!(refused(&good.replace("cairn_rt_AAAAAVpa", "cairn_rt_AAAAAVpb")), Garbage::Tag);
-        assert_eq!(Presented::parse(&Ring::pretended(2), Purpose::RefreshToken, &good).unwrap_err(), Garbage::Tag);
+        assert_eq!(Presented::parse(&Ring::pretended(2), of::RefreshToken, &good).unwrap_err(), Garbage::Tag);
     }
 
     #[test]
     fn another_generation_key_or_salt_does_not_prove() {
-        let presented =
-            Presented::parse(&ring(), Purpose::RefreshToken, &text(Purpose::RefreshToken, &seal())).unwrap();
+        let presented = Presented::parse(&ring(), of::RefreshToken, &text(Purpose::RefreshToken, &seal())).unwrap();
         assert!(!presented.proves(&ring(), &Seal { n: 4, ..seal() }));
         assert!(!presented.proves(&ring(), &Seal { key: KeyId(2), ..seal() }));
         assert!(!presented.proves(&ring(), &Seal { salt: [8; 16], ..seal() }));
@@ -495,7 +490,7 @@ mod tests {
         let after = Ring::unseal(&master, &rows).unwrap();
         let second = first.next(&after);
         assert_eq!((second.key, second.n, second.salt), (KeyId(2), 1, [9; 16]));
-        let presented = Presented::parse(&after, Purpose::RefreshToken, old.expose()).unwrap();
+        let presented = Presented::parse(&after, of::RefreshToken, old.expose()).unwrap();
         assert!(presented.is_genuine(&after, &second.salt));
         assert!(!presented.proves(&after, &second));
         assert!(presented.proves(&after, &first));
@@ -504,7 +499,7 @@ mod tests {
         assert_eq!(render(&before, Purpose::RefreshToken, FLOW, &second), None);
         assert_eq!(code(&before, Purpose::RefreshToken, FLOW, &second), None);
         let newer = render(&after, Purpose::RefreshToken, FLOW, &second).unwrap();
-        let refused = Presented::parse(&before, Purpose::RefreshToken, newer.expose()).unwrap_err();
+        let refused = Presented::parse(&before, of::RefreshToken, newer.expose()).unwrap_err();
         assert_eq!(refused, Garbage::UnknownKey(KeyId(2)));
     }
 
@@ -530,7 +525,7 @@ mod tests {
         assert_eq!(format!("{token:?}"), "Token(…)");
         assert!(token == Token::of("secret".into()) && token != Token::of("secrets".into()));
         assert_eq!(serde_json::to_string(&Reply { refresh_token: token }).unwrap(), r#"{"refresh_token":"secret"}"#);
-        let presented = Presented::parse(&ring(), Purpose::EndSession, &text(Purpose::EndSession, &seal())).unwrap();
+        let presented = Presented::parse(&ring(), of::EndSession, &text(Purpose::EndSession, &seal())).unwrap();
         assert_eq!(format!("{presented:?}"), "Presented(EndSession, generation 3)");
     }
 
@@ -579,7 +574,7 @@ mod tests {
             let good = render(&ring(), Purpose::RefreshToken, flow, &seal).unwrap();
             let mut changed = good.expose().to_owned();
             changed.replace_range(at..=at, &letter);
-            let accepted = Presented::parse(&ring(), Purpose::RefreshToken, &changed)
+            let accepted = Presented::parse(&ring(), of::RefreshToken, &changed)
                 .is_ok_and(|presented| presented.flow() == flow && presented.proves(&ring(), &seal));
             prop_assert_eq!(accepted, changed == good.expose());
         }
@@ -587,7 +582,7 @@ mod tests {
         #[test]
         fn no_text_makes_the_parsers_panic(any in "\\PC{0,90}", base64 in "cairn_rt_[A-Za-z0-9_-]{64}", ours in "cairn_rt_AAAAAV[A-Za-z0-9_-]{58}") {
             for text in [&any, &base64, &ours] {
-                prop_assert!(Presented::parse(&ring(), Purpose::RefreshToken, text).is_err());
+                prop_assert!(Presented::parse(&ring(), of::RefreshToken, text).is_err());
                 let _ = UserCode::parse(text);
             }
         }

@@ -1,6 +1,6 @@
 //! The port for reads: what services must know before they ask, one query each.
 
-use cairn_runtime::store::{Delivery, StoreFault};
+use cairn_runtime::store::{Delivery, Row, StoreFault};
 use cairn_runtime::{FlowId, Timestamp};
 use futures_util::future::BoxFuture;
 
@@ -27,8 +27,16 @@ pub struct User {
     pub password: Option<SealedHash>,
     /// What they may do.
     pub roles: Vec<String>,
-    /// 1 at first, one more with each change of the profile.
+    /// 0 at first, one more with each change of the profile: the number of [`crate::effects::Key::Profile`].
     pub version: i64,
+    /// The number of the claim on their address, read in the same query.
+    pub number: i64,
+    /// The deletion that waits for them.
+    pub deletion: Option<FlowId>,
+    /// When they first signed in.
+    pub signed_in_at: Option<Timestamp>,
+    /// When their password last changed, if it ever did.
+    pub password_changed_at: Option<Timestamp>,
     /// The number of their fence, read in the same query.
     pub fence: i64,
     /// Since when.
@@ -57,6 +65,23 @@ pub struct InSession {
     pub session: Option<String>,
 }
 
+/// An event of a user's flows, for their history.
+#[derive(Clone, Debug)]
+pub struct Happened {
+    /// The flow's kind.
+    pub kind: String,
+    /// The flow.
+    pub flow: FlowId,
+    /// The input's name.
+    pub name: String,
+    /// The phase after it.
+    pub to: String,
+    /// What history may show, as JSON.
+    pub public: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// Reads. Each is one query on a connection that cannot write.
 pub trait Directory: Send + Sync + 'static {
     /// The user with this verified address.
@@ -67,6 +92,24 @@ pub trait Directory: Send + Sync + 'static {
     fn by_id(&self, user: UserId) -> BoxFuture<'_, Result<Option<User>, StoreFault>>;
     /// The user with this id, and the state of one session's row.
     fn with_session(&self, user: UserId, session: FlowId) -> BoxFuture<'_, Result<Option<InSession>, StoreFault>>;
+    /// A user's flows of one kind (of every kind when `None`) whose rows are not in quarantine, last touched first, at
+    /// most this many.
+    fn flows_of<'a>(
+        &'a self,
+        user: UserId,
+        kind: Option<&'a str>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Row>, StoreFault>>;
+    /// A user's changes of address that can still be taken back, last touched first, at most this many.
+    fn changes(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
+    /// A user's sessions that have not ended, last used first, at most this many. Their fence may have moved.
+    fn sessions(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
+    /// Whether a user has, or within the time that rows are kept had, a session from this device and network.
+    fn knows_place(&self, place: Digest) -> BoxFuture<'_, Result<bool, StoreFault>>;
+    /// What happened to a user's flows, newest first, at most this many.
+    fn history(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>>;
+    /// When guesses at this have failed after an instant, newest first, at most this many.
+    fn failures(&self, of: Digest, after: Timestamp, limit: u32) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreFault>>;
     /// The newest letters of the outbox whose payload is not wiped, oldest first, at most this many.
     fn letters(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
 }

@@ -1,7 +1,7 @@
 //! The closed vocabularies of auth: what may be written, claimed, delivered and answered. A new word breaks every place
 //! that must answer it, on purpose.
 
-use cairn_runtime::{Domain, Id, Timestamp};
+use cairn_runtime::{Domain, FlowId, Id, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -67,6 +67,22 @@ pub struct NewUser {
 pub enum Write {
     /// A user comes to be.
     CreateUser(Box<NewUser>),
+    /// A guess at a secret has failed.
+    CountFailure {
+        /// Names the failure.
+        id: Id,
+        /// What was guessed at, by a keyed hash.
+        of: Digest,
+        /// When.
+        at: Timestamp,
+    },
+    /// The failures of what was guessed at are forgotten.
+    ClearFailures {
+        /// What was guessed at, by a keyed hash.
+        of: Digest,
+        /// Those up to this instant.
+        at: Timestamp,
+    },
     /// A user's password becomes another.
     SetPassword {
         /// Whose.
@@ -75,6 +91,51 @@ pub enum Write {
         password: SealedHash,
         /// When.
         at: Timestamp,
+    },
+    /// A user's address becomes another. Whoever writes this raises [`Key::Profile`] as well.
+    SetAddress {
+        /// Whose.
+        user: UserId,
+        /// The address that was proved.
+        address: Address,
+        /// By which it is found.
+        address_key: Digest,
+        /// When.
+        at: Timestamp,
+    },
+    /// A user's names become others. Whoever writes this raises [`Key::Profile`] as well.
+    SetProfile {
+        /// Whose.
+        user: UserId,
+        /// Unique, when there is one.
+        username: Option<Username>,
+        /// As typed.
+        first_name: Option<PersonName>,
+        /// As typed.
+        last_name: Option<PersonName>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A deletion waits for a user, or does so no longer. Whoever writes this raises [`Key::Profile`] as well.
+    SetDeletion {
+        /// Whose.
+        user: UserId,
+        /// The flow that will delete them.
+        flow: Option<FlowId>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A user signs in for the first time.
+    FirstSignIn {
+        /// Who.
+        user: UserId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A user is no more.
+    DeleteUser {
+        /// Who.
+        user: UserId,
     },
 }
 
@@ -87,6 +148,8 @@ pub enum Key {
     Username(Username),
     /// A user's fence: what began before it was bumped is over.
     User(UserId),
+    /// The number of a user's profile (address, names, deletion): what `If-Match` holds against.
+    Profile(UserId),
     /// A session's fence: there for as long as the session lives.
     Session(Id),
     /// A device grant's user code, by its keyed hash.
@@ -132,6 +195,51 @@ pub enum Letter {
         /// Since when.
         at: Timestamp,
     },
+    /// Proves the new address of an account: a code and a link.
+    EmailConfirm {
+        /// To the new address.
+        to: Address,
+        /// What both are rendered from.
+        seal: Seal,
+        /// Until when they are good.
+        expires_at: Timestamp,
+    },
+    /// Somebody wanted to change to an address that has an account.
+    EmailKnown {
+        /// To the account's owner.
+        to: Address,
+    },
+    /// The address is another now; a link takes that back.
+    EmailChanged {
+        /// To the address from before.
+        to: Address,
+        /// What the link is rendered from.
+        seal: Seal,
+        /// Since when.
+        at: Timestamp,
+        /// Until when the link is good.
+        expires_at: Timestamp,
+    },
+    /// Somebody signed in from a device or place that was not seen before; a link ends that session.
+    SessionNewDevice {
+        /// To whom.
+        to: Address,
+        /// What the link is rendered from.
+        seal: Seal,
+        /// With what, in words of ours: "Firefox on Linux".
+        device: String,
+        /// The address of the network that it came from.
+        client_address: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The account will be deleted.
+    DeletionAsked {
+        /// To whom.
+        to: Address,
+        /// When.
+        until: Timestamp,
+    },
 }
 
 impl Letter {
@@ -143,6 +251,27 @@ impl Letter {
             Self::RegistrationWelcome { .. } => "registration.welcome",
             Self::RecoveryReset { .. } => "recovery.reset",
             Self::PasswordChanged { .. } => "password.changed",
+            Self::EmailConfirm { .. } => "email.confirm",
+            Self::EmailKnown { .. } => "email.known",
+            Self::EmailChanged { .. } => "email.changed",
+            Self::SessionNewDevice { .. } => "session.new-device",
+            Self::DeletionAsked { .. } => "deletion.asked",
+        }
+    }
+
+    /// Whether strangers can cause it: whoever knows an address.
+    pub const fn is_strangers(&self) -> bool {
+        match self {
+            Self::RegistrationVerify { .. }
+            | Self::RegistrationKnown { .. }
+            | Self::RegistrationWelcome { .. }
+            | Self::EmailConfirm { .. }
+            | Self::EmailKnown { .. } => true,
+            Self::RecoveryReset { .. }
+            | Self::PasswordChanged { .. }
+            | Self::EmailChanged { .. }
+            | Self::SessionNewDevice { .. }
+            | Self::DeletionAsked { .. } => false,
         }
     }
 
@@ -153,7 +282,12 @@ impl Letter {
             | Self::RegistrationKnown { to }
             | Self::RegistrationWelcome { to }
             | Self::RecoveryReset { to, .. }
-            | Self::PasswordChanged { to, .. } => to,
+            | Self::PasswordChanged { to, .. }
+            | Self::EmailConfirm { to, .. }
+            | Self::EmailKnown { to }
+            | Self::EmailChanged { to, .. }
+            | Self::SessionNewDevice { to, .. }
+            | Self::DeletionAsked { to, .. } => to,
         }
     }
 }
@@ -189,6 +323,7 @@ impl Domain for Auth {
             Key::Username(username) => format!("username/{username}"),
             // In hexadecimal, because a query makes the same text out of the column of the id.
             Key::User(user) => format!("user/{}", data_encoding::HEXLOWER.encode(user.0.bytes())),
+            Key::Profile(user) => format!("profile/{}", data_encoding::HEXLOWER.encode(user.0.bytes())),
             Key::Session(session) => format!("session/{}", session.text("ses")),
             Key::UserCode(digest) => format!("user_code/{}", hex(digest)),
         }
@@ -198,6 +333,13 @@ impl Domain for Auth {
         match delivery {
             Delivery::Letter(letter) => letter.name(),
         }
+    }
+
+    /// Letters to one address are counted in two purses: what strangers can cause must not use up what its owner needs.
+    fn budget(world: &World, delivery: &Delivery) -> Option<[u8; 32]> {
+        let Delivery::Letter(letter) = delivery;
+        let purse: &[u8] = if letter.is_strangers() { b"strangers " } else { b"own " };
+        Some(world.digest("mail budget", &[purse, letter.to().canonical().as_bytes()].concat()).0)
     }
 
     fn seal(world: &World, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8> {

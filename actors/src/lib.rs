@@ -3,10 +3,15 @@
 //! What is deliberately absent: HTTP and the database. Both come through ports.
 
 pub mod address;
+mod breached;
 pub mod credential;
+pub mod device;
 pub mod directory;
+pub mod disposable;
 pub mod effects;
 pub mod flows;
+pub mod guesses;
+mod hashed_set;
 pub mod hasher;
 pub mod instant;
 pub mod letters;
@@ -32,4 +37,17 @@ pub fn describe_metrics() {
         "Time to hash or verify one password, without waiting"
     );
     metrics::describe_gauge!("cairn_password_hash_waiting", "Passwords that wait for a core");
+    metrics::describe_counter!(
+        "cairn_mail_over_budget_total",
+        "Letters that did not go out because their address had had its share of the hour"
+    );
+    metrics::describe_counter!(
+        "cairn_guesses_failed_total",
+        "Guesses at a secret that were wrong, by what was guessed at"
+    );
+    metrics::describe_counter!(
+        "cairn_guesses_slowed_total",
+        "Guesses that were put off without being looked at, by what was guessed at"
+    );
+    workers::mailer::describe_metrics();
 }

@@ -1,9 +1,12 @@
-//! Whether a password is easily guessed: the estimate of zxcvbn, which knows words, names, dates, keyboards and what
-//! the person has typed besides (NIST SP 800-63B-4, section 3.1.1.2: no rules of composition, but no guessable ones).
+//! Whether a password is known from a breach or easily guessed: a list, and the estimate of zxcvbn, which knows words,
+//! names, dates, keyboards and what the person has typed besides (NIST SP 800-63B-4, section 3.1.1.2: no rules of
+//! composition, but no guessable ones).
 
+use unicode_normalization::UnicodeNormalization;
 use zxcvbn::Score;
 use zxcvbn::feedback::{Suggestion, Warning};
 
+use crate::breached::is_breached;
 use crate::password::Password;
 
 /// What somebody who wants to guess tries first: the person's own words and ours.
@@ -11,37 +14,57 @@ use crate::password::Password;
 pub struct OwnWords(Vec<String>);
 
 impl OwnWords {
-    /// Takes texts apart at everything that is neither letter nor digit; the whole texts count as well.
+    /// Takes texts apart at everything that is neither letter nor digit, and what is left into its letters and its
+    /// digits; the whole texts count as well. Composed as passwords are (NFKC).
     pub fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut words = vec!["cairn".to_owned()];
         for text in texts {
-            let lower = text.to_lowercase();
-            let parts = lower.split(|c: char| !c.is_alphanumeric()).filter(|part| part.chars().count() > 2);
-            words.extend(parts.map(str::to_owned));
+            let lower = text.nfkc().collect::<String>().to_lowercase();
+            let parts = lower.split(|c: char| !c.is_alphanumeric());
+            let halves = lower.split(|c: char| !c.is_alphabetic()).chain(lower.split(|c: char| !c.is_numeric()));
+            words.extend(parts.chain(halves).filter(|part| part.chars().count() > 2).map(str::to_owned));
             words.push(lower);
         }
+        words.retain(|word| !word.is_empty());
+        words.sort_unstable();
+        words.dedup();
         Self(words)
     }
 }
 
-/// Why a password is too easily guessed, and what would help.
+/// Why a password may not be chosen, and what would help.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Guessable(String);
+pub enum Unworthy {
+    /// It is known from a breach.
+    #[error(
+        "This password is on the lists of those that were stolen elsewhere, which everybody tries who guesses. Choose \
+         another one, and change it wherever else you use it. Three random words are good."
+    )]
+    Breached,
+    /// It is too easily guessed.
+    #[error("{0}")]
+    Guessable(String),
+}
 
-impl Guessable {
+impl Unworthy {
     /// The word that programs read in `errors[].code`.
     pub const fn code(&self) -> &'static str {
-        "guessable"
+        match self {
+            Self::Breached => "breached",
+            Self::Guessable(_) => "guessable",
+        }
     }
 }
 
-/// Refuses what scores below three of four: fewer than about 10⁸ guesses. It takes milliseconds; call it where that
-/// holds nobody up.
+/// Refuses what is known from a breach, and what scores below three of four: fewer than about 10⁸ guesses. It takes
+/// milliseconds; call it where that holds nobody up.
 ///
 /// # Errors
-/// [`Guessable`], with a reason and a suggestion for people.
-pub fn check(password: &Password, own: &OwnWords) -> Result<(), Guessable> {
+/// [`Unworthy`], with a reason and a suggestion for people.
+pub fn check(password: &Password, own: &OwnWords) -> Result<(), Unworthy> {
+    if is_breached(password) {
+        return Err(Unworthy::Breached);
+    }
     let words: Vec<&str> = own.0.iter().map(String::as_str).collect();
     let estimate = zxcvbn::zxcvbn(password.expose(), &words);
     if estimate.score() >= Score::Three {
@@ -51,7 +74,7 @@ pub fn check(password: &Password, own: &OwnWords) -> Result<(), Guessable> {
     let why = feedback.and_then(zxcvbn::feedback::Feedback::warning).map_or("This password is easy to guess.", reason);
     let help =
         feedback.and_then(|feedback| feedback.suggestions().first()).map_or("Three random words are good.", suggestion);
-    Err(Guessable(format!("{why} {help}")))
+    Err(Unworthy::Guessable(format!("{why} {help}")))
 }
 
 fn reason(warning: Warning) -> &'static str {
@@ -87,15 +110,26 @@ fn suggestion(suggestion: &Suggestion) -> &'static str {
 mod tests {
     use super::*;
 
-    fn judged(password: &str, own: &[&str]) -> Result<(), Guessable> {
+    fn judged(password: &str, own: &[&str]) -> Result<(), Unworthy> {
         check(&Password::typed(password.to_owned()), &OwnWords::of(own.iter().copied()))
     }
 
     #[test]
     fn what_everybody_tries_first_is_refused_with_advice() {
-        for password in ["password12", "qwertyuiop", "aaaaaaaaaaaa", "1234567890", "P@ssw0rd123"] {
+        for password in ["Password12!!", "asdfghjkl;99", "aaaaaaaaaaaab", "P@ssw0rd12345"] {
             let refused = judged(password, &[]).unwrap_err();
+            assert_eq!(refused.code(), "guessable", "{password}");
             assert!(refused.to_string().len() > 30, "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_was_stolen_elsewhere_is_refused_though_it_looks_hard() {
+        // Each scores three or four, and tens of thousands have it.
+        for password in ["3rJs1la7qE", "3RJS1LA7QE", "1qaz2wsx3edc4rfv"] {
+            let refused = judged(password, &[]).unwrap_err();
+            assert_eq!(refused.code(), "breached", "{password}");
+            assert!(refused.to_string().contains("stolen"), "{refused}");
         }
     }
 
@@ -107,7 +141,12 @@ mod tests {
     #[test]
     fn the_persons_own_words_make_a_password_weaker() {
         assert_eq!(judged("moosbruggerova77", &[]), Ok(()));
-        assert!(judged("moosbruggerova77", &["Moosbruggerova@example.org"]).is_err());
+        for own in ["Moosbruggerova@example.org", "x.moosbruggerova", "Moosbruggerova1815", "a@moosbruggerova.example"]
+        {
+            assert!(judged("moosbruggerova77", &[own]).is_err(), "{own}");
+        }
+        assert!(judged("avoreggurbsoom77", &["moosbruggerova"]).is_err(), "backwards is no other word");
+        assert!(judged("müllerschön-77", &["Mu\u{308}llerscho\u{308}n"]).is_err(), "however it was composed");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use cairn_runtime::FlowId;
 
 use crate::address::Address;
-use crate::credential::{self, Presented, Purpose, Seal, UserCode};
+use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, UserCode};
 use crate::name::PersonName;
 use crate::password::Code;
 use crate::ring::Ring;
@@ -82,8 +82,8 @@ pub fn person_name(text: &str) -> PersonName {
 ///
 /// # Panics
 /// When the ring has not got the seal's key.
-pub fn presented(world: &World, purpose: Purpose, flow: FlowId, seal: &Seal) -> Presented {
-    let text = credential::render(&world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
+pub fn presented<P: OfPurpose>(world: &World, purpose: P, flow: FlowId, seal: &Seal) -> Presented<P> {
+    let text = credential::render(&world.ring, P::PURPOSE, *flow.bytes(), seal).expect("the ring has the key");
     Presented::parse(&world.ring, purpose, text.expose()).expect("a rendered credential parses")
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::disposable::Disposable;
 use crate::effects::Digest;
 use crate::ring::Ring;
 use crate::signing::SigningKeys;
@@ -26,6 +27,16 @@ pub struct Settings {
     pub resend_cooldown: Duration,
     /// The public URL without a final slash: what links begin with, `iss` and `aud`.
     pub public_url: String,
+    /// What becomes of disposable addresses (`CAIRN_DISPOSABLE`).
+    pub disposable: Disposable,
+    /// How old the last proof of who one is may be for what is sensitive (`CAIRN_STEP_UP_AGE`).
+    pub step_up_age: Duration,
+    /// Sessions of one user; one more ends the one that was idle for longest (`CAIRN_MAX_SESSIONS`).
+    pub max_sessions: u32,
+    /// Letters an hour and address for what strangers can cause, and the same again for the rest (`CAIRN_MAIL_BUDGET`).
+    pub mail_budget: u32,
+    /// Whether slow-downs and daily caps hold (`CAIRN_LIMITS`).
+    pub limits: bool,
 }
 
 impl Default for Settings {
@@ -38,6 +49,11 @@ impl Default for Settings {
             reset_ttl: Duration::from_secs(3_600),
             resend_cooldown: Duration::from_secs(60),
             public_url: "http://127.0.0.1:8080".to_owned(),
+            disposable: Disposable::Allow,
+            step_up_age: Duration::from_secs(600),
+            max_sessions: 50,
+            mail_budget: 10,
+            limits: true,
         }
     }
 }

@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cairn_actors::services::Services;
+use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
 
 use crate::api;
-use crate::door::{Door, Doors};
+use crate::door::rate::Limiter;
+use crate::door::{Carried, Door, Doors, Metered};
+use crate::pages::Look;
 use crate::problem::Problem;
 use crate::request::Request;
 
@@ -17,8 +21,10 @@ pub struct House {
     pub services: Services,
     /// Letters go to the development mailbox, and the public URL is on loopback: `/dev/mail` is there.
     pub has_mailbox: bool,
-    /// The templates of the pages.
-    pub pages: minijinja::Environment<'static>,
+    /// Rate limits, unless they are lifted.
+    pub limiter: Option<Limiter>,
+    /// The look of the pages: templates, words, and the operator's own.
+    pub look: Look,
 }
 
 impl fmt::Debug for House {
@@ -28,20 +34,44 @@ impl fmt::Debug for House {
 }
 
 impl House {
-    /// A house with its pages' templates read.
+    /// A house with the look of its pages.
+    pub fn new(services: Services, has_mailbox: bool, look: Look) -> Arc<Self> {
+        let limiter = services.engine.world().settings.limits.then(Limiter::default);
+        Arc::new(Self { services, has_mailbox, limiter, look })
+    }
+}
+
+impl House {
+    /// Takes one from a bucket of something that only the handler knows, and has the answer tell it.
     ///
     /// # Errors
-    /// When a template does not parse.
-    pub fn new(services: Services, has_mailbox: bool) -> Result<Arc<Self>, minijinja::Error> {
-        Ok(Arc::new(Self { services, has_mailbox, pages: crate::pages::environment()? }))
+    /// 429 when it is empty.
+    pub(crate) fn meter_for(&self, bucket: &'static str, hash: &[u8], request: &Request) -> Result<(), Problem> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        let metered = limiter.take_for_hash(bucket, hash);
+        if let Some(carried) = request.extensions().get::<Carried>() {
+            carried.add(metered.headers);
+        }
+        metered.verdict
     }
 }
 
 impl Doors for House {
-    fn enter<'a>(&'a self, _door: Door, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
+    fn meter(&self, bucket: &'static str, request: &Request) -> Metered {
+        self.limiter.as_ref().map_or_else(Metered::default, |limiter| limiter.take_for_client(bucket, request.client()))
+    }
+
+    fn enter<'a>(&'a self, door: Door, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
             let token = request.bearer().ok_or_else(Problem::credentials)?;
             let signed_in = self.services.signed_in(token).await.map_err(|why| api::problem(&self.services, why))?;
+            let engine = &self.services.engine;
+            let age = engine.world().settings.step_up_age;
+            // What the token says, not what the session knows: a step-up by its owner does not freshen a stolen token.
+            let proved = Timestamp(signed_in.claims.auth_time.saturating_mul(1_000));
+            if door == Door::FreshBearer && engine.now() > proved.after(age).after(Duration::from_secs(1)) {
+                return Err(Problem::step_up(age));
+            }
             request.extensions_mut().insert(signed_in);
             Ok(())
         })

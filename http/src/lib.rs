@@ -21,7 +21,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-pub use door::{Door, Doors, Metered};
+pub use door::{Carried, Door, Doors, Metered};
 pub use house::House;
 pub use limits::Limits;
 pub use problem::{Problem, Unacceptable};

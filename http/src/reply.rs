@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
@@ -18,6 +18,15 @@ pub const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A year, for what lies below our host too (RFC 6797; ASVS 5.0, 3.4.1).
+const TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+/// Our pages ask for none of it, and nothing that somebody might smuggle into one shall.
+const PERMISSIONS: HeaderValue = HeaderValue::from_static(
+    "accelerometer=(), browsing-topics=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), \
+     magnetometer=(), microphone=(), midi=(), payment=(), serial=(), usb=()",
+);
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// An answer before it is completed. Headers set here win over the defaults that [`Reply::completed`] adds.
@@ -89,9 +98,10 @@ impl Reply {
     }
 
     /// Adds what every answer carries: the request's id, the length of the body (to a HEAD as to a GET), and the
-    /// headers that keep browsers from guessing, framing and telling others.
+    /// headers that keep browsers from guessing, framing, telling others and, where the public URL says `https`
+    /// (`over_tls`), from coming without TLS.
     #[must_use]
-    pub(crate) fn completed(mut self, method: &Method, request_id: &str, no_store: bool) -> Self {
+    pub(crate) fn completed(mut self, method: &Method, request_id: &str, no_store: bool, over_tls: bool) -> Self {
         let html = self.is_html();
         let headers = &mut self.headers;
         if let Ok(id) = HeaderValue::try_from(request_id) {
@@ -104,8 +114,11 @@ impl Reply {
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
         headers.entry(CONTENT_SECURITY_POLICY).or_insert(if html { PAGE_POLICY } else { DATA_POLICY });
-        if html {
-            headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+        headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+        headers.insert(PERMISSIONS_POLICY, PERMISSIONS);
+        if over_tls {
+            headers.insert(STRICT_TRANSPORT_SECURITY, TRANSPORT);
         }
         // RFC 9110, section 8.6: no length with 204 and 304.
         if self.status != StatusCode::NO_CONTENT && self.status != StatusCode::NOT_MODIFIED {
@@ -133,21 +146,37 @@ mod tests {
 
     #[test]
     fn a_head_is_told_the_length_of_what_a_get_would_carry() {
-        let page = Reply::html(StatusCode::OK, "<p>hello").completed(&Method::HEAD, "r", false);
+        let page = Reply::html(StatusCode::OK, "<p>hello").completed(&Method::HEAD, "r", false, false);
         assert_eq!(page.headers.get(CONTENT_LENGTH), Some(&HeaderValue::from_static("8")));
         assert!(page.body.is_empty());
     }
 
     #[test]
     fn a_page_may_load_nothing_of_others_and_data_nothing_at_all() {
-        let page = Reply::html(StatusCode::OK, "").completed(&Method::GET, "r", false);
+        let page = Reply::html(StatusCode::OK, "").completed(&Method::GET, "r", false, false);
         let policy = page.headers.get(CONTENT_SECURITY_POLICY).and_then(|value| value.to_str().ok()).unwrap_or("");
         assert!(policy.starts_with("default-src 'none';"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
-        let data = Reply::empty(StatusCode::NO_CONTENT).completed(&Method::GET, "r", true);
+        let data = Reply::empty(StatusCode::NO_CONTENT).completed(&Method::GET, "r", true, true);
         assert_eq!(data.headers.get(CONTENT_SECURITY_POLICY), Some(&DATA_POLICY));
         assert_eq!(data.headers.get(CACHE_CONTROL), Some(&HeaderValue::from_static("no-store")));
         assert_eq!(data.headers.get(CONTENT_LENGTH), None);
+    }
+
+    #[test]
+    fn every_answer_tells_browsers_to_keep_others_out_and_over_tls_to_stay_there() {
+        for over_tls in [false, true] {
+            for reply in [Reply::html(StatusCode::OK, ""), Reply::empty(StatusCode::NO_CONTENT)] {
+                let told = reply.completed(&Method::GET, "r", false, over_tls).headers;
+                let says = |name: &str| told.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                assert_eq!(says("cross-origin-opener-policy"), "same-origin");
+                assert_eq!(says("cross-origin-resource-policy"), "same-origin");
+                assert!(says("permissions-policy").contains("camera=()"));
+                assert!(says("content-security-policy").contains("frame-ancestors 'none'"));
+                let transport = if over_tls { "max-age=31536000; includeSubDomains" } else { "" };
+                assert_eq!(says("strict-transport-security"), transport);
+            }
+        }
     }
 
     #[test]

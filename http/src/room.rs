@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::decode;
 use crate::door::client_address::client_address;
-use crate::door::{Door, Doors, sent_by_another_site};
+use crate::door::{Carried, Door, Doors, sent_by_another_site};
 use crate::problem::{Kind, Problem};
 use crate::reply::Reply;
 use crate::request::{BodyStream, Head, Request, collect, discard, wants_html};
@@ -61,6 +61,15 @@ pub struct Route<S: 'static> {
     pub schema: Schema,
     /// The handler.
     pub run: Run<S>,
+}
+
+impl<S: 'static> Route<S> {
+    /// The same, with a request taking from a bucket of [`crate::door::rate`].
+    #[must_use]
+    pub const fn limited(mut self, bucket: &'static str) -> Self {
+        self.bucket = Some(bucket);
+        self
+    }
 }
 
 /// Headers that scripts of a listed origin may read, and may send.
@@ -176,10 +185,13 @@ impl<S: Doors> Room<S> {
             found.params.iter().map(|(name, raw)| Some((name.to_owned(), decode::segment(raw)?))).collect();
         let params = params.ok_or_else(Problem::not_found)?;
         if head.method == Method::OPTIONS {
-            Self::allow_preflight(head, &entry.allow, trail);
+            entry.allow_preflight(head, trail);
             return Ok(Next::Said(Reply::empty(StatusCode::NO_CONTENT).header(ALLOW, entry.allow.clone())));
         }
         let route = entry.serving(&head.method).ok_or_else(|| Problem::method(entry.allow.clone()))?;
+        if !route.door.is_for_other_origins() {
+            trail.forget_welcome();
+        }
         let mut request = Request {
             method: head.method.clone(),
             client: client_address(head.peer, &head.headers, &settings.trusted_proxies),
@@ -194,6 +206,7 @@ impl<S: Doors> Room<S> {
             nesting: settings.limits.nesting,
             extensions: Extensions::new(),
         };
+        request.extensions_mut().insert(trail.carried.clone());
         if let Some(bucket) = route.bucket {
             let metered = self.state.meter(bucket, &request);
             trail.headers.extend(metered.headers);
@@ -245,15 +258,6 @@ impl<S: Doors> Room<S> {
         }
     }
 
-    fn allow_preflight(head: &Head, allow: &HeaderValue, trail: &mut Trail) {
-        let welcome = trail.headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN);
-        if welcome && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
-            trail.headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow.clone());
-            trail.headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ACCEPTED));
-            trail.headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-        }
-    }
-
     /// Renders a problem, and logs what is ours to mend: once, here, where it is handled.
     fn tell(&self, problem: &Problem, head: &Head, id: &str, route: &'static str) -> Reply {
         match problem.kind() {
@@ -290,9 +294,35 @@ enum Next<S: 'static> {
 struct Trail {
     route: &'static str,
     headers: HeaderMap,
+    /// What the handler adds.
+    carried: Carried,
+}
+
+impl Trail {
+    /// The route is for our own pages: no origin is welcome, whatever the list says.
+    fn forget_welcome(&mut self) {
+        self.headers.remove(ACCESS_CONTROL_ALLOW_ORIGIN);
+        self.headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);
+    }
 }
 
 impl<S> Entry<S> {
+    /// Answers what a browser asks before it sends a script's request: yes, when the origin is listed and the route that
+    /// the method names is for other origins.
+    fn allow_preflight(&self, head: &Head, trail: &mut Trail) {
+        let Some(asked) = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD) else { return };
+        let method = Method::from_bytes(asked.as_bytes()).ok();
+        let open =
+            method.and_then(|method| self.serving(&method)).is_some_and(|route| route.door.is_for_other_origins());
+        if !open {
+            trail.forget_welcome();
+        } else if trail.headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+            trail.headers.insert(ACCESS_CONTROL_ALLOW_METHODS, self.allow.clone());
+            trail.headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ACCEPTED));
+            trail.headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        }
+    }
+
     fn serving(&self, method: &Method) -> Option<&'static Route<S>> {
         let of = |wanted: &Method| self.routes.iter().copied().find(|route| route.method == *wanted);
         of(method).or_else(|| if method == Method::HEAD { of(&Method::GET) } else { None })
@@ -344,7 +374,7 @@ impl<S: Doors> AnyRoom for Room<S> {
     ) -> BoxFuture<'static, Reply> {
         Box::pin(async move {
             let began = Instant::now();
-            let mut trail = Trail { route: UNMATCHED, headers: HeaderMap::new() };
+            let mut trail = Trail { route: UNMATCHED, headers: HeaderMap::new(), carried: Carried::default() };
             self.welcome_origin(&settings, &head, &mut trail);
             let answer = AssertUnwindSafe(self.answer(&settings, &head, body, &id, &mut trail)).catch_unwind().await;
             let answer = answer.unwrap_or_else(|panic| Err(Problem::fault(said_by(&*panic))));
@@ -355,6 +385,9 @@ impl<S: Doors> AnyRoom for Room<S> {
                 } else {
                     reply.headers.insert(name, value.clone());
                 }
+            }
+            for (name, value) in &trail.carried.take() {
+                reply.headers.append(name, value.clone());
             }
             count(trail.route, &head.method, reply.status, began.elapsed());
             reply

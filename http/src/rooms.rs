@@ -35,7 +35,7 @@ pub struct Settings {
     pub new_request_id: fn() -> String,
     /// Origins whose scripts may call rooms that are open to them, as browsers write them: `https://app.example`.
     pub cors_origins: Vec<String>,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Peers whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<Network>,
     /// Our own origin, from the public URL.
     pub own_origin: String,
@@ -55,6 +55,10 @@ impl Settings {
             own_origin: own_origin.into(),
             no_store: &["/auth", "/users"],
         }
+    }
+
+    fn is_over_tls(&self) -> bool {
+        self.own_origin.starts_with("https://")
     }
 
     fn is_private(&self, path: &str) -> bool {
@@ -169,13 +173,13 @@ async fn answer(settings: Arc<Settings>, room: Arc<dyn AnyRoom>, head: Head, bod
             }
         }
     };
-    reply.completed(&method, &id, private).into_response()
+    reply.completed(&method, &id, private, settings.is_over_tls()).into_response()
 }
 
 fn rejected(settings: &Settings, rejection: &Rejection) -> Response {
     let id = (settings.new_request_id)();
     let problem = if rejection.is_not_found() { Problem::not_found() } else { Problem::unreadable("It is not clear") };
-    problem.to_reply(&id).completed(&Method::GET, &id, true).into_response()
+    problem.to_reply(&id).completed(&Method::GET, &id, true, settings.is_over_tls()).into_response()
 }
 
 /// What stands behind all rooms: nothing is here.
@@ -214,5 +218,6 @@ pub fn describe_metrics() {
         "Time from a request's head to its answer, by the table's pattern"
     );
     metrics::describe_gauge!("cairn_http_connections", "Connections open");
+    metrics::describe_counter!("cairn_http_limited_total", "Requests refused by a rate limit, by bucket");
     metrics::describe_counter!("cairn_http_connections_cut_total", "Connections that had to give way, by reason");
 }

@@ -11,14 +11,24 @@ use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::{Answer, Room, Route, Schema, TableFault};
 
-static ROUTES: &[Route<House>] = &[Route {
-    method: Method::GET,
-    path: "/.well-known/jwks.json",
-    door: Door::Open,
-    bucket: None,
-    schema: Schema::Nothing,
-    run: |house, request| Box::pin(jwks(house, request)),
-}];
+static ROUTES: &[Route<House>] = &[
+    Route {
+        method: Method::GET,
+        path: "/.well-known/jwks.json",
+        door: Door::Open,
+        bucket: None,
+        schema: Schema::Nothing,
+        run: |house, request| Box::pin(jwks(house, request)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/.well-known/change-password",
+        door: Door::Open,
+        bucket: None,
+        schema: Schema::Nothing,
+        run: |house, request| Box::pin(crate::pages::change_password(house, request)),
+    },
+];
 
 /// The room of well-known resources (RFC 8615).
 ///

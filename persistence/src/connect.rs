@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_runtime::Domain;
-use sea_orm::{ConnectOptions, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr};
+use cairn_runtime::store::StoreFault;
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 use sea_orm::{SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
+use crate::deadline::{Bounded, Silence};
 use crate::migration::migrate;
 use crate::store::{SqlStore, Writes};
 
@@ -22,12 +24,19 @@ const STATEMENTS: usize = 256;
 /// A connection that rested this long is tried before it is used: no server restarts in less, so one that was restarted
 /// costs nobody an error. Under load none rests so long, and none is tried.
 const RESTED: Duration = Duration::from_millis(100);
+/// How long its answer is waited for then.
+const TRIED: Duration = Duration::from_secs(1);
 /// Readers of a SQLite file.
 const SQLITE_READERS: u32 = 4;
 /// Connections that read from PostgreSQL.
 const POSTGRES_READERS: u32 = 16;
-/// Connections that write to PostgreSQL: the committer's one lane, and a few to take its place when one is cut.
-const POSTGRES_WRITERS: u32 = 4;
+/// Connections that write to PostgreSQL: the committer's one lane, and some to take its place. One that the network
+/// swallows just as it is given back keeps its place in the pool until the operating system gives it up, which takes
+/// a quarter of an hour.
+const POSTGRES_WRITERS: u32 = 8;
+
+/// How long PostgreSQL lets a statement run (`statement_timeout`), and a little longer.
+const SLOW: Duration = Duration::from_secs(32);
 
 /// How a database is opened.
 #[derive(Clone, Debug)]
@@ -37,11 +46,19 @@ pub struct Options {
     /// How long to wait for a connection before the database counts as not available. On SQLite also how long to wait
     /// for another program that holds the file's write lock, unless that is less than five seconds.
     pub patience: Duration,
+    /// How long to wait for PostgreSQL's answer to a statement, or to a transaction with all that is in it. Then its
+    /// connection counts as dead, and is given up: a network that swallows packets does not say so. The server itself
+    /// gives up waiting for a lock before that, unless this is less than five seconds.
+    pub answer_within: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { application_name: "cairn".to_owned(), patience: Duration::from_secs(3) }
+        Self {
+            application_name: "cairn".to_owned(),
+            patience: Duration::from_secs(3),
+            answer_within: Duration::from_secs(6),
+        }
     }
 }
 
@@ -74,8 +91,10 @@ pub struct Database(Arc<Open>);
 
 #[derive(Debug)]
 struct Open {
-    readers: DatabaseConnection,
-    writer: DatabaseConnection,
+    readers: Bounded,
+    slow_readers: Bounded,
+    writer: Bounded,
+    patience: Duration,
     file: Option<PathBuf>,
     /// Held as long as the database is open; the operating system gives it back however the process ends.
     _lock: Option<File>,
@@ -132,7 +151,8 @@ impl Database {
         let writer = sea_orm::Database::connect(sqlite_pool(writing, 1, busy)).await?;
         migrate(&writer).await?;
         let readers = sea_orm::Database::connect(sqlite_pool(reading, SQLITE_READERS, options.patience)).await?;
-        Ok(Self(Arc::new(Open { readers, writer, file: Some(path), _lock: Some(lock) })))
+        let (readers, writer) = (Bounded::patient(readers), Bounded::patient(writer));
+        Ok(Self::of(readers, writer, options, Some(path), Some(lock)))
     }
 
     async fn open_postgres(address: &str, options: &Options) -> Result<Self, OpenError> {
@@ -144,24 +164,40 @@ impl Database {
             "SET enable_mergejoin = off",
             "SET jit = off",
             "SET statement_timeout = '30s'",
-            "SET lock_timeout = '10s'",
-            "SET idle_in_transaction_session_timeout = '30s'",
+            "SET lock_timeout = '5s'",
+            // Of a client that went silent in the middle, whose locks others wait for.
+            "SET idle_in_transaction_session_timeout = '10s'",
         ];
         let reading: &[&str] =
             &["SET default_transaction_read_only = on", "SET jit = off", "SET statement_timeout = '30s'"];
-        let writer = sea_orm::Database::connect(postgres_pool(address, options, POSTGRES_WRITERS, writing)).await?;
+        let (silence, deadline) = (Silence::default(), options.answer_within);
+        let pool = postgres_pool(address, options, POSTGRES_WRITERS, writing, &silence);
+        let writer = sea_orm::Database::connect(pool).await?;
         migrate(&writer).await?;
-        let readers = sea_orm::Database::connect(postgres_pool(address, options, POSTGRES_READERS, reading)).await?;
-        Ok(Self(Arc::new(Open { readers, writer, file: None, _lock: None })))
+        let writer = Bounded::new(writer, deadline, silence);
+        let silence = Silence::default();
+        let pool = postgres_pool(address, options, POSTGRES_READERS, reading, &silence);
+        let readers = Bounded::new(sea_orm::Database::connect(pool).await?, deadline, silence);
+        Ok(Self::of(readers, writer, options, None, None))
+    }
+
+    fn of(readers: Bounded, writer: Bounded, options: &Options, file: Option<PathBuf>, lock: Option<File>) -> Self {
+        let slow_readers = readers.with_deadline(options.answer_within.max(SLOW));
+        Self(Arc::new(Open { readers, slow_readers, writer, patience: options.patience, file, _lock: lock }))
     }
 
     /// Connections that only read.
-    pub fn readers(&self) -> &DatabaseConnection {
+    pub fn readers(&self) -> &Bounded {
         &self.0.readers
     }
 
+    /// The same for statements that look at whole tables: they are waited for as long as the server lets them run.
+    pub fn slow_readers(&self) -> &Bounded {
+        &self.0.slow_readers
+    }
+
     /// Connections that write. On SQLite there is one, so a transaction that is left open here stops all writing.
-    pub fn writer(&self) -> &DatabaseConnection {
+    pub fn writer(&self) -> &Bounded {
         &self.0.writer
     }
 
@@ -176,7 +212,7 @@ impl Database {
     }
 
     /// Begins a transaction that writes. It must be awaited to its end: dropping the future in its middle spoils the
-    /// connection.
+    /// connection. Only [`Database::in_time`] may do that, because it sees to it that the connection is not used again.
     ///
     /// # Errors
     /// What the database says; nothing has been done then.
@@ -187,6 +223,15 @@ impl Database {
             .writer
             .begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() })
             .await
+    }
+
+    /// Runs what begins a transaction here and ends it, or drops it once it has taken as long as it may.
+    ///
+    /// # Errors
+    /// Its own; [`StoreFault::Ambiguous`] when it was dropped.
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StoreFault> {
+        // Besides the answers there is a connection to be waited for.
+        self.0.writer.in_time(self.0.patience, work).await
     }
 
     /// The engine's store over this database, with the domain's side of its commits.
@@ -228,21 +273,49 @@ fn postgres_pool(
     options: &Options,
     connections: u32,
     settings: &'static [&'static str],
+    silence: &Silence,
 ) -> ConnectOptions {
+    let (taken, given_back) = (silence.clone(), silence.clone());
     let mut pool = quiet(address);
     pool.max_connections(connections)
         .min_connections(0)
         .acquire_timeout(options.patience)
         .idle_timeout(Duration::from_secs(600))
         .max_lifetime(Duration::from_secs(1800))
-        .test_before_acquire_if_idle_for(RESTED)
+        .test_before_acquire(false) // is_usable does that, and does not wait for ever
         .set_application_name(options.application_name.clone())
         .map_sqlx_postgres_opts(|parsed| parsed.statement_cache_capacity(STATEMENTS))
-        .map_sqlx_postgres_before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        .map_sqlx_postgres_before_acquire(move |connection, meta| {
+            let taken = taken.clone();
+            Box::pin(async move { Ok(is_usable(connection, meta.age, meta.idle_for, &taken).await) })
+        })
         .map_sqlx_postgres_pool_opts(move |pool| {
-            pool.after_connect(move |connection, _| Box::pin(set(connection, settings)))
+            let given_back = given_back.clone();
+            pool.after_connect(move |connection, _| Box::pin(set(connection, settings))).after_release(
+                move |_, meta| {
+                    let usable = given_back.spares(meta.age);
+                    Box::pin(async move { Ok(usable) })
+                },
+            )
         });
     pool
+}
+
+/// Whether a connection that rested may be given to somebody. One that may not is replaced at once by a new one.
+async fn is_usable(connection: &mut PgConnection, age: Duration, rested: Duration, silence: &Silence) -> bool {
+    if connection.is_in_transaction() || !silence.spares(age) {
+        return false;
+    }
+    if rested < RESTED {
+        return true;
+    }
+    match tokio::time::timeout(TRIED, connection.ping()).await {
+        Ok(answer) => answer.is_ok(),
+        Err(_) => {
+            silence.fell();
+            false
+        }
+    }
 }
 
 /// Settings that an engine of PostgreSQL's protocol may not know; it then does without.

@@ -1,22 +1,25 @@
 //! The reads of auth's services: one query each, on connections that cannot write.
 
 use cairn_actors::address::Address;
-use cairn_actors::directory::{Directory, InSession, User};
+use cairn_actors::directory::{Directory, Happened, InSession, User};
 use cairn_actors::effects::{Digest, UserId};
+use cairn_actors::flows::email_change::EmailChange;
+use cairn_actors::flows::session::Session;
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::name::PersonName;
 use cairn_actors::username::Username;
-use cairn_runtime::store::{Delivery, StoreFault};
-use cairn_runtime::{FlowId, Timestamp};
+use cairn_actors::workers::budget::Postbook;
+use cairn_runtime::store::{Delivery, Row, StoreFault};
+use cairn_runtime::{DeliveryId, Flow, FlowId, Timestamp};
 use futures_util::future::BoxFuture;
-use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Order, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    Value,
+    Select, Value,
 };
 
 use crate::connect::Database;
-use crate::entity::{flows, guards, id, outbox, users};
+use crate::entity::{events, failures, flows, guards, id, outbox, users};
 use crate::fault::{Stage, fault};
 
 /// The directory over a database.
@@ -29,13 +32,16 @@ impl SqlDirectory {
         Self(database)
     }
 
-    /// Users with the numbers of their fences.
+    /// Users with the numbers of their fences and of the claims on their addresses.
     fn users(&self) -> SelectStatement {
-        // The key of a fence is made of the user's id in hexadecimal; the builder has no word for that.
-        let fence = match self.0.backend() {
-            DbBackend::Postgres => Expr::cust("'user/' || encode(users.id, 'hex')"),
-            _ => Expr::cust("'user/' || lower(hex(users.id))"),
+        // Their keys are made of the user's id and the address's hash in hexadecimal; the builder has no word for that.
+        let (fence, claim) = match self.0.backend() {
+            DbBackend::Postgres => {
+                ("'user/' || encode(users.id, 'hex')", "'address/' || encode(users.email_key, 'hex')")
+            }
+            _ => ("'user/' || lower(hex(users.id))", "'address/' || lower(hex(users.email_key))"),
         };
+        let claims = Alias::new("claims");
         let mut select = Query::select();
         for column in [
             users::Column::Id,
@@ -49,14 +55,42 @@ impl SqlDirectory {
             users::Column::CreatedAt,
             users::Column::UpdatedAt,
             users::Column::Version,
+            users::Column::Deletion,
+            users::Column::SignedInAt,
+            users::Column::PasswordChangedAt,
         ] {
             select.column((users::Entity, column));
         }
         select
             .expr_as(Expr::col((guards::Entity, guards::Column::Value)), "fence")
+            .expr_as(Expr::col((claims.clone(), guards::Column::Value)), "number")
             .from(users::Entity)
-            .left_join(guards::Entity, Expr::col((guards::Entity, guards::Column::Key)).eq(fence));
+            .left_join(guards::Entity, Expr::col((guards::Entity, guards::Column::Key)).eq(Expr::cust(fence)))
+            .join_as(
+                sea_orm::JoinType::LeftJoin,
+                guards::Entity,
+                claims.clone(),
+                Expr::col((claims, guards::Column::Key)).eq(Expr::cust(claim)),
+            );
         select
+    }
+
+    /// A user's flows that are not in quarantine.
+    fn flows_of_user(&self, user: UserId) -> Select<flows::Entity> {
+        flows::Entity::find()
+            .filter(flows::Column::UserId.eq(user.0.bytes().to_vec()))
+            .filter(flows::Column::QuarantinedAt.is_null())
+    }
+
+    async fn last_touched(&self, select: Select<flows::Entity>, limit: u32) -> Result<Vec<Row>, StoreFault> {
+        let found = select
+            .order_by_desc(flows::Column::TouchedAt)
+            .order_by_desc(flows::Column::Id)
+            .limit(u64::from(limit))
+            .all(self.0.readers())
+            .await
+            .map_err(odd)?;
+        found.into_iter().map(|row| Row::try_from(row).map_err(odd)).collect()
     }
 
     async fn one(&self, column: users::Column, value: impl Into<Value>) -> Result<Option<User>, StoreFault> {
@@ -84,7 +118,11 @@ struct Stored {
     created_at: i64,
     updated_at: i64,
     version: i64,
+    deletion: Option<Vec<u8>>,
+    signed_in_at: Option<i64>,
+    password_changed_at: Option<i64>,
     fence: Option<i64>,
+    number: Option<i64>,
 }
 
 impl TryFrom<Stored> for User {
@@ -103,8 +141,42 @@ impl TryFrom<Stored> for User {
             roles: serde_json::from_str(&stored.roles).map_err(|why| DbErr::Json(why.to_string()))?,
             version: stored.version,
             fence: stored.fence.unwrap_or_default(),
+            number: stored.number.unwrap_or_default(),
+            deletion: stored.deletion.map(|flow| id(&flow).map(FlowId)).transpose()?,
+            signed_in_at: stored.signed_in_at.map(Timestamp),
+            password_changed_at: stored.password_changed_at.map(Timestamp),
             created_at: Timestamp(stored.created_at),
             updated_at: Timestamp(stored.updated_at),
+        })
+    }
+}
+
+impl Postbook for SqlDirectory {
+    fn before(
+        &self,
+        budget: [u8; 32],
+        since: Timestamp,
+        delivery: (Timestamp, DeliveryId),
+        most: u32,
+    ) -> BoxFuture<'_, Result<u32, StoreFault>> {
+        Box::pin(async move {
+            let (created, id) = delivery;
+            let earlier = outbox::Column::Created
+                .lt(created.0)
+                .or(outbox::Column::Created.eq(created.0).and(outbox::Column::Id.lt(id.bytes().to_vec())));
+            let found: Vec<i64> = outbox::Entity::find()
+                .select_only()
+                .column(outbox::Column::Created)
+                .filter(outbox::Column::Budget.eq(budget.to_vec()))
+                .filter(outbox::Column::Created.gt(since.0))
+                .filter(outbox::Column::Dead.eq(false))
+                .filter(earlier)
+                .limit(u64::from(most))
+                .into_tuple()
+                .all(self.0.readers())
+                .await
+                .map_err(odd)?;
+            Ok(u32::try_from(found.len()).unwrap_or(u32::MAX))
         })
     }
 }
@@ -137,11 +209,98 @@ impl Directory for SqlDirectory {
         })
     }
 
+    fn failures(&self, of: Digest, after: Timestamp, limit: u32) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreFault>> {
+        Box::pin(async move {
+            let mut select = Query::select();
+            select
+                .column(failures::Column::At)
+                .from(failures::Entity)
+                .and_where(Expr::col(failures::Column::Of).eq(Expr::val(of.0.to_vec())))
+                .and_where(Expr::col(failures::Column::At).gt(Expr::val(after.0)))
+                .order_by(failures::Column::At, Order::Desc)
+                .limit(u64::from(limit));
+            let rows = self.0.readers().query_all(&select).await.map_err(odd)?;
+            rows.iter().map(|row| row.try_get_by_index(0).map(Timestamp).map_err(odd)).collect()
+        })
+    }
+
+    fn flows_of<'a>(
+        &'a self,
+        user: UserId,
+        kind: Option<&'a str>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Row>, StoreFault>> {
+        Box::pin(async move {
+            let mut select = self.flows_of_user(user);
+            if let Some(kind) = kind {
+                select = select.filter(flows::Column::Kind.eq(kind));
+            }
+            self.last_touched(select, limit).await
+        })
+    }
+
+    fn changes(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        // Done, and not at its end: whatever else its user asks for does not crowd it out.
+        let living = self
+            .flows_of_user(user)
+            .filter(flows::Column::Kind.eq(EmailChange::NAME))
+            .filter(flows::Column::Phase.eq("done"))
+            .filter(flows::Column::WakeAt.is_not_null());
+        Box::pin(self.last_touched(living, limit))
+    }
+
+    fn sessions(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        let living = self
+            .flows_of_user(user)
+            .filter(flows::Column::Kind.eq(Session::NAME))
+            .filter(flows::Column::Phase.eq("active"));
+        Box::pin(self.last_touched(living, limit))
+    }
+
+    fn knows_place(&self, place: Digest) -> BoxFuture<'_, Result<bool, StoreFault>> {
+        Box::pin(async move {
+            let found: Option<Vec<u8>> = flows::Entity::find()
+                .select_only()
+                .column(flows::Column::Id)
+                .filter(flows::Column::Subject.eq(place.0.to_vec()))
+                .limit(1)
+                .into_tuple()
+                .one(self.0.readers())
+                .await
+                .map_err(odd)?;
+            Ok(found.is_some())
+        })
+    }
+
+    fn history(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>> {
+        Box::pin(async move {
+            let own = Query::select()
+                .column(flows::Column::Id)
+                .from(flows::Entity)
+                .and_where(flows::Column::UserId.eq(user.0.bytes().to_vec()))
+                .to_owned();
+            let found = events::Entity::find()
+                .filter(events::Column::Flow.in_subquery(own))
+                .order_by_desc(events::Column::At)
+                .order_by_desc(events::Column::Version)
+                .limit(u64::from(limit))
+                .all(self.0.readers())
+                .await
+                .map_err(odd)?;
+            let happened = |event: events::Model| {
+                let events::Model { kind, flow, name, to, public, at, .. } = event;
+                Ok(Happened { kind, flow: FlowId(id(&flow).map_err(odd)?), name, to, public, at: Timestamp(at) })
+            };
+            found.into_iter().map(happened).collect()
+        })
+    }
+
     fn letters(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
         Box::pin(async move {
             let newest = outbox::Entity::find()
                 .filter(outbox::Column::Kind.is_not_in(["signal", "answer"]))
                 .filter(outbox::Column::Payload.ne(Vec::<u8>::new()))
+                .filter(outbox::Column::Dead.eq(false))
                 .order_by_desc(outbox::Column::Created)
                 .order_by_desc(outbox::Column::Id)
                 .limit(u64::from(limit))

@@ -4,6 +4,7 @@
 
 mod commit;
 pub mod connect;
+mod deadline;
 pub mod directory;
 mod due;
 pub mod entity;
@@ -12,6 +13,7 @@ mod guarding;
 pub mod keys;
 mod latest;
 pub mod migration;
+mod operator;
 mod records;
 mod sql;
 pub mod store;
@@ -19,6 +21,7 @@ mod upkeep;
 mod writes;
 
 pub use connect::{Database, OpenError, Options};
+pub use deadline::Bounded;
 pub use directory::SqlDirectory;
 pub use latest::latest_event;
 pub use store::{SqlStore, Writes};

@@ -174,6 +174,8 @@ impl Record for Delivery {
             ("note", Cell::Text(readable(&self.note))),
             ("dead", Cell::Truth(self.dead)),
             ("created", Cell::Number(self.created.0)),
+            ("target", some_bytes(self.target.as_ref().map(|flow| flow.bytes().as_slice()))),
+            ("budget", some_bytes(self.budget.as_ref().map(<[u8; 32]>::as_slice))),
         ]
     }
 }

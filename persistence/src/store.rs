@@ -15,7 +15,7 @@ use crate::connect::Database;
 use crate::entity::{events, flows, outbox, settings};
 use crate::fault::{Stage, fault};
 use crate::sql::Texts;
-use crate::{commit, due, upkeep};
+use crate::{commit, due, operator, upkeep};
 
 /// How the domain's writes become rows.
 pub trait Writes<D: Domain>: Send + Sync + 'static {
@@ -140,7 +140,7 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
     }
 
     fn commit<'a>(&'a self, batch: &'a [Item<D>]) -> BoxFuture<'a, Result<Vec<Verdict>, StoreFault>> {
-        Box::pin(commit::commit(&self.database, &self.texts, &self.writes, batch))
+        Box::pin(self.database.in_time(commit::commit(&self.database, &self.texts, &self.writes, batch)))
     }
 
     fn claim_due(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
@@ -174,7 +174,7 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
     }
 
     fn operate(&self, flow: FlowId, verb: Verb, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreFault>> {
-        Box::pin(due::operate(&self.database, flow, verb, now))
+        Box::pin(self.database.in_time(operator::operate(&self.database, flow, verb, now)))
     }
 
     fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreFault>> {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use cairn_actors::guesses::FAILED;
 use cairn_runtime::store::{Audit, Counts, Finding, Retention, StoreFault};
 use cairn_runtime::{Id, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};
@@ -13,7 +14,7 @@ use sea_orm::{
 
 use crate::connect::Database;
 use crate::due::ENDED;
-use crate::entity::{events, flows, id, outbox, users};
+use crate::entity::{events, failures, flows, id, outbox, users};
 use crate::fault::{Stage, fault};
 
 /// Flows that the audit looks at in one statement.
@@ -40,6 +41,7 @@ pub(crate) async fn retain(database: &Database, retention: Retention) -> Result<
             Condition::all().add(column.lt(before))
         })
         .await?;
+        touched += old_guesses(database, retention.payloads_before, limit).await?;
         touched += delete(database, flows::Entity, flows::Column::Id, flows::Column::TouchedAt, limit, |column| {
             Condition::all().add(flows::Column::WakeAt.is_null()).add(column.lt(before))
         })
@@ -84,6 +86,22 @@ async fn delete<E: EntityTrait, C: ColumnTrait>(
     Ok(database.writer().execute(&delete).await?.rows_affected())
 }
 
+/// Failed guesses, and what history says of them: strangers cause them at will, so they are kept for a day and not for
+/// as long as what people do.
+async fn old_guesses(database: &Database, before: Timestamp, limit: u64) -> Result<u64, DbErr> {
+    let failed = delete(database, failures::Entity, failures::Column::Id, failures::Column::At, limit, |column| {
+        Condition::all().add(column.lt(before.0))
+    })
+    .await?;
+    let told = delete(database, events::Entity, events::Column::Input, events::Column::At, limit, |column| {
+        // In the words of the partial index.
+        let guess = Expr::col(events::Column::Kind).eq(Expr::Constant(FAILED.into()));
+        Condition::all().add(guess).add(column.lt(before.0))
+    })
+    .await?;
+    Ok(failed + told)
+}
+
 async fn wipe(database: &Database, before: Timestamp, limit: u64) -> Result<u64, DbErr> {
     let full = Expr::expr(Func::cust("length".into_iden()).arg(Expr::col(outbox::Column::Payload)));
     let condition = Condition::all()
@@ -102,7 +120,7 @@ async fn wipe(database: &Database, before: Timestamp, limit: u64) -> Result<u64,
 
 /// Counts. Each is a count of a partial index.
 pub(crate) async fn counts(database: &Database) -> Result<Counts, StoreFault> {
-    let db = database.readers();
+    let db = database.slow_readers();
     let attempts = || Expr::col(flows::Column::Attempts);
     let zero = || Expr::Constant(0.into());
     let awake = flows::Entity::find().filter(flows::Column::WakeAt.is_not_null());
@@ -130,8 +148,8 @@ pub(crate) async fn audit(database: &Database, now: Timestamp) -> Result<Audit, 
         gaps(database, &mut audit).await?;
         unended(database, now, &mut audit).await?;
         overdue(database, now, &mut audit).await?;
-        audit.events = events::Entity::find().count(database.readers()).await?;
-        audit.deliveries = outbox::Entity::find().count(database.readers()).await?;
+        audit.events = events::Entity::find().count(database.slow_readers()).await?;
+        audit.deliveries = outbox::Entity::find().count(database.slow_readers()).await?;
         Ok(audit)
     };
     audited.await.map_err(|error: DbErr| fault(Stage::Within, &error))
@@ -151,7 +169,7 @@ async fn twins(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
         .having(users::Column::Id.count().gt(1))
         .limit(TOLD)
         .into_tuple()
-        .all(database.readers())
+        .all(database.slow_readers())
         .await?;
     for users in twins {
         found(audit, "I8", None, format!("{users} users have one address"));
@@ -202,7 +220,7 @@ async fn gaps(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
             .group_by(flows::Column::Id)
             .order_by_asc(flows::Column::Id)
             .into_model()
-            .all(database.readers())
+            .all(database.slow_readers())
             .await?;
         audit.flows += kept.len() as u64;
         after = kept.last().map(|last| last.id.clone());
@@ -224,7 +242,7 @@ async fn gaps(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
         }
     }
     // Asked last: whatever retention took meanwhile is older than what is the oldest now.
-    let oldest = events::Entity::find().order_by_asc(events::Column::At).limit(1).one(database.readers()).await?;
+    let oldest = events::Entity::find().order_by_asc(events::Column::At).limit(1).one(database.slow_readers()).await?;
     let Some(oldest) = oldest else { return Ok(()) };
     for flow in silent.into_iter().filter(|flow| flow.touched_at > oldest.at) {
         found(audit, "I2", Some(id(&flow.id)?), format!("the row has version {} and no event", flow.version));
@@ -259,7 +277,7 @@ async fn unended(database: &Database, now: Timestamp, audit: &mut Audit) -> Resu
         .order_by_asc(outbox::Column::Due)
         .limit(TOLD)
         .into_tuple()
-        .all(database.readers())
+        .all(database.slow_readers())
         .await?;
     for (delivery, flow, kind) in unended {
         let what = format!("the {kind} delivery {} is an hour late, and nobody has it in hand", id(&delivery)?);
@@ -283,7 +301,7 @@ async fn overdue(database: &Database, now: Timestamp, audit: &mut Audit) -> Resu
             .order_by_asc(flows::Column::WakeAt)
             .limit(TOLD)
             .into_tuple()
-            .all(database.readers())
+            .all(database.slow_readers())
             .await?;
         for (flow, kind) in overdue {
             let what = format!("the {kind} flow should have been woken minutes ago, and nobody has it in hand");

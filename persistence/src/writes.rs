@@ -1,13 +1,14 @@
 //! What auth writes besides rows of flows: one statement for each kind of write in a batch.
 
-use cairn_actors::effects::{Auth, NewUser, UserId, Write};
-use cairn_actors::hasher::SealedHash;
+mod users;
+
+use cairn_actors::effects::{Auth, Digest, NewUser, Write};
 use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
-use sea_orm::{ActiveValue, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 
-use crate::entity::users;
+use self::users::Changes;
+use crate::entity::{failures, users as table};
 use crate::store::Writes;
 
 /// The writes of auth.
@@ -22,23 +23,35 @@ impl Writes<Auth> for AuthWrites {
     ) -> BoxFuture<'a, Result<(), DbErr>> {
         Box::pin(async move {
             let mut created = Vec::new();
-            let mut passwords = Vec::new();
+            let mut changes = Changes::default();
+            let mut failed = Vec::new();
+            let mut cleared = Vec::new();
             for write in writes {
                 match write {
                     Write::CreateUser(user) => created.push(model(user)?),
-                    Write::SetPassword { user, password, at } => passwords.push((*user, password, *at)),
+                    Write::CountFailure { id, of, at } => failed.push(failures::ActiveModel {
+                        id: ActiveValue::Set(id.bytes().to_vec()),
+                        of: ActiveValue::Set(of.0.to_vec()),
+                        at: ActiveValue::Set(at.0),
+                    }),
+                    Write::ClearFailures { of, at } => cleared.push((*of, *at)),
+                    change => changes.take(change),
                 }
             }
-            if !created.is_empty() {
-                users::Entity::insert_many(created).exec_without_returning(transaction).await?;
+            if !failed.is_empty() {
+                failures::Entity::insert_many(failed).exec_without_returning(transaction).await?;
             }
-            set_passwords(transaction, &passwords).await
+            clear_failures(transaction, &cleared).await?;
+            if !created.is_empty() {
+                table::Entity::insert_many(created).exec_without_returning(transaction).await?;
+            }
+            changes.apply(transaction).await
         })
     }
 }
 
-fn model(user: &NewUser) -> Result<users::ActiveModel, DbErr> {
-    Ok(users::ActiveModel {
+fn model(user: &NewUser) -> Result<table::ActiveModel, DbErr> {
+    Ok(table::ActiveModel {
         id: ActiveValue::Set(user.id.0.bytes().to_vec()),
         email: ActiveValue::Set(user.address.typed().to_owned()),
         email_mail: ActiveValue::Set(user.address.mailed().to_owned()),
@@ -51,31 +64,21 @@ fn model(user: &NewUser) -> Result<users::ActiveModel, DbErr> {
         email_verified_at: ActiveValue::Set(Some(user.at.0)),
         created_at: ActiveValue::Set(user.at.0),
         updated_at: ActiveValue::Set(user.at.0),
-        version: ActiveValue::Set(1),
+        version: ActiveValue::Set(0),
+        deletion: ActiveValue::Set(None),
+        signed_in_at: ActiveValue::Set(None),
+        password_changed_at: ActiveValue::Set(None),
     })
 }
 
-/// Several users' passwords in one statement: `CASE id WHEN … THEN … END`.
-async fn set_passwords(
-    transaction: &DatabaseTransaction,
-    passwords: &[(UserId, &SealedHash, Timestamp)],
-) -> Result<(), DbErr> {
-    if passwords.is_empty() {
+/// Forgets what failed up to an instant each, in one statement.
+async fn clear_failures(transaction: &DatabaseTransaction, cleared: &[(Digest, Timestamp)]) -> Result<(), DbErr> {
+    if cleared.is_empty() {
         return Ok(());
     }
-    let mut hashes = CaseStatement::new();
-    let mut instants = CaseStatement::new();
-    for (user, hash, at) in passwords {
-        let id = user.0.bytes().to_vec();
-        hashes = hashes.case(users::Column::Id.eq(id.clone()), Expr::val(hash.as_text()).cast_as("text"));
-        instants = instants.case(users::Column::Id.eq(id), Expr::val(at.0).cast_as("bigint"));
-    }
-    let ids = passwords.iter().map(|(user, ..)| user.0.bytes().to_vec());
-    users::Entity::update_many()
-        .col_expr(users::Column::Password, hashes.into())
-        .col_expr(users::Column::UpdatedAt, instants.into())
-        .filter(users::Column::Id.is_in(ids))
-        .exec(transaction)
-        .await?;
+    let all = cleared.iter().fold(Condition::any(), |all, (of, at)| {
+        all.add(Condition::all().add(failures::Column::Of.eq(of.0.to_vec())).add(failures::Column::At.lte(at.0)))
+    });
+    failures::Entity::delete_many().filter(all).exec(transaction).await?;
     Ok(())
 }

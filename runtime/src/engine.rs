@@ -408,7 +408,7 @@ impl<D: Domain> Engine<D> {
         }
     }
 
-    /// Refuses new commands from now on; what is in flight goes on.
+    /// Refuses new commands from now on, and claims nothing more of what is due; what is in flight goes on.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }

@@ -25,6 +25,12 @@ pub trait Domain: Sized + Send + Sync + 'static {
     fn guard(key: &Self::Key) -> String;
     /// The kind of a delivery: a metric label and the name of its lane.
     fn kind(delivery: &Self::Delivery) -> &'static str;
+    /// Whose budget a delivery counts against, by a keyed hash: those with the same are counted together. `None`: it is
+    /// not counted.
+    fn budget(world: &Self::World, delivery: &Self::Delivery) -> Option<[u8; 32]> {
+        let _ = (world, delivery);
+        None
+    }
     /// Seals what waits in the outbox, under a random seed. `context` must be given again to open it.
     fn seal(world: &Self::World, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8>;
     /// Opens what [`Domain::seal`] sealed.

@@ -16,11 +16,8 @@ use crate::crash::Point;
 use crate::engine::{Engine, Fault};
 use crate::flow::{Domain, Failure};
 use crate::id::{DeliveryId, FlowId, InputId};
-use crate::store::{Claim, Delivery, ENDED, Item, Postpone, Settle, Verdict};
+use crate::store::{Claim, Delivery, ENDED, Item, PATIENCE, Postpone, Settle, Verdict};
 use crate::turn::Answers;
-
-/// Failures in a row after which an input that comes by itself puts its flow into quarantine.
-pub(crate) const PATIENCE: u32 = 3;
 
 /// Carries deliveries out of the house.
 pub trait Courier<D: Domain>: Send + Sync + 'static {
@@ -99,6 +96,22 @@ impl<D: Domain> Carried<D> {
         }
     }
 
+    /// The flow that it is to be brought to, which its row names in the open.
+    pub fn target(&self) -> Option<FlowId> {
+        match self {
+            Self::World(_) => None,
+            Self::Signal { to, .. } | Self::Answer { to, .. } => Some(*to),
+        }
+    }
+
+    /// Whose budget it counts against.
+    pub fn budget(&self, world: &D::World) -> Option<[u8; 32]> {
+        match self {
+            Self::World(delivery) => D::budget(world, delivery),
+            Self::Signal { .. } | Self::Answer { .. } => None,
+        }
+    }
+
     /// Opens what stands in a row of the outbox.
     ///
     /// # Errors
@@ -173,6 +186,10 @@ pub(crate) fn hand_over<D: Domain>(engine: &Engine<D>, handed: Handed<D>) {
 /// # Errors
 /// What the store says.
 pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> {
+    // A node that ends takes nothing up any more; what it has in hand goes on.
+    if engine.is_draining() {
+        return Ok(0);
+    }
     let now = engine.now();
     let free = engine.0.outbox.room.saturating_sub(engine.0.outbox.at_hand.load(Ordering::Relaxed));
     if free == 0 {
@@ -407,6 +424,8 @@ async fn park<D: Domain>(
         flow_kind: delivery.flow_kind.clone(),
         tag: None, // its own end is answered to nobody, or it would be parked for ever
         kind: carried.kind().to_owned(),
+        target: carried.target(),
+        budget: None,
         payload,
         due: now.after(Duration::from_secs(1)),
         expires: None,

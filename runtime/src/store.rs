@@ -100,6 +100,10 @@ pub struct Delivery {
     pub tag: Option<String>,
     /// Its kind; `signal` and `answer` are the engine's own.
     pub kind: String,
+    /// The flow that it is to be brought to, of a signal or an answer; `None` for what leaves the house.
+    pub target: Option<FlowId>,
+    /// Whose budget it counts against, by a keyed hash; see [`crate::Domain::budget`].
+    pub budget: Option<[u8; 32]>,
     /// What is carried, sealed. Empty once wiped.
     pub payload: Vec<u8>,
     /// Not before this instant.
@@ -273,6 +277,9 @@ pub struct Postpone {
     pub counts: bool,
 }
 
+/// Failures in a row after which an input that comes by itself puts its flow into quarantine.
+pub const PATIENCE: u32 = 3;
+
 /// The phase of a flow that an operator has ended. The mark of its quarantine stays.
 pub const ENDED: &str = "ended";
 
@@ -282,7 +289,11 @@ pub const ENDED: &str = "ended";
 pub enum Verb {
     /// Give it another three attempts, at once.
     Retry,
-    /// Give up the input at which it failed: open deliveries to it end dead, a wake-up waits a day.
+    /// Give up the input at which it failed, and all that it waits for.
+    ///
+    /// A wake-up that is due waits a day. Signals and answers to it that have failed [`PATIENCE`] times end dead; where
+    /// somebody waits for the end of one, it expires instead, and its next attempt tells them so. Others are brought
+    /// to it as before. Open deliveries of its own whose answer would come back to it end dead.
     Skip,
     /// End it: its phase becomes `ended`, it is never woken, its bytes stay.
     End,

@@ -534,6 +534,8 @@ impl<D: Domain> Scribe<'_, D> {
             flow_kind: self.kind.to_owned(),
             tag: outgoing.tag.clone(),
             kind: carried.kind().to_owned(),
+            target: carried.target(),
+            budget: carried.budget(self.world),
             payload,
             due,
             expires: outgoing.expires,

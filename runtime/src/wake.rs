@@ -9,8 +9,7 @@ use crate::crash::Point;
 use crate::engine::{Engine, Fault};
 use crate::flow::Domain;
 use crate::id::FlowId;
-use crate::outbox::PATIENCE;
-use crate::store::{Claim, Row};
+use crate::store::{Claim, PATIENCE, Row};
 
 /// Due flows claimed at once.
 const BATCH: u32 = 1_024;
@@ -24,6 +23,10 @@ const CRASHES: u32 = 1 + PATIENCE;
 /// # Errors
 /// What the store says.
 pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> {
+    // What a node claims as it ends keeps it from ending, and from other nodes until the claim runs out.
+    if engine.is_draining() {
+        return Ok(0);
+    }
     let now = engine.now();
     match engine.0.store.next_due().await? {
         Some(next) if next <= now => {}

@@ -14,7 +14,9 @@
 #[allow(dead_code, unused_macros, unused_imports, reason = "the end-to-end tests use all of it, this a part")]
 mod support;
 
+mod accounts;
 mod http;
+mod mail;
 mod memory;
 mod postgres;
 mod raw;
@@ -62,6 +64,14 @@ fn main() {
     }
     if wants("http") {
         run(http::refreshes(&mut report));
+    }
+    if wants("mail") {
+        run(mail::rows(&mut report));
+    }
+    if wants("accounts") {
+        run(accounts::hashing(&mut report));
+        run(accounts::reading(&mut report));
+        run(accounts::sizes(&mut report));
     }
     if wants("memory") {
         run(memory::rows(&mut report));

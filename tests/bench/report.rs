@@ -95,6 +95,13 @@ impl Report {
         self.add(Row { what, value, floor: None, ratio: None, aim, met: false }, value);
     }
 
+    /// A row beside a floor that is a number and no measurement.
+    pub fn beside(&mut self, what: &'static str, figures: &[f64], floor: f64, aim: Aim) {
+        let mut rounds = Rounds::default();
+        figures.iter().for_each(|figure| rounds.add(*figure, floor));
+        self.ratio(what, &rounds, aim);
+    }
+
     /// What is no row of the table, beside its floor all the same.
     pub fn aside(&mut self, what: &str, rounds: &Rounds) {
         let (value, floor, ratio) = rounds.medians();

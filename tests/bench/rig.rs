@@ -82,7 +82,9 @@ impl Flow for Walk {
     type Outcome = u64;
 
     fn start(_asked: &Begin, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
-        let to = Address::parse("walker@example.org").expect("an address");
+        // Ten domains, so that no walk waits behind one that goes elsewhere.
+        let domain = cx.flow.bytes().last().copied().unwrap_or_default() % 10;
+        let to = Address::parse(&format!("walker@d{domain}.example.org")).expect("an address");
         let under = Under { steps: 0, to, luggage: "l".repeat(240), until: cx.now.after(Duration::from_secs(86_400)) };
         go(Self::Under(Box::new(under))).says(0)
     }
@@ -284,21 +286,30 @@ pub struct Pace {
 impl Rig {
     /// Over a database (a path, or the URL of PostgreSQL), with a key beside it in a folder.
     pub async fn open(address: &str, folder: &Path) -> Self {
+        Self::open_with(address, folder, |_, _| Arc::new(Taker)).await
+    }
+
+    /// The same with somebody else to carry the letters.
+    pub async fn open_with(
+        address: &str,
+        folder: &Path,
+        courier: impl FnOnce(&Arc<World>, &Arc<SystemClock>) -> Arc<dyn Courier<Auth>>,
+    ) -> Self {
         let clock = Arc::new(SystemClock::ahead(0));
         let database = Database::open(address, &Options::default()).await.unwrap();
         let master = MasterKey::create_or_load(&folder.join("bench-master.key")).unwrap();
         let (ring, signing) = cairn_persistence::keys::open(&database, &master, clock.now()).await.unwrap();
-        let world = World { ring: Arc::new(ring), signing: Arc::new(signing), settings: Settings::default() };
+        let world = Arc::new(World { ring: Arc::new(ring), signing: Arc::new(signing), settings: Settings::default() });
         let host = ActorHost::new(Arc::new(|why| panic!("the engine gave up: {why}")));
         let tally = Arc::new(Tally::default());
         let store = Counted { store: Box::new(database.store::<Auth, _>(AuthWrites)), tally: Arc::clone(&tally) };
         let engine = Engine::<Auth>::builder(Parts {
             store: Arc::new(store),
-            courier: Arc::new(Taker),
+            courier: courier(&world, &clock),
             host: Arc::clone(&host) as Arc<dyn Host>,
             clock,
             dice: Arc::new(SystemDice::new()),
-            world: Arc::new(world),
+            world,
             node: "bench".to_owned(),
             tuning: Tuning::default(),
         })

@@ -33,9 +33,14 @@ impl Server {
 
     /// Waits for the line that says ready; answers the public address. Blocks: nothing else is to be done meanwhile.
     pub fn ready(&mut self) -> SocketAddr {
+        self.both_ready().0
+    }
+
+    /// The same with the address of the operations listener.
+    pub fn both_ready(&mut self) -> (SocketAddr, SocketAddr) {
         let output = BufReader::new(self.child.stdout.take().unwrap());
         let line = output.lines().map_while(Result::ok).find_map(|line| addresses(&line));
-        line.expect("the server says that it is ready").0
+        line.expect("the server says that it is ready")
     }
 
     pub fn kill9(mut self) {
@@ -69,44 +74,37 @@ pub fn resident(process: &str) -> f64 {
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0
 }
 
-/// A connection that is kept, and the refresh token of one session.
-pub struct Visitor {
-    server: SocketAddr,
-    stream: TcpStream,
-    pub refresh: String,
-    buffer: Vec<u8>,
-}
-
 /// What became of a request.
 #[derive(Debug)]
 pub struct Broken;
 
-impl Visitor {
-    pub async fn new(server: SocketAddr, refresh: String) -> Result<Self, Broken> {
+/// A connection that is kept.
+pub struct Line {
+    server: SocketAddr,
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Line {
+    pub async fn new(server: SocketAddr) -> Result<Self, Broken> {
         let stream = TcpStream::connect(server).await.map_err(|_| Broken)?;
         stream.set_nodelay(true).map_err(|_| Broken)?;
-        Ok(Self { server, stream, refresh, buffer: Vec::with_capacity(4096) })
+        Ok(Self { server, stream, buffer: Vec::with_capacity(4096) })
     }
 
-    /// Refreshes once; what is not a 200 with a new refresh token is a failure of the measurement.
-    pub async fn refreshes(&mut self) -> Result<(), Broken> {
-        let body = format!("{{\"refresh_token\":\"{}\"}}", self.refresh);
-        let request = format!(
-            "POST /auth/refresh HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.server,
-            body.len()
-        );
+    pub async fn get(&mut self, target: &str, bearer: Option<&str>) -> Result<String, Broken> {
+        let bearer = bearer.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
+        self.ask(&format!("GET {target} HTTP/1.1\r\nhost: {}\r\n{bearer}\r\n", self.server)).await
+    }
+
+    pub async fn post(&mut self, target: &str, body: &str) -> Result<String, Broken> {
+        let (host, length) = (self.server, body.len());
+        let head = format!("POST {target} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n");
+        self.ask(&format!("{head}content-length: {length}\r\n\r\n{body}")).await
+    }
+
+    async fn ask(&mut self, request: &str) -> Result<String, Broken> {
         self.stream.write_all(request.as_bytes()).await.map_err(|_| Broken)?;
-        let answer = self.answer().await?;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let token = answer.split_once("\"refresh_token\":\"").and_then(|(_, rest)| rest.split_once('"'));
-        let next = token.unwrap_or_else(|| panic!("no token in {answer}")).0.to_owned();
-        assert_ne!(next, self.refresh);
-        self.refresh = next;
-        Ok(())
-    }
-
-    async fn answer(&mut self) -> Result<String, Broken> {
         self.buffer.clear();
         loop {
             if self.stream.read_buf(&mut self.buffer).await.map_err(|_| Broken)? == 0 {
@@ -122,6 +120,30 @@ impl Visitor {
                 return Ok(text.to_owned());
             }
         }
+    }
+}
+
+/// A connection that is kept, and the refresh token of one session.
+pub struct Visitor {
+    line: Line,
+    pub refresh: String,
+}
+
+impl Visitor {
+    pub async fn new(server: SocketAddr, refresh: String) -> Result<Self, Broken> {
+        Ok(Self { line: Line::new(server).await?, refresh })
+    }
+
+    /// Refreshes once; what is not a 200 with a new refresh token is a failure of the measurement.
+    pub async fn refreshes(&mut self) -> Result<(), Broken> {
+        let body = format!("{{\"refresh_token\":\"{}\"}}", self.refresh);
+        let answer = self.line.post("/auth/refresh", &body).await?;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let token = answer.split_once("\"refresh_token\":\"").and_then(|(_, rest)| rest.split_once('"'));
+        let next = token.unwrap_or_else(|| panic!("no token in {answer}")).0.to_owned();
+        assert_ne!(next, self.refresh);
+        self.refresh = next;
+        Ok(())
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 
-use super::{members, metadata, root};
+use super::{files, members, metadata, root};
 
 /// Licences under which we may ship (the same list as in deny.toml).
 const LICENCES: [&str; 14] = [
@@ -36,7 +37,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Each crate that a manifest of ours names, and why it and not another or none.
-const CHOSEN: [(&str, &str); 45] = [
+const CHOSEN: [(&str, &str); 39] = [
     ("argon2", "the password hash, in pure Rust, memory wiped"),
     ("base64ct", "base64 in constant time, strict about what it reads"),
     ("bytes", "bodies without copies, as hyper gives them"),
@@ -48,8 +49,6 @@ const CHOSEN: [(&str, &str); 45] = [
     ("hyper", "HTTP itself, under our own accept loop"),
     ("hyper-util", "serves both HTTP versions on one connection, ends gracefully"),
     ("idna", "one form of a domain (UTS 46)"),
-    ("insta", "golden files for transition tables and checkpoints"),
-    ("jsonschema", "holds answers to the published schema, in tests"),
     ("jsonwebtoken", "verifies tokens; signing is ring's, with a kept key"),
     ("lettre", "SMTP and the making of mails"),
     ("matchit", "the table of URLs in a room"),
@@ -60,25 +59,21 @@ const CHOSEN: [(&str, &str); 45] = [
     ("oauth2", "the client's side of other providers"),
     ("proptest", "properties of pure flows, with shrinking"),
     ("ractor", "actors with supervision on tokio"),
-    ("reqwest", "calls to other providers"),
     ("ring", "MACs, sealing, signatures: the only cryptography"),
     ("rustls", "TLS; named to install its one provider"),
     ("sea-orm", "entities and queries for SQLite and PostgreSQL alike"),
     ("sea-orm-migration", "the schema's steps"),
     ("serde", "the form of states, events and requests"),
     ("serde_json", "JSON"),
-    ("serde_path_to_error", "where in a body the error is"),
     ("sqlx", "named to choose its TLS provider"),
     ("subtle", "comparisons in constant time"),
     ("thiserror", "errors with sentences"),
     ("time", "instants in RFC 3339"),
     ("tokio", "the runtime"),
     ("toml", "the settings file"),
-    ("tower-service", "the trait between hyper and warp"),
     ("tracing", "logs with context"),
     ("tracing-subscriber", "writes them"),
     ("unicode-normalization", "NFKC for passwords (RFC 8265)"),
-    ("uuid", "time-ordered ids"),
     ("warp", "composes the rooms"),
     ("zeroize", "wipes secrets from memory"),
     ("zxcvbn", "how guessable a password is"),
@@ -141,6 +136,58 @@ fn every_crate_we_chose_has_a_reason() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let gone: Vec<_> = reasons.keys().filter(|name| !manifest.contains(&format!("\n{name} = "))).collect();
     assert!(gone.is_empty(), "a reason for what is not in Cargo.toml: {gone:?}");
+}
+
+/// What the product is to be built with, whether or not a source uses it yet.
+const GIVEN: [&str; 1] = ["oauth2"];
+
+#[test]
+fn every_crate_that_a_manifest_names_is_used_by_a_source() {
+    let mut idle = Vec::new();
+    let mut named: BTreeSet<&str> = GIVEN.into();
+    for package in members() {
+        let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap();
+        let below = |rooms: &[&str]| {
+            let text = |path| code(&fs::read_to_string(path).unwrap());
+            let paths = rooms.iter().flat_map(|room| files(folder.join(room).to_str().unwrap(), "rs"));
+            paths.map(text).collect::<String>()
+        };
+        let (product, all) = (below(&["src"]), below(&["src", "tests", "benches"]));
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let name = dependency["name"].as_str().unwrap();
+            named.insert(name);
+            let sources = if dependency["kind"] == "dev" { &all } else { &product };
+            if !names(sources, &name.replace('-', "_")) {
+                idle.push(format!("{}: {name}", package["name"].as_str().unwrap()));
+            }
+        }
+    }
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, table) = manifest.split_once("[workspace.dependencies]").unwrap();
+    let (table, _) = table.split_once("\n[").unwrap();
+    let table = table.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    idle.extend(table.filter(|name| !named.contains(name)).map(|name| format!("the workspace: {name}")));
+    assert!(idle.is_empty(), "no source uses what these manifests name: {idle:#?}");
+}
+
+/// A source without its comments.
+fn code(source: &str) -> String {
+    source.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect()
+}
+
+/// Whether a source names this crate as a whole word.
+fn names(source: &str, word: &str) -> bool {
+    let is_part = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    source.match_indices(word).any(|(at, _)| {
+        let bytes = source.as_bytes();
+        !is_part(at.checked_sub(1).and_then(|before| bytes.get(before))) && !is_part(bytes.get(at + word.len()))
+    })
+}
+
+#[test]
+fn a_crate_is_used_where_code_names_it_as_a_whole_word() {
+    assert!(names(&code("use uuid::Uuid;"), "uuid"));
+    assert!(!names(&code("with_uuid(uuids); // uuid::Uuid"), "uuid"));
 }
 
 /// Evaluates an SPDX expression: `A OR B`, `A AND B`, brackets, and the old `A/B` for OR.

@@ -199,7 +199,8 @@ impl App {
         command.arg("serve").current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with("CAIRN_") || ["DATABASE_URL", "SMTP_URL", "MAIL_FROM", "RUST_LOG"].contains(&&*name) {
+            let bare = ["DATABASE_URL", "SMTP_URL", "SMTP_PASSWORD_FILE", "SMTP_CA_FILE", "MAIL_FROM", "RUST_LOG"];
+            if name.starts_with("CAIRN_") || bare.contains(&&*name) {
                 command.env_remove(name);
             }
         }

@@ -186,6 +186,12 @@ async fn converse(stream: TcpStream, epoch: u32, state: &Mutex<State>) -> io::Re
         if stream.read_line(&mut line).await? == 0 {
             return Ok(());
         }
+        if mode() == Mode::Hang {
+            // A line that was kept from before falls silent as well.
+            let mut nothing = Vec::new();
+            stream.read_until(0, &mut nothing).await?;
+            return Ok(());
+        }
         let verb = line.split([' ', '\r', ':']).next().unwrap_or_default().to_ascii_uppercase();
         match verb.as_str() {
             "EHLO" => say(&mut stream, "250-sink\r\n250 8BITMIME").await?,

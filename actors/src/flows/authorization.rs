@@ -20,7 +20,7 @@ pub use self::grant::{Grant, Policy, Way, Who};
 pub use self::words::{Asking, Command, Exchange, Outcome, Signal, Start, Tokens};
 pub use super::rotation::Minted;
 use super::rotation::{Standing, standing};
-use crate::credential::{self, Presented, Seal, UserCode};
+use crate::credential::{self, Presented, Seal, UserCode, of};
 use crate::effects::{Auth, Digest, Key, UserId};
 use crate::oauth::access::{Access, Wish};
 use crate::oauth::client::ClientId;
@@ -109,7 +109,7 @@ impl Grant {
     /// interval is at its longest.
     fn pending(
         &self,
-        (code, client, hasty): (&Presented, ClientId, bool),
+        (code, client, hasty): (&Presented<of::DeviceCode>, ClientId, bool),
         to: impl FnOnce(Self) -> Authorization,
         cx: &Cx<'_, Auth>,
     ) -> Step<Authorization> {
@@ -247,7 +247,7 @@ impl Authorization {
     }
 
     /// Whether a flow's cookie is this flow's own: the browser that was sent here is this one.
-    pub fn began_in(&self, cookie: &Presented, world: &World) -> bool {
+    pub fn began_in(&self, cookie: &Presented<of::FlowCookie>, world: &World) -> bool {
         self.grant().is_some_and(|grant| cookie.generation() == 0 && cookie.is_genuine(&world.ring, &grant.issue.salt))
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::credential::{self, Presented, Purpose, Seal};
+use crate::credential::{self, OfPurpose, Presented, Purpose, Seal};
 use crate::effects::Auth;
 use crate::password::Code;
 use crate::world::World;
@@ -103,7 +103,7 @@ impl Issues {
     }
 
     /// What a link is. Links are never spent: nobody guesses 128 bits.
-    pub fn judge_link(&self, link: &Presented, world: &World) -> Judged<'_> {
+    pub fn judge_link<P: OfPurpose>(&self, link: &Presented<P>, world: &World) -> Judged<'_> {
         self.judge(|seal| link.proves(&world.ring, seal))
     }
 

@@ -6,19 +6,17 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
 use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TRIES};
+use super::session::{self, Session};
 use crate::address::Address;
-use crate::credential::{Presented, Purpose, Seal};
+use crate::credential::{Presented, Purpose, Seal, of};
 use crate::effects::{Auth, Delivery, Key, Letter, UserId, Write};
 use crate::hasher::{Proved, SealedHash};
 use crate::password::Code;
 use crate::world::World;
-
-/// The number of an address that somebody has: it is claimed and given back, never raised.
-const CLAIMED: i64 = 0;
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,6 +50,9 @@ pub struct Awaiting {
     pub address: Address,
     /// Who has it; `None`: nobody, so nothing is mailed and nothing typed here is ever right.
     pub user: Option<UserId>,
+    /// The number of their claim on it: raised once the account has another address, or has this one again.
+    #[serde(default)]
+    pub number: i64,
     /// The letters and the wrong codes so far.
     #[serde(flatten)]
     pub letters: Issues,
@@ -81,6 +82,8 @@ pub struct Start {
     pub address: Address,
     /// Who has it, verified; `None`: nobody.
     pub user: Option<UserId>,
+    /// The number of their claim on it.
+    pub number: i64,
 }
 
 impl Named for Start {
@@ -97,6 +100,8 @@ pub struct NewPassword {
     /// It is the one that this flow has set already, checked against [`Recovery::password`] and nothing else: only
     /// that hash never changes. `None`: not asked, or it is another.
     pub same: Option<Proved>,
+    /// Sessions to be told that they are over.
+    pub sessions: Vec<FlowId>,
 }
 
 /// What may be asked of it.
@@ -112,7 +117,7 @@ pub enum Command {
     /// Here is the link of the letter, and the new password.
     Open {
         /// The link's credential.
-        link: Presented,
+        link: Presented<of::ResetPassword>,
         /// To be set.
         password: NewPassword,
     },
@@ -206,16 +211,25 @@ impl Awaiting {
             return go(Recovery::Ended { user }).says(Outcome::Over);
         }
         let until = cx.now.after(Duration::from_secs(REMEMBERED));
-        let (password, tries) = (password.hash.clone(), self.letters.tries);
-        go(Recovery::Reset(Box::new(Reset { user, password: password.clone(), issue: issue.clone(), tries, until })))
-            .hold(Key::Address(cx.world.address_key(&self.address)), CLAIMED)
-            .bump(Key::User(user))
-            .write(Write::SetPassword { user, password, at: cx.now })
-            .send(
-                Outgoing::world(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
-                    .until(cx.now.after(issue::NOTICE)),
-            )
-            .says(Outcome::Done { user, until })
+        let (sessions, password, tries) = (&password.sessions, password.hash.clone(), self.letters.tries);
+        let mut step = go(Recovery::Reset(Box::new(Reset {
+            user,
+            password: password.clone(),
+            issue: issue.clone(),
+            tries,
+            until,
+        })))
+        .hold(Key::Address(cx.world.address_key(&self.address)), self.number)
+        .bump(Key::User(user))
+        .write(Write::SetPassword { user, password, at: cx.now })
+        .send(
+            Outgoing::world(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
+                .until(cx.now.after(issue::NOTICE)),
+        );
+        for session in sessions {
+            step = step.tell::<Session>(*session, &session::Signal::Fenced);
+        }
+        step.says(Outcome::Done { user, until })
     }
 
     /// Waits on with these letters.
@@ -264,8 +278,23 @@ impl Recovery {
         }
     }
 
+    /// What the cookie of the browser that began this is rendered from, while there is anything to go on with.
+    pub fn cookie(&self) -> Option<Seal> {
+        let issue = match self {
+            Self::AwaitingCode(awaiting) => awaiting.letters.last()?,
+            Self::Reset(reset) => &reset.issue,
+            Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => return None,
+        };
+        Some(Seal { n: 0, ..issue.clone() })
+    }
+
+    /// Whether a cookie is the one of the browser that began this.
+    pub fn knows_browser(&self, cookie: &Presented<of::FlowCookie>, world: &World) -> bool {
+        self.cookie().is_some_and(|seal| cookie.is_genuine(&world.ring, &seal.salt))
+    }
+
     /// Whether a link is this flow's own and the last letter's: worth the price of a password's hash.
-    pub fn knows_link(&self, link: &Presented, world: &World) -> bool {
+    pub fn knows_link(&self, link: &Presented<of::ResetPassword>, world: &World) -> bool {
         match self {
             Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
             Self::Reset(reset) => link.proves(&world.ring, &reset.issue),
@@ -286,6 +315,7 @@ impl Flow for Recovery {
         Awaiting {
             address: asked.address.clone(),
             user: asked.user,
+            number: asked.number,
             letters: Issues::first(cx),
             expires_at: cx.now.after(cx.world.settings.reset_ttl),
         }

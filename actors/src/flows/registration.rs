@@ -1,7 +1,8 @@
 //! Registration: somebody gives an address and a password, proves the address by code or link, and becomes a user.
 //!
 //! What must stay true: whether the address has an account shows in nothing but the letter to its owner; five wrong
-//! codes and only the link works; a link proves the address to whoever also knows the password typed here.
+//! codes and only the link works; a link proves the address to whoever also knows the password typed here, and to the
+//! browser that began it.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED};
 pub use super::issue::{RESENDS, TRIES};
 use crate::address::Address;
-use crate::credential::{Presented, Purpose, Seal};
+use crate::credential::{Presented, Purpose, Seal, of};
 use crate::effects::{Auth, Delivery, Key, Letter, NewUser, UserId, Write};
 use crate::hasher::{Proved, SealedHash};
 use crate::name::PersonName;
@@ -100,9 +101,16 @@ pub enum Command {
     /// Here is the link of the letter, and the proof that the password typed at registration is known.
     Open {
         /// The link's credential.
-        link: Presented,
+        link: Presented<of::VerifyEmail>,
         /// The password was right; `None`: not asked yet, or wrong.
         password: Option<Proved>,
+    },
+    /// Here is the link of the letter, in the browser that began this registration: that is who typed the password.
+    OpenHere {
+        /// The link's credential.
+        link: Presented<of::VerifyEmail>,
+        /// The browser's cookie.
+        cookie: Presented<of::FlowCookie>,
     },
     /// Send another letter.
     Resend,
@@ -113,6 +121,7 @@ impl Named for Command {
         match self {
             Self::Enter(_) => "enter",
             Self::Open { .. } => "open",
+            Self::OpenHere { .. } => "open_here",
             Self::Resend => "resend",
         }
     }
@@ -199,7 +208,8 @@ impl Awaiting {
         let until = cx.now.after(Duration::from_secs(REMEMBERED));
         let mut step = go(Registration::Verified { user, issue: issue.clone(), tries: self.letters.tries, until })
             .claim(Key::Address(address_key))
-            .claim(Key::User(user));
+            .claim(Key::User(user))
+            .claim(Key::Profile(user));
         if let Some(username) = &username {
             step = step.claim(Key::Username(username.clone()));
         }
@@ -218,6 +228,22 @@ impl Awaiting {
                 .until(cx.now.after(issue::NOTICE)),
         )
         .says(Outcome::Verified { user, until })
+    }
+
+    /// A link was opened, by somebody who could prove (or not) that the registration is theirs.
+    fn opened(
+        &self,
+        link: &Presented<of::VerifyEmail>,
+        proved: bool,
+        lost: Option<&Lost<Registration>>,
+        cx: &Cx<'_, Auth>,
+    ) -> Step<Registration> {
+        match self.letters.judge_link(link, cx.world) {
+            Judged::Right(issue) if proved && !self.decoy => self.verified(issue, lost, cx),
+            Judged::Right(_) if !self.decoy => stay().says(Outcome::PasswordNeeded),
+            Judged::Replaced => stay().says(Outcome::Replaced { at: self.letters.issued_at }),
+            Judged::Right(_) | Judged::Wrong | Judged::Spent => stay().says(Outcome::Garbage),
+        }
     }
 
     /// Waits on with these letters.
@@ -253,8 +279,28 @@ impl Registration {
         }
     }
 
+    /// What the cookie of the browser that began this is rendered from, while there is anything to go on with. It hangs
+    /// on the salt that all letters share and never rotates: a letter sent again leaves it good.
+    pub fn cookie(&self) -> Option<Seal> {
+        let issue = match self {
+            Self::AwaitingCode(awaiting) => awaiting.letters.last()?,
+            Self::Verified { issue, .. } => issue,
+            Self::Done { .. } | Self::Expired | Self::Ended => return None,
+        };
+        Some(Seal { n: 0, ..issue.clone() })
+    }
+
+    /// Whether a cookie is the one of the browser that began this.
+    pub fn knows_browser(&self, cookie: &Presented<of::FlowCookie>, world: &World) -> bool {
+        self.cookie().is_some_and(|seal| cookie.is_genuine(&world.ring, &seal.salt))
+    }
+
+    fn began_in(&self, cookie: &Presented<of::FlowCookie>, cx: &Cx<'_, Auth>) -> bool {
+        cookie.flow() == *cx.flow.bytes() && self.knows_browser(cookie, cx.world)
+    }
+
     /// Whether a link is this flow's own and the last letter's: worth the price of a password's hash.
-    pub fn knows_link(&self, link: &Presented, world: &World) -> bool {
+    pub fn knows_link(&self, link: &Presented<of::VerifyEmail>, world: &World) -> bool {
         match self {
             Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
             Self::Verified { issue, .. } => link.proves(&world.ring, issue),
@@ -302,12 +348,10 @@ impl Flow for Registration {
             }
 
             (Self::AwaitingCode(a), Input::Asked(Command::Open { link, password })) => {
-                match (a.letters.judge_link(link, cx.world), password) {
-                    (Judged::Right(issue), Some(_)) if !a.decoy => a.verified(issue, lost, cx),
-                    (Judged::Right(_), None) if !a.decoy => stay().says(Outcome::PasswordNeeded),
-                    (Judged::Replaced, _) => stay().says(Outcome::Replaced { at: a.letters.issued_at }),
-                    (Judged::Right(_) | Judged::Wrong | Judged::Spent, _) => stay().says(Outcome::Garbage),
-                }
+                a.opened(link, password.is_some(), lost, cx)
+            }
+            (Self::AwaitingCode(a), Input::Asked(Command::OpenHere { link, cookie })) => {
+                a.opened(link, self.began_in(cookie, cx), lost, cx)
             }
 
             (Self::AwaitingCode(a), Input::Asked(Command::Resend)) => match a.letters.another(cx) {
@@ -327,10 +371,18 @@ impl Flow for Registration {
                         .says(Outcome::WrongCode { tries_left: issue::tries_left(tries) })
                 }
             }
-            (Self::Verified { user, issue, until, .. }, Input::Asked(Command::Open { link, password })) => {
-                match (link.proves(&cx.world.ring, issue), password) {
-                    (true, Some(_)) => stay().says(Outcome::Verified { user: *user, until: *until }),
-                    (true, None) => stay().says(Outcome::PasswordNeeded),
+            (
+                Self::Verified { user, issue, until, .. },
+                Input::Asked(opened @ (Command::Open { .. } | Command::OpenHere { .. })),
+            ) => {
+                let (link, proved) = match opened {
+                    Command::OpenHere { link, cookie } => (link, self.began_in(cookie, cx)),
+                    Command::Open { link, password } => (link, password.is_some()),
+                    Command::Enter(_) | Command::Resend => return stay().says(Outcome::Garbage),
+                };
+                match (link.proves(&cx.world.ring, issue), proved) {
+                    (true, true) => stay().says(Outcome::Verified { user: *user, until: *until }),
+                    (true, false) => stay().says(Outcome::PasswordNeeded),
                     (false, _) => stay().says(Outcome::Garbage),
                 }
             }

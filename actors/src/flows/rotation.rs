@@ -6,7 +6,7 @@
 use cairn_runtime::{Cx, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::credential::{Presented, Seal};
+use crate::credential::{Presented, Seal, of};
 use crate::effects::Auth;
 
 /// All that an access token's text depends on besides its flow, so that a repeat gets the same one.
@@ -54,7 +54,12 @@ pub(super) enum Standing {
 }
 
 /// Holds a refresh token against the present one's seal, which became the present one at `since`.
-pub(super) fn standing(token: &Presented, present: &Seal, since: Timestamp, cx: &Cx<'_, Auth>) -> Standing {
+pub(super) fn standing(
+    token: &Presented<of::RefreshToken>,
+    present: &Seal,
+    since: Timestamp,
+    cx: &Cx<'_, Auth>,
+) -> Standing {
     let shown = token.generation();
     if !token.is_genuine(&cx.world.ring, &present.salt) || shown > present.n {
         Standing::Foreign

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 use super::{HashFault, Lane};
 
 /// How many may hold or await the turn of one credential.
-pub(super) const MOST_PER_CREDENTIAL: usize = 16;
+pub(super) const MOST_PER_CREDENTIAL: usize = 128;
 
 /// Nothing that runs under these locks can panic half-way, so a poisoned one is as good as any.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,20 +4,21 @@
 //! chose (else anybody mails anybody through us); code and links each stand alone on a line of the text part.
 
 pub mod mailbox;
+mod stationery;
 mod words;
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
-use std::sync::LazyLock;
+use std::fmt;
 
 use cairn_runtime::{DeliveryId, FlowId};
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
-use minijinja::syntax::SyntaxConfig;
+use minijinja::Value;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value};
 use serde::Serialize;
 
-use self::words::{ENGLISH, Texts, fill, fill_all};
+use self::stationery::{Stationery, stationery};
+pub use self::stationery::{escaped, install};
+use self::words::{Texts, fill, fill_all};
 use crate::credential::{self, Purpose, Seal};
 use crate::effects::Letter;
 use crate::ring::KeyId;
@@ -62,7 +63,7 @@ pub enum LetterFault {
 pub fn render(letter: &Letter, flow: FlowId, world: &World) -> Result<Rendered, LetterFault> {
     let public = &world.settings.public_url;
     let page = |path: &str| format!("{public}/{path}");
-    let instant = |at| ENGLISH.instant(at).ok_or(LetterFault::Instant);
+    let instant = |at| stationery().language.instant(at).ok_or(LetterFault::Instant);
     let host = host(world);
 
     // What goes into the words, and what the template places by itself.
@@ -79,14 +80,41 @@ pub fn render(letter: &Letter, flow: FlowId, world: &World) -> Result<Rendered, 
             said.extend([("spoken", spoken(&code)), ("until", instant(*expires_at)?)]);
             placed.extend([("code", code), ("link", link)]);
         }
-        Letter::RegistrationKnown { to: _ } | Letter::RegistrationWelcome { to: _ } => {}
+        Letter::RegistrationKnown { to: _ } => {
+            placed.extend([("login", page("login")), ("forgot_password", page("forgot-password"))]);
+        }
+        Letter::RegistrationWelcome { to: _ } => {
+            placed.insert("login", page("login"));
+        }
         Letter::PasswordChanged { to: _, at } => {
             said.push(("at", instant(*at)?));
             placed.insert("forgot_password", page("forgot-password"));
         }
+        Letter::EmailConfirm { to: _, seal, expires_at } => {
+            let (code, link) = proof(Purpose::EmailChange, "email-change", seal, flow, world)?;
+            said.extend([("spoken", spoken(&code)), ("until", instant(*expires_at)?)]);
+            placed.extend([("code", code), ("link", link)]);
+        }
+        Letter::EmailKnown { to: _ } => {}
+        Letter::EmailChanged { to: _, seal, at, expires_at } => {
+            said.extend([("at", instant(*at)?), ("until", instant(*expires_at)?)]);
+            placed.insert("link", link(Purpose::UndoEmailChange, "undo-email-change", seal, flow, world)?);
+        }
+        Letter::SessionNewDevice { to: _, seal, device, client_address, at } => {
+            said.extend([
+                ("at", instant(*at)?),
+                ("device", device.clone()),
+                ("client_address", client_address.clone()),
+            ]);
+            placed.insert("link", link(Purpose::EndSession, "end-session", seal, flow, world)?);
+        }
+        Letter::DeletionAsked { to: _, until } => {
+            said.push(("until", instant(*until)?));
+            placed.insert("login", page("login"));
+        }
     }
     let said: Vec<(&str, &str)> = said.iter().map(|(place, value)| (*place, value.as_str())).collect();
-    write(letter.name(), &said, placed)
+    write_on(stationery(), letter.name(), &said, placed)
 }
 
 /// The `Message-ID` of a delivery, the same at every attempt (RFC 5322 section 3.6.4), angle brackets included.
@@ -122,10 +150,15 @@ fn proof(
 ) -> Result<(String, String), LetterFault> {
     let unknown = || LetterFault::UnknownKey(seal.key);
     let code = credential::code(&world.ring, purpose, *flow.bytes(), seal).ok_or_else(unknown)?;
+    Ok((code.expose().to_string(), link(purpose, path, seal, flow, world)?))
+}
+
+/// The link of one issue.
+fn link(purpose: Purpose, path: &str, seal: &Seal, flow: FlowId, world: &World) -> Result<String, LetterFault> {
+    let unknown = || LetterFault::UnknownKey(seal.key);
     let token = credential::render(&world.ring, purpose, *flow.bytes(), seal).ok_or_else(unknown)?;
     // A token is base64url and underscores: nothing in it needs escaping in a URL.
-    let link = format!("{}/{path}?token={}", world.settings.public_url, token.expose());
-    Ok((code.expose().to_string(), link))
+    Ok(format!("{}/{path}?token={}", world.settings.public_url, token.expose()))
 }
 
 /// A code as it is read aloud: `123 456`.
@@ -144,19 +177,25 @@ struct Given<'a> {
     placed: BTreeMap<&'static str, String>,
 }
 
-fn write(name: &str, said: &[(&str, &str)], placed: BTreeMap<&'static str, String>) -> Result<Rendered, LetterFault> {
+fn write_on(
+    stationery: &Stationery,
+    name: &str,
+    said: &[(&str, &str)],
+    placed: BTreeMap<&'static str, String>,
+) -> Result<Rendered, LetterFault> {
+    let Stationery { templates, language } = stationery;
     let broken = |why: minijinja::Error| LetterFault::Template(why.to_string());
     let missing = || LetterFault::Template(format!("there are no words for {name}"));
-    let words = ENGLISH.letters.get(name).ok_or_else(missing)?;
+    let words = language.letters.get(name).ok_or_else(missing)?;
     let subject = words.get("subject").map(|subject| fill(subject, said)).ok_or_else(missing)?;
     let given = Value::from(Serde(Given {
-        language: &ENGLISH.language,
+        language: &language.language,
         words: fill_all(words, said),
-        shared: fill_all(&ENGLISH.shared, said),
+        shared: fill_all(&language.shared, said),
         placed,
     }));
     let part = |ending: &str| -> Result<String, LetterFault> {
-        TEMPLATES.get_template(&format!("{name}.{ending}")).and_then(|template| template.render(&given)).map_err(broken)
+        templates.get_template(&format!("{name}.{ending}")).and_then(|template| template.render(&given)).map_err(broken)
     };
     Ok(Rendered { subject, text: part("txt")?, html: part("html")? })
 }
@@ -166,7 +205,7 @@ macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!($name))),+] };
 }
 
-static FILES: [(&str, &str); 12] = files![
+static FILES: [(&str, &str); 22] = files![
     "layout.html",
     "parts.html",
     "registration.verify.txt",
@@ -179,46 +218,17 @@ static FILES: [(&str, &str); 12] = files![
     "recovery.reset.html",
     "password.changed.txt",
     "password.changed.html",
+    "email.confirm.txt",
+    "email.confirm.html",
+    "email.known.txt",
+    "email.known.html",
+    "email.changed.txt",
+    "email.changed.html",
+    "session.new-device.txt",
+    "session.new-device.html",
+    "deletion.asked.txt",
+    "deletion.asked.html",
 ];
-
-static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut templates = Environment::new();
-    // A word that is missing is an error, not a hole in the letter.
-    templates.set_undefined_behavior(UndefinedBehavior::Strict);
-    templates.set_syntax(
-        SyntaxConfig::builder()
-            .keep_trailing_newline(true)
-            .trim_blocks(true)
-            .build()
-            .expect("the delimiters are the usual ones"),
-    );
-    templates.set_auto_escape_callback(|name| if name.ends_with(".txt") { AutoEscape::None } else { AutoEscape::Html });
-    templates.set_formatter(escaped);
-    for (name, text) in FILES {
-        templates.add_template(name, text).expect("a test compiles every template as well");
-    }
-    templates
-});
-
-/// Escapes what goes into HTML, in text as in quoted attributes. (The engine's own way also escapes slashes, which
-/// makes links that nobody can read in the source.)
-fn escaped(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
-    if *state.auto_escape() == AutoEscape::None || value.is_safe() {
-        return write!(out, "{value}").map_err(minijinja::Error::from);
-    }
-    for character in value.to_string().chars() {
-        match character {
-            '&' => out.write_str("&amp;"),
-            '<' => out.write_str("&lt;"),
-            '>' => out.write_str("&gt;"),
-            '"' => out.write_str("&quot;"),
-            '\'' => out.write_str("&#39;"),
-            other => out.write_char(other),
-        }
-        .map_err(minijinja::Error::from)?;
-    }
-    Ok(())
-}
 
 #[cfg(test)]
 pub(crate) mod tests;

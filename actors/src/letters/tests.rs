@@ -38,7 +38,18 @@ fn letters() -> Vec<Letter> {
         Letter::RegistrationKnown { to: to.clone() },
         Letter::RegistrationWelcome { to: to.clone() },
         Letter::RecoveryReset { to: to.clone(), seal: seal(), expires_at: UNTIL },
-        Letter::PasswordChanged { to, at: UNTIL },
+        Letter::PasswordChanged { to: to.clone(), at: UNTIL },
+        Letter::EmailConfirm { to: to.clone(), seal: seal(), expires_at: UNTIL },
+        Letter::EmailKnown { to: to.clone() },
+        Letter::EmailChanged { to: to.clone(), seal: seal(), at: UNTIL, expires_at: UNTIL },
+        Letter::SessionNewDevice {
+            to: to.clone(),
+            seal: seal(),
+            device: "Firefox on Linux".to_owned(),
+            client_address: "192.0.2.7".to_owned(),
+            at: UNTIL,
+        },
+        Letter::DeletionAsked { to, until: UNTIL },
     ]
 }
 
@@ -51,8 +62,14 @@ fn expected_links(letter: &Letter, world: &World) -> Vec<String> {
     match letter {
         Letter::RegistrationVerify { .. } => with_token(Purpose::VerifyEmail, "verify-email"),
         Letter::RecoveryReset { .. } => with_token(Purpose::ResetPassword, "reset-password"),
-        Letter::RegistrationKnown { .. } | Letter::RegistrationWelcome { .. } => Vec::new(),
+        Letter::RegistrationKnown { .. } => vec![format!("{PUBLIC}/login"), forgotten],
+        Letter::RegistrationWelcome { .. } => vec![format!("{PUBLIC}/login")],
         Letter::PasswordChanged { .. } => vec![forgotten],
+        Letter::EmailConfirm { .. } => with_token(Purpose::EmailChange, "email-change"),
+        Letter::EmailKnown { .. } => Vec::new(),
+        Letter::EmailChanged { .. } => with_token(Purpose::UndoEmailChange, "undo-email-change"),
+        Letter::SessionNewDevice { .. } => with_token(Purpose::EndSession, "end-session"),
+        Letter::DeletionAsked { .. } => vec![format!("{PUBLIC}/login")],
     }
 }
 
@@ -60,6 +77,7 @@ fn purpose(letter: &Letter) -> Option<Purpose> {
     match letter {
         Letter::RegistrationVerify { .. } => Some(Purpose::VerifyEmail),
         Letter::RecoveryReset { .. } => Some(Purpose::ResetPassword),
+        Letter::EmailConfirm { .. } => Some(Purpose::EmailChange),
         _ => None,
     }
 }
@@ -114,7 +132,7 @@ fn every_letter_says_what_to_do_if_one_did_not_ask() {
     let world = world(PUBLIC);
     for letter in letters() {
         let rendered = render(&letter, FLOW, &world).unwrap();
-        let unasked = fill(&ENGLISH.letters[letter.name()]["unasked"], &[("host", "id.example.org")]);
+        let unasked = fill(&stationery().language.letters[letter.name()]["unasked"], &[("host", "id.example.org")]);
         assert!(rendered.text.lines().any(|line| line == unasked), "{}", letter.name());
     }
 }
@@ -171,11 +189,11 @@ fn no_place_is_left_open_and_every_line_fits_a_mail() {
 
 #[test]
 fn the_file_of_words_has_exactly_the_letters_that_are_written() {
-    let named: Vec<&str> = ENGLISH.letters.keys().map(String::as_str).collect();
+    let named: Vec<&str> = stationery().language.letters.keys().map(String::as_str).collect();
     let mut written: Vec<&str> = letters().iter().map(Letter::name).collect();
     written.sort_unstable();
     assert_eq!(named, written);
-    for (name, words) in &ENGLISH.letters {
+    for (name, words) in &stationery().language.letters {
         let templates: Vec<&str> = FILES
             .iter()
             .filter(|(file, _)| file.strip_suffix(".txt").or(file.strip_suffix(".html")) == Some(name))
@@ -239,6 +257,8 @@ fn row(carried: &Carried<Auth>, world: &World) -> store::Delivery {
         flow_kind: "registration".to_owned(),
         tag: None,
         kind: carried.kind().to_owned(),
+        target: carried.target(),
+        budget: carried.budget(world),
         payload: Auth::seal(world, DELIVERY.bytes(), &plain, [3; 32]),
         due: Timestamp(0),
         expires: None,

@@ -1,18 +1,13 @@
 //! The words of all letters, one file a language, and how an instant reads in it.
 //!
 //! A text may have places such as `{host}` in it, which are filled in before it goes into a template. To add a
-//! language, translate `en.json` and choose between the two where [`ENGLISH`] is used now.
+//! language, translate `en.json` and choose between the two where [`super::stationery`] reads it now.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use cairn_runtime::Timestamp;
 use serde::Deserialize;
 use time::OffsetDateTime;
-
-/// English, the only language so far.
-pub(super) static ENGLISH: LazyLock<Language> =
-    LazyLock::new(|| serde_json::from_str(include_str!("en.json")).expect("a test reads the file as well"));
 
 /// Texts by their names.
 pub(super) type Texts = BTreeMap<String, String>;

@@ -9,12 +9,22 @@ use cairn_runtime::{Asker, Engine, Fault, FlowId, Id, InputId, Method, Reply, Ti
 use serde::Serialize;
 
 use crate::directory::Directory;
-use crate::effects::Auth;
+use crate::effects::{Auth, UserId};
 use crate::hasher::{HashFault, Hasher};
 
+pub mod arrival;
+pub mod browser;
+pub mod deletion;
+pub mod email_change;
+pub mod guesses;
+pub mod password;
+pub mod passwords;
 pub mod ping;
+pub mod profile;
+pub mod recovery;
 pub mod registration;
 pub mod session;
+pub mod sessions;
 
 /// Who asks, as far as the door knows.
 #[derive(Clone, Debug)]
@@ -63,6 +73,8 @@ pub enum Refusal {
     Credentials,
     /// A token that is not, or no longer, good.
     SessionEnded,
+    /// A profile that was changed by somebody else since it was read.
+    Changed,
     /// The username is taken.
     UsernameTaken,
     /// The address is taken, told to who proved it.
@@ -161,9 +173,14 @@ impl Services {
     /// The asker of a request: with an idempotency key the input's id is a MAC over route, caller and key, so that a
     /// repeat finds what the first did. `body` is all that makes the request this one and no other, but its passwords.
     fn asker(&self, caller: &Caller, body: &[&str]) -> Asker {
+        self.asker_of(caller, None, body)
+    }
+
+    /// The same for somebody who is signed in: then the user is the caller, wherever they are.
+    fn asker_of(&self, caller: &Caller, user: Option<UserId>, body: &[&str]) -> Asker {
         let Some(repeat) = &caller.repeat else { return self.engine.asker(&caller.trace) };
         let world = self.engine.world();
-        let who = network(caller.address);
+        let who = user.map_or_else(|| network(caller.address), UserId::text);
         let id = world.digest("idempotency key", &unambiguous(&[&repeat.route, &who, &repeat.key]));
         let print = world.digest("idempotent body", &unambiguous(body));
         Asker {

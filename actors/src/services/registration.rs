@@ -1,16 +1,20 @@
 //! Registering, and proving the address.
 
+use cairn_runtime::store::Row;
 use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Timestamp};
 
+use super::passwords::worthy;
 use super::{BadValue, Caller, FlowView, Moved, Refusal, Services};
 use crate::address::Address;
-use crate::credential::{Presented, Purpose};
+use crate::credential::{Presented, of};
 use crate::directory::User;
+use crate::disposable::Disposable;
 use crate::flows::registration::{Command, Outcome, Registration, Start};
-use crate::hasher::{Lane, Verdict};
+use crate::guesses::Target;
+use crate::hasher::Lane;
 use crate::name::PersonName;
 use crate::password::{Code, Password};
-use crate::strength::{self, OwnWords};
+use crate::strength::OwnWords;
 use crate::username::Username;
 
 /// A registration as it was typed.
@@ -26,6 +30,8 @@ pub struct Typed {
     pub first_name: Option<String>,
     /// The last name.
     pub last_name: Option<String>,
+    /// They know that the address is a disposable one, and mean it.
+    pub accept_disposable: bool,
 }
 
 /// Where the letter is.
@@ -62,6 +68,8 @@ pub struct Mail {
     pub at: Timestamp,
 }
 
+const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
+
 struct Parsed {
     address: Address,
     username: Option<Username>,
@@ -70,11 +78,16 @@ struct Parsed {
 }
 
 /// Parses all members, so that one answer names all that must be mended.
-fn parse(typed: &Typed) -> Result<Parsed, Refusal> {
+fn parse(typed: &Typed, disposable: Disposable) -> Result<Parsed, Refusal> {
     let mut wrong = Vec::new();
     let bad = |pointer, code, detail: String| BadValue { pointer, code, detail };
     let address =
         Address::parse(&typed.email).map_err(|why| wrong.push(bad("/email", why.code(), why.to_string()))).ok();
+    if let Some(address) = &address
+        && let Err(why) = disposable.check(address, typed.accept_disposable)
+    {
+        wrong.push(bad("/email", why.code(), why.to_string()));
+    }
     if let Err(why) = typed.password.check_length() {
         wrong.push(bad("/password", why.code(), why.to_string()));
     }
@@ -100,12 +113,12 @@ impl Services {
     /// # Errors
     /// [`Refusal::Values`], [`Refusal::UsernameTaken`], [`Refusal::Mismatch`], or the engine's.
     pub async fn register(&self, caller: &Caller, typed: Typed) -> Result<Moved, Refusal> {
-        let parsed = parse(&typed)?;
+        let parsed = parse(&typed, self.engine.world().settings.disposable)?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (username, first, last) = (text(&typed.username), text(&typed.first_name), text(&typed.last_name));
         let asker = self.asker(caller, &[&typed.email, &username, &first, &last]);
         if asker.repeatable {
-            self.check_the_same(asker.input.starts(), &typed.password).await?;
+            self.check_the_same(caller, asker.input.starts(), &typed.password).await?;
             if let Some(before) = self.engine.recall(&asker).await? {
                 return Ok(begun(before));
             }
@@ -115,16 +128,17 @@ impl Services {
         {
             return Err(Refusal::UsernameTaken);
         }
-        let typed = worthy(typed).await?;
+        let own = OwnWords::of([typed.email.as_str(), &username, &first, &last]);
+        let typed_password = worthy(typed.password, own, "/password").await?;
         let known = self.directory.by_address(self.engine.world().address_key(&parsed.address)).await?.is_some();
-        let password = self.hasher.hash(&typed.password, Lane::Registration).await?;
+        let password = self.hasher.hash(&typed_password, Lane::Registration).await?;
         let Parsed { address, username, first_name, last_name } = parsed;
         let start = Start { address, username, first_name, last_name, password, known };
         Ok(begun(self.engine.start::<Registration>(asker, start).await?))
     }
 
     /// Whoever repeats a registration knows its password; with another it is another request.
-    async fn check_the_same(&self, flow: FlowId, password: &Password) -> Result<(), Refusal> {
+    async fn check_the_same(&self, caller: &Caller, flow: FlowId, password: &Password) -> Result<(), Refusal> {
         let Some(row) = self.engine.store().load(flow).await? else { return Ok(()) };
         let Some(state) = decoded(&row.state) else { return Ok(()) };
         let users = match state.user() {
@@ -132,9 +146,10 @@ impl Services {
             None => None,
         };
         let Some(hash) = state.password().or(users.as_ref()) else { return Ok(()) };
-        match self.hasher.verify(password, Some(hash), flow.bytes()).await? {
-            Verdict::Right(_) => Ok(()),
-            Verdict::Wrong => Err(Refusal::Mismatch),
+        match self.verify_guarded(caller, Target::flow(flow), state.user(), password, Some(hash)).await {
+            Ok(_) => Ok(()),
+            Err(Refusal::Credentials) => Err(Refusal::Mismatch),
+            Err(other) => Err(other),
         }
     }
 
@@ -144,12 +159,15 @@ impl Services {
     /// [`Refusal::NotFound`], or the database is away.
     pub async fn registration(&self, flow: &str) -> Result<(FlowView, Mail), Refusal> {
         let row = self.row(Registration::PREFIX, Registration::NAME, flow).await?;
+        let mail = self.mail(&row, &["registration.verify", "registration.known"]).await?;
+        Ok((FlowView::of_row(Registration::PREFIX, Registration::NAME, &row), mail))
+    }
+
+    /// Where the last letter of these kinds is that a flow has sent.
+    pub(super) async fn mail(&self, row: &Row, kinds: &[&str]) -> Result<Mail, Refusal> {
         let deliveries = self.engine.store().deliveries(row.id).await?;
-        let letter = deliveries
-            .iter()
-            .rev()
-            .find(|delivery| matches!(delivery.kind.as_str(), "registration.verify" | "registration.known"));
-        let mail = match letter {
+        let letter = deliveries.iter().rev().find(|delivery| kinds.contains(&delivery.kind.as_str()));
+        Ok(match letter {
             None => Mail { state: MailState::Queued, at: row.touched_at },
             Some(letter) => match letter.settled {
                 Some(at) if letter.dead => Mail { state: MailState::Failed, at },
@@ -157,8 +175,7 @@ impl Services {
                 None if letter.note.is_empty() => Mail { state: MailState::Queued, at: letter.created },
                 None => Mail { state: MailState::Retrying, at: letter.due },
             },
-        };
-        Ok((FlowView::of_row(Registration::PREFIX, Registration::NAME, &row), mail))
+        })
     }
 
     /// Sends another letter; the credentials of the ones before are replaced.
@@ -193,23 +210,33 @@ impl Services {
         })?;
         let id = FlowId(Id::parse(Registration::PREFIX, flow).ok_or(Refusal::NotFound)?);
         let asker = self.asker(caller, &[flow, code]);
+        // Over all flows of one address so many codes may be wrong a day; five of each is what a flow counts by itself.
+        let attempt =
+            match self.row(Registration::PREFIX, Registration::NAME, flow).await.map(|row| decoded(&row.state))? {
+                Some(Registration::AwaitingCode(awaiting)) => Some(self.attempt_code(&awaiting.address).await?),
+                _ => None,
+            };
         let reply = self.engine.call::<Registration>(id, asker, Command::Enter(typed)).await?;
+        let wrong = matches!(reply.outcome, Outcome::WrongCode { .. } | Outcome::Replaced { .. });
+        if let Some(attempt) = attempt.filter(|_| wrong && !reply.repeated) {
+            self.failed(caller, attempt, None).await?;
+        }
         self.verified(reply).await
     }
 
     /// Proves the address by the link of the letter and the password typed at registration.
     ///
     /// # Errors
-    /// As [`Services::verify_by_code`]; [`Refusal::Credentials`] when the password is wrong: the link stays good.
+    /// As [`Services::verify_by_code`]; [`Refusal::Credentials`] when the password is wrong, and [`Refusal::SlowDown`]
+    /// after too many such: the link stays good.
     pub async fn verify_by_link(
         &self,
         caller: &Caller,
         token: &str,
         password: &Password,
     ) -> Result<(Moved, User), Refusal> {
-        const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
         let world = self.engine.world();
-        let link = Presented::parse(&world.ring, Purpose::VerifyEmail, token).map_err(|_| GARBAGE)?;
+        let link = Presented::parse(&world.ring, of::VerifyEmail, token).map_err(|_| GARBAGE)?;
         let flow = FlowId::from_bytes(link.flow());
         let Some(row) = self.engine.store().load(flow).await? else { return Err(GARBAGE) };
         let Some(state) = decoded(&row.state) else { return Err(Refusal::Fault(Fault::Quarantined)) };
@@ -220,15 +247,34 @@ impl Services {
                 None => None,
             };
             let hash = state.password().or(users.as_ref());
-            match self.hasher.verify(password, hash, flow.bytes()).await? {
-                Verdict::Right(right) => proved = Some(right),
-                Verdict::Wrong => return Err(Refusal::Credentials),
-            }
+            proved = Some(self.verify_guarded(caller, Target::flow(flow), state.user(), password, hash).await?);
         }
         let asker = self.asker(caller, &[token]);
         let command = Command::Open { link, password: proved };
         let reply = self.engine.call::<Registration>(flow, asker, command).await?;
         self.verified(reply).await
+    }
+
+    /// Proves the address by the link of the letter, in the browser that began the registration.
+    ///
+    /// # Errors
+    /// As [`Services::verify_by_code`]; [`Refusal::Credentials`] when none of the cookies is the one of this registration.
+    pub async fn verify_here(&self, caller: &Caller, token: &str, cookies: &[&str]) -> Result<(Moved, User), Refusal> {
+        let ring = &self.engine.world().ring;
+        let link = Presented::parse(ring, of::VerifyEmail, token).map_err(|_| GARBAGE)?;
+        let cookie = cookies
+            .iter()
+            .filter_map(|cookie| Presented::parse(ring, of::FlowCookie, cookie).ok())
+            .find(|cookie| cookie.flow() == link.flow())
+            .ok_or(Refusal::Credentials)?;
+        let flow = FlowId::from_bytes(link.flow());
+        let asker = self.asker(caller, &[token]);
+        let reply = self.engine.call::<Registration>(flow, asker, Command::OpenHere { link, cookie }).await;
+        match reply.map_err(Refusal::from) {
+            Ok(reply) => self.verified(reply).await,
+            Err(Refusal::NotFound) => Err(GARBAGE),
+            Err(other) => Err(other),
+        }
     }
 
     async fn verified(&self, reply: Reply<Outcome>) -> Result<(Moved, User), Refusal> {
@@ -255,25 +301,6 @@ impl Services {
         let user =
             self.directory.by_id(user).await?.ok_or(Refusal::FlowEnded("The account that this made is no more."))?;
         Ok((Moved { flow, method: reply.method }, user))
-    }
-}
-
-/// Refuses a password that is easily guessed, the person's own words considered. It takes milliseconds of a core, so
-/// that it has a thread of its own.
-async fn worthy(typed: Typed) -> Result<Typed, Refusal> {
-    let judged = tokio::task::spawn_blocking(move || {
-        let names = [&typed.username, &typed.first_name, &typed.last_name].into_iter().filter_map(Option::as_deref);
-        let own = OwnWords::of(names.chain([typed.email.as_str()]));
-        let verdict = strength::check(&typed.password, &own);
-        (typed, verdict)
-    });
-    let (typed, verdict) =
-        judged.await.map_err(|why| Refusal::Fault(Fault::Defect(format!("a password was not judged: {why}"))))?;
-    match verdict {
-        Ok(()) => Ok(typed),
-        Err(why) => {
-            Err(Refusal::Values(vec![BadValue { pointer: "/password", code: why.code(), detail: why.to_string() }]))
-        }
     }
 }
 

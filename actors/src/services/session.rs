@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Caller, Refusal, Services};
 use crate::address::Address;
-use crate::credential::{self, Presented, Purpose, Token};
+use crate::credential::{self, Presented, Purpose, Token, of};
+use crate::device::Device;
 use crate::directory::{InSession, User};
-use crate::effects::{Key, UserId, Write};
+use crate::effects::{Digest, Key, UserId, Write};
 use crate::flows::session::{Command, Minted, Outcome, Session, Start};
+use crate::guesses::Target;
 use crate::hasher::{Lane, Verdict};
 use crate::password::Password;
 use crate::signing::ACCESS_TOKEN;
@@ -24,6 +26,27 @@ pub enum Identifier<'a> {
     Username(&'a str),
 }
 
+/// Somebody at the door: the account that they name, if there is one, and the browser, if that account knows it.
+#[derive(Debug)]
+pub struct Approach<'a> {
+    identifier: Identifier<'a>,
+    user: Option<User>,
+    device: Option<Device>,
+    target: Target,
+}
+
+impl Approach<'_> {
+    /// What their failures are counted by: the browser that is known, else the identifier.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// Whether the account that they name was signed in to from this browser before.
+    pub fn is_from_known_device(&self) -> bool {
+        self.device.is_some()
+    }
+}
+
 /// A session's tokens.
 #[derive(Debug)]
 pub struct Tokens {
@@ -35,6 +58,8 @@ pub struct Tokens {
     pub refresh_token: Token,
     /// The session's id, `ses_…`.
     pub session: String,
+    /// The account was to be deleted, and this sign-in has called that off.
+    pub restored: bool,
     /// Through its shell or directly.
     pub method: Method,
 }
@@ -81,40 +106,93 @@ pub struct SignedIn {
     pub session: FlowId,
     /// What the token says.
     pub claims: Claims,
+    /// How they proved who they are (RFC 8176).
+    pub amr: Vec<String>,
 }
 
 impl Services {
-    /// Signs in. Unknown, wrong and unverified are one refusal, and cost the same.
+    /// Who stands at the door. `cookie` is what the browser shows as its device cookie.
     ///
     /// # Errors
-    /// [`Refusal::Credentials`], or the engine's.
+    /// The database is away.
+    pub async fn approach<'a>(
+        &self,
+        identifier: Identifier<'a>,
+        cookie: Option<&str>,
+    ) -> Result<Approach<'a>, Refusal> {
+        let world = self.engine.world();
+        let user = self.find(identifier).await?;
+        let device = cookie.and_then(|cookie| Device::parse(&world, cookie, self.engine.now()));
+        // Known to this account, and to no other: with a cookie of their own nobody passes for somebody else's browser.
+        let device = device.filter(|device| user.as_ref().is_some_and(|user| user.id == device.user()));
+        let target = match &device {
+            Some(device) => Target::Device(device.key(&world)),
+            None => Target::Identifier(self.credential(identifier)),
+        };
+        Ok(Approach { identifier, user, device, target })
+    }
+
+    /// Signs in from anywhere. Unknown, wrong and unverified are one refusal, and cost the same.
+    ///
+    /// # Errors
+    /// As [`Services::sign_in_from`].
     pub async fn sign_in(
         &self,
         caller: &Caller,
         identifier: Identifier<'_>,
         password: &Password,
     ) -> Result<Tokens, Refusal> {
+        let approach = self.approach(identifier, None).await?;
+        Ok(self.sign_in_from(caller, approach, password).await?.0)
+    }
+
+    /// Signs in whoever has approached. Unknown, wrong and unverified are one refusal, and cost the same. With the tokens
+    /// comes the value of the device cookie, by which this browser is known from now on.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`]; [`Refusal::SlowDown`] after too many failures, whether or not the password is right and
+    /// the account exists; or the engine's.
+    pub async fn sign_in_from(
+        &self,
+        caller: &Caller,
+        approach: Approach<'_>,
+        password: &Password,
+    ) -> Result<(Tokens, String), Refusal> {
+        let Approach { identifier, mut user, device, target } = approach;
+        let attempt = self.attempt(target).await?;
         // Twice: when the user's fence moves between the check and the commit, the password may be another now.
         for _ in 0..2 {
-            let user = self.find(identifier).await?;
-            let credential = self.credential(identifier);
             let hash = user.as_ref().and_then(|user| user.password.as_ref());
-            let verdict = self.hasher.verify(password, hash, credential).await?;
-            let (Some(user), Verdict::Right(proved)) = (user, verdict) else { return Err(Refusal::Credentials) };
+            let verdict = self.verify_in(&attempt, password, hash).await?;
+            let (known, proved) = match (user, verdict) {
+                (Some(known), Verdict::Right(proved)) => (known, proved),
+                (known, _) => {
+                    self.failed(caller, attempt, known.map(|known| known.id)).await?;
+                    return Err(Refusal::Credentials);
+                }
+            };
             if proved.needs_rehash() {
-                self.rehash(caller, &user, password).await?;
+                self.rehash(caller, &known, password).await?;
             }
+            let restored = self.restore(caller, &known).await?;
             let start = Start {
-                user: user.id,
-                fence: user.fence,
+                user: known.id,
+                fence: known.fence,
                 amr: vec!["pwd".to_owned()],
                 device: caller.device.clone().map(|device| device.chars().take(256).collect()),
                 client_address: Some(caller.address.to_canonical().to_string()),
+                arrival: self.arrival(caller, &known, device.is_some()).await?,
             };
             let reply = self.engine.start::<Session>(self.engine.asker(&caller.trace), start).await?;
             if reply.outcome != Outcome::Refused {
-                return self.tokens(reply, Some(user)).await;
+                if let Err(why) = self.succeeded(caller, attempt).await {
+                    tracing::warn!(?why, "failures of somebody who has signed in could not be forgotten");
+                }
+                let device = device.unwrap_or_else(|| Device::new(known.id, self.engine.seed()));
+                let cookie = device.cookie(&self.engine.world(), self.engine.now());
+                return Ok((Tokens { restored, ..self.tokens(reply, Some(known)).await? }, cookie));
             }
+            user = self.find(identifier).await?;
         }
         Err(Refusal::Credentials)
     }
@@ -155,17 +233,17 @@ impl Services {
         Ok(found)
     }
 
-    /// What the tries of one identifier are lined up by, whether or not anybody has it.
-    fn credential(&self, identifier: Identifier<'_>) -> [u8; 32] {
+    /// What the guesses at one identifier are lined up and counted by, whether or not anybody has it.
+    fn credential(&self, identifier: Identifier<'_>) -> Digest {
         let world = self.engine.world();
         match identifier {
             Identifier::Email(typed) => match Address::parse(typed) {
-                Ok(address) => world.address_key(&address).0,
-                Err(_) => world.digest("identifier", typed.as_bytes()).0,
+                Ok(address) => world.address_key(&address),
+                Err(_) => world.digest("identifier", typed.as_bytes()),
             },
             Identifier::Username(typed) => match Username::parse(typed) {
-                Ok(username) => world.username_key(&username).0,
-                Err(_) => world.digest("identifier", typed.as_bytes()).0,
+                Ok(username) => world.username_key(&username),
+                Err(_) => world.digest("identifier", typed.as_bytes()),
             },
         }
     }
@@ -199,11 +277,11 @@ impl Services {
         }
     }
 
-    fn presented(&self, token: &str) -> Option<Presented> {
-        Presented::parse(&self.engine.world().ring, Purpose::RefreshToken, token).ok()
+    fn presented(&self, token: &str) -> Option<Presented<of::RefreshToken>> {
+        Presented::parse(&self.engine.world().ring, of::RefreshToken, token).ok()
     }
 
-    async fn tokens(&self, reply: Reply<Outcome>, user: Option<User>) -> Result<Tokens, Refusal> {
+    pub(super) async fn tokens(&self, reply: Reply<Outcome>, user: Option<User>) -> Result<Tokens, Refusal> {
         let Outcome::Tokens { user: id, issue, minted, auth_time, .. } = reply.outcome else {
             return Err(Refusal::SessionEnded);
         };
@@ -222,7 +300,14 @@ impl Services {
             .sign_with(&minted.key, ACCESS_TOKEN, &claims)
             .map_err(|why| lost(&format!("an access token could not be signed: {why}")))?;
         let expires_in = (claims.exp - self.engine.now().seconds()).max(0);
-        Ok(Tokens { access_token, expires_in, refresh_token, session, method: reply.method })
+        Ok(Tokens { access_token, expires_in, refresh_token, session, restored: false, method: reply.method })
+    }
+
+    /// What an access token says, if it is one of ours and its time is not over. Whether its session lives is not asked.
+    pub(super) fn claims_of(&self, token: &str) -> Result<Claims, Refusal> {
+        let world = self.engine.world();
+        let (iss, now) = (world.settings.public_url.as_str(), self.engine.now().seconds());
+        world.signing.verify(token, ACCESS_TOKEN, iss, iss, now).map_err(|_| Refusal::SessionEnded)
     }
 
     /// Who a Bearer token stands for: the token is good, its session lives, and neither fence has moved.
@@ -230,10 +315,7 @@ impl Services {
     /// # Errors
     /// [`Refusal::SessionEnded`] when any of that is not so.
     pub async fn signed_in(&self, token: &str) -> Result<SignedIn, Refusal> {
-        let world = self.engine.world();
-        let (iss, now) = (world.settings.public_url.as_str(), self.engine.now().seconds());
-        let claims: Claims =
-            world.signing.verify(token, ACCESS_TOKEN, iss, iss, now).map_err(|_| Refusal::SessionEnded)?;
+        let claims = self.claims_of(token)?;
         let user = UserId::parse(&claims.sub).ok_or(Refusal::SessionEnded)?;
         let session = FlowId(Id::parse(Session::PREFIX, &claims.sid).ok_or(Refusal::SessionEnded)?);
         let InSession { user, session: state } =
@@ -241,14 +323,14 @@ impl Services {
         let state: Session = state.and_then(|state| serde_json::from_str(&state).ok()).ok_or(Refusal::SessionEnded)?;
         match state.active() {
             Some(active) if active.user == user.id && active.fence == user.fence => {
-                Ok(SignedIn { user, session, claims })
+                Ok(SignedIn { user, session, claims, amr: active.amr.clone() })
             }
             _ => Err(Refusal::SessionEnded),
         }
     }
 }
 
-fn claims(world: &World, session: FlowId, user: &User, minted: &Minted, auth_time: Timestamp) -> Claims {
+pub(super) fn claims(world: &World, session: FlowId, user: &User, minted: &Minted, auth_time: Timestamp) -> Claims {
     let url = world.settings.public_url.clone();
     let mut of = session.bytes().to_vec();
     of.extend_from_slice(&minted.generation.to_be_bytes());

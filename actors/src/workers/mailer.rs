@@ -3,40 +3,59 @@
 //! What must stay true: a repeat carries the same `Message-ID` and the same words; what the server says of the letter
 //! ends it, what it says of us puts it off; no address and no body gets into a log or a note.
 
+mod breaker;
+mod dkim;
+mod lanes;
+mod line;
+mod posted;
 mod settings;
+mod wire;
 
 use std::error::Error as _;
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use cairn_runtime::Clock;
 use cairn_runtime::outbox::{Carrying, Courier, Trouble};
-use futures_util::future::BoxFuture;
-use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::Mechanism;
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{Address, Message};
-use tokio::sync::Semaphore;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::time::timeout;
 
-pub use self::settings::{Encryption, SmtpSettings};
+use self::lanes::{Held, Lanes, Shown};
+use self::line::{Broken, Dial, Line, Posted, Stage};
+pub use self::settings::{Dkim, Encryption, Said, SmtpSettings};
 use crate::effects::{Answer, Auth, Delivery, Letter};
-use crate::letters::{LetterFault, message_id, render};
 use crate::world::World;
 
-/// How long a letter waits for a free connection before it is put off. With [`SmtpSettings::LIMIT`] and
-/// [`FAREWELL`] it stays below the 20 s for which a delivery is claimed.
+/// How long a letter waits for a place before it is put off. With [`SmtpSettings::LIMIT`] and the time for a last word it
+/// stays below the 20 s for which a delivery is claimed.
 const QUEUE: Duration = Duration::from_secs(5);
-/// How long the goodbye may take; nothing depends on it.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// The longest line of a mail, without its end (RFC 5322 section 2.1.1).
-const LONGEST_LINE: usize = 998;
 /// The longest part of a server's reply that is kept.
 const LONGEST_REPLY: usize = 200;
+
+/// Connections to the mail server.
+const MAIL_CONNECTIONS: &str = "cairn_mail_connections";
+/// From the first word of a letter to the last.
+const MAIL_SECONDS: &str = "cairn_mail_seconds";
+/// Letters put off without a try. Label: `why` (`busy`, `server`, `destination`).
+const MAIL_HELD: &str = "cairn_mail_held_total";
+/// 1 while the mail server is tried.
+const MAIL_SERVER_AVAILABLE: &str = "cairn_mail_server_available";
+
+/// Tells the recorder of metrics what is recorded here.
+pub(crate) fn describe_metrics() {
+    metrics::describe_gauge!(MAIL_CONNECTIONS, "Connections to the mail server, idle ones included");
+    metrics::describe_histogram!(
+        MAIL_SECONDS,
+        metrics::Unit::Seconds,
+        "One conversation with the mail server about one letter, connecting included"
+    );
+    metrics::describe_counter!(MAIL_HELD, "Letters put off without asking the mail server, by reason");
+    metrics::describe_gauge!(
+        MAIL_SERVER_AVAILABLE,
+        "1 while letters are given to the mail server, 0 while it is left alone"
+    );
+}
 
 /// Gives the world as it is now: letters are written with the ring that is current when they are sent.
 pub type Worlds = Arc<dyn Fn() -> Arc<World> + Send + Sync>;
@@ -51,6 +70,9 @@ enum Way {
 }
 
 impl Mailer {
+    /// How often [`Mailer::tend`] is worth its while.
+    pub const TENDED: Duration = Duration::from_secs(10);
+
     /// Takes every letter at once and sends it nowhere: it is read where it lies, by [`crate::letters::mailbox::view`].
     pub const fn mailbox() -> Self {
         Self(Way::Mailbox)
@@ -61,23 +83,22 @@ impl Mailer {
         Self(Way::Nowhere)
     }
 
-    /// Sends letters through a mail server. Nothing is sent or connected to before the first letter.
+    /// Sends letters through a mail server. Nothing is sent or connected to before the first letter. The clock says how
+    /// long connections were idle and how long a server in trouble is left alone.
     ///
     /// # Errors
     /// A sentence for the operator when TLS cannot be set up.
-    pub fn smtp(settings: SmtpSettings, worlds: Worlds) -> Result<Self, String> {
-        // Where a stranger in the middle could just as well have taken the offer of STARTTLS away, to check the
-        // certificate protects nothing and loses letters to servers with one of their own making. A password is
-        // worth a check; to this very machine it does not travel.
-        let trusting =
-            settings.encryption == Encryption::IfOffered && (settings.credentials.is_none() || settings.is_local());
-        let tls = TlsParameters::builder(settings.host.clone())
-            .dangerous_accept_invalid_certs(trusting)
-            .dangerous_accept_invalid_hostnames(trusting)
-            .build()
-            .map_err(|why| format!("TLS to the mail server cannot be set up: {why}"))?;
-        let free = Semaphore::new(settings.connections);
-        Ok(Self(Way::Smtp(Box::new(Smtp { settings, worlds, tls, hello: ClientId::default(), free }))))
+    pub fn smtp(settings: SmtpSettings, worlds: Worlds, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let dial = Dial::new(&settings)?;
+        let lanes = Arc::new(Lanes::new(settings.connections, Arc::clone(&clock)));
+        Ok(Self(Way::Smtp(Box::new(Smtp { settings, worlds, clock, dial, lanes, idle: Mutex::default() }))))
+    }
+
+    /// Closes connections that were idle for long, and forgets what is not worth remembering. To be called now and then.
+    pub async fn tend(&self) {
+        if let Way::Smtp(smtp) = &self.0 {
+            smtp.tend().await;
+        }
     }
 }
 
@@ -106,128 +127,114 @@ impl Courier<Auth> for Mailer {
 struct Smtp {
     settings: SmtpSettings,
     worlds: Worlds,
-    tls: TlsParameters,
-    hello: ClientId,
-    free: Semaphore,
-}
-
-/// How far a conversation with the mail server has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Greeting,
-    Encryption,
-    SigningIn,
-    Sender,
-    Recipient,
-    Content,
-}
-
-/// What ended a conversation.
-enum Broken {
-    /// The server or the network.
-    Smtp(Stage, Error),
-    /// The server offers no encryption, and without it nothing may be sent.
-    NotEncrypted,
+    clock: Arc<dyn Clock>,
+    dial: Dial,
+    lanes: Arc<Lanes>,
+    /// Lines between two letters, the one that was used last on top.
+    idle: Mutex<Vec<Line>>,
 }
 
 impl Smtp {
     async fn carry(&self, parcel: &Carrying<Auth>) -> Result<(), Trouble> {
         let Delivery::Letter(letter) = &parcel.delivery;
-        let posted = self.post(parcel, letter)?;
-        let Ok(Ok(_place)) = timeout(QUEUE.min(self.settings.limit), self.free.acquire()).await else {
-            return Err(later("all connections to the mail server are busy"));
+        let posted = posted::post(parcel, letter, &(self.worlds)(), &self.settings)?;
+        let SmtpSettings { limit, .. } = self.settings;
+        let place = match self.lanes.enter(posted.to.domain(), QUEUE.min(limit)).await {
+            Ok(place) => place,
+            Err(held) => return Err(self.held(held)),
         };
-        let mut connection = None;
-        // Bounded as a whole and from outside: a server that takes the connection and then says nothing, or says it
-        // byte by byte, holds a place for no longer than this.
-        let sent = timeout(self.settings.limit, self.converse(&mut connection, &posted)).await;
-        let result = match sent {
-            // Cut off in the middle of a sentence; the connection is of no use any more.
-            Err(_) => return Err(later("the mail server did not answer in time")),
-            Ok(sent) => sent,
-        };
-        // After a handshake that failed there is nobody left to take leave of (and lettre panics when one tries).
-        let parted = matches!(result, Err(Broken::Smtp(Stage::Encryption, _)));
-        if let Some(mut connection) = connection.filter(|_| !parted) {
-            let _ = timeout(FAREWELL, connection.abort()).await;
+        let began = self.clock.now();
+        let (mut line, mut stage) = (None, Stage::Greeting);
+        // Bounded as a whole and from outside, too: a server that says its words byte by byte holds a place for no longer
+        // than this.
+        let sent = timeout(limit, self.converse(&mut line, &posted, &mut stage)).await;
+        let sent = sent.unwrap_or(Err(Broken::Silent(stage)));
+        metrics::histogram!(MAIL_SECONDS).record(self.clock.now().since(began).as_secs_f64());
+        if let Some(line) = line {
+            self.put_by(line, &sent).await;
         }
-        let result = result.map_err(|broken| self.trouble(&broken, letter));
+        place.ended(shown(&sent));
+        let result = sent.map_err(|broken| self.trouble(&broken, letter));
         if let Err(Trouble::Never(why)) = &result {
             tracing::warn!(delivery = %parcel.id, letter = letter.name(), to = letter.to().masked(), why, "refused");
         }
         result
     }
 
-    /// The letter with its envelope, ready for the wire.
-    fn post(&self, parcel: &Carrying<Auth>, letter: &Letter) -> Result<Posted, Trouble> {
-        let world = (self.worlds)();
-        let rendered = render(letter, parcel.flow, &world).map_err(|why| {
-            if let LetterFault::Template(_) | LetterFault::Instant = why {
-                tracing::error!(delivery = %parcel.id, letter = letter.name(), %why, "a letter cannot be written");
+    /// Gives the letter to the server, over a line that is open already if there is one.
+    async fn converse(&self, used: &mut Option<Line>, posted: &Posted, noted: &mut Stage) -> Result<(), Broken> {
+        let limit = self.settings.limit;
+        *used = self.kept();
+        if let Some(line) = used {
+            match line.send(posted, limit, noted).await {
+                // The server had closed it, as it may between two letters. Nothing of this one has gone out yet.
+                Err(Broken::Smtp(stage, error)) if stage < Stage::Content && has_hung_up(&error) => {}
+                other => return other,
             }
-            later(format!("the letter cannot be written: {why}"))
-        })?;
-        let never = || Trouble::Never("the address or the letter cannot be put into a mail".to_owned());
-        let to: Address = letter.to().mailed().parse().map_err(|_| never())?;
-        let since = Duration::from_millis(parcel.created.0.max(0).unsigned_abs());
-        let date = SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH);
-        let header = |name, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());
-        // By default the boundary is drawn by lot, and a repeat would differ. No line of a letter begins like this one.
-        let parts = MultiPart::alternative()
-            .boundary(format!("cairn-{}", parcel.id))
-            .singlepart(part(ContentType::TEXT_PLAIN, rendered.text))
-            .singlepart(part(ContentType::TEXT_HTML, rendered.html));
-        let message = Message::builder()
-            .date(date)
-            .from(self.settings.from.clone())
-            .to(Mailbox::new(None, to.clone()))
-            .message_id(Some(message_id(parcel.id, &world)))
-            .subject(rendered.subject)
-            .raw_header(header("Auto-Submitted", "auto-generated"))
-            .raw_header(header("X-Cairn-Letter", letter.name()))
-            .multipart(parts)
-            .map_err(|_| never())?;
-        let content = on_the_wire(&message.formatted()).ok_or_else(never)?;
-        Ok(Posted { from: self.settings.from.email.clone(), to, content })
+        }
+        *used = None;
+        let line = used.insert(Line::open(&self.settings, &self.dial, noted).await?);
+        line.send(posted, limit, noted).await
     }
 
-    /// One connection for one letter, as most relays like it; a pool would have to notice connections that died idle.
-    ///
-    /// Text and final dot go in one write. In two, with Nagle's algorithm at this end and delayed acknowledgements at
-    /// the other, each letter would take 40 ms longer.
-    async fn converse(&self, kept: &mut Option<AsyncSmtpConnection>, posted: &Posted) -> Result<(), Broken> {
-        let SmtpSettings { host, port, encryption, credentials, .. } = &self.settings;
-        let at = |stage| move |why| Broken::Smtp(stage, why);
-        let wrapped = (*encryption == Encryption::FromTheStart).then(|| self.tls.clone());
-        // A share for each address of the host, so that one that answers nothing leaves time for the next.
-        let share = Some(self.settings.limit / 4);
-        let connected =
-            AsyncSmtpConnection::connect_tokio1((host.as_str(), *port), share, &self.hello, wrapped, None).await;
-        let connection = kept.insert(connected.map_err(at(Stage::Greeting))?);
-        if connection.can_starttls() {
-            connection.starttls(self.tls.clone(), &self.hello).await.map_err(at(Stage::Encryption))?;
+    /// The line that was used last, if it is still likely to be open.
+    fn kept(&self) -> Option<Line> {
+        let now = self.clock.now();
+        let mut idle = self.idle();
+        if idle.last()?.is_fresh(now) { idle.pop() } else { None }
+    }
+
+    /// Keeps a line for the next letter, if it can carry one.
+    async fn put_by(&self, mut line: Line, sent: &Result<(), Broken>) {
+        let good = match sent {
+            Ok(()) => true,
+            // In the middle of a sentence: it is of no use any more.
+            Err(broken) if !broken.is_spoken() => return,
+            // What it has against us it may have against this line; and after the content all is said (RFC 5321
+            // section 4.1.1.4), before it the server still has our half of the envelope.
+            Err(broken) => broken.stage() == Stage::Content || (broken.stage() > Stage::Sender && line.reset().await),
+        };
+        line.since = self.clock.now();
+        if good && line.is_fresh(line.since) {
+            self.idle().push(line);
+        } else {
+            line.part().await;
         }
-        let needed = *encryption == Encryption::Required || (credentials.is_some() && !self.settings.is_local());
-        if needed && !connection.is_encrypted() {
-            return Err(Broken::NotEncrypted);
-        }
-        if let Some(credentials) = credentials {
-            let mechanisms = [Mechanism::Plain, Mechanism::Login];
-            connection.auth(&mechanisms, credentials).await.map_err(at(Stage::SigningIn))?;
-        }
-        let sender = Mail::new(Some(posted.from.clone()), Vec::new());
-        connection.command(sender).await.map_err(at(Stage::Sender))?;
-        let recipient = Rcpt::new(posted.to.clone(), Vec::new());
-        connection.command(recipient).await.map_err(at(Stage::Recipient))?;
-        connection.command(Data).await.map_err(at(Stage::Content))?;
-        connection.command(&posted.content).await.map_err(at(Stage::Content))?;
-        Ok(())
+    }
+
+    async fn tend(&self) {
+        let now = self.clock.now();
+        let stale: Vec<Line> = self.idle().extract_if(.., |line| !line.is_fresh(now)).collect();
+        join_all(stale.into_iter().map(Line::part)).await;
+        self.lanes.tidy();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self, held: Held) -> Trouble {
+        let (label, why) = match held {
+            Held::Busy => ("busy", "all connections to the mail server are busy".to_owned()),
+            Held::Server => {
+                ("server", format!("the mail server {} is in trouble and left alone for a while", self.settings))
+            }
+            Held::Destination => ("destination", "letters to this domain are in trouble at the mail server".to_owned()),
+        };
+        metrics::counter!(MAIL_HELD, "why" => label).increment(1);
+        later(why)
     }
 
     /// What a broken conversation means for the letter.
     fn trouble(&self, broken: &Broken, letter: &Letter) -> Trouble {
         let (stage, error) = match broken {
             Broken::Smtp(stage, error) => (*stage, error),
+            Broken::Silent(stage) => {
+                return later(format!("the mail server did not answer in time{}", silent_at(*stage)));
+            }
+            Broken::Unreachable(why) => {
+                return later(format!("the mail server {} could not be reached: {why}", self.settings));
+            }
             Broken::NotEncrypted => {
                 return later(format!("the mail server {} offers no encryption, which is demanded", self.settings));
             }
@@ -242,15 +249,13 @@ impl Smtp {
             });
         };
         let status = u16::from(status);
-        // 530, 535 and 538 ask us to sign in or to encrypt (RFC 4954 section 6), whenever they come.
-        let ours = matches!(stage, Stage::Greeting | Stage::Encryption | Stage::SigningIn | Stage::Sender)
-            || matches!(status, 530 | 535 | 538);
+        let ours = is_of_us(stage, status);
         let subject = match stage {
             Stage::Greeting | Stage::Encryption => "the connection",
             Stage::SigningIn => "user or password",
             Stage::Sender => "the sender",
             Stage::Recipient => "the address",
-            Stage::Content => "the letter",
+            Stage::Permission | Stage::Content => "the letter",
         };
         let verb = if error.is_permanent() { "refused" } else { "does not take for now" };
         let why = format!("the mail server {verb} {subject}: {status} {said}");
@@ -259,44 +264,40 @@ impl Smtp {
     }
 }
 
-/// A letter ready to be sent.
-struct Posted {
-    from: Address,
-    to: Address,
-    content: String,
-}
-
 fn later(why: impl Into<String>) -> Trouble {
     Trouble::Later { why: why.into(), after: None }
 }
 
-/// A part that stands in the mail as it is where it can: quoted-printable breaks long links for whoever reads the raw
-/// mail.
-fn part(kind: ContentType, text: String) -> SinglePart {
-    let plain = text.is_ascii() && text.lines().all(|line| line.len() <= LONGEST_LINE);
-    let body = if plain {
-        let lines: String = text.lines().flat_map(|line| [line, "\r\n"]).collect();
-        Body::dangerous_pre_encoded(lines.into_bytes(), ContentTransferEncoding::SevenBit)
-    } else {
-        Body::new(text)
-    };
-    SinglePart::builder().header(kind).body(body)
+/// Whether the connection is gone, by the server's word or without one.
+fn has_hung_up(error: &lettre::transport::smtp::Error) -> bool {
+    error.status().is_none_or(|status| u16::from(status) == 421)
 }
 
-/// A message as it is sent after `DATA`, its end included: a dot in front of every line that begins with one (RFC 5321
-/// section 4.5.2). `None` if it is not ASCII, which no encoding of ours produces.
-fn on_the_wire(message: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(message).ok().filter(|text| text.is_ascii())?;
-    let mut wire = String::with_capacity(text.len() + 64);
-    for line in text.strip_suffix("\r\n").unwrap_or(text).split("\r\n") {
-        if line.starts_with('.') {
-            wire.push('.');
+/// Whether the server speaks of us and not of the letter. 530, 535 and 538 ask us to sign in or to encrypt (RFC 4954
+/// section 6), whenever they come.
+fn is_of_us(stage: Stage, status: u16) -> bool {
+    stage <= Stage::Sender || matches!(status, 530 | 535 | 538)
+}
+
+/// What a conversation has shown of the server and of this letter's destination.
+fn shown(sent: &Result<(), Broken>) -> Shown {
+    match sent {
+        Ok(()) => Shown::Sound,
+        Err(broken) if broken.stage() <= Stage::Sender => Shown::ServerFailed,
+        Err(Broken::Smtp(stage, error)) if error.status().is_some_and(|status| is_of_us(*stage, status.into())) => {
+            Shown::ServerFailed
         }
-        wire.push_str(line);
-        wire.push_str("\r\n");
+        Err(broken) if broken.is_spoken() => Shown::Sound,
+        Err(_) => Shown::DestinationFailed,
     }
-    wire.push_str(".\r\n");
-    Some(wire)
+}
+
+fn silent_at(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Greeting | Stage::Encryption | Stage::SigningIn => ", not even in greeting",
+        Stage::Sender | Stage::Recipient | Stage::Permission => "",
+        Stage::Content => "; it may have taken the letter",
+    }
 }
 
 /// What a server said, short, on one line, with everything that could be the person's address left out.

@@ -1,3 +1,4 @@
 //! Workers: what runs after a commit, outside every transaction.
 
+pub mod budget;
 pub mod mailer;

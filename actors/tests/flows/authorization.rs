@@ -4,7 +4,7 @@ mod rules;
 
 use std::collections::BTreeMap;
 
-use cairn_actors::credential::{Presented, Purpose, Seal, UserCode};
+use cairn_actors::credential::{OfPurpose, Presented, Seal, UserCode, of};
 use cairn_actors::effects::{Key, UserId};
 use cairn_actors::flows::authorization::{
     Asking, Authorization, Command, End, Exchange, LONGEST_INTERVAL, Outcome, PATIENCE, Policy, Signal, Start, Tokens,
@@ -126,11 +126,11 @@ fn issue(driver: &Driven) -> Seal {
     }
 }
 
-fn presented(driver: &Driven, purpose: Purpose, n: u32) -> Presented {
+fn presented<P: OfPurpose>(driver: &Driven, purpose: P, n: u32) -> Presented<P> {
     testing::presented(&driver.world, purpose, driver.flow, &Seal { n, ..issue(driver) })
 }
 
-fn foreign(driver: &Driven, purpose: Purpose) -> Presented {
+fn foreign<P: OfPurpose>(driver: &Driven, purpose: P) -> Presented<P> {
     testing::presented(&driver.world, purpose, driver.flow, &Seal::new(&driver.world.ring, [0x66; 16]))
 }
 
@@ -140,7 +140,7 @@ fn user_code(driver: &Driven) -> UserCode {
 
 fn exchange(driver: &Driven) -> Exchange {
     Exchange {
-        code: presented(driver, Purpose::AuthorizationCode, 0),
+        code: presented(driver, of::AuthorizationCode, 0),
         client: client(1),
         verifier: Verifier::parse(VERIFIER.to_owned()).unwrap(),
         redirect_uri: Some(uri(REDIRECT)),
@@ -149,13 +149,13 @@ fn exchange(driver: &Driven) -> Exchange {
 }
 
 fn poll(driver: &Driven, hasty: bool) -> Command {
-    Command::Poll { code: presented(driver, Purpose::DeviceCode, 0), client: client(1), hasty }
+    Command::Poll { code: presented(driver, of::DeviceCode, 0), client: client(1), hasty }
 }
 
 /// The refresh token so many generations before the present one.
 fn refresh(driver: &Driven, back: i64, wish: Wish) -> Command {
     let n = u32::try_from((i64::from(issue(driver).n) - back).max(0)).unwrap();
-    Command::Refresh { token: presented(driver, Purpose::RefreshToken, n), client: client(1), wish }
+    Command::Refresh { token: presented(driver, of::RefreshToken, n), client: client(1), wish }
 }
 
 /// The same, where there is one.
@@ -254,7 +254,7 @@ fn asks() -> Vec<Ask<Authorization>> {
     };
     let narrow = || Wish { scope: Some(scope("openid")), resource: vec![] };
     let wide = || Wish { scope: Some(scope("admin")), resource: vec![] };
-    let revoke = |driver: &Driven, n: u32| presented(driver, Purpose::RefreshToken, n);
+    let revoke = |driver: &Driven, n: u32| presented(driver, of::RefreshToken, n);
     let mut asks = vec![
         asked("sign in", |_| Command::SignIn(who(1))),
         asked("sign in as another", |_| Command::SignIn(who(2))),
@@ -286,28 +286,25 @@ fn asks() -> Vec<Ask<Authorization>> {
             with(|_, asked| asked.wish = Wish { scope: Some(scope("openid")), resource: vec![] }),
         ),
         asked("exchange for another resource", with(|_, asked| asked.wish.resource = vec![uri("urn:other")])),
-        asked(
-            "exchange of a foreign code",
-            with(|driver, asked| asked.code = foreign(driver, Purpose::AuthorizationCode)),
-        ),
+        asked("exchange of a foreign code", with(|driver, asked| asked.code = foreign(driver, of::AuthorizationCode))),
         asked(
             "exchange of a later generation",
-            with(|driver, asked| asked.code = presented(driver, Purpose::AuthorizationCode, 1)),
+            with(|driver, asked| asked.code = presented(driver, of::AuthorizationCode, 1)),
         ),
         asked("poll", |driver| poll(driver, false)),
         asked("poll too soon", |driver| poll(driver, true)),
         asked("poll by another client", |driver| Command::Poll {
-            code: presented(driver, Purpose::DeviceCode, 0),
+            code: presented(driver, of::DeviceCode, 0),
             client: client(2),
             hasty: false,
         }),
         asked("poll with a foreign code", |driver| Command::Poll {
-            code: foreign(driver, Purpose::DeviceCode),
+            code: foreign(driver, of::DeviceCode),
             client: client(1),
             hasty: false,
         }),
         asked("poll with a later generation", |driver| Command::Poll {
-            code: presented(driver, Purpose::DeviceCode, 1),
+            code: presented(driver, of::DeviceCode, 1),
             client: client(1),
             hasty: true,
         }),
@@ -319,12 +316,12 @@ fn asks() -> Vec<Ask<Authorization>> {
         if_any("refresh by an older one", 1, |driver| older(driver, 2, Wish::default())),
         asked("refresh by one not yet issued", |driver| refresh(driver, -1, Wish::default())),
         asked("refresh by a foreign one", |driver| Command::Refresh {
-            token: foreign(driver, Purpose::RefreshToken),
+            token: foreign(driver, of::RefreshToken),
             client: client(1),
             wish: Wish::default(),
         }),
         asked("refresh by another client", |driver| Command::Refresh {
-            token: presented(driver, Purpose::RefreshToken, issue(driver).n),
+            token: presented(driver, of::RefreshToken, issue(driver).n),
             client: client(2),
             wish: Wish::default(),
         }),
@@ -417,10 +414,10 @@ fn command(driver: &Driven, kind: Kind, op: &Op) -> Option<Command> {
             match how {
                 0 => asked.client = client(2),
                 1 => asked.verifier = Verifier::parse("x".repeat(43)).unwrap(),
-                2 => asked.code = foreign(driver, Purpose::AuthorizationCode),
+                2 => asked.code = foreign(driver, of::AuthorizationCode),
                 _ => {
                     return Some(Command::Poll {
-                        code: presented(driver, Purpose::DeviceCode, 0),
+                        code: presented(driver, of::DeviceCode, 0),
                         client: client(2),
                         hasty: true,
                     });
@@ -431,13 +428,13 @@ fn command(driver: &Driven, kind: Kind, op: &Op) -> Option<Command> {
         Op::Poll(hasty) => poll(driver, *hasty),
         Op::Refresh(back) => refresh(driver, *back, Wish::default()),
         Op::RefreshByAnother => Command::Refresh {
-            token: presented(driver, Purpose::RefreshToken, issue(driver).n),
+            token: presented(driver, of::RefreshToken, issue(driver).n),
             client: client(2),
             wish: Wish::default(),
         },
         Op::RefreshForMore => refresh(driver, 0, Wish { scope: Some(scope("admin")), resource: vec![] }),
         Op::Revoke(number) => {
-            Command::Revoke { token: presented(driver, Purpose::RefreshToken, 0), client: client(*number) }
+            Command::Revoke { token: presented(driver, of::RefreshToken, 0), client: client(*number) }
         }
         Op::Fence(_) | Op::EndSession(_) | Op::Told(_) | Op::Wake => return None,
     })

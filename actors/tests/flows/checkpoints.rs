@@ -64,6 +64,16 @@ fn every_phase_of_a_recovery_is_read_back() {
 }
 
 #[test]
+fn every_phase_of_an_email_change_is_read_back() {
+    check(crate::email_change::places());
+}
+
+#[test]
+fn every_phase_of_a_deletion_is_read_back() {
+    check(crate::deletion::places());
+}
+
+#[test]
 fn every_phase_of_an_authorization_is_read_back() {
     check(crate::authorization::places());
 }

@@ -1,4 +1,5 @@
-//! The smallest engine there is: one flow, a table of guards, and a check of every step that the flow decides.
+//! The smallest engine there is: one flow, a table of guards (which several may share), and a check of every step that
+//! the flow decides.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -42,6 +43,14 @@ pub(crate) struct Sent {
     pub(crate) expires: Option<Timestamp>,
 }
 
+/// A signal that was handed to the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) to: FlowId,
+    pub(crate) kind: String,
+    pub(crate) signal: serde_json::Value,
+}
+
 /// One flow and the world around it.
 #[derive(Clone)]
 pub(crate) struct Driver<F: Known> {
@@ -54,6 +63,7 @@ pub(crate) struct Driver<F: Known> {
     pub(crate) guards: BTreeMap<String, i64>,
     pub(crate) writes: Vec<Write>,
     pub(crate) sent: Vec<Sent>,
+    pub(crate) told: Vec<Told>,
     /// What must stand in no outcome, nothing public and no last state.
     pub(crate) personal: Vec<&'static str>,
     salt: [u8; 16],
@@ -82,6 +92,7 @@ impl<F: Known> Driver<F> {
             guards: BTreeMap::new(),
             writes: Vec::new(),
             sent: Vec::new(),
+            told: Vec::new(),
             personal: Vec::new(),
             salt: derive_bytes(&seed, "salt", 0),
             seed,
@@ -126,6 +137,20 @@ impl<F: Known> Driver<F> {
             assert_eq!(self.version, before + 1, "a flow that is woken goes somewhere");
         }
         is_due
+    }
+
+    /// Takes what another flow's driver was told to bring.
+    pub(crate) fn bring(&mut self, now: Timestamp, told: &Told) -> F::Outcome {
+        assert_eq!((told.to, told.kind.as_str()), (self.flow, F::NAME), "a signal is for whom it names");
+        self.input(now, &Input::Told(serde_json::from_value(told.signal.clone()).unwrap()))
+    }
+
+    /// Does something in a table of guards that other drivers share.
+    pub(crate) fn among<T>(&mut self, guards: &mut BTreeMap<String, i64>, act: impl FnOnce(&mut Self) -> T) -> T {
+        std::mem::swap(&mut self.guards, guards);
+        let done = act(self);
+        std::mem::swap(&mut self.guards, guards);
+        done
     }
 
     /// Moves a fence, as another flow or act would; a key that is not there stays away.
@@ -208,7 +233,9 @@ impl<F: Known> Driver<F> {
                     assert!(outgoing.expires.is_none_or(|until| until > now), "no letter is dead when it is written");
                     self.sent.push(Sent { at: now, letter: letter.clone(), expires: outgoing.expires });
                 }
-                Parcel::Signal { .. } => panic!("no flow here tells another"),
+                Parcel::Signal { to, kind, signal } => {
+                    self.told.push(Told { to: *to, kind: kind.clone(), signal: signal.clone() });
+                }
             }
         }
         self.writes.extend(step.effects.writes);

@@ -4,10 +4,13 @@
 
 mod authorization;
 mod checkpoints;
+mod deletion;
 mod driver;
+mod email_change;
 mod golden;
 mod ping;
 mod recovery;
 mod registration;
 mod session;
+mod simulation;
 mod table;

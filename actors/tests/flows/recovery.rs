@@ -1,6 +1,6 @@
 //! Recovery: its table, and what must hold whatever is typed, in whatever order, at whatever time.
 
-use cairn_actors::credential::{Presented, Purpose, Seal};
+use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Key, Letter, UserId, Write};
 use cairn_actors::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
@@ -31,12 +31,19 @@ impl Known for Recovery {
 
 type Driven = Driver<Recovery>;
 
+/// The number of the claim on the address, as the tests begin.
+const NUMBER: i64 = 4;
+
+fn session() -> FlowId {
+    FlowId(Id::v7(2, [2; 10]))
+}
+
 fn user() -> UserId {
     UserId(Id::v7(1, [1; 10]))
 }
 
 fn start(known: bool) -> Start {
-    Start { address: testing::address(ADDRESS), user: known.then(user) }
+    Start { address: testing::address(ADDRESS), user: known.then(user), number: if known { NUMBER } else { 0 } }
 }
 
 fn address_key(driver: &Driven) -> Key {
@@ -48,7 +55,7 @@ fn begun(known: bool) -> Driven {
     driver.personal = PERSONAL.to_vec();
     if known {
         driver.put(&Key::User(user()), 3);
-        driver.put(&address_key(&driver), 0);
+        driver.put(&address_key(&driver), NUMBER);
     }
     driver.start(T0, &start(known));
     driver
@@ -79,22 +86,22 @@ fn wrong(driver: &Driven, seals: &[Seal], number: u32) -> Code {
     testing::wrong_code(&driver.world, Purpose::ResetPassword, driver.flow, seals, number)
 }
 
-fn link(driver: &Driven, seal: &Seal) -> Presented {
-    testing::presented(&driver.world, Purpose::ResetPassword, driver.flow, seal)
+fn link(driver: &Driven, seal: &Seal) -> Presented<of::ResetPassword> {
+    testing::presented(&driver.world, of::ResetPassword, driver.flow, seal)
 }
 
 /// The hash of one of a few passwords, with the proof that a hasher would make of it.
 fn password(driver: &Driven, which: u8) -> NewPassword {
     let hash = SealedHash::from_text(format!("the-sealed-hash-{which}"));
     let same = driver.state().password().is_some_and(|set| *set == hash).then(Proved::pretended);
-    NewPassword { hash, same }
+    NewPassword { hash, same, sessions: vec![session()] }
 }
 
 fn enter(driver: &Driven, code: Code, which: u8) -> Command {
     Command::Enter { code, password: password(driver, which) }
 }
 
-fn open(driver: &Driven, link: Presented, which: u8) -> Command {
+fn open(driver: &Driven, link: Presented<of::ResetPassword>, which: u8) -> Command {
     Command::Open { link, password: password(driver, which) }
 }
 
@@ -145,7 +152,7 @@ pub(crate) fn places() -> Vec<Place<Recovery>> {
 fn asks() -> Vec<Ask<Recovery>> {
     let foreign = |driver: &Driven| {
         let elsewhere = Seal { salt: [3; 16], ..last(driver) };
-        testing::presented(&driver.world, Purpose::ResetPassword, FlowId(Id::v7(0, [9; 10])), &elsewhere)
+        testing::presented(&driver.world, of::ResetPassword, FlowId(Id::v7(0, [9; 10])), &elsewhere)
     };
     let mut asks = vec![
         asked("enter the code", |driver| enter(driver, code(driver, &last(driver)), 1)),
@@ -189,6 +196,8 @@ enum Op {
     Wake,
     SignOutEverywhere,
     Move,
+    /// To another address and back again: it is the account's, and was not all the time.
+    MoveAndReturn,
 }
 
 fn wrong_op() -> impl Strategy<Value = Op> {
@@ -208,6 +217,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<usize>().prop_map(Op::OldLink),
         1 => Just(Op::SignOutEverywhere),
         1 => Just(Op::Move),
+        1 => Just(Op::MoveAndReturn),
         8 => wrong_op(),
     ]
 }
@@ -227,7 +237,7 @@ fn command(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Command> {
         Op::OldLink(place) => open(driver, link(driver, old(*place)?), 1),
         Op::UnsentLink => open(driver, link(driver, &last.next(&driver.world.ring)), 1),
         Op::Resend => Command::Resend,
-        Op::Wake | Op::SignOutEverywhere | Op::Move => return None,
+        Op::Wake | Op::SignOutEverywhere | Op::Move | Op::MoveAndReturn => return None,
     })
 }
 
@@ -251,6 +261,10 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
             Op::SignOutEverywhere => driver.bump(&Key::User(user())),
             Op::Move => {
                 driver.take_away(&address_key(&driver));
+                moved = true;
+            }
+            Op::MoveAndReturn => {
+                driver.bump(&address_key(&driver));
                 moved = true;
             }
             _ => {}
@@ -303,6 +317,9 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
         .collect();
     let expected: Vec<_> = set.iter().map(|(which, _)| format!("the-sealed-hash-{which}")).collect();
     assert_eq!(hashes, expected, "one password, and the one that was proved for");
+    let told: Vec<_> = driver.told.iter().map(|told| (told.to, told.signal.to_string())).collect();
+    let expected: Vec<_> = set.iter().map(|_| (session(), "\"fenced\"".to_owned())).collect();
+    assert_eq!(told, expected, "every session is told once that it is over");
     letters_are_few_and_far_between(&driver, known);
 }
 
@@ -355,7 +372,10 @@ fn the_proof_of_the_same_password_counts_for_nothing_before_one_is_set() {
     let mut driver = begun(true);
     let seal = last(&driver);
     let hash = || SealedHash::from_text("the-sealed-hash-1".to_owned());
-    let proved = |link| Command::Open { link, password: NewPassword { hash: hash(), same: Some(Proved::pretended()) } };
+    let proved = |link| {
+        let password = NewPassword { hash: hash(), same: Some(Proved::pretended()), sessions: Vec::new() };
+        Command::Open { link, password }
+    };
     let elsewhere = link(&driver, &seal.next(&driver.world.ring));
     assert_eq!(driver.ask(at(1), proved(elsewhere)), Outcome::Garbage);
     assert!(driver.writes.is_empty());
@@ -371,6 +391,22 @@ fn an_account_that_no_longer_has_the_address_is_not_reset_through_it() {
     assert_eq!(with_right_code(&mut driver, at(10)), Outcome::Over);
     assert_eq!((driver.phase(), driver.writes.len()), ("ended", 0));
     assert_eq!(driver.number(&Key::User(user())), Some(3), "and nobody is signed out");
+}
+
+#[test]
+fn an_account_that_left_the_address_and_came_back_is_not_reset_by_a_letter_from_before() {
+    let mut driver = begun(true);
+    driver.bump(&address_key(&driver));
+    assert_eq!(with_right_code(&mut driver, at(10)), Outcome::Over);
+    assert_eq!((driver.phase(), driver.writes.len(), driver.told.len()), ("ended", 0, 0));
+}
+
+#[test]
+fn a_recovery_that_an_older_release_began_counts_on_an_address_that_never_moved() {
+    let mut row = serde_json::to_value(begun(true).state()).unwrap();
+    row.as_object_mut().unwrap().remove("number").expect("it is written");
+    let Recovery::AwaitingCode(awaiting) = serde_json::from_value(row).unwrap() else { panic!("it waits") };
+    assert_eq!(awaiting.number, 0);
 }
 
 #[test]

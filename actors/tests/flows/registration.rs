@@ -1,6 +1,6 @@
 //! Registration: its table, and what must hold whatever is typed, in whatever order, at whatever time.
 
-use cairn_actors::credential::{Presented, Purpose, Seal};
+use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Auth, Key, Letter, Write};
 use cairn_actors::flows::registration::{Command, Outcome, Registration, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
@@ -78,16 +78,24 @@ fn wrong(driver: &Driven, seals: &[Seal], number: u32) -> Code {
     testing::wrong_code(&driver.world, Purpose::VerifyEmail, driver.flow, seals, number)
 }
 
-fn link(driver: &Driven, seal: &Seal) -> Presented {
-    testing::presented(&driver.world, Purpose::VerifyEmail, driver.flow, seal)
+fn link(driver: &Driven, seal: &Seal) -> Presented<of::VerifyEmail> {
+    testing::presented(&driver.world, of::VerifyEmail, driver.flow, seal)
 }
 
 fn last(driver: &Driven) -> Seal {
     seals(driver).last().unwrap().clone()
 }
 
-fn open(link: Presented, password: bool) -> Command {
+fn open(link: Presented<of::VerifyEmail>, password: bool) -> Command {
     Command::Open { link, password: password.then(Proved::pretended) }
+}
+
+/// The same link in a browser with the cookie of this registration, or of another one.
+fn open_here(driver: &Driven, own: bool) -> Command {
+    let last = last(driver);
+    let flow = if own { driver.flow } else { FlowId(Id::v7(0, [9; 10])) };
+    let cookie = testing::presented(&driver.world, of::FlowCookie, flow, &Seal { n: 0, ..last.clone() });
+    Command::OpenHere { link: link(driver, &last), cookie }
 }
 
 /// A state of every phase, and of each the ones in which something else happens.
@@ -138,7 +146,7 @@ pub(crate) fn places() -> Vec<Place<Registration>> {
 fn asks() -> Vec<Ask<Registration>> {
     let foreign = |driver: &Driven| {
         let elsewhere = Seal { salt: [3; 16], ..last(driver) };
-        testing::presented(&driver.world, Purpose::VerifyEmail, FlowId(Id::v7(0, [9; 10])), &elsewhere)
+        testing::presented(&driver.world, of::VerifyEmail, FlowId(Id::v7(0, [9; 10])), &elsewhere)
     };
     let mut asks = vec![
         asked("enter the code", |driver| Command::Enter(code(driver, &last(driver)))),
@@ -146,6 +154,8 @@ fn asks() -> Vec<Ask<Registration>> {
         asked("enter a wrong code", |driver| Command::Enter(wrong(driver, &seals(driver), 0))),
         asked("open the link, with password", |driver| open(link(driver, &last(driver)), true)),
         asked("open the link, without", |driver| open(link(driver, &last(driver)), false)),
+        asked("open the link, where it began", |driver| open_here(driver, true)),
+        asked("open the link, with another's cookie", |driver| open_here(driver, false)),
         if_any("open the first letter's link", 1, |driver| Some(open(link(driver, &first(driver)?), true))),
         asked("open a link not yet sent", |driver| open(link(driver, &last(driver).next(&driver.world.ring)), true)),
         asked("open a foreign link", move |driver| open(foreign(driver), true)),
@@ -173,6 +183,7 @@ enum Op {
     OldCode(usize),
     WrongCode(u32),
     Link(bool),
+    LinkHere(bool),
     OldLink(usize),
     UnsentLink,
     Resend,
@@ -197,6 +208,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => Just(Op::Code),
         2 => any::<bool>().prop_map(Op::Link),
+        2 => any::<bool>().prop_map(Op::LinkHere),
         1 => any::<usize>().prop_map(Op::OldLink),
         1 => Just(Op::AddressTaken),
         1 => Just(Op::UsernameTaken),
@@ -228,6 +240,7 @@ fn input(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Input<Registration
         },
         Op::WrongCode(number) => Command::Enter(wrong(driver, issued, *number)),
         Op::Link(password) => open(link(driver, last), *password),
+        Op::LinkHere(own) => open_here(driver, *own),
         Op::OldLink(place) => open(link(driver, old(*place)?), true),
         Op::UnsentLink => open(link(driver, &last.next(&driver.world.ring)), true),
         Op::Resend => Command::Resend,
@@ -260,7 +273,7 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
         let was = driver.phase();
         let taken = driver.number(&address_key(&driver)).is_some();
         let says = driver.input(now, &input);
-        let is_right = matches!(op, Op::Link(true)) || matches!(op, Op::Code) && missed < 5;
+        let is_right = matches!(op, Op::Link(true) | Op::LinkHere(true)) || matches!(op, Op::Code) && missed < 5;
         match (was, &says) {
             ("awaiting_code", Outcome::Verified { .. }) => {
                 assert!(is_right && !known && !taken, "{op:?} verified");

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cairn_actors::credential::{Presented, Purpose, Seal};
-use cairn_actors::effects::{Key, UserId};
-use cairn_actors::flows::session::{Command, End, Outcome, Session, Signal, Start};
+use cairn_actors::credential::{Presented, Seal, of};
+use cairn_actors::effects::{Digest, Key, Letter, UserId, Write};
+use cairn_actors::flows::session::{Arrival, Command, End, Notice, Outcome, Session, Signal, Start};
+use cairn_actors::hasher::SealedHash;
 use cairn_actors::testing;
 use cairn_actors::world::Settings;
 use cairn_runtime::{Flow, FlowId, Id, Input, Lost, Timestamp};
@@ -12,12 +13,13 @@ use proptest::prelude::*;
 
 use crate::driver::{Driver, Known, T0, at, cases, json, seconds};
 use crate::golden;
-use crate::registration::moves;
+use crate::registration::{ADDRESS, moves};
 use crate::table::{self, Ask, Place, after, asked, if_any};
 
 const MONTH: i64 = 30 * 86_400;
 const GRACE: i64 = 30;
-const PERSONAL: [&str; 2] = ["Browser of Ada", "192.0.2.44"];
+const PERSONAL: [&str; 5] = ["Browser of Ada", "192.0.2.44", "Firefox on Linux", "dalbertina", "the-sealed-hash"];
+const PLACE: Digest = Digest([9; 32]);
 
 impl Known for Session {
     const PHASES: &'static [(&'static str, bool)] = &[("active", false), ("ended", true)];
@@ -43,15 +45,35 @@ fn start() -> Start {
         amr: vec!["pwd".to_owned()],
         device: Some(PERSONAL[0].to_owned()),
         client_address: Some(PERSONAL[1].to_owned()),
+        arrival: Arrival { place: Some(PLACE), ..Arrival::default() },
     }
 }
 
-fn begun_with(settings: Settings) -> Driven {
+/// A sign-in from where nobody has signed in before, as one too many.
+fn start_with_news() -> Start {
+    let notice = Notice {
+        to: testing::address(ADDRESS),
+        device: PERSONAL[2].to_owned(),
+        client_address: PERSONAL[1].to_owned(),
+    };
+    let crowded = vec![FlowId(Id::v7(2, [2; 10])), FlowId(Id::v7(3, [3; 10]))];
+    Start { arrival: Arrival { place: Some(PLACE), notice: Some(notice), is_first: false, crowded }, ..start() }
+}
+
+fn started(settings: Settings, start: &Start) -> Driven {
     let mut driver = Driver::with(7, settings);
     driver.personal = PERSONAL.to_vec();
     driver.put(&Key::User(user()), 3);
-    driver.start(T0, &start());
+    driver.start(T0, start);
     driver
+}
+
+fn begun_with(settings: Settings) -> Driven {
+    started(settings, &start())
+}
+
+fn with_news() -> Driven {
+    started(Settings::default(), &start_with_news())
 }
 
 fn begun() -> Driven {
@@ -59,26 +81,56 @@ fn begun() -> Driven {
 }
 
 /// The refresh token so many generations before the present one, or after it.
-fn token(driver: &Driven, back: i64) -> Presented {
+fn token(driver: &Driven, back: i64) -> Presented<of::RefreshToken> {
     let present = match driver.state() {
         Session::Active(active) => active.issue.clone(),
         Session::Ended { .. } => Seal::new(&driver.world.ring, [1; 16]),
     };
     let n = u32::try_from((i64::from(present.n) - back).max(0)).unwrap();
-    testing::presented(&driver.world, Purpose::RefreshToken, driver.flow, &Seal { n, ..present })
+    testing::presented(&driver.world, of::RefreshToken, driver.flow, &Seal { n, ..present })
 }
 
 /// The same, where there is one.
-fn older(driver: &Driven, back: u32) -> Option<Presented> {
+fn older(driver: &Driven, back: u32) -> Option<Presented<of::RefreshToken>> {
     match driver.state() {
         Session::Active(active) if active.issue.n < back => None,
         _ => Some(token(driver, i64::from(back))),
     }
 }
 
-fn foreign(driver: &Driven) -> Presented {
+fn foreign(driver: &Driven) -> Presented<of::RefreshToken> {
     let seal = Seal { n: 0, ..Seal::new(&driver.world.ring, [0x66; 16]) };
-    testing::presented(&driver.world, Purpose::RefreshToken, driver.flow, &seal)
+    testing::presented(&driver.world, of::RefreshToken, driver.flow, &seal)
+}
+
+/// The cookie of the browser that signed in, or of another one.
+fn cookie(driver: &Driven, own: bool) -> Presented<of::SessionCookie> {
+    let salt = match driver.state() {
+        Session::Active(active) if own => active.issue.salt,
+        _ => [0x77; 16],
+    };
+    testing::presented(&driver.world, of::SessionCookie, driver.flow, &Seal::new(&driver.world.ring, salt))
+}
+
+/// The link of the new-device letter, or one that was never sent.
+fn end_link(driver: &Driven, own: bool) -> Presented<of::EndSession> {
+    let seal = match driver.state() {
+        Session::Active(active) if own => active.notice.clone(),
+        _ => None,
+    };
+    let seal = seal.unwrap_or_else(|| Seal::new(&driver.world.ring, [0x66; 16]));
+    testing::presented(&driver.world, of::EndSession, driver.flow, &seal)
+}
+
+/// Another password, the old one proved while the user's fence had this number.
+fn change_password(fence: i64) -> Command {
+    let password = SealedHash::from_text("the-sealed-hash".to_owned());
+    Command::ChangePassword { fence, password, to: testing::address(ADDRESS), others: vec![FlowId(Id::v7(2, [2; 10]))] }
+}
+
+/// The number that the session holds.
+fn fence(driver: &Driven) -> i64 {
+    driver.state().active().map_or(3, |active| active.fence)
 }
 
 fn refreshed(times: i64) -> Driven {
@@ -100,6 +152,7 @@ pub(crate) fn places() -> Vec<Place<Session>> {
     vec![
         place("just begun", begun()),
         place("refreshed twice", refreshed(2)),
+        place("from a new device", with_news()),
         place(
             "signed out",
             ended(&mut |driver| {
@@ -120,6 +173,14 @@ pub(crate) fn places() -> Vec<Place<Session>> {
                 driver.input(at(1), &Input::Told(Signal::Fenced));
             }),
         ),
+        place("by its user", ended(&mut |driver| drop(driver.ask(at(1), Command::Revoke)))),
+        place("by the link in the letter", {
+            let mut driver = with_news();
+            let link = end_link(&driver, true);
+            driver.ask(at(1), Command::Disown(link));
+            driver
+        }),
+        place("by its like", ended(&mut |driver| drop(driver.input(at(1), &Input::Told(Signal::Crowded))))),
     ]
 }
 
@@ -136,7 +197,20 @@ fn asks() -> Vec<Ask<Session>> {
         if_any("sign out by an older one", 1, |driver| older(driver, 2).map(Command::SignOut)),
         asked("sign out by one not yet issued", |driver| Command::SignOut(token(driver, -1))),
         asked("sign out by a foreign one", |driver| Command::SignOut(foreign(driver))),
+        asked("step up", |driver| Command::StepUp { fence: fence(driver) }),
+        asked("step up, proved with the one before", |driver| Command::StepUp { fence: fence(driver) - 1 }),
+        asked("step up, proved after the fence moved", |driver| Command::StepUp { fence: fence(driver) + 1 }),
+        asked("change the password", |driver| change_password(fence(driver))),
+        asked("change it, proved with the one before", |driver| change_password(fence(driver) - 1)),
+        asked("revoke", |_| Command::Revoke),
+        asked("disown by the link of the letter", |driver| Command::Disown(end_link(driver, true))),
+        asked("disown by another link", |driver| Command::Disown(end_link(driver, false))),
+        asked("seen with the cookie", |driver| Command::Seen(cookie(driver, true))),
+        asked("seen with another cookie", |driver| Command::Seen(cookie(driver, false))),
+        asked("leave with the cookie", |driver| Command::Leave(cookie(driver, true))),
+        asked("leave with another cookie", |driver| Command::Leave(cookie(driver, false))),
         after("told that the fence moved", 1, |_| Input::Told(Signal::Fenced)),
+        after("told that there are too many", 1, |_| Input::Told(Signal::Crowded)),
     ];
     asks.extend(table::common());
     asks
@@ -146,8 +220,14 @@ fn asks() -> Vec<Ask<Session>> {
 fn the_table_of_transitions_is_the_one_on_file() {
     let mut table = table::print(&places(), &asks());
     let driver = Driven::new(7);
-    for (name, lost) in [("start", None), ("start, lost user", Some(Lost(Key::User(user()))))] {
-        let step = Session::start(&start(), lost.as_ref(), &driver.cx(T0));
+    let first = || Start { arrival: Arrival { is_first: true, ..start().arrival }, ..start() };
+    for (name, asked, lost) in [
+        ("start", start(), None),
+        ("start, the first of this user", first(), None),
+        ("start from a new device, one too many", start_with_news(), None),
+        ("start, lost user", start_with_news(), Some(Lost(Key::User(user())))),
+    ] {
+        let step = Session::start(&asked, lost.as_ref(), &driver.cx(T0));
         table.push_str(&format!("\n{name}\n  {}\n", table::line(&step)));
     }
     golden::check("session.transitions.txt", &table);
@@ -166,8 +246,15 @@ enum Op {
     Refresh(i64),
     RefreshForeign,
     SignOut(i64),
+    /// Proved with the fence as it is, or as it was one move ago.
+    StepUp(bool),
+    ChangePassword(bool),
+    Revoke,
+    Disown(bool),
+    Seen(bool),
+    Leave(bool),
     Fence,
-    Told,
+    Told(bool),
     Wake,
 }
 
@@ -178,17 +265,30 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (-2..4_i64).prop_map(Op::Refresh),
         1 => Just(Op::RefreshForeign),
         1 => (-2..4_i64).prop_map(Op::SignOut),
+        4 => prop::bool::weighted(0.9).prop_map(Op::StepUp),
+        3 => prop::bool::weighted(0.9).prop_map(Op::ChangePassword),
+        2 => prop::bool::weighted(0.9).prop_map(|wrong| Op::Disown(!wrong)),
+        3 => prop::bool::weighted(0.8).prop_map(Op::Seen),
+        2 => prop::bool::weighted(0.2).prop_map(Op::Leave),
+        1 => any::<bool>().prop_map(Op::Told),
+        1 => Just(Op::Revoke),
         1 => Just(Op::Fence),
-        1 => Just(Op::Told),
         2 => Just(Op::Wake),
     ]
 }
 
-/// The rules, read once more: all that they depend on is four numbers.
+/// The rules, read once more: all that they depend on is a few numbers.
 struct Model {
+    /// The generation, and since when.
     n: i64,
     rotated: Timestamp,
-    fence_moved: bool,
+    /// When the person last proved who they are.
+    proved: Timestamp,
+    expires: Timestamp,
+    /// The number that the session holds, and the one that the user's fence has.
+    fence: i64,
+    number: i64,
+    passwords: usize,
     over: bool,
     grace: i64,
 }
@@ -197,11 +297,34 @@ struct Model {
 enum Expected {
     Next,
     Same,
+    Changed,
+    Seen,
+    Refused,
     Ended,
     Garbage,
 }
 
 impl Model {
+    fn new(grace: i64) -> Self {
+        let expires = at(MONTH);
+        let (rotated, proved) = (T0, T0);
+        Self { n: 0, rotated, proved, expires, fence: 3, number: 3, passwords: 0, over: false, grace }
+    }
+
+    /// What is not the owner's ends nothing; whatever else comes to a session that is over finds it over.
+    fn ends(&mut self, ours: bool) -> Expected {
+        if !self.over && !ours {
+            return Expected::Garbage;
+        }
+        self.over = true;
+        Expected::Ended
+    }
+
+    fn rotates(&mut self, now: Timestamp) -> Expected {
+        (self.n, self.rotated, self.expires) = (self.n + 1, now, now.after(seconds(2_592_000)));
+        Expected::Next
+    }
+
     fn refresh(&mut self, shown: i64, now: Timestamp) -> Expected {
         if self.over {
             return Expected::Ended;
@@ -210,16 +333,138 @@ impl Model {
             return Expected::Garbage;
         }
         let is_repeat = shown == self.n - 1 && now.0 < self.rotated.0 + self.grace * 1_000;
-        if self.fence_moved || !(shown == self.n || is_repeat) {
-            self.over = true;
-            return Expected::Ended;
+        if self.fence != self.number || !(shown == self.n || is_repeat) {
+            return self.ends(true);
         }
-        if is_repeat {
-            return Expected::Same;
+        if is_repeat { Expected::Same } else { self.rotates(now) }
+    }
+
+    /// A password was proved while the user's fence had this number.
+    fn refuses(&mut self, proved_at: i64) -> Option<Expected> {
+        if !self.over && proved_at < self.fence {
+            return Some(Expected::Refused);
         }
-        self.n += 1;
-        self.rotated = now;
-        Expected::Next
+        (self.over || proved_at != self.fence || self.fence != self.number).then(|| self.ends(true))
+    }
+
+    fn step_up(&mut self, proved_at: i64, now: Timestamp) -> Expected {
+        if let Some(refused) = self.refuses(proved_at) {
+            return refused;
+        }
+        self.proved = now;
+        self.rotates(now)
+    }
+
+    fn change_password(&mut self, proved_at: i64) -> Expected {
+        if let Some(refused) = self.refuses(proved_at) {
+            return refused;
+        }
+        self.number += 1;
+        self.fence = self.number;
+        self.passwords += 1;
+        Expected::Changed
+    }
+
+    fn seen(&mut self, ours: bool, now: Timestamp) -> Expected {
+        if self.over || !ours {
+            return if self.over { Expected::Ended } else { Expected::Garbage };
+        }
+        if self.fence != self.number {
+            return self.ends(true);
+        }
+        self.expires = now.after(seconds(2_592_000));
+        Expected::Seen
+    }
+
+    /// What it comes to, for an input at an instant.
+    fn expects(&mut self, driver: &Driven, op: &Op, now: Timestamp) -> Expected {
+        let shown = |back: i64| i64::from(token(driver, back).generation());
+        match *op {
+            Op::Refresh(back) => self.refresh(shown(back), now),
+            Op::RefreshForeign if self.over => Expected::Ended,
+            Op::RefreshForeign => Expected::Garbage,
+            Op::SignOut(back) => self.ends(shown(back) <= self.n),
+            Op::StepUp(fresh) => self.step_up(self.number - i64::from(!fresh), now),
+            Op::ChangePassword(fresh) => self.change_password(self.number - i64::from(!fresh)),
+            Op::Disown(own) | Op::Leave(own) => self.ends(own),
+            Op::Seen(own) => self.seen(own, now),
+            Op::Revoke | Op::Told(_) => self.ends(true),
+            Op::Fence | Op::Wake => unreachable!("nobody asks for it"),
+        }
+    }
+}
+
+fn input(driver: &Driven, op: &Op) -> Option<Input<Session>> {
+    let number = driver.number(&Key::User(user())).unwrap();
+    let proved_at = |fresh: bool| number - i64::from(!fresh);
+    Some(Input::Asked(match *op {
+        Op::Refresh(back) => Command::Refresh(token(driver, back)),
+        Op::RefreshForeign => Command::Refresh(foreign(driver)),
+        Op::SignOut(back) => Command::SignOut(token(driver, back)),
+        Op::StepUp(fresh) => Command::StepUp { fence: proved_at(fresh) },
+        Op::ChangePassword(fresh) => change_password(proved_at(fresh)),
+        Op::Revoke => Command::Revoke,
+        Op::Disown(own) => Command::Disown(end_link(driver, own)),
+        Op::Seen(own) => Command::Seen(cookie(driver, own)),
+        Op::Leave(own) => Command::Leave(cookie(driver, own)),
+        Op::Told(fenced) => return Some(Input::Told(if fenced { Signal::Fenced } else { Signal::Crowded })),
+        Op::Fence | Op::Wake => return None,
+    }))
+}
+
+/// One way through a session, held against the second reading of its rules.
+fn drive(grace: i64, ops: &[(i64, Op)]) {
+    let settings = Settings { refresh_grace: seconds(u64::try_from(grace).unwrap()), ..Settings::default() };
+    let mut driver = started(settings, &start_with_news());
+    let (mut model, mut now) = (Model::new(grace), T0);
+    let mut answers: BTreeMap<u32, String> = BTreeMap::new();
+    for (seconds, op) in ops {
+        now = Timestamp(now.0 + seconds * 1_000);
+        let seen = now.max(driver.touched);
+        assert_eq!(driver.wake(now), !model.over && seen >= model.expires);
+        model.over |= seen >= model.expires;
+        if matches!(op, Op::Fence) {
+            driver.bump(&Key::User(user()));
+            model.number += 1;
+        }
+        if let Some(input) = input(&driver, op) {
+            let before = driver.version;
+            let was_over = model.over;
+            let expected = model.expects(&driver, op, seen);
+            let says = driver.input(now, &input);
+            let quiet = was_over || matches!(expected, Expected::Same | Expected::Refused | Expected::Garbage);
+            assert_eq!(driver.version == before, quiet, "{op:?}: {says:?}, expected {expected:?}");
+            is_as_expected(&says, &expected, &model, &mut answers);
+        }
+        assert_eq!(driver.phase() == "ended", model.over);
+        assert_eq!(driver.number(&Key::User(user())), Some(model.number));
+        let fence = driver.number(&Key::Session(driver.flow.0));
+        assert_eq!(fence, (!model.over).then_some(0), "the session's fence stands for as long as it lives");
+        assert_eq!(driver.state().public().subject, Some(PLACE.0), "a place is known for as long as the row is kept");
+        let passwords = driver.writes.iter().filter(|write| matches!(write, Write::SetPassword { .. })).count();
+        assert_eq!((passwords, driver.writes.len()), (model.passwords, model.passwords));
+        assert_eq!(driver.sent.len(), 1 + model.passwords, "the notice of the device, and one of each password");
+    }
+}
+
+fn is_as_expected(says: &Outcome, expected: &Expected, model: &Model, answers: &mut BTreeMap<u32, String>) {
+    match says {
+        Outcome::Tokens { issue, minted, expires_at, user: of, auth_time } => {
+            assert!(matches!(expected, Expected::Same | Expected::Next), "{says:?}, expected {expected:?}");
+            assert_eq!(i64::from(issue.n), model.n);
+            assert_eq!(minted.generation, issue.n);
+            assert_eq!((*of, *auth_time, minted.at), (user(), model.proved, model.rotated));
+            assert_eq!(minted.until, model.rotated.after(seconds(300)));
+            assert_eq!(*expires_at, model.expires);
+            let told = json(&(issue, minted, auth_time));
+            let same = answers.entry(issue.n).or_insert_with(|| told.clone());
+            assert_eq!(told, *same, "one generation, one answer");
+        }
+        Outcome::PasswordChanged { .. } => assert_eq!(*expected, Expected::Changed),
+        Outcome::Seen { expires_at } => assert_eq!((expected, *expires_at), (&Expected::Seen, model.expires)),
+        Outcome::Ended => assert_eq!(*expected, Expected::Ended),
+        Outcome::Garbage => assert_eq!(*expected, Expected::Garbage),
+        Outcome::Refused => assert_eq!(*expected, Expected::Refused),
     }
 }
 
@@ -231,70 +476,7 @@ proptest! {
         grace in prop_oneof![Just(GRACE), Just(0), Just(3_600)],
         ops in prop::collection::vec((moves(), op()), 0..30),
     ) {
-        let grace_span = seconds(u64::try_from(grace).unwrap());
-        let mut driver = begun_with(Settings { refresh_grace: grace_span, ..Settings::default() });
-        let mut model = Model { n: 0, rotated: T0, fence_moved: false, over: false, grace };
-        let mut answers: BTreeMap<u32, String> = BTreeMap::new();
-        let mut now = T0;
-        for (seconds, op) in ops {
-            now = Timestamp(now.0 + seconds * 1_000);
-            let seen = now.max(driver.touched);
-            if driver.wake(now) {
-                prop_assert!(!model.over);
-                model.over = true;
-            }
-            let before = driver.version;
-            match op {
-                Op::Refresh(back) => {
-                    let present = token(&driver, back);
-                    let shown = i64::from(present.generation());
-                    let shown = if model.over { model.n } else { shown };
-                    let says = driver.ask(now, Command::Refresh(present));
-                    let expected = model.refresh(shown, seen);
-                    match says {
-                        Outcome::Tokens { ref issue, ref minted, expires_at, user: of, auth_time } => {
-                            prop_assert_eq!(i64::from(issue.n), model.n);
-                            prop_assert_eq!(minted.generation, issue.n);
-                            prop_assert_eq!((of, auth_time, minted.at), (user(), T0, model.rotated));
-                            prop_assert_eq!(minted.until, model.rotated.after(crate::driver::seconds(300)));
-                            prop_assert_eq!(expires_at, model.rotated.after(crate::driver::seconds(30 * 86_400)));
-                            let same = answers.entry(issue.n).or_insert_with(|| json(&says));
-                            prop_assert_eq!(&json(&says), same, "one generation, one answer");
-                            prop_assert_eq!(driver.version == before, expected == Expected::Same, "a repeat writes nothing");
-                            prop_assert!(matches!(expected, Expected::Same | Expected::Next));
-                        }
-                        Outcome::Ended => prop_assert_eq!(expected, Expected::Ended),
-                        Outcome::Garbage => prop_assert_eq!(expected, Expected::Garbage),
-                        Outcome::Refused => prop_assert!(false, "only a sign-in is refused"),
-                    }
-                }
-                Op::RefreshForeign => {
-                    let token = foreign(&driver);
-                    let says = driver.ask(now, Command::Refresh(token));
-                    prop_assert_eq!(says, if model.over { Outcome::Ended } else { Outcome::Garbage });
-                    prop_assert_eq!(driver.version, before);
-                }
-                Op::SignOut(back) => {
-                    let token = token(&driver, back);
-                    let ours = model.over || i64::from(token.generation()) <= model.n;
-                    let says = driver.ask(now, Command::SignOut(token));
-                    prop_assert_eq!(says, if ours { Outcome::Ended } else { Outcome::Garbage });
-                    model.over |= ours;
-                }
-                Op::Fence => {
-                    driver.bump(&Key::User(user()));
-                    model.fence_moved = true;
-                }
-                Op::Told => {
-                    prop_assert_eq!(driver.input(now, &Input::Told(Signal::Fenced)), Outcome::Ended);
-                    model.over = true;
-                }
-                Op::Wake => {}
-            }
-            prop_assert_eq!(driver.phase() == "ended", model.over);
-            let fence = driver.number(&Key::Session(driver.flow.0));
-            prop_assert_eq!(fence, (!model.over).then_some(0), "the session's fence stands for as long as it lives");
-        }
+        drive(grace, &ops);
     }
 }
 
@@ -303,7 +485,7 @@ fn each_end_says_why() {
     let why = |name: &str| {
         let place = places().into_iter().find(|place| place.name == name).unwrap();
         match place.driver.state() {
-            Session::Ended { by } => *by,
+            Session::Ended { by, .. } => *by,
             Session::Active(_) => panic!("{name} has not ended"),
         }
     };
@@ -311,6 +493,87 @@ fn each_end_says_why() {
     assert_eq!(why("by its time"), End::Expired);
     assert_eq!(why("by its misuse"), End::Reused);
     assert_eq!(why("by the fence"), End::Fenced);
+    assert_eq!(why("by its user"), End::Revoked);
+    assert_eq!(why("by the link in the letter"), End::Disowned);
+    assert_eq!(why("by its like"), End::Crowded);
+}
+
+#[test]
+fn a_letter_about_a_new_device_says_from_where_and_carries_the_link_that_ends_the_session() {
+    let mut driver = with_news();
+    let [sent] = &driver.sent[..] else { panic!("one letter, not {:?}", driver.sent) };
+    let Letter::SessionNewDevice { to, seal, device, client_address, at: when } = &sent.letter else {
+        panic!("{sent:?}")
+    };
+    assert_eq!((to.typed(), device.as_str(), client_address.as_str()), (ADDRESS, PERSONAL[2], PERSONAL[1]));
+    assert_eq!(*when, T0);
+    assert_ne!(seal.salt, driver.state().active().unwrap().issue.salt, "its link says nothing about the tokens");
+    let link = testing::presented(&driver.world, of::EndSession, driver.flow, seal);
+    for wrong in [
+        end_link(&driver, false),
+        testing::presented(&driver.world, of::EndSession, driver.flow, &seal.next(&driver.world.ring)),
+    ] {
+        assert_eq!(driver.ask(at(1), Command::Disown(wrong)), Outcome::Garbage);
+    }
+    assert_eq!(driver.ask(at(2), Command::Disown(link)), Outcome::Ended);
+    assert_eq!(
+        driver.told.iter().map(|told| told.signal.to_string()).collect::<Vec<_>>(),
+        ["\"crowded\"", "\"crowded\""]
+    );
+}
+
+#[test]
+fn where_nobody_was_told_of_a_device_no_link_ends_the_session() {
+    let mut driver = begun();
+    assert!(driver.sent.is_empty());
+    let link = end_link(&driver, true);
+    assert_eq!(driver.ask(at(1), Command::Disown(link)), Outcome::Garbage);
+    assert_eq!(driver.phase(), "active");
+}
+
+#[test]
+fn a_first_sign_in_is_written_down_and_no_news() {
+    let first = Start { arrival: Arrival { is_first: true, ..start().arrival }, ..start() };
+    let driver = started(Settings::default(), &first);
+    assert!(matches!(driver.writes[..], [Write::FirstSignIn { user: of, at: T0 }] if of == user()));
+    assert!(driver.sent.is_empty());
+}
+
+#[test]
+fn a_change_of_password_keeps_the_session_that_made_it_and_no_other() {
+    let (mut one, mut other) = (begun(), Driver::<Session>::new(9));
+    let mut guards = std::mem::take(&mut one.guards);
+    other.among(&mut guards, |other| other.start(at(1), &start()));
+    let changed = one.among(&mut guards, |one| one.ask(at(2), change_password(3)));
+    assert_eq!(changed, Outcome::PasswordChanged { at: at(2) });
+    let goes_on = one.among(&mut guards, |one| {
+        let token = token(one, 0);
+        one.ask(at(3), Command::Refresh(token))
+    });
+    assert!(matches!(goes_on, Outcome::Tokens { .. }), "{goes_on:?}");
+    // It has not heard of it, and is over all the same.
+    let over = other.among(&mut guards, |other| {
+        let token = token(other, 0);
+        other.ask(at(3), Command::Refresh(token))
+    });
+    assert_eq!((over, other.phase()), (Outcome::Ended, "ended"));
+    let late = one.among(&mut guards, |one| one.ask(at(4), change_password(3)));
+    assert_eq!(
+        (late, one.writes.len()),
+        (Outcome::Refused, 1),
+        "a proof of the password from before counts for nothing"
+    );
+    assert_eq!(one.phase(), "active", "and ends nothing");
+}
+
+#[test]
+fn proving_again_who_one_is_gives_fresh_tokens_and_the_ones_before_are_replaced() {
+    let mut driver = begun();
+    let before = token(&driver, 0);
+    let says = driver.ask(at(700), Command::StepUp { fence: 3 });
+    let Outcome::Tokens { issue, minted, auth_time, .. } = says else { panic!("{says:?}") };
+    assert_eq!((issue.n, minted.generation, minted.at, auth_time), (1, 1, at(700), at(700)));
+    assert_eq!(driver.ask(at(700 + GRACE), Command::Refresh(before)), Outcome::Ended, "somebody has a copy");
 }
 
 #[test]
@@ -318,11 +581,28 @@ fn a_token_of_another_flow_with_the_same_generation_is_garbage() {
     let mut driver = refreshed(1);
     let Session::Active(active) = driver.state() else { panic!("it lives") };
     let other = FlowId(Id::v7(5, [5; 10]));
-    let elsewhere = testing::presented(
-        &driver.world,
-        Purpose::RefreshToken,
-        other,
-        &Seal { salt: [5; 16], ..active.issue.clone() },
-    );
+    let elsewhere =
+        testing::presented(&driver.world, of::RefreshToken, other, &Seal { salt: [5; 16], ..active.issue.clone() });
     assert_eq!(driver.ask(at(101), Command::Refresh(elsewhere)), Outcome::Garbage);
+}
+
+#[test]
+fn an_ended_session_still_says_whose_it_was_and_nothing_else_of_them() {
+    for place in places() {
+        let state = place.driver.state();
+        assert_eq!(state.public().user, Some(user().0), "{}", place.name);
+        if let Session::Ended { .. } = state {
+            let kept = serde_json::to_value(state).unwrap();
+            let kept: Vec<&String> = kept.as_object().unwrap().keys().collect();
+            assert_eq!(kept, ["by", "phase", "place", "user"], "{}", place.name);
+        }
+    }
+}
+
+#[test]
+fn an_end_that_an_older_release_wrote_names_nobody() {
+    let old: Session = serde_json::from_str(r#"{"phase":"ended","by":"expired"}"#).unwrap();
+    assert_eq!((old.user(), old.public().user), (None, None));
+    let old: Session = serde_json::from_str(r#"{"phase":"ended","by":"expired","user":null}"#).unwrap();
+    assert_eq!(old.public().subject, None);
 }

@@ -139,13 +139,21 @@ fn effects(effects: &Effects<Auth>) -> String {
             Write::CreateUser(user) => {
                 format!("create user {}", user.username.as_ref().map_or("without a username", |_| "with a username"))
             }
+            Write::CountFailure { .. } => "count a failure".to_owned(),
+            Write::ClearFailures { .. } => "clear failures".to_owned(),
             Write::SetPassword { .. } => "set password".to_owned(),
+            Write::SetAddress { .. } => "set address".to_owned(),
+            Write::SetProfile { .. } => "set profile".to_owned(),
+            Write::SetDeletion { flow: Some(_), .. } => "set deletion".to_owned(),
+            Write::SetDeletion { flow: None, .. } => "clear deletion".to_owned(),
+            Write::FirstSignIn { .. } => "first sign-in".to_owned(),
+            Write::DeleteUser { .. } => "delete user".to_owned(),
         });
     }
     for outgoing in &effects.outgoing {
         let what = match &outgoing.parcel {
             Parcel::World(Delivery::Letter(letter)) => letter.name().to_owned(),
-            Parcel::Signal { kind, .. } => format!("signal to {kind}"),
+            Parcel::Signal { kind, signal, .. } => format!("{} to {kind}", said(signal)),
         };
         let until = outgoing.expires.map(|until| format!(" until {}", instant(until.0))).unwrap_or_default();
         let once = if outgoing.once { " once" } else { "" };
@@ -163,6 +171,7 @@ fn key(key: &Key) -> &'static str {
         Key::Address(_) => "address",
         Key::Username(_) => "username",
         Key::User(_) => "user",
+        Key::Profile(_) => "profile",
         Key::Session(_) => "session",
         Key::UserCode(_) => "user code",
     }
@@ -182,6 +191,8 @@ fn said(value: &Value) -> String {
         Value::Number(number) if number.as_i64().is_some_and(|number| number >= at(-1_000_000).0) => {
             instant(number.as_i64().unwrap())
         }
+        // A keyed hash.
+        Value::Array(items) if items.len() == 32 && items.iter().all(Value::is_number) => "…".to_owned(),
         Value::Array(items) => format!("[{}]", items.iter().map(said).collect::<Vec<_>>().join(" ")),
         Value::Object(members) if members.contains_key("salt") => format!("seal {}", members["n"]),
         Value::Object(members) => {

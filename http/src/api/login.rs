@@ -9,6 +9,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{problem, stranger};
+use crate::door::{device, rate};
 use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -31,14 +32,16 @@ pub(super) struct TokensBody {
     expires_in: i64,
     refresh_token: String,
     session: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    restored: bool,
     method: Method,
 }
 
 impl From<Tokens> for TokensBody {
     fn from(tokens: Tokens) -> Self {
-        let Tokens { access_token, expires_in, refresh_token, session, method } = tokens;
+        let Tokens { access_token, expires_in, refresh_token, session, restored, method } = tokens;
         let refresh_token = refresh_token.expose().to_owned();
-        Self { access_token, token_type: "Bearer", expires_in, refresh_token, session, method }
+        Self { access_token, token_type: "Bearer", expires_in, refresh_token, session, restored, method }
     }
 }
 
@@ -52,10 +55,12 @@ pub(super) async fn login(house: Arc<House>, request: Request) -> Answer {
             return Err(Problem::unreadable_at("/username", "This takes `email` or `username`, not both."));
         }
     };
-    let tokens = house
-        .services
-        .sign_in(&stranger(&request), identifier, &body.password)
-        .await
-        .map_err(|why| problem(&house.services, why))?;
-    Reply::json(StatusCode::OK, &TokensBody::from(tokens))
+    let services = &house.services;
+    let public_url = services.engine.world().settings.public_url.clone();
+    let refused = |why| problem(services, why);
+    let approach = services.approach(identifier, device::presented(&request, &public_url)).await.map_err(refused)?;
+    house.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &request)?;
+    let caller = stranger(&request);
+    let (tokens, known) = services.sign_in_from(&caller, approach, &body.password).await.map_err(refused)?;
+    Ok(Reply::json(StatusCode::OK, &TokensBody::from(tokens))?.cookie(device::set(&known, &public_url)?))
 }

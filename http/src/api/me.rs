@@ -1,14 +1,16 @@
-//! `GET /users/me`: whose token it is.
+//! `/users/me`: whose token it is; editing, exporting and deleting that account.
 
 use std::sync::Arc;
 
-use cairn_actors::directory::User;
-use cairn_actors::services::session::SignedIn;
-use http::header::ETAG;
+use cairn_actors::directory::{Happened, User};
+use cairn_actors::password::Password;
+use cairn_actors::services::profile::{FlowRecord, TypedProfile};
+use http::header::{CONTENT_DISPOSITION, ETAG, IF_MATCH};
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::instant;
+use super::sessions::SessionBody;
+use super::{MovedBody, instant, problem, signed_in, stranger};
 use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -44,8 +46,109 @@ impl<'a> From<&'a User> for Profile<'a> {
     }
 }
 
+/// What may be edited. What is absent becomes nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Edit {
+    username: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Farewell {
+    password: Password,
+}
+
+/// All that is kept about a user.
+#[derive(Serialize)]
+struct ExportBody<'a> {
+    profile: Profile<'a>,
+    sessions: Vec<SessionBody>,
+    flows: Vec<FlowRecordBody>,
+    history: Vec<HappenedBody>,
+}
+
+#[derive(Serialize)]
+struct FlowRecordBody {
+    id: String,
+    kind: String,
+    phase: String,
+    version: u64,
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+struct HappenedBody {
+    at: String,
+    kind: String,
+    name: String,
+    phase: String,
+    details: serde_json::Value,
+}
+
+impl From<FlowRecord> for FlowRecordBody {
+    fn from(flow: FlowRecord) -> Self {
+        let FlowRecord { id, kind, phase, version, touched_at } = flow;
+        Self { id, kind, phase, version, updated_at: instant(touched_at) }
+    }
+}
+
+impl From<Happened> for HappenedBody {
+    fn from(happened: Happened) -> Self {
+        let Happened { kind, flow: _, name, to, public, at } = happened;
+        let details = serde_json::from_str(&public).unwrap_or_default();
+        Self { at: instant(at), kind, name, phase: to, details }
+    }
+}
+
 pub(super) async fn show(_house: Arc<House>, request: Request) -> Answer {
-    let signed_in = request.extensions().get::<SignedIn>().ok_or_else(Problem::credentials)?;
-    let tag = HeaderValue::try_from(format!("\"{}\"", signed_in.user.version)).map_err(Problem::fault)?;
-    Ok(Reply::json(StatusCode::OK, &Profile::from(&signed_in.user))?.header(ETAG, tag))
+    profile(&signed_in(&request)?.user)
+}
+
+pub(super) async fn edit(house: Arc<House>, request: Request) -> Answer {
+    let who = signed_in(&request)?;
+    let version = wanted_version(&request, who.user.version)?;
+    let Edit { username, first_name, last_name } = request.json()?;
+    let typed = TypedProfile { username, first_name, last_name };
+    let services = &house.services;
+    let edited = services.edit_profile(&stranger(&request), who, version, typed).await;
+    profile(&edited.map_err(|why| problem(services, why))?)
+}
+
+pub(super) async fn delete(house: Arc<House>, request: Request) -> Answer {
+    let Farewell { password } = request.json()?;
+    let services = &house.services;
+    let moved = services.delete_account(&stranger(&request), signed_in(&request)?, &password).await;
+    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved.map_err(|why| problem(services, why))?))
+}
+
+pub(super) async fn export(house: Arc<House>, request: Request) -> Answer {
+    let services = &house.services;
+    let export = services.export(signed_in(&request)?).await.map_err(|why| problem(services, why))?;
+    let body = ExportBody {
+        profile: Profile::from(&export.user),
+        sessions: export.sessions.into_iter().map(SessionBody::from).collect(),
+        flows: export.flows.into_iter().map(FlowRecordBody::from).collect(),
+        history: export.history.into_iter().map(HappenedBody::from).collect(),
+    };
+    let file = HeaderValue::from_static("attachment; filename=\"account.json\"");
+    Ok(Reply::json(StatusCode::OK, &body)?.header(CONTENT_DISPOSITION, file))
+}
+
+fn profile(user: &User) -> Answer {
+    let tag = HeaderValue::try_from(format!("\"{}\"", user.version)).map_err(Problem::fault)?;
+    Ok(Reply::json(StatusCode::OK, &Profile::from(user))?.header(ETAG, tag))
+}
+
+/// The version that `If-Match` asks for (RFC 9110, section 13.1.1): one of its strong tags, or any for `*`.
+fn wanted_version(request: &Request, present: i64) -> Result<i64, Problem> {
+    let mut lines = request.headers().get_all(IF_MATCH).iter().peekable();
+    if lines.peek().is_none() {
+        return Err(Problem::condition_required());
+    }
+    let tags = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim);
+    let fits = |tag: &str| tag == "*" || tag == format!("\"{present}\"");
+    if tags.into_iter().any(fits) { Ok(present) } else { Err(Problem::changed()) }
 }

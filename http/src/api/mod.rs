@@ -3,22 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_actors::directory::User;
+use cairn_actors::services::session::SignedIn;
 use cairn_actors::services::{Caller, FlowView, Moved, Refusal, Repeat, Services};
 use cairn_runtime::{Fault, Method, Timestamp};
 use http::Method as Verb;
 use serde::Serialize;
 
-use crate::door::Door;
+use crate::door::{Door, rate};
 use crate::house::House;
 use crate::problem::{Problem, Unacceptable};
 use crate::request::Request;
 use crate::room::{Room, Route, Schema, TableFault};
 
+mod email_change;
 mod login;
 mod logout;
 mod me;
+mod password_change;
+mod password_reset;
 mod refresh;
 mod register;
+mod sessions;
 mod verify_email;
 
 /// How long a client is asked to wait when the server cannot say better.
@@ -27,7 +33,8 @@ const SOON: Duration = Duration::from_secs(1);
 static ROUTES: &[Route<House>] = &[
     route(Verb::POST, "/auth/register", Door::Open, Schema::Json, |house, request| {
         Box::pin(register::begin(house, request))
-    }),
+    })
+    .limited(rate::REGISTER),
     route(Verb::GET, "/auth/register/{flow}", Door::Open, Schema::Nothing, |house, request| {
         Box::pin(register::status(house, request))
     }),
@@ -36,15 +43,69 @@ static ROUTES: &[Route<House>] = &[
     }),
     route(Verb::POST, "/auth/verify-email", Door::Open, Schema::Json, |house, request| {
         Box::pin(verify_email::verify(house, request))
-    }),
-    route(Verb::POST, "/auth/login", Door::Open, Schema::Json, |house, request| Box::pin(login::login(house, request))),
+    })
+    .limited(rate::CODE),
+    route(Verb::POST, "/auth/login", Door::Open, Schema::Json, |house, request| Box::pin(login::login(house, request)))
+        .limited(rate::LOGIN),
     route(Verb::POST, "/auth/refresh", Door::Open, Schema::Json, |house, request| {
         Box::pin(refresh::refresh(house, request))
-    }),
+    })
+    .limited(rate::REFRESH),
     route(Verb::POST, "/auth/logout", Door::Open, Schema::Json, |house, request| {
         Box::pin(logout::logout(house, request))
     }),
+    route(Verb::POST, "/auth/logout-all", Door::Open, Schema::Nothing, |house, request| {
+        Box::pin(sessions::leave_all(house, request))
+    }),
+    route(Verb::GET, "/auth/sessions", Door::Bearer, Schema::Nothing, |house, request| {
+        Box::pin(sessions::list(house, request))
+    }),
+    route(Verb::DELETE, "/auth/sessions/{session}", Door::Bearer, Schema::Nothing, |house, request| {
+        Box::pin(sessions::revoke(house, request))
+    }),
+    route(Verb::POST, "/auth/sessions/end", Door::Open, Schema::Json, |house, request| {
+        Box::pin(sessions::disown(house, request))
+    })
+    .limited(rate::CODE),
+    route(Verb::GET, "/auth/status", Door::Bearer, Schema::Nothing, |house, request| {
+        Box::pin(sessions::status(house, request))
+    }),
+    route(Verb::POST, "/auth/step-up", Door::Bearer, Schema::Json, |house, request| {
+        Box::pin(sessions::step_up(house, request))
+    })
+    .limited(rate::LOGIN),
+    route(Verb::POST, "/auth/password-reset/request", Door::Open, Schema::Json, |house, request| {
+        Box::pin(password_reset::request(house, request))
+    })
+    .limited(rate::RESET),
+    route(Verb::POST, "/auth/password-reset/confirm", Door::Open, Schema::Json, |house, request| {
+        Box::pin(password_reset::confirm(house, request))
+    })
+    .limited(rate::CODE),
+    route(Verb::POST, "/auth/password-change", Door::FreshBearer, Schema::Json, |house, request| {
+        Box::pin(password_change::change(house, request))
+    })
+    .limited(rate::LOGIN),
+    route(Verb::POST, "/auth/email-change", Door::FreshBearer, Schema::Json, |house, request| {
+        Box::pin(email_change::begin(house, request))
+    })
+    .limited(rate::RESET),
+    route(Verb::POST, "/auth/email-change/confirm", Door::Open, Schema::Json, |house, request| {
+        Box::pin(email_change::confirm(house, request))
+    })
+    .limited(rate::CODE),
+    route(Verb::POST, "/auth/email-change/undo", Door::Open, Schema::Json, |house, request| {
+        Box::pin(email_change::undo(house, request))
+    })
+    .limited(rate::CODE),
     route(Verb::GET, "/users/me", Door::Bearer, Schema::Nothing, |house, request| Box::pin(me::show(house, request))),
+    route(Verb::PUT, "/users/me", Door::Bearer, Schema::Json, |house, request| Box::pin(me::edit(house, request))),
+    route(Verb::DELETE, "/users/me", Door::FreshBearer, Schema::Json, |house, request| {
+        Box::pin(me::delete(house, request))
+    }),
+    route(Verb::GET, "/users/me/export", Door::FreshBearer, Schema::Nothing, |house, request| {
+        Box::pin(me::export(house, request))
+    }),
 ];
 
 const fn route(
@@ -100,6 +161,7 @@ pub(crate) fn problem(services: &Services, refusal: Refusal) -> Problem {
         Refusal::WrongCode { tries_left } => Problem::wrong_code("/code", u32::from(tries_left)),
         Refusal::Credentials => Problem::credentials(),
         Refusal::SessionEnded => Problem::session_ended(),
+        Refusal::Changed => Problem::changed(),
         Refusal::UsernameTaken => Problem::username_taken(),
         Refusal::AddressTaken => Problem::address_taken(),
         Refusal::FlowEnded(why) => Problem::flow_ended().detail(why),
@@ -119,6 +181,21 @@ fn of_fault(fault: Fault) -> Problem {
         Fault::Storage(_) => Problem::storage().log(fault),
         Fault::Settled | Fault::Defect(_) => Problem::fault(fault),
     }
+}
+
+/// Whom the door has let in.
+pub(crate) fn signed_in(request: &Request) -> Result<&SignedIn, Problem> {
+    request.extensions().get::<SignedIn>().ok_or_else(Problem::credentials)
+}
+
+/// What is wrong with a body that takes a link's token, or a code with its flow.
+fn code_or_token(token: &Option<String>, flow: &Option<String>, code: &Option<String>) -> Problem {
+    let pointer = match (token, flow, code) {
+        (Some(_), Some(_), _) | (None, None, Some(_)) => "/flow",
+        (Some(_), None, Some(_)) | (None, Some(_), None) => "/code",
+        _ => "/token",
+    };
+    Problem::unreadable_at(pointer, "This takes `token`, or `flow` and `code`.")
 }
 
 /// An instant as RFC 3339 in UTC, to the millisecond; empty beyond the year 9999, which no clock of ours shows.
@@ -143,6 +220,24 @@ impl From<FlowView> for FlowBody {
     }
 }
 
+/// A user, as those answers show it that have just proved an address.
+#[derive(Debug, Serialize)]
+pub(crate) struct UserBody {
+    id: String,
+    email: String,
+    username: Option<String>,
+}
+
+impl From<&User> for UserBody {
+    fn from(user: &User) -> Self {
+        Self {
+            id: user.id.text(),
+            email: user.address.typed().to_owned(),
+            username: user.username.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
 /// A flow that moved, and how the input reached it.
 #[derive(Debug, Serialize)]
 pub(crate) struct MovedBody {
@@ -153,5 +248,24 @@ pub(crate) struct MovedBody {
 impl From<Moved> for MovedBody {
     fn from(moved: Moved) -> Self {
         Self { flow: moved.flow.into(), method: moved.method }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bucket_that_a_route_names_is_in_the_table() {
+        let named: Vec<_> = ROUTES.iter().filter_map(|route| route.bucket).collect();
+        assert!(named.len() >= 4, "{named:?}");
+        assert!(named.iter().all(|bucket| rate::is_known(bucket)), "{named:?}");
+    }
+
+    #[test]
+    fn everything_that_takes_a_secret_is_limited() {
+        for path in ["/auth/register", "/auth/verify-email", "/auth/login", "/auth/refresh"] {
+            assert!(ROUTES.iter().any(|route| route.path == path && route.bucket.is_some()), "{path}");
+        }
     }
 }

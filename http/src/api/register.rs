@@ -21,13 +21,15 @@ struct Body {
     username: Option<String>,
     first_name: Option<String>,
     last_name: Option<String>,
+    accept_disposable: Option<bool>,
 }
 
 /// Begins a registration: 202 whether or not the address has an account.
 pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
     let caller = caller(&request)?;
-    let Body { email, password, username, first_name, last_name } = request.json()?;
-    let typed = Typed { email, password, username, first_name, last_name };
+    let Body { email, password, username, first_name, last_name, accept_disposable } = request.json()?;
+    let accept_disposable = accept_disposable.unwrap_or_default();
+    let typed = Typed { email, password, username, first_name, last_name, accept_disposable };
     let moved = house.services.register(&caller, typed).await.map_err(|why| problem(&house.services, why))?;
     Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved))
 }

@@ -6,7 +6,7 @@ use cairn_actors::password::Password;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, caller, problem};
+use super::{FlowBody, UserBody, caller, problem};
 use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -28,13 +28,6 @@ struct Verified {
     user: UserBody,
 }
 
-#[derive(Serialize)]
-struct UserBody {
-    id: String,
-    email: String,
-    username: Option<String>,
-}
-
 pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
     let caller = caller(&request)?;
     let services = &house.services;
@@ -48,12 +41,7 @@ pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
         body => return Err(incomplete(&body)),
     }
     .map_err(|why| problem(services, why))?;
-    let user = UserBody {
-        id: user.id.text(),
-        email: user.address.typed().to_owned(),
-        username: user.username.as_ref().map(ToString::to_string),
-    };
-    Reply::json(StatusCode::OK, &Verified { flow: moved.flow.into(), user })
+    Reply::json(StatusCode::OK, &Verified { flow: moved.flow.into(), user: UserBody::from(&user) })
 }
 
 fn incomplete(body: &Body) -> Problem {

@@ -1,12 +1,19 @@
 //! Doors: what must hold before a handler runs.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
 use crate::problem::Problem;
 use crate::request::Request;
 
+pub(crate) mod browser;
 pub mod client_address;
+pub(crate) mod csrf;
+pub(crate) mod device;
+mod forwarded;
+pub mod rate;
 
 /// What a route asks of whoever calls it.
 ///
@@ -25,6 +32,16 @@ pub enum Door {
     FreshBearer,
 }
 
+impl Door {
+    /// Whether scripts of other origins may come through, when their origin is listed.
+    pub(crate) const fn is_for_other_origins(self) -> bool {
+        match self {
+            Self::Open | Self::Bearer | Self::FreshBearer => true,
+            Self::OwnPage | Self::Loopback => false,
+        }
+    }
+}
+
 /// What a limited route answers with, whether or not it lets the request through.
 #[derive(Debug)]
 pub struct Metered {
@@ -37,6 +54,22 @@ pub struct Metered {
 impl Default for Metered {
     fn default() -> Self {
         Self { headers: HeaderMap::new(), verdict: Ok(()) }
+    }
+}
+
+/// Headers that the answer to one request will carry, however it ends. Every request has one among its extensions, so
+/// that a handler which finds out more than the meter could know may tell it on its refusals too.
+#[derive(Clone, Debug, Default)]
+pub struct Carried(Arc<Mutex<HeaderMap>>);
+
+impl Carried {
+    /// Adds headers to those that are there.
+    pub fn add(&self, headers: HeaderMap) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(headers);
+    }
+
+    pub(crate) fn take(&self) -> HeaderMap {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

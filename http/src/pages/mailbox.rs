@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use cairn_actors::letters::mailbox::{Mail, view};
 use http::StatusCode;
-use minijinja::context;
+use minijinja::Value;
 use minijinja::value::Serde;
+use serde::Serialize;
 
-use super::page;
+use super::plain;
+use super::sheet::Sheet;
 use crate::api;
 use crate::house::House;
 use crate::problem::Problem;
@@ -18,6 +20,25 @@ use crate::room::Answer;
 
 /// Letters shown at most: the newest.
 const MOST: u32 = 1_000;
+
+/// A letter on the page.
+#[derive(Serialize)]
+struct Shown<'a> {
+    subject: &'a str,
+    to: &'a str,
+    at: &'a str,
+    letter: &'a str,
+    text: &'a str,
+    /// The first of its links.
+    link: Option<&'a str>,
+}
+
+impl<'a> From<&'a Mail> for Shown<'a> {
+    fn from(mail: &'a Mail) -> Self {
+        let link = mail.text.lines().find(|line| line.starts_with("http"));
+        Self { subject: &mail.subject, to: &mail.to, at: &mail.at, letter: mail.letter, text: &mail.text, link }
+    }
+}
 
 pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
     if !house.has_mailbox {
@@ -33,8 +54,8 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
         .filter(|mail| to.as_ref().is_none_or(|to| mail.is_to(to)))
         .collect();
     if request.wants_html() {
-        let newest_first: Vec<&Mail> = mails.iter().rev().collect();
-        page(&house, StatusCode::OK, "mailbox.html", context! { mails => Serde(newest_first) })
+        let newest_first: Vec<Shown<'_>> = mails.iter().rev().map(Shown::from).collect();
+        plain(&house, &Sheet::new("mailbox.html").put("mails", Value::from(Serde(newest_first))))
     } else {
         let letters = Reply::json(StatusCode::OK, &serde_json::json!({ "mails": mails }))?;
         Ok(letters.header(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store")))

@@ -1,36 +1,84 @@
-//! The pages that people meet: their table of URLs, their templates, and the page that tells of a problem.
+//! The pages that people meet: their table of URLs, their look, and the page that tells of a problem.
 
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use minijinja::{Environment, Value, context};
 
-use crate::door::Door;
+use crate::door::{Door, rate};
 use crate::house::House;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::room::{Answer, Room, Route, Schema, TableFault};
+use crate::request::Request;
+use crate::room::{Answer, Room, Route, Run, Schema, TableFault};
 
+mod account;
+mod advice;
+mod assets;
+mod colour;
+mod links;
+mod login;
+mod look;
 mod mailbox;
+mod problem_page;
+mod register;
+mod reset_password;
+mod samples;
+mod sheet;
 mod verify_email;
+mod visit;
+mod waiting;
+mod words;
+
+pub use self::assets::Logo;
+pub use self::colour::{Accent, NoAccent};
+use self::links::Link;
+pub use self::look::{Brand, Look};
+use self::visit::Visit;
 
 static ROUTES: &[Route<House>] = &[
-    Route {
-        method: Method::GET,
-        path: "/verify-email",
-        door: Door::Open,
-        bucket: None,
-        schema: Schema::Nothing,
-        run: |house, request| Box::pin(verify_email::show(house, request)),
-    },
-    Route {
-        method: Method::POST,
-        path: "/verify-email",
-        door: Door::OwnPage,
-        bucket: None,
-        schema: Schema::Form,
-        run: |house, request| Box::pin(verify_email::verify(house, request)),
-    },
+    page("/", |house, request| Box::pin(home(house, request))),
+    page("/register", |house, request| Box::pin(register::show(house, request))),
+    form("/register", |house, request| Box::pin(register::begin(house, request))).limited(rate::REGISTER),
+    form("/password-strength", |house, request| Box::pin(advice::advise(house, request))).limited(rate::ADVICE),
+    page("/verify-email", |house, request| Box::pin(verify_email::show(house, request))),
+    form("/verify-email", |house, request| Box::pin(verify_email::verify(house, request))).limited(rate::CODE),
+    form("/verify-email/resend", |house, request| Box::pin(verify_email::resend(house, request))),
+    page("/verify-email/events", |house, request| Box::pin(verify_email::events(house, request))),
+    page("/login", |house, request| Box::pin(login::show(house, request))),
+    form("/login", |house, request| Box::pin(login::sign_in(house, request))).limited(rate::LOGIN),
+    form("/logout", |house, request| Box::pin(login::sign_out(house, request))),
+    page("/signed-out", |house, request| Box::pin(login::signed_out(house, request))),
+    page("/forgot-password", |house, request| Box::pin(reset_password::ask(house, request))),
+    form("/forgot-password", |house, request| Box::pin(reset_password::begin(house, request))).limited(rate::RESET),
+    page("/reset-password", |house, request| Box::pin(reset_password::show(house, request))),
+    form("/reset-password", |house, request| Box::pin(reset_password::reset(house, request))).limited(rate::CODE),
+    form("/reset-password/resend", |house, request| Box::pin(reset_password::resend(house, request)))
+        .limited(rate::RESET),
+    page("/reset-password/events", |house, request| Box::pin(reset_password::events(house, request))),
+    page("/account", |house, request| Box::pin(account::show(house, request))),
+    page("/account/profile", |house, request| Box::pin(account::profile::show(house, request))),
+    form("/account/profile", |house, request| Box::pin(account::profile::save(house, request))),
+    page("/account/password", |house, request| Box::pin(account::password::show(house, request))),
+    form("/account/password", |house, request| Box::pin(account::password::change(house, request)))
+        .limited(rate::LOGIN),
+    page("/account/email", |house, request| Box::pin(account::email::show(house, request))),
+    form("/account/email", |house, request| Box::pin(account::email::begin(house, request))).limited(rate::RESET),
+    form("/account/email/code", |house, request| Box::pin(account::email::confirm(house, request))).limited(rate::CODE),
+    form("/account/email/resend", |house, request| Box::pin(account::email::resend(house, request)))
+        .limited(rate::RESET),
+    page("/account/email/events", |house, request| Box::pin(account::email::events(house, request))),
+    page("/account/sessions", |house, request| Box::pin(account::sessions::show(house, request))),
+    form("/account/sessions/end", |house, request| Box::pin(account::sessions::end(house, request))),
+    page("/account/history", |house, request| Box::pin(account::history::show(house, request))),
+    page("/account/delete", |house, request| Box::pin(account::deletion::show(house, request))),
+    form("/account/delete", |house, request| Box::pin(account::deletion::delete(house, request))).limited(rate::LOGIN),
+    page("/email-change", |house, request| Box::pin(links::show(house, request, Link::EmailChange))),
+    form("/email-change", |house, request| Box::pin(links::press(house, request, Link::EmailChange)))
+        .limited(rate::CODE),
+    page("/undo-email-change", |house, request| Box::pin(links::show(house, request, Link::Undo))),
+    form("/undo-email-change", |house, request| Box::pin(links::press(house, request, Link::Undo))).limited(rate::CODE),
+    page("/end-session", |house, request| Box::pin(links::show(house, request, Link::EndSession))),
+    form("/end-session", |house, request| Box::pin(links::press(house, request, Link::EndSession))).limited(rate::CODE),
     Route {
         method: Method::GET,
         path: "/dev/mail",
@@ -39,92 +87,44 @@ static ROUTES: &[Route<House>] = &[
         schema: Schema::Nothing,
         run: |house, request| Box::pin(mailbox::show(house, request)),
     },
-    Route {
-        method: Method::GET,
-        path: "/health",
-        door: Door::Open,
-        bucket: None,
-        schema: Schema::Nothing,
-        run: |_, _| Box::pin(async { Reply::json(StatusCode::OK, &serde_json::json!({ "status": "ok" })) }),
-    },
-    Route {
-        method: Method::GET,
-        path: "/assets/cairn.css",
-        door: Door::Open,
-        bucket: None,
-        schema: Schema::Nothing,
-        run: |_, _| Box::pin(async { Ok(stylesheet()) }),
-    },
+    page("/health", |_, _| Box::pin(async { Reply::json(StatusCode::OK, &serde_json::json!({ "status": "ok" })) })),
+    page("/assets/{file}", |house, request| Box::pin(async move { house.look.assets.serve(request.param("file")) })),
 ];
+
+/// What is shown to everybody.
+const fn page(path: &'static str, run: Run<House>) -> Route<House> {
+    Route { method: Method::GET, path, door: Door::Open, bucket: None, schema: Schema::Nothing, run }
+}
+
+/// What a form of ours sends.
+const fn form(path: &'static str, run: Run<House>) -> Route<House> {
+    Route { method: Method::POST, path, door: Door::OwnPage, bucket: None, schema: Schema::Form, run }
+}
 
 /// The room of pages. It says 404 for every path that no room has.
 ///
 /// # Errors
 /// When the table contradicts itself.
 pub fn room(house: &Arc<House>) -> Result<Room<House>, TableFault> {
-    Ok(Room::new("pages", Arc::clone(house), ROUTES)?.error_page(error_page).everything_else())
+    Ok(Room::new("pages", Arc::clone(house), ROUTES)?.error_page(problem_page::tell).everything_else())
 }
 
-macro_rules! templates {
-    ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_str!(concat!("../templates/", $name)))),+]
-    };
+/// The start: one's account, or the way to it.
+async fn home(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let there = if visit.browser.session.is_some() { "/account" } else { "/login" };
+    visit.go(there)
 }
 
-const TEMPLATES: &[(&str, &str)] = templates!(
-    "layout.html",
-    "problem.html",
-    "mailbox.html",
-    "verify_email/awaiting_code.html",
-    "verify_email/verified.html",
-    "verify_email/ended.html",
-);
+/// Where password managers are led to: see [`account::password::well_known`].
+pub(crate) async fn change_password(house: Arc<House>, request: Request) -> Answer {
+    account::password::well_known(house, request).await
+}
 
-/// The templates, read.
-///
-/// # Errors
-/// When one does not parse.
-pub(crate) fn environment() -> Result<Environment<'static>, minijinja::Error> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    for (name, text) in TEMPLATES {
-        environment.add_template(name, text)?;
+/// A page that needs no browser's name.
+fn plain(house: &House, sheet: &sheet::Sheet) -> Answer {
+    match sheet.draw(&house.look, "") {
+        Ok(page) => Ok(Reply::html(sheet.status, page)),
+        Err(why) => Err(Problem::fault(format!("the template {}: {why:#}", sheet.template))),
     }
-    Ok(environment)
-}
-
-/// Renders a page.
-pub(crate) fn page(house: &House, status: StatusCode, template: &str, values: Value) -> Answer {
-    let drawn = house.pages.get_template(template).and_then(|template| template.render(values));
-    match drawn {
-        Ok(page) => Ok(Reply::html(status, page)),
-        Err(why) => Err(Problem::fault(format!("the template {template}: {why:#}"))),
-    }
-}
-
-fn stylesheet() -> Reply {
-    let kind = http::HeaderValue::from_static("text/css; charset=utf-8");
-    Reply::bytes(StatusCode::OK, kind, include_str!("../templates/cairn.css"))
-        .header(http::header::CACHE_CONTROL, http::HeaderValue::from_static("public, max-age=3600"))
-}
-
-/// Tells a person of a problem, and what to do next.
-fn error_page(house: &House, problem: &Problem, request_id: &str) -> Reply {
-    let next = match problem.kind() {
-        Kind::Unavailable | Kind::Storage | Kind::Timeout => {
-            "Try again in a moment. Nothing that you entered was lost."
-        }
-        Kind::SlowDown => "Wait a little, then try again.",
-        Kind::Fault => "This is our mistake. Try again; if it stays, tell us the number below.",
-        Kind::NotFound => "Check the address, or open the link from your mail once more.",
-        _ => "Go back, and try it once more.",
-    };
-    let values = context! {
-        title => problem.kind().title(),
-        detail => problem.told(),
-        next => next,
-        request_id => request_id,
-        wait => problem.seconds_to_wait(),
-    };
-    page(house, problem.status(), "problem.html", values).unwrap_or_else(|why| why.to_reply(request_id))
 }

@@ -1,50 +1,173 @@
-//! `/verify-email`: what the link in a registration's letter opens. A mail scanner that opens it consumes nothing.
+//! `/verify-email`: the page that waits for the mail, and the page that the link in the mail opens. A mail scanner that
+//! opens it consumes nothing.
 
 use std::sync::Arc;
 
+use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
+use cairn_actors::services::browser::{Begun, Standing};
 use http::StatusCode;
-use minijinja::context;
 
-use super::page;
-use crate::api;
+use super::sheet::{Sheet, Wrong};
+use super::visit::{Visit, typed, with_query};
+use super::waiting;
 use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
 
-/// The page with the button.
-pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let token = request.query("token").unwrap_or_default();
-    form(&house, StatusCode::OK, &token, None)
-}
+const PATH: &str = "/verify-email";
 
-/// The button was pressed.
-pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
-    let form_sent = request.form()?;
-    let token = form_sent.get("token").unwrap_or_default().to_owned();
-    let password = Password::typed(form_sent.get("password").unwrap_or_default().to_owned());
-    let caller = api::stranger(&request);
-    match house.services.verify_by_link(&caller, &token, &password).await {
-        Ok((_, user)) => {
-            let values = context! { address => user.address.typed() };
-            page(&house, StatusCode::OK, "verify_email/verified.html", values)
+pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    match visit.request.query("token") {
+        Some(token) => link(&visit, &token).await,
+        None => {
+            let flow = visit.request.query("flow");
+            let next = visit.next(None);
+            wait(&visit, flow.as_deref(), &next, Vec::new(), None).await
         }
-        Err(Refusal::Credentials) => {
-            let wrong = "Enter the password that you chose when you registered.";
-            form(&house, StatusCode::UNAUTHORIZED, &token, Some(wrong))
-        }
-        Err(Refusal::FlowEnded(why)) => {
-            page(&house, StatusCode::GONE, "verify_email/ended.html", context! { why => why })
-        }
-        Err(Refusal::AddressTaken) => {
-            let why = "This address belongs to an account already. Sign in with it.";
-            page(&house, StatusCode::CONFLICT, "verify_email/ended.html", context! { why => why })
-        }
-        Err(other) => Err(api::problem(&house.services, other)),
     }
 }
 
-fn form(house: &House, status: StatusCode, token: &str, wrong: Option<&str>) -> Answer {
-    page(house, status, "verify_email/awaiting_code.html", context! { token => token, wrong => wrong })
+/// The flow of this browser that is named, or its newest.
+async fn begun(visit: &Visit, flow: Option<&str>) -> Result<Option<Begun>, crate::problem::Problem> {
+    let begun = visit.services().begun(&visit.browser.flows(), Registration::PREFIX, flow).await;
+    begun.map_err(|why| visit.problem(why))
+}
+
+/// The page that waits, or where the flow has got to meanwhile.
+async fn wait(visit: &Visit, flow: Option<&str>, next: &str, wrong: Vec<Wrong>, note: Option<String>) -> Answer {
+    let Some(begun) = begun(visit, flow).await? else {
+        return visit.draw(Sheet::message("verify_email/nothing", "/register").put("second", "/login"));
+    };
+    match &begun.address {
+        Some(address) => {
+            let sheet = waiting::sheet(&visit.house.look, "verify_email/waiting.html", PATH, &begun, visit.now())
+                .put("address", address.typed())
+                .put("next", next)
+                .put("change", with_query("/register", &[("email", address.typed()), ("next", next)]));
+            visit.draw(sheet.note(note).wrong(wrong))
+        }
+        None => match begun.flow.phase.as_str() {
+            "expired" => visit.draw(over("verify_email/expired", "/register")),
+            "ended" => visit.draw(over("verify_email/taken", "/login")),
+            _ => visit.draw(Sheet::message("verify_email/verified", &with_query("/login", &[("next", next)]))),
+        },
+    }
+}
+
+/// The link of a letter: what stands behind it, with one button that leads on from there.
+async fn link(visit: &Visit, token: &str) -> Answer {
+    let standing = visit.services().verification_link(token).await.map_err(|why| visit.problem(why))?;
+    match standing {
+        Standing::Good => visit.draw(ask(visit, token).await?),
+        Standing::Replaced { at } => {
+            let sheet = Sheet::message("verify_email/replaced", PATH).put("second", "/register");
+            let time = visit.house.look.words.past(at, visit.now());
+            visit.draw(sheet.say("time", time).status(StatusCode::GONE))
+        }
+        Standing::Done => {
+            visit.draw(Sheet::message("verify_email/already", "/login").put("second", "/forgot-password"))
+        }
+        Standing::Expired => visit.draw(over("verify_email/expired", "/register")),
+        Standing::Overtaken => visit.draw(over("verify_email/taken", "/login")),
+        Standing::Garbage => visit.draw(over("verify_email/garbage", "/verify-email").put("second", "/register")),
+    }
+}
+
+/// The page with one button; in another browser than the one that began, with the password.
+async fn ask(visit: &Visit, token: &str) -> Result<Sheet, crate::problem::Problem> {
+    let here = visit.services().began_here(token, &visit.browser.flows()).await.map_err(|why| visit.problem(why))?;
+    let note = visit.signed_in().await?.map(|somebody| {
+        let address = somebody.user.address.typed().to_owned();
+        super::words::fill(&visit.error("signed_in"), &[("address", &address)])
+    });
+    let sheet =
+        if here { Sheet::button("verify_email/link", PATH, "verify-link", token) } else { with_password(token) };
+    Ok(sheet.note(note))
+}
+
+fn with_password(token: &str) -> Sheet {
+    Sheet::new("verify_email/password.html").put("link_token", token)
+}
+
+fn over(words: &'static str, lead: &str) -> Sheet {
+    Sheet::message(words, lead).status(StatusCode::GONE)
+}
+
+pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    let stale = !visit.holds(&form);
+    if let Some(token) = form.get("token") {
+        let password = form.get("password").filter(|password| !password.is_empty());
+        return by_link(&visit, token, password, stale).await;
+    }
+    let (flow, code, next) = (typed(&form, "flow"), typed(&form, "code"), visit.next(Some(&form)));
+    if stale {
+        let text = visit.error("stale");
+        return wait(&visit, Some(&flow), &next, vec![Wrong { field: None, text }], None).await;
+    }
+    match visit.services().verify_by_code(&visit.caller(), &flow, &code).await {
+        // Shown at a URL of its own, so that loading it again sends nothing again.
+        Ok(_) if begun(&visit, Some(&flow)).await?.is_some() => {
+            visit.go(&with_query(PATH, &[("flow", &flow), ("next", &next)]))
+        }
+        Ok(_) => visit.draw(Sheet::message("verify_email/verified", &with_query("/login", &[("next", &next)]))),
+        Err(Refusal::NotFound | Refusal::AddressTaken) => wait(&visit, Some(&flow), &next, Vec::new(), None).await,
+        Err(why) => match super::sheet::wrongs(&visit.house.look, &why, visit.now()) {
+            Some(errors) => {
+                let errors = waiting::with_time_of_newest(&visit, errors, &why, begun(&visit, Some(&flow)).await?);
+                wait(&visit, Some(&flow), &next, errors, None).await
+            }
+            None => Err(visit.problem(why)),
+        },
+    }
+}
+
+/// The button behind a link was pressed.
+async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool) -> Answer {
+    if stale {
+        // Nothing that was typed here could be shown again.
+        return link(visit, token).await;
+    }
+    let answer = match password {
+        Some(password) => {
+            let password = Password::typed(password.to_owned());
+            visit.services().verify_by_link(&visit.caller(), token, &password).await
+        }
+        None => visit.services().verify_here(&visit.caller(), token, &visit.browser.flows()).await,
+    };
+    match answer {
+        Ok(_) => visit.draw(Sheet::message("verify_email/verified", "/login")),
+        // The button without the password, in a browser that has forgotten: now it is asked for.
+        Err(Refusal::Credentials) if password.is_none() => visit.draw(with_password(token)),
+        Err(Refusal::FlowEnded(_) | Refusal::AddressTaken) => link(visit, token).await,
+        Err(why) => visit.again(with_password(token), why),
+    }
+}
+
+/// Another letter, please.
+pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    let (flow, next) = (typed(&form, "flow"), visit.next(Some(&form)));
+    if !visit.holds(&form) {
+        let text = visit.error("stale");
+        return wait(&visit, Some(&flow), &next, vec![Wrong { field: None, text }], None).await;
+    }
+    match visit.services().resend_registration(&visit.caller(), &flow).await {
+        Ok(_) => visit.go(&with_query(PATH, &[("flow", &flow), ("next", &next)])),
+        Err(Refusal::NotFound) => wait(&visit, Some(&flow), &next, Vec::new(), None).await,
+        Err(why) => match waiting::not_again(&visit.house.look, &why, visit.now()) {
+            Some(errors) => wait(&visit, Some(&flow), &next, errors, None).await,
+            None => Err(visit.problem(why)),
+        },
+    }
+}
+
+/// Tells the waiting page when its flow moves.
+pub(super) async fn events(house: Arc<House>, request: Request) -> Answer {
+    waiting::events(&Visit::new(house, request), Registration::PREFIX).await
 }

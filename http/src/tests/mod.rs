@@ -82,6 +82,18 @@ async fn wait(demo: Arc<Demo>) -> Answer {
     Reply::json(StatusCode::OK, &json!({"waited": true}))
 }
 
+/// Finds out more than the meter could know.
+async fn carried(request: Request) -> Answer {
+    let mut headers = HeaderMap::new();
+    headers.insert("ratelimit", HeaderValue::from_static("\"more\";r=0;t=1"));
+    request.extensions().get::<Carried>().unwrap().add(headers);
+    match request.raw_query() {
+        "refuse" => Err(Problem::slow_down(Duration::from_secs(1))),
+        "panic" => panic!("after all"),
+        _ => Reply::json(StatusCode::OK, &json!({})),
+    }
+}
+
 const fn route(method: Method, path: &'static str, schema: Schema, run: Run<Demo>) -> Route<Demo> {
     Route { method, path, door: Door::Open, bucket: None, schema, run }
 }
@@ -102,7 +114,7 @@ const fn at_door(path: &'static str, door: Door) -> Route<Demo> {
     }
 }
 
-static API: [Route<Demo>; 11] = [
+static API: [Route<Demo>; 12] = [
     route(Method::GET, "/health", Schema::Nothing, |_, _| {
         Box::pin(async { Reply::json(StatusCode::OK, &json!({"status": "ok"})) })
     }),
@@ -122,6 +134,7 @@ static API: [Route<Demo>; 11] = [
         Box::pin(async move { Reply::json(StatusCode::OK, &json!({"octets": request.body().len()})) })
     }),
     route(Method::GET, "/auth/panic", Schema::Nothing, |_, _| Box::pin(async { panic!("the secret reason") })),
+    route(Method::GET, "/auth/carried", Schema::Nothing, |_, request| Box::pin(carried(request))),
     route(Method::GET, "/auth/wait", Schema::Nothing, |demo, _| Box::pin(wait(demo))),
     at_door("/users/me", Door::Bearer),
     at_door("/users/danger", Door::FreshBearer),

@@ -77,6 +77,61 @@ async fn what_is_private_is_stored_nowhere_and_nothing_is_sniffed() {
 }
 
 #[tokio::test]
+async fn every_answer_keeps_browsers_to_tls_and_others_out() {
+    let house = House::open().await;
+    for (method, path, status) in [
+        ("GET", "/health", 200),
+        ("GET", "/page", 200),
+        ("GET", "/nowhere", 404),
+        ("GET", "/auth/nowhere", 404),
+        ("GET", "/auth/panic", 500),
+        ("DELETE", "/health", 405),
+        ("POST", "/users/me", 401),
+        ("POST", "/auth/echo", 400),
+        ("OPTIONS", "/health", 204),
+        ("OPTIONS", "*", 204),
+    ] {
+        let told = house.ask(format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")).await;
+        assert_eq!(told.status, status, "{method} {path}");
+        assert_eq!(told.header("strict-transport-security"), "max-age=31536000; includeSubDomains", "{path}");
+        assert_eq!(told.header("cross-origin-opener-policy"), "same-origin", "{path}");
+        assert_eq!(told.header("cross-origin-resource-policy"), "same-origin", "{path}");
+        assert_eq!(told.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(told.header("referrer-policy"), "no-referrer", "{path}");
+        assert!(told.header("permissions-policy").contains("camera=()"), "{path}");
+        assert!(told.header("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_for_ourselves_is_open_to_no_other_origin() {
+    let house = House::open().await;
+    let listed = "origin: https://app.example\r\n";
+    let told = house.ask(format!("POST /local HTTP/1.1\r\nhost: x\r\n{listed}\r\n")).await;
+    assert_eq!(told.status, 200);
+    assert!(!told.headers.keys().any(|name| name.starts_with("access-control")), "{told:?}");
+    let preflight = |path: &str, method: &str| {
+        format!("OPTIONS {path} HTTP/1.1\r\nhost: x\r\n{listed}access-control-request-method: {method}\r\n\r\n")
+    };
+    for (path, method) in [("/local", "POST"), ("/auth/things/1", "POST"), ("/auth/things/1", "bad method")] {
+        let told = house.ask(preflight(path, method)).await;
+        assert_eq!(told.status, 204);
+        assert!(!told.headers.keys().any(|name| name.starts_with("access-control")), "{path}: {told:?}");
+    }
+    let told = house.ask(preflight("/auth/things/1", "DELETE")).await;
+    assert_eq!(told.header("access-control-allow-origin"), "https://app.example");
+}
+
+#[tokio::test]
+async fn a_handler_may_tell_more_of_its_limits_also_when_it_refuses() {
+    let house = House::open().await;
+    for (query, status) in [("", 200), ("?refuse", 429), ("?panic", 500)] {
+        let told = house.ask(format!("GET /auth/carried{query} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        assert_eq!((told.status, told.header("ratelimit")), (status, "\"more\";r=0;t=1"), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_person_is_told_by_a_page_and_a_program_by_a_document() {
     let house = House::open().await;
     let told =

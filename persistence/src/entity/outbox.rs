@@ -4,7 +4,7 @@ use cairn_runtime::store::Delivery;
 use cairn_runtime::{DeliveryId, FlowId, Timestamp};
 use sea_orm::entity::prelude::*;
 
-use super::{id, instant, number};
+use super::{fixed, id, instant, number};
 
 /// A delivery.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -44,6 +44,10 @@ pub struct Model {
     pub dead: bool,
     /// When it was committed.
     pub created: i64,
+    /// The flow that a signal or an answer is to be brought to.
+    pub target: Option<Vec<u8>>,
+    /// Whose budget it counts against, thirty-two bytes.
+    pub budget: Option<Vec<u8>>,
 }
 
 /// It stands alone: it outlives the flow that asked for it.
@@ -73,6 +77,8 @@ impl TryFrom<Model> for Delivery {
             note: stored.note,
             dead: stored.dead,
             created: Timestamp(stored.created),
+            target: stored.target.map(|target| id(&target).map(FlowId)).transpose()?,
+            budget: stored.budget.map(|budget| fixed(&budget)).transpose()?,
         })
     }
 }

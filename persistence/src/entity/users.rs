@@ -35,8 +35,14 @@ pub struct Model {
     pub created_at: i64,
     /// When anything here last changed.
     pub updated_at: i64,
-    /// One more at each change: what `ETag` and `If-Match` speak of.
+    /// 0 at first, one more at each change of the profile: what `ETag` and `If-Match` speak of.
     pub version: i64,
+    /// The flow that will delete the user, sixteen bytes.
+    pub deletion: Option<Vec<u8>>,
+    /// When the user first signed in.
+    pub signed_in_at: Option<i64>,
+    /// When the password last became another.
+    pub password_changed_at: Option<i64>,
 }
 
 /// It stands alone.

@@ -1,6 +1,10 @@
 //! The schema's history: each release adds migrations, none is ever changed; first expand, a release later contract.
 
 mod m20261121_000001_foundation;
+mod m20261121_000002_outbox_target;
+mod m20261121_000003_failures;
+mod m20261121_000004_accounts;
+mod m20261121_000005_outbox_budget;
 
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, Table};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, DeriveIden, SqlErr, TransactionTrait};
@@ -17,7 +21,13 @@ pub struct Migrator;
 #[sea_orm_migration::async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_000001_foundation::Migration)]
+        vec![
+            Box::new(m20261121_000001_foundation::Migration),
+            Box::new(m20261121_000002_outbox_target::Migration),
+            Box::new(m20261121_000003_failures::Migration),
+            Box::new(m20261121_000004_accounts::Migration),
+            Box::new(m20261121_000005_outbox_budget::Migration),
+        ]
     }
 }
 

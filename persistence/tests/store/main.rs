@@ -10,8 +10,11 @@
 mod auth;
 mod commits;
 mod contract;
+mod guesses;
 mod opening;
 mod outages;
+mod proxy;
 mod races;
+mod silence;
 mod support;
 mod sweep;

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
+use cairn_persistence::migration::Migrator;
 use cairn_persistence::{Database, OpenError, Options};
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm_migration::MigratorTrait;
 
 use crate::support::{Kind, Place};
 
@@ -24,7 +26,7 @@ async fn four_that_migrate_an_empty_database_at_once_all_succeed() {
     for opened in opened.await {
         let database = opened.unwrap().unwrap();
         let applied = texts(&database, "SELECT version FROM seaql_migrations").await;
-        assert_eq!(applied.len(), 1, "{applied:?}");
+        assert_eq!(applied.len(), Migrator::migrations().len(), "{applied:?}");
     }
 }
 
@@ -125,6 +127,7 @@ async fn a_database_of_a_newer_release_still_serves_this_one() {
         database.close().await.unwrap();
         drop(database);
         let again = place.open().await;
-        assert_eq!(texts(&again, "SELECT version FROM seaql_migrations").await.len(), 2);
+        let applied = texts(&again, "SELECT version FROM seaql_migrations").await;
+        assert_eq!(applied.len(), Migrator::migrations().len() + 1, "{applied:?}");
     }
 }

@@ -12,6 +12,7 @@
     reason = "a simulation is a test that other crates run: it asserts, and a panic is its verdict"
 )]
 
+mod altered;
 mod client;
 mod cluster;
 mod fate;
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use self::altered::altering;
 pub use self::fate::{Faults, Figures};
 pub use self::workload::{Desk, Heard, Next, Order, Told, Workload};
 

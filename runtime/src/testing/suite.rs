@@ -241,6 +241,7 @@ sentences! {
         only_what_is_in_quarantine_can_be_operated_on
         retry_gives_it_another_chance_at_once
         skip_lets_a_wake_up_wait_a_day_and_ends_what_it_waited_for
+        skip_gives_up_the_signals_that_failed_and_no_others
         end_is_for_ever
     }
     upkeep {

@@ -7,9 +7,10 @@ use cairn_runtime::store::{Row, Verb};
 use cairn_runtime::testing::suite::given;
 use cairn_runtime::testing::toy::Faulty;
 use cairn_runtime::testing::toy::faulty::{Ask, Begin, Defects, Says, Told};
-use cairn_runtime::{Clock, Deed, Effects, Fault, FlowId};
+use cairn_runtime::{Clock, Deed, Effects, Failure, Fault, FlowId};
 
-use crate::support::{DAY, HOUR, House, MINUTE, flows::Elder, until};
+use crate::support::flows::{Announce, Elder, Herald};
+use crate::support::{DAY, HOUR, House, MINUTE, until};
 
 const WOKEN: Defects = Defects { woken: true, told: false, answered: false, mended_at: None };
 
@@ -226,6 +227,48 @@ async fn a_flow_that_fails_three_answers_is_set_aside_and_nothing_is_carried_twi
     house.deliver_after(HOUR / 2).await;
     let open = house.sim.outbox().into_iter().filter(|delivery| delivery.settled.is_none()).count();
     assert_eq!((open, is_set_aside(&house, flow)), (0, false), "what it could not take is given up");
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_may_skip_a_signal_and_those_behind_it_are_still_brought() {
+    let house = House::new().await;
+    let mended_at = Some(house.clock.now().after(MINUTE / 2));
+    let flow = house.faulty(Defects { told: true, mended_at, ..Defects::default() }).await;
+    house.call::<Faulty>(flow, Ask::Work).await.unwrap(); // which also puts its end off by an hour
+    tell(&house, flow).await;
+    while !is_set_aside(&house, flow) {
+        house.deliver_after(Duration::from_secs(6)).await;
+    }
+    let poison = house.sim.outbox().pop().unwrap();
+    assert_eq!((poison.target, poison.attempts), (Some(flow), 3));
+    tell(&house, flow).await;
+    house.deliver_after(Duration::from_secs(1)).await;
+    assert!(house.engine.operate(flow, Verb::Skip).await.unwrap());
+    house.deliver_after(2 * MINUTE).await;
+    let (given_up, brought): (Vec<_>, Vec<_>) = house.sim.outbox().into_iter().partition(|told| told.id == poison.id);
+    assert!(matches!(&given_up[..], [told] if told.dead && told.note == "skipped by the operator"), "{given_up:?}");
+    assert!(matches!(&brought[..], [told] if told.settled.is_some() && !told.dead), "{brought:?}");
+    assert_eq!((house.row(flow).version, house.sum("faulty")), (3, 2), "one signal was taken, once");
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_end_of_a_skipped_signal_is_told() {
+    let house = House::new().await;
+    let flow = house.faulty(Defects { told: true, ..Defects::default() }).await;
+    house.call::<Faulty>(flow, Ask::Work).await.unwrap(); // which also puts its end off by an hour
+    let herald = house.start::<Herald>(Announce { to: flow, is_faulty: true, expires: None }).await.unwrap().flow;
+    house.host.quiet().await;
+    while !is_set_aside(&house, flow) {
+        house.deliver_after(Duration::from_secs(6)).await;
+    }
+    assert!(house.engine.operate(flow, Verb::Skip).await.unwrap());
+    house.deliver_after(Duration::from_secs(1)).await;
+    let state: Herald = serde_json::from_str(&house.row(herald).state).unwrap();
+    assert_eq!(state.heard, [Err(Failure::Expired)], "once");
+    assert!(house.sim.outbox().iter().all(|told| told.settled.is_some()), "{:?}", house.sim.outbox());
+    assert!(!is_set_aside(&house, flow));
     house.is_at_rest().await;
 }
 

@@ -34,7 +34,7 @@ async fn child(house: &House) -> FlowId {
 }
 
 async fn herald(house: &House, to: FlowId, expires: Option<Timestamp>) -> FlowId {
-    let flow = house.start::<Herald>(Announce { to, expires }).await.unwrap().flow;
+    let flow = house.start::<Herald>(Announce { to, is_faulty: false, expires }).await.unwrap().flow;
     house.host.quiet().await;
     flow
 }

@@ -247,3 +247,16 @@ async fn a_kind_that_nobody_knows_is_set_aside_like_any_other_defect() {
     assert_eq!(house.tick().await, 0);
     house.is_at_rest().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_ends_claims_nothing_more_and_leaves_it_to_others() {
+    let house = House::new().await;
+    let due = given::start(1).wakes(Some(house.clock.now())).sends(given::delivery(1, given::flow(1))).item;
+    cairn_runtime::store::Store::commit(&*house.sim, &[due]).await.unwrap();
+    house.engine.drain();
+    assert_eq!((house.tick().await, house.deliver().await), (0, 0));
+    let claimed_until = house.sim.inspect(|tables| tables.rows[&given::flow(1)].claimed_until);
+    assert_eq!((house.row(given::flow(1)).attempts, claimed_until), (0, None));
+    let waits = house.delivery(given::flow(1));
+    assert_eq!((waits.attempts, waits.claimed_until, waits.settled), (0, None, None));
+}

@@ -4,7 +4,7 @@ use cairn_runtime::{Cx, Id, Lost, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Authorization, Exchange, Outcome};
-use crate::credential::{Presented, Seal, UserCode};
+use crate::credential::{OfPurpose, Presented, Seal, UserCode, of};
 use crate::effects::{Auth, Digest, Key, UserId};
 use crate::oauth::access::Access;
 use crate::oauth::client::ClientId;
@@ -125,8 +125,8 @@ impl Who {
 }
 
 impl Grant {
-    /// Whether a code with the prefix of its purpose is this flow's own: the only one there is is of generation 0.
-    pub(super) fn is_code(&self, code: &Presented, cx: &Cx<'_, Auth>) -> bool {
+    /// Whether a code is this flow's own: the only one there is is of generation 0.
+    fn is_code<P: OfPurpose>(&self, code: &Presented<P>, cx: &Cx<'_, Auth>) -> bool {
         code.generation() == 0 && code.is_genuine(&cx.world.ring, &self.issue.salt)
     }
 
@@ -154,7 +154,12 @@ impl Grant {
     }
 
     /// The same for a poll.
-    pub(super) fn admits_poll(&self, code: &Presented, client: ClientId, cx: &Cx<'_, Auth>) -> Result<u32, Outcome> {
+    pub(super) fn admits_poll(
+        &self,
+        code: &Presented<of::DeviceCode>,
+        client: ClientId,
+        cx: &Cx<'_, Auth>,
+    ) -> Result<u32, Outcome> {
         match self.way {
             Way::Device { interval, .. } if self.is_code(code, cx) => {
                 if client == self.client {

@@ -4,7 +4,7 @@ use cairn_runtime::{Id, Named, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{End, Minted, Policy, Who};
-use crate::credential::{Presented, Seal, UserCode};
+use crate::credential::{Presented, Seal, UserCode, of};
 use crate::effects::UserId;
 use crate::oauth::access::{Access, TooWide, Wish};
 use crate::oauth::client::ClientId;
@@ -81,7 +81,7 @@ pub enum Command {
     /// The device asks whether it may.
     Poll {
         /// The device code.
-        code: Presented,
+        code: Presented<of::DeviceCode>,
         /// Who asks.
         client: ClientId,
         /// It came sooner than the interval after the one before. The service knows, for a poll that comes in time is
@@ -91,7 +91,7 @@ pub enum Command {
     /// The client asks for new tokens.
     Refresh {
         /// The refresh token.
-        token: Presented,
+        token: Presented<of::RefreshToken>,
         /// Who asks.
         client: ClientId,
         /// For how much of it.
@@ -100,7 +100,7 @@ pub enum Command {
     /// The client gives its tokens back, by a refresh token of any generation (RFC 7009).
     Revoke {
         /// The refresh token.
-        token: Presented,
+        token: Presented<of::RefreshToken>,
         /// Who asks.
         client: ClientId,
     },
@@ -110,7 +110,7 @@ pub enum Command {
 #[derive(Debug)]
 pub struct Exchange {
     /// The code.
-    pub code: Presented,
+    pub code: Presented<of::AuthorizationCode>,
     /// Who asks.
     pub client: ClientId,
     /// The code verifier (RFC 7636 section 4.5).

@@ -1,13 +1,43 @@
-//! How mail leaves the house: the meaning of `SMTP_URL` and `MAIL_FROM`.
+//! How mail leaves the house: the meaning of `SMTP_URL`, `MAIL_FROM` and the files that stand beside them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use lettre::Address;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::Certificate;
+use zeroize::Zeroizing;
+
+use super::dkim::Signer;
+
+/// What the operator says of mail, as it stands in the settings.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// `MAIL_FROM`.
+    pub from: String,
+    /// `SMTP_PASSWORD_FILE`.
+    pub password_file: Option<PathBuf>,
+    /// `SMTP_CA_FILE`.
+    pub authority_file: Option<PathBuf>,
+    /// How letters are signed, if they are.
+    pub dkim: Option<Dkim>,
+}
+
+/// With which key letters are signed, and for whom.
+#[derive(Clone, Debug)]
+pub struct Dkim {
+    /// `CAIRN_DKIM_DOMAIN`.
+    pub domain: String,
+    /// `CAIRN_DKIM_SELECTOR`.
+    pub selector: String,
+    /// `CAIRN_DKIM_KEY_FILE`.
+    pub key_file: PathBuf,
+}
 
 /// When the connection to the mail server is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +58,9 @@ pub struct SmtpSettings {
     pub(super) port: u16,
     pub(super) encryption: Encryption,
     pub(super) credentials: Option<Credentials>,
+    /// An authority for the server's certificate besides the public ones, in PEM.
+    pub(super) authority: Option<Vec<u8>>,
+    pub(super) signer: Option<Arc<Signer>>,
     pub(super) from: Mailbox,
     pub(super) connections: usize,
     pub(super) limit: Duration,
@@ -39,7 +72,29 @@ impl SmtpSettings {
     /// How long one letter may take, from connecting to the server's last word.
     pub const LIMIT: Duration = Duration::from_secs(10);
 
-    /// Reads `SMTP_URL` and `MAIL_FROM`.
+    /// Reads `SMTP_URL` and all that belongs to it, files included.
+    ///
+    /// # Errors
+    /// A sentence for the operator that names the setting and quotes neither user, password nor key.
+    pub fn read(url: &str, said: &Said) -> Result<Self, String> {
+        let password = said.password_file.as_deref().map(|path| password("SMTP_PASSWORD_FILE", path)).transpose()?;
+        let mut settings = Self::with_password(url, password.as_ref().map(|password| password.as_str()), &said.from)?;
+        if let Some(path) = &said.authority_file {
+            let pem = text("SMTP_CA_FILE", path)?;
+            let none = || format!("SMTP_CA_FILE: {} has no certificate in PEM", path.display());
+            if !pem.contains("-----BEGIN CERTIFICATE-----") {
+                return Err(none());
+            }
+            Certificate::from_pem(pem.as_bytes()).map_err(|_| none())?;
+            settings.authority = Some(pem.as_bytes().to_vec());
+        }
+        if let Some(dkim) = &said.dkim {
+            settings.signer = Some(Arc::new(signer(dkim)?));
+        }
+        Ok(settings)
+    }
+
+    /// Reads `SMTP_URL` and `MAIL_FROM`, where no file belongs to them.
     ///
     /// `smtp://[user:password@]host[:port][?tls=required]` (port 25, with a user 587) or
     /// `smtps://[user:password@]host[:port]` (port 465). User and password are percent-encoded. The sender is
@@ -48,6 +103,10 @@ impl SmtpSettings {
     /// # Errors
     /// A sentence for the operator that quotes neither user nor password.
     pub fn parse(url: &str, from: &str) -> Result<Self, String> {
+        Self::with_password(url, None, from)
+    }
+
+    fn with_password(url: &str, password: Option<&str>, from: &str) -> Result<Self, String> {
         let (secure, rest) = match url.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("smtp") => (false, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("smtps") => (true, rest),
@@ -72,7 +131,10 @@ impl SmtpSettings {
             return Err("SMTP_URL has a path; within a password a slash is written %2F".to_owned());
         }
         let (user, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
-        let credentials = user.map(credentials).transpose()?;
+        let credentials = match (user, password) {
+            (None, Some(_)) => return Err("SMTP_PASSWORD_FILE is of no use without a user in SMTP_URL".to_owned()),
+            (user, password) => user.map(|user| credentials(user, password)).transpose()?,
+        };
         let (host, port) = host_and_port(place)?;
         let usual = match (encryption, &credentials) {
             (Encryption::FromTheStart, _) => 465,
@@ -84,6 +146,8 @@ impl SmtpSettings {
             port: port.unwrap_or(usual),
             encryption,
             credentials,
+            authority: None,
+            signer: None,
             from: sender(from)?,
             connections: Self::CONNECTIONS,
             limit: Self::LIMIT,
@@ -100,6 +164,16 @@ impl SmtpSettings {
     /// The address letters come from and come back to.
     pub fn from(&self) -> String {
         self.from.to_string()
+    }
+
+    /// What the operator may want to know: a signature of a domain that has nothing to do with the sender's is no
+    /// reason to trust the letter (RFC 7489 section 3.1.1).
+    pub fn remark(&self) -> Option<String> {
+        let (from, signed) = (self.from.email.domain().to_ascii_lowercase(), self.signer.as_ref()?.domain());
+        let below = |one: &str, other: &str| one == other || one.ends_with(&format!(".{other}"));
+        let aligned = below(&from, signed) || below(signed, &from);
+        (!aligned)
+            .then(|| format!("letters from {from} are signed for {signed}: receivers will not count that (DMARC)"))
     }
 
     /// When the connection is encrypted.
@@ -132,10 +206,60 @@ impl fmt::Debug for SmtpSettings {
     }
 }
 
-fn credentials(user: &str) -> Result<Credentials, String> {
-    let (user, password) =
-        user.split_once(':').ok_or("SMTP_URL names a user without a password; it is written user:password@host")?;
-    let (user, password) = (decoded(user)?, decoded(password)?);
+/// A file that a setting names.
+fn text(setting: &str, path: &Path) -> Result<Zeroizing<String>, String> {
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|why| format!("{setting}: {}: {why}", path.display()))
+}
+
+/// The one line of a password's file, without its end.
+fn password(setting: &str, path: &Path) -> Result<Zeroizing<String>, String> {
+    let text = text(setting, path)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err(format!("{setting}: {} is empty", path.display()));
+    }
+    if line.chars().any(char::is_control) {
+        return Err(format!("{setting}: {} has more than the one line of a password", path.display()));
+    }
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+fn signer(dkim: &Dkim) -> Result<Signer, String> {
+    let domain = to_ascii(&dkim.domain)
+        .filter(|domain| is_name(domain) && domain.contains('.'))
+        .ok_or("CAIRN_DKIM_DOMAIN is a domain, such as example.org")?;
+    let selector = Some(dkim.selector.clone())
+        .filter(|selector| is_name(selector))
+        .ok_or("CAIRN_DKIM_SELECTOR is what stands before ._domainkey, such as s2026")?;
+    let setting = "CAIRN_DKIM_KEY_FILE";
+    let pem = text(setting, &dkim.key_file)?;
+    Signer::new(domain.to_ascii_lowercase(), selector, &pem)
+        .map_err(|why| format!("{setting}: {} {why}", dkim.key_file.display()))
+}
+
+/// Labels of letters, digits and hyphens (RFC 6376 section 3.1: a selector is as a domain is).
+fn is_name(text: &str) -> bool {
+    text.len() <= 253
+        && text.split('.').all(|label| {
+            let inside = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+            inside && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+        })
+}
+
+fn credentials(user: &str, from_file: Option<&str>) -> Result<Credentials, String> {
+    let (user, password) = match (user.split_once(':'), from_file) {
+        (Some((user, password)), None) => (decoded(user)?, decoded(password)?),
+        (None, Some(password)) => (decoded(user)?, password.to_owned()),
+        (Some(_), Some(_)) => {
+            return Err("SMTP_URL has a password and SMTP_PASSWORD_FILE another; one is enough".to_owned());
+        }
+        (None, None) => {
+            return Err("SMTP_URL names a user without a password; it is written user:password@host, or stands in \
+                        SMTP_PASSWORD_FILE"
+                .to_owned());
+        }
+    };
     if user.is_empty() {
         return Err("SMTP_URL has a password without a user".to_owned());
     }
@@ -245,6 +369,98 @@ mod tests {
     fn user_and_password_are_percent_decoded() {
         let settings = parse("smtp://us%40er:p%2Fa%3As%25s@w@relay.example").unwrap();
         assert!(settings.credentials == Some(Credentials::new("us@er".to_owned(), "p/a:s%s@w".to_owned())));
+    }
+
+    /// A file with this in it, gone with the test.
+    struct File(PathBuf);
+
+    impl File {
+        fn new(name: &str, text: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("cairn-mail-{}-{name}", std::process::id()));
+            std::fs::write(&path, text).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    fn said() -> Said {
+        Said { from: "cairn@example.org".to_owned(), ..Said::default() }
+    }
+
+    #[test]
+    fn a_password_may_stand_in_a_file_of_its_own() {
+        for (name, text) in
+            [("lf", "p/a:s%s w\u{f6}rd\n"), ("crlf", "p/a:s%s w\u{f6}rd\r\n"), ("bare", "p/a:s%s w\u{f6}rd")]
+        {
+            let file = File::new(name, text);
+            let said = Said { password_file: Some(file.0.clone()), ..said() };
+            let settings = SmtpSettings::read("smtp://us%40er@relay.example", &said).unwrap();
+            assert!(settings.credentials == Some(Credentials::new("us@er".to_owned(), "p/a:s%s w\u{f6}rd".to_owned())));
+            assert_eq!(settings.to_string(), "relay.example:587");
+            for url in ["smtp://user:other@relay.example", "smtp://relay.example"] {
+                let why = SmtpSettings::read(url, &said).unwrap_err();
+                assert!(why.contains("SMTP_PASSWORD_FILE") && !why.contains("p/a"), "{why}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_does_not_hold_what_it_should_is_named_and_not_quoted() {
+        let (empty, garbage) = (File::new("empty", "\n"), File::new("garbage", "hunter2\nhunter3\n"));
+        let nowhere = PathBuf::from("/nowhere/at/all");
+        let dkim = |domain: &str, selector: &str, path: &Path| Said {
+            dkim: Some(Dkim { domain: domain.to_owned(), selector: selector.to_owned(), key_file: path.to_owned() }),
+            ..said()
+        };
+        let password = |path: &Path| Said { password_file: Some(path.to_owned()), ..said() };
+        let authority = |path: &Path| Said { authority_file: Some(path.to_owned()), ..said() };
+        for (said, start) in [
+            (password(&nowhere), "SMTP_PASSWORD_FILE: /nowhere/at/all: "),
+            (password(&empty.0), "SMTP_PASSWORD_FILE: "),
+            (password(&garbage.0), "SMTP_PASSWORD_FILE: "),
+            (authority(&nowhere), "SMTP_CA_FILE: /nowhere/at/all: "),
+            (authority(&garbage.0), "SMTP_CA_FILE: "),
+            (dkim("example.org", "s1", &nowhere), "CAIRN_DKIM_KEY_FILE: /nowhere/at/all: "),
+            (dkim("example.org", "s1", &garbage.0), "CAIRN_DKIM_KEY_FILE: "),
+            (dkim("example", "s1", &garbage.0), "CAIRN_DKIM_DOMAIN "),
+            (dkim("a b.example", "s1", &garbage.0), "CAIRN_DKIM_DOMAIN "),
+            (dkim("example.org", "s1;x=y", &garbage.0), "CAIRN_DKIM_SELECTOR "),
+            (dkim("example.org", "", &garbage.0), "CAIRN_DKIM_SELECTOR "),
+        ] {
+            let why = SmtpSettings::read("smtps://user@relay.example", &said).or_else(|why| {
+                // Where a user is of no use, what is wrong comes after the password.
+                if why.contains("without a password") {
+                    SmtpSettings::read("smtps://relay.example", &said)
+                } else {
+                    Err(why)
+                }
+            });
+            let why = why.unwrap_err();
+            assert!(why.starts_with(start) && !why.contains("hunter"), "{start}: {why}");
+        }
+    }
+
+    #[test]
+    fn letters_are_signed_for_the_domain_they_come_from_or_that_is_remarked() {
+        let key = File::new("key", include_str!("dkim/ed25519.pem"));
+        for (from, domain, aligned) in [
+            ("cairn@example.org", "example.org", true),
+            ("cairn@mail.Example.org", "example.org", true),
+            ("cairn@example.org", "mail.example.org", true),
+            ("cairn@anexample.org", "example.org", false),
+            ("cairn@example.com", "example.org", false),
+        ] {
+            let dkim = Dkim { domain: domain.to_owned(), selector: "s1".to_owned(), key_file: key.0.clone() };
+            let said = Said { from: from.to_owned(), dkim: Some(dkim), ..Said::default() };
+            let settings = SmtpSettings::read("smtp://relay.example", &said).unwrap();
+            assert_eq!(settings.remark().is_none(), aligned, "{from} {domain}");
+        }
+        assert_eq!(parse("smtp://relay.example").unwrap().remark(), None);
     }
 
     #[test]

@@ -1,128 +1,24 @@
 //! The mailer against a small mail server of the tests' own, which does as its script says.
 
-use std::sync::Mutex;
+mod lines;
+mod sink;
+mod trouble;
 
 use base64ct::{Base64, Encoding};
+use cairn_runtime::testing::clock::FixedClock;
 use cairn_runtime::{DeliveryId, FlowId, Timestamp};
-use futures_util::future::{join, join_all, select};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use futures_util::future::{join, join_all};
 
+use self::sink::{Script, Sink};
+use super::posted::on_the_wire;
 use super::*;
 use crate::credential::Seal;
+use crate::letters::render;
 use crate::letters::tests::world;
 use crate::ring::KeyId;
 
 const FLOW: FlowId = FlowId::from_bytes([0x5a; 16]);
 const DELIVERY: DeliveryId = DeliveryId::from_bytes([7; 16]);
-
-/// What the server answers, by the first word of a command (`CONTENT` for the text itself), in place of "fine".
-/// `hang` says nothing for ever, `drop` closes the connection.
-type Script = &'static [(&'static str, &'static str)];
-
-/// What a server saw.
-#[derive(Default)]
-struct Seen {
-    commands: Vec<String>,
-    contents: Vec<String>,
-    now: usize,
-    at_once: usize,
-}
-
-struct Sink {
-    listener: TcpListener,
-    script: Script,
-    seen: Mutex<Seen>,
-}
-
-impl Sink {
-    async fn open(script: Script) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { listener, script, seen: Mutex::default() }
-    }
-
-    fn url(&self) -> String {
-        format!("smtp://{}", self.listener.local_addr().unwrap())
-    }
-
-    fn commands(&self) -> Vec<String> {
-        self.seen.lock().unwrap().commands.clone()
-    }
-
-    fn answer(&self, command: &str) -> &'static str {
-        if let Some((_, answer)) = self.script.iter().find(|(word, _)| *word == command) {
-            return answer;
-        }
-        match command {
-            "GREETING" => "220 sink.example ESMTP",
-            "EHLO" => "250 sink.example",
-            "DATA" => "354 go on",
-            "QUIT" => "221 bye",
-            "AUTH" => "235 welcome",
-            _ => "250 fine",
-        }
-    }
-
-    /// Serves for ever; dropped when the letters are through.
-    async fn serve(&self, connections: usize) {
-        join_all((0..connections).map(|_| async {
-            loop {
-                let (stream, _) = self.listener.accept().await.unwrap();
-                {
-                    let mut seen = self.seen.lock().unwrap();
-                    seen.now += 1;
-                    seen.at_once = seen.at_once.max(seen.now);
-                }
-                self.talk(stream).await;
-            }
-        }))
-        .await;
-    }
-
-    async fn talk(&self, stream: TcpStream) {
-        let mut stream = BufReader::new(stream);
-        let (mut command, mut argument) = ("GREETING".to_owned(), String::new());
-        loop {
-            let answer = self.answer(&command);
-            if command == "QUIT" || answer == "drop" {
-                self.seen.lock().unwrap().now -= 1;
-            }
-            match answer {
-                "drop" => return,
-                "hang" => std::future::pending().await,
-                answer => {
-                    if stream.get_mut().write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
-                        return;
-                    }
-                }
-            }
-            if command == "STARTTLS" {
-                let first = stream.read_u8().await.unwrap();
-                self.seen.lock().unwrap().commands.push(format!("(record type {first})"));
-                return;
-            }
-            if command == "DATA" && answer.starts_with('3') {
-                let mut content = String::new();
-                while !content.ends_with("\r\n.\r\n") {
-                    if stream.read_line(&mut content).await.unwrap() == 0 {
-                        return;
-                    }
-                }
-                self.seen.lock().unwrap().contents.push(content);
-                "CONTENT".clone_into(&mut command);
-                continue;
-            }
-            argument.clear();
-            match stream.read_line(&mut argument).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-            let line = argument.trim_end();
-            self.seen.lock().unwrap().commands.push(line.to_owned());
-            line.split(' ').next().unwrap().clone_into(&mut command);
-        }
-    }
-}
 
 fn to() -> crate::address::Address {
     crate::address::Address::parse("Alice.Jones@b\u{fc}cher.example").unwrap()
@@ -144,10 +40,19 @@ fn verify() -> Letter {
     Letter::RegistrationVerify { to: to(), seal, expires_at: Timestamp(1_793_714_579_999) }
 }
 
+/// To somebody at this domain.
+fn welcome(domain: &str) -> Letter {
+    Letter::RegistrationWelcome { to: crate::address::Address::parse(&format!("bob@{domain}")).unwrap() }
+}
+
 fn mailer(url: &str, connections: usize, limit: Duration) -> Mailer {
+    mailer_at(url, connections, limit, Arc::default())
+}
+
+fn mailer_at(url: &str, connections: usize, limit: Duration, clock: Arc<FixedClock>) -> Mailer {
     let world = Arc::new(world("https://id.example.org"));
     let settings = SmtpSettings::parse(url, "Example Ltd <cairn@example.org>").unwrap().bounded(connections, limit);
-    Mailer::smtp(settings, Arc::new(move || Arc::clone(&world))).unwrap()
+    Mailer::smtp(settings, Arc::new(move || Arc::clone(&world)), clock).unwrap()
 }
 
 /// Carries one letter to a server with this script.
@@ -158,16 +63,8 @@ async fn carried(script: Script) -> (Result<Answer, Trouble>, Sink) {
 async fn carried_within(script: Script, limit: Duration) -> (Result<Answer, Trouble>, Sink) {
     let sink = Sink::open(script).await;
     let mailer = mailer(&sink.url(), 8, limit);
-    let result = while_serving(&sink, mailer.carry(parcel(verify()))).await;
+    let result = sink.serving(mailer.carry(parcel(verify()))).await;
     (result, sink)
-}
-
-async fn while_serving<T>(sink: &Sink, carrying: impl Future<Output = T>) -> T {
-    let (carrying, serving) = (std::pin::pin!(carrying), std::pin::pin!(sink.serve(32)));
-    match select(carrying, serving).await {
-        futures_util::future::Either::Left((result, _)) => result,
-        futures_util::future::Either::Right(_) => unreachable!("the server serves for ever"),
-    }
 }
 
 fn why(result: Result<Answer, Trouble>) -> (bool, String) {
@@ -188,10 +85,7 @@ async fn a_letter_arrives_with_its_headers_and_both_parts() {
     assert_eq!(result, Ok(Answer::Accepted));
     let commands = sink.commands();
     assert!(commands[0].starts_with("EHLO "));
-    assert_eq!(
-        commands[1..],
-        ["MAIL FROM:<cairn@example.org>", "RCPT TO:<Alice.Jones@xn--bcher-kva.example>", "DATA", "QUIT"]
-    );
+    assert_eq!(commands[1..], ["MAIL FROM:<cairn@example.org>", "RCPT TO:<Alice.Jones@xn--bcher-kva.example>", "DATA"]);
 
     let seen = sink.seen.lock().unwrap();
     let [content] = &seen.contents[..] else { panic!("one letter") };
@@ -224,7 +118,7 @@ async fn a_repeat_is_the_same_mail_byte_for_byte() {
     let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
     for attempt in [1, 2] {
         let parcel = Carrying { attempt, ..parcel(verify()) };
-        assert_eq!(while_serving(&sink, mailer.carry(parcel)).await, Ok(Answer::Accepted));
+        assert_eq!(sink.serving(mailer.carry(parcel)).await, Ok(Answer::Accepted));
     }
     let seen = sink.seen.lock().unwrap();
     assert_eq!(seen.contents.len(), 2);
@@ -242,7 +136,9 @@ async fn what_the_server_says_of_the_letter_for_good_ends_it() {
         let (never, why) = why(result);
         assert!(never && why.starts_with("the mail server refused "), "{why}");
         assert!(!why.to_lowercase().contains("alice") && !why.contains('@'), "{why}");
-        assert_eq!(sink.commands().last().unwrap(), "QUIT");
+        // Its envelope is taken back, so that the next letter does not inherit it.
+        let last = if script[0].0 == "CONTENT" { "DATA" } else { "RSET" };
+        assert_eq!(sink.commands().last().unwrap(), last);
     }
 }
 
@@ -277,17 +173,24 @@ async fn a_connection_that_breaks_at_any_word_puts_the_letter_off() {
 
 #[tokio::test]
 async fn a_goodbye_that_is_never_answered_changes_nothing() {
-    let (result, sink) = carried(&[("QUIT", "drop")]).await;
-    assert_eq!(result, Ok(Answer::Accepted));
-    assert_eq!(sink.seen.lock().unwrap().contents.len(), 1);
+    for last in ["drop", "421 gone already"] {
+        let script: Script = Box::leak(Box::new([("MAIL", "550 5.7.1 not you"), ("QUIT", last)]));
+        let (result, sink) = carried(script).await;
+        assert!(!why(result).0);
+        assert_eq!(sink.commands().last().unwrap(), "QUIT");
+        let script: Script = Box::leak(Box::new([("RCPT", "550 5.1.1 unknown"), ("RSET", last)]));
+        assert!(why(carried(script).await.0).0);
+    }
 }
 
 #[tokio::test]
 async fn a_server_that_says_nothing_puts_the_letter_off() {
-    for word in ["GREETING", "RCPT", "CONTENT"] {
+    for word in ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "CONTENT"] {
         let script: Script = Box::leak(Box::new([(word, "hang")]));
         let (result, _sink) = carried_within(script, Duration::from_millis(100)).await;
-        assert_eq!(why(result), (false, "the mail server did not answer in time".to_owned()), "{word}");
+        let (never, why) = why(result);
+        assert!(!never && why.starts_with("the mail server did not answer in time"), "{word}: {why}");
+        assert_eq!(why.contains("may have taken the letter"), word == "CONTENT");
     }
 }
 
@@ -304,7 +207,8 @@ async fn a_server_that_is_not_there_puts_the_letter_off() {
 async fn no_more_connections_are_open_than_allowed() {
     let sink = Sink::open(&[]).await;
     let mailer = mailer(&sink.url(), 2, Duration::from_secs(10));
-    let results = while_serving(&sink, join_all((0..12).map(|_| mailer.carry(parcel(verify()))))).await;
+    let letters = (0..12).map(|number| mailer.carry(parcel(welcome(&format!("d{number}.example")))));
+    let results = sink.serving(join_all(letters)).await;
     assert!(results.iter().all(Result::is_ok));
     let seen = sink.seen.lock().unwrap();
     assert_eq!((seen.contents.len(), seen.at_once), (12, 2));
@@ -315,7 +219,7 @@ async fn a_letter_that_finds_every_connection_busy_is_put_off() {
     let sink = Sink::open(&[("RCPT", "hang")]).await;
     let mailer = mailer(&sink.url(), 1, Duration::from_millis(100));
     let both = join(mailer.carry(parcel(verify())), mailer.carry(parcel(verify())));
-    let (first, second) = while_serving(&sink, both).await;
+    let (first, second) = sink.serving(both).await;
     assert!(!why(first).0 && !why(second).0);
     let senders = sink.commands().iter().filter(|command| command.starts_with("MAIL")).count();
     assert!((1..=2).contains(&senders));
@@ -333,7 +237,7 @@ async fn encryption_that_is_offered_is_taken() {
 async fn encryption_that_is_required_and_not_offered_sends_nothing() {
     let sink = Sink::open(&[]).await;
     let mailer = mailer(&format!("{}?tls=required", sink.url()), 8, Duration::from_secs(10));
-    let result = while_serving(&sink, mailer.carry(parcel(verify()))).await;
+    let result = sink.serving(mailer.carry(parcel(verify()))).await;
     let (never, why) = why(result);
     assert!(!never && why.contains("offers no encryption"), "{why}");
     assert_eq!(sink.commands()[1..], ["QUIT"]);
@@ -347,7 +251,7 @@ async fn user_and_password_are_given_when_there_are_some() {
         let sink = Sink::open(script).await;
         let url = sink.url().replace("smtp://", "smtp://cairn:p%40ss@");
         let mailer = mailer(&url, 8, Duration::from_secs(10));
-        let result = while_serving(&sink, mailer.carry(parcel(verify()))).await;
+        let result = sink.serving(mailer.carry(parcel(verify()))).await;
         assert_eq!(sink.commands()[1], format!("AUTH PLAIN {}", Base64::encode_string(b"\0cairn\0p@ss")));
         if accepted {
             assert_eq!(result, Ok(Answer::Accepted));
@@ -381,7 +285,7 @@ fn no_address_that_the_parser_lets_through_makes_a_second_header_or_recipient() 
     ] {
         let Ok(to) = crate::address::Address::parse(typed) else { continue };
         let letter = Letter::RegistrationKnown { to };
-        let ready = smtp.post(&parcel(letter.clone()), &letter).ok().unwrap();
+        let ready = posted::post(&parcel(letter.clone()), &letter, &(smtp.worlds)(), &smtp.settings).ok().unwrap();
         let head = head(&ready.content);
         assert_eq!(head.iter().filter(|line| line.starts_with("To: ")).count(), 1);
         assert!(head.contains(&format!("To: {typed}").as_str()), "{head:#?}");
@@ -393,9 +297,9 @@ fn no_address_that_the_parser_lets_through_makes_a_second_header_or_recipient() 
 
 #[test]
 fn a_line_that_begins_with_a_dot_does_not_end_the_letter() {
-    assert_eq!(on_the_wire(b"a\r\n.\r\n..b\r\n").unwrap(), "a\r\n..\r\n...b\r\n.\r\n");
-    assert_eq!(on_the_wire(b".a").unwrap(), "..a\r\n.\r\n");
-    assert_eq!(on_the_wire("\u{e4}".as_bytes()), None);
+    assert_eq!(on_the_wire("a\r\n.\r\n..b\r\n").unwrap(), "a\r\n..\r\n...b\r\n.\r\n");
+    assert_eq!(on_the_wire(".a").unwrap(), "..a\r\n.\r\n");
+    assert_eq!(on_the_wire("\u{e4}"), None);
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn a_code_is_good_for_a_minute_and_its_second_use_ends_what_it_opened() {
     let first = tokens(redeem(&mut driver, at(20 + 59), BROWSER));
     assert_eq!((first.nonce.as_deref(), first.issue.n), (Some(NONCE), 0));
     assert_eq!(redeem(&mut driver, at(80), BROWSER), Outcome::Ended { by: End::CodeReused });
-    let token = testing::presented(&driver.world, Purpose::RefreshToken, driver.flow, &first.issue);
+    let token = testing::presented(&driver.world, of::RefreshToken, driver.flow, &first.issue);
     let after = driver.ask(at(81), Command::Refresh { token, client: client(1), wish: Wish::default() });
     assert_eq!(after, Outcome::Ended { by: End::CodeReused });
 }
@@ -149,9 +149,9 @@ fn an_approved_device_does_not_give_back_a_code_that_another_shows_by_now() {
 #[test]
 fn the_cookie_of_the_browser_that_was_sent_here_is_known_again() {
     for driver in [begun(BROWSER), refreshed(BROWSER, 2)] {
-        assert!(driver.state().began_in(&presented(&driver, Purpose::FlowCookie, 0), &driver.world));
-        assert!(!driver.state().began_in(&presented(&driver, Purpose::FlowCookie, 1), &driver.world));
-        assert!(!driver.state().began_in(&foreign(&driver, Purpose::FlowCookie), &driver.world));
+        assert!(driver.state().began_in(&presented(&driver, of::FlowCookie, 0), &driver.world));
+        assert!(!driver.state().began_in(&presented(&driver, of::FlowCookie, 1), &driver.world));
+        assert!(!driver.state().began_in(&foreign(&driver, of::FlowCookie), &driver.world));
     }
 }
 

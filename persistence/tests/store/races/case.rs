@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cairn_actors::credential::{Purpose, Seal};
+use cairn_actors::credential::{Seal, of};
 use cairn_actors::effects::UserId;
 use cairn_actors::flows::registration::{Command as Prove, Outcome as Proved, Registration};
 use cairn_actors::flows::session::{Command, Outcome, Session, Start};
@@ -222,7 +222,8 @@ impl Case {
         let asker = node.engine.asker("race");
         let (input, invoked) = (asker.input, self.tick());
         let amr = vec!["pwd".to_owned()];
-        let asked = Start { user: self.user, fence, amr, device: None, client_address: None };
+        let asked =
+            Start { user: self.user, fence, amr, device: None, client_address: None, arrival: Default::default() };
         let reply = node.engine.start::<Session>(asker, asked).await;
         let answered = self.tick();
         let Reply { flow, version, outcome, .. } = self.answer(reply);
@@ -237,9 +238,8 @@ impl Case {
 
     /// Shows a session a refresh token.
     pub async fn ask(&self, node: &Node, at: usize, known: &Known, what: What) -> Outcome {
-        let token = |n| {
-            testing::presented(&self.town.world, Purpose::RefreshToken, known.flow, &Seal { n, ..known.issue.clone() })
-        };
+        let token =
+            |n| testing::presented(&self.town.world, of::RefreshToken, known.flow, &Seal { n, ..known.issue.clone() });
         let command = match what {
             What::Refresh { shown } => Command::Refresh(token(shown)),
             What::SignOut { shown } => Command::SignOut(token(shown)),

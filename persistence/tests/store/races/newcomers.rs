@@ -225,7 +225,14 @@ async fn one_request_twice(kind: Kind) {
 
         // A sign-in: the same seal and the same minted token.
         let amr = || vec!["pwd".to_owned()];
-        let begin = || session::Start { user, fence: 1, amr: amr(), device: None, client_address: None };
+        let begin = || session::Start {
+            user,
+            fence: 1,
+            amr: amr(),
+            device: None,
+            client_address: None,
+            arrival: session::Arrival::default(),
+        };
         let begun = arena
             .both(seed, async |at| arena.nodes[at].engine.start::<Session>(asker(3), begin()).await.unwrap())
             .await;
@@ -238,7 +245,14 @@ async fn one_request_twice(kind: Kind) {
             .both(seed, async |at| {
                 let email = format!("key.{seed}@example.org");
                 let password = Password::typed("correct horse battery".to_owned());
-                let typed = Typed { email, password, username: None, first_name: None, last_name: None };
+                let typed = Typed {
+                    email,
+                    password,
+                    username: None,
+                    first_name: None,
+                    last_name: None,
+                    accept_disposable: false,
+                };
                 arena.nodes[at]
                     .services
                     .register(&caller("POST /auth/register", seed.to_string()), typed)

@@ -39,6 +39,7 @@ async fn register(stand: &Stand<'_>, email: &str, username: &str) -> FlowView {
             username: Some(username.to_owned()),
             first_name: Some("Ada".to_owned()),
             last_name: None,
+            accept_disposable: false,
         };
         async move { services.register(&caller, typed).await.map(|moved| moved.flow) }
     });

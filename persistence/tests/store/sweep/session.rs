@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_actors::credential::{Purpose, Seal};
+use cairn_actors::credential::{Seal, of};
 use cairn_actors::effects::{Key, UserId};
 use cairn_actors::flows::session::{Command, Minted, Outcome, Session, Start};
 use cairn_actors::password::Password;
@@ -32,7 +32,14 @@ async fn begin(stand: &Stand<'_>, user: UserId, fence: i64) -> Reply<Outcome> {
     let engine = &stand.node.engine;
     stand
         .asked::<Session, _>(|asker| {
-            let asked = Start { user, fence, amr: vec!["pwd".to_owned()], device: None, client_address: None };
+            let asked = Start {
+                user,
+                fence,
+                amr: vec!["pwd".to_owned()],
+                device: None,
+                client_address: None,
+                arrival: Default::default(),
+            };
             let engine = engine.clone();
             async move { engine.start::<Session>(asker, asked).await }
         })
@@ -43,7 +50,7 @@ async fn ask(stand: &Stand<'_>, flow: FlowId, seal: &Seal, out: bool) -> Reply<O
     let engine = &stand.node.engine;
     stand
         .asked::<Session, _>(|asker| {
-            let token = testing::presented(&stand.town.world, Purpose::RefreshToken, flow, seal);
+            let token = testing::presented(&stand.town.world, of::RefreshToken, flow, seal);
             let command = if out { Command::SignOut(token) } else { Command::Refresh(token) };
             let engine = engine.clone();
             async move { engine.call::<Session>(flow, asker, command).await }

@@ -7,14 +7,16 @@ use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Finding, Item, Postpone, Quarantine, Retention, Row, Settle, StoreFault,
-    Verb, Verdict,
+    Audit, Claim, Counts, Delivery, Event, Finding, Item, PATIENCE, Postpone, Quarantine, Retention, Row, Settle,
+    StoreFault, Verb, Verdict,
 };
 
 /// The phase of a flow that an operator ended.
 const ENDED: &str = "ended";
 /// How long a wake-up waits that an operator had skipped.
 const DAY_IN_MILLIS: i64 = 86_400_000;
+/// The note of what an operator gave up.
+const SKIPPED: &str = "skipped by the operator";
 
 /// A row, and who has it in hand.
 #[derive(Clone, Debug, PartialEq)]
@@ -392,8 +394,19 @@ impl<D: Domain> Tables<D> {
                 for id in self.sent.get(&flow).cloned().unwrap_or_default() {
                     let open = |delivery: &&Delivery| delivery.settled.is_none() && delivery.tag.is_some();
                     if self.outbox.get(&id).as_ref().is_some_and(open) {
-                        let dead = Some("skipped by the operator".to_owned());
-                        self.settle(&Settle { delivery: id, at: now, dead });
+                        self.give_up(id, now);
+                    }
+                }
+                let failed = |delivery: &&Delivery| {
+                    delivery.target == Some(flow) && delivery.settled.is_none() && delivery.attempts >= PATIENCE
+                };
+                let failed: Vec<(DeliveryId, bool)> =
+                    self.outbox.values().filter(failed).map(|delivery| (delivery.id, delivery.tag.is_some())).collect();
+                for (id, awaited) in failed {
+                    if awaited {
+                        self.expire(id, now);
+                    } else {
+                        self.give_up(id, now);
                     }
                 }
             }
@@ -406,6 +419,22 @@ impl<D: Domain> Tables<D> {
         }
         self.put(stored);
         true
+    }
+
+    fn give_up(&mut self, delivery: DeliveryId, at: Timestamp) {
+        self.settle(&Settle { delivery, at, dead: Some(SKIPPED.to_owned()) });
+    }
+
+    /// Whoever waits for its end is told of it by whoever claims it next.
+    fn expire(&mut self, delivery: DeliveryId, at: Timestamp) {
+        let Some(delivery) = self.outbox.get_mut(&delivery) else { return };
+        self.due_deliveries.remove(&(delivery.due, delivery.id));
+        delivery.due = at;
+        delivery.expires = Some(at);
+        delivery.note = SKIPPED.to_owned();
+        delivery.claimed_until = None;
+        delivery.claimed_by = None;
+        self.due_deliveries.insert((delivery.due, delivery.id));
     }
 
     /// The next instant at which something may be claimed.

@@ -81,6 +81,8 @@ pub fn delivery(number: u64, from: FlowId) -> Delivery {
         flow_kind: "toy".to_owned(),
         tag: None,
         kind: "note".to_owned(),
+        target: None,
+        budget: None,
         payload: format!("note {number}").into_bytes(),
         due: at(0),
         expires: None,

@@ -1,9 +1,11 @@
 //! Quarantine: a flow is set aside with its bytes untouched, until an operator says what is to become of it.
 
+use std::collections::BTreeSet;
+
 use super::Bench;
-use super::given::{at, claim, delivery, flow, parcel, row, start, step};
+use super::given::{Draft, at, claim, delivery, flow, parcel, row, start, step};
 use crate::id::FlowId;
-use crate::store::{Quarantine, Row, Verb, Verdict};
+use crate::store::{Delivery, PATIENCE, Quarantine, Row, Verb, Verdict};
 
 async fn set_aside(bench: &Bench, number: u64) {
     bench.store.quarantine(flow(number), 1, at(3), "it panics").await.expect("a write");
@@ -102,6 +104,46 @@ pub async fn skip_lets_a_wake_up_wait_a_day_and_ends_what_it_waited_for(bench: B
     assert_eq!(bench.deliveries(flow(2)).await[0].settled, None);
     assert_eq!(due_ids(&bench, 100 + 86_399).await, [flow(2)]);
     assert_eq!(due_ids(&bench, 100 + 86_400).await, [flow(1)]);
+}
+
+/// What failed as often as it takes is given up, be it a signal or an answer; what only waits is brought to it later.
+/// Whoever waits for the end of a signal is told: it expires, and its next attempt ends it.
+pub async fn skip_gives_up_the_signals_that_failed_and_no_others(bench: Bench) {
+    let told = |number, kind: &str, to, attempts| Delivery {
+        kind: kind.to_owned(),
+        target: Some(flow(to)),
+        attempts,
+        due: at(50),
+        ..delivery(number, flow(2))
+    };
+    let poison = told(1, "signal", 1, PATIENCE);
+    let waits = told(2, "signal", 1, PATIENCE - 1);
+    let anothers = told(3, "signal", 3, PATIENCE);
+    let in_hand = Delivery { claimed_until: Some(at(500)), claimed_by: Some("one".to_owned()), ..poison.clone() };
+    let awaited = Delivery { id: parcel(4), tag: Some("seat".to_owned()), ..in_hand };
+    let answer = told(5, "answer", 1, PATIENCE + 1);
+    let given = Delivery { flow: flow(1), ..told(6, "answer", 2, PATIENCE) };
+    let sent = [poison, waits, anothers, awaited, answer];
+    bench.done(sent.into_iter().fold(start(2), Draft::sends)).await;
+    bench.done(start(1).sends(given)).await;
+    assert!(!operate(&bench, 1, Verb::Skip).await, "it is not set aside");
+    assert!(bench.deliveries(flow(2)).await.iter().all(|delivery| delivery.settled.is_none()));
+    set_aside(&bench, 1).await;
+    assert!(operate(&bench, 1, Verb::Skip).await);
+
+    let mut after = bench.deliveries(flow(2)).await;
+    after.extend(bench.deliveries(flow(1)).await);
+    assert_eq!(after.len(), 6);
+    for delivery in &after {
+        let given_up = [parcel(1), parcel(5)].contains(&delivery.id);
+        assert_eq!((delivery.dead, delivery.settled), (given_up, given_up.then_some(at(100))), "{delivery:?}");
+        let told = given_up || delivery.id == parcel(4);
+        assert_eq!(delivery.note.is_empty(), !told, "{delivery:?}");
+        assert_eq!(delivery.expires, (delivery.id == parcel(4)).then_some(at(100)), "{delivery:?}");
+    }
+    let next = bench.store.claim_deliveries(claim("two", at(100))).await.expect("a claim");
+    let next: BTreeSet<_> = next.iter().map(|delivery| delivery.id).collect();
+    assert_eq!(next, [2, 3, 4, 6].map(parcel).into());
 }
 
 /// An ended flow is never woken and takes no step; its bytes stay for whoever must find out what happened.

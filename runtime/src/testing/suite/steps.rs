@@ -59,6 +59,7 @@ pub async fn every_column_is_kept_as_written(bench: Bench) {
     };
     let mut sent = delivery(1, full.id);
     sent.tag = Some("tag".to_owned());
+    sent.target = Some(flow(98));
     sent.expires = Some(at(99));
     sent.due = Timestamp(BEFORE_1970);
     sent.once = true;

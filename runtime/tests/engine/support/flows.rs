@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_runtime::testing::toy::{Child, Toy, child};
+use cairn_runtime::testing::toy::{Child, Faulty, Toy, child, faulty};
 use cairn_runtime::{
     Cx, Failure, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay,
 };
@@ -16,10 +16,11 @@ pub(crate) struct Herald {
     pub(crate) until: Timestamp,
 }
 
-/// Calls a child off, and waits for the answer.
+/// Calls a child off, or tells a faulty flow, and waits for the answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Announce {
     pub(crate) to: FlowId,
+    pub(crate) is_faulty: bool,
     pub(crate) expires: Option<Timestamp>,
 }
 
@@ -38,7 +39,12 @@ impl Flow for Herald {
     type Outcome = usize;
 
     fn start(asked: &Announce, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Toy>) -> Step<Self> {
-        let signal = Outgoing::signal::<Child>(asked.to, &child::Hear::CallOff).tagged("told");
+        let signal = if asked.is_faulty {
+            Outgoing::signal::<Faulty>(asked.to, &faulty::Told)
+        } else {
+            Outgoing::signal::<Child>(asked.to, &child::Hear::CallOff)
+        };
+        let signal = signal.tagged("told");
         let signal = match asked.expires {
             Some(expires) => signal.until(expires),
             None => signal,

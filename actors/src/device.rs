@@ -1,0 +1,120 @@
+//! Browsers that a person has signed in with before, known by a cookie that proves it (OWASP: device cookies).
+//!
+//! The cookie signs nobody in. It only says: from here this very account was signed in to, so what strangers fail at
+//! elsewhere does not slow this browser down. It has a count of failures of its own, so a stolen one is no free pass.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use cairn_runtime::{Id, Timestamp};
+use subtle::ConstantTimeEq;
+
+use crate::effects::{Digest, UserId};
+use crate::ring::KeyId;
+use crate::world::World;
+
+const LABEL: &str = "device cookie";
+/// Key id, device, user, instant, MAC.
+const LENGTH: usize = 4 + 16 + 16 + 8 + 32;
+
+/// How long a browser is known after its last sign-in, in seconds: a year.
+pub const KNOWN_FOR: i64 = 365 * 86_400;
+
+/// A browser, and the one account that it is known to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    id: Id,
+    user: UserId,
+}
+
+impl Device {
+    /// A browser that nobody knew, with 32 unforeseeable bytes.
+    pub fn new(user: UserId, seed: [u8; 32]) -> Self {
+        let mut id = [0; 16];
+        for (to, from) in id.iter_mut().zip(seed) {
+            *to = from;
+        }
+        Self { id: Id::from_bytes(id), user }
+    }
+
+    /// The account that it is known to.
+    pub fn user(&self) -> UserId {
+        self.user
+    }
+
+    /// What its failures are counted by.
+    pub fn key(&self, world: &World) -> Digest {
+        world.digest("device", self.id.bytes())
+    }
+
+    /// The value of its cookie, good for a year from `now`.
+    pub fn cookie(&self, world: &World, now: Timestamp) -> String {
+        let key = world.ring.current();
+        let at = now.0.to_be_bytes();
+        let mac = world.ring.mac(key, LABEL, &[self.id.bytes(), self.user.0.bytes(), &at]).unwrap_or_default();
+        let parts = [&key.0.to_be_bytes()[..], self.id.bytes(), self.user.0.bytes(), &at, &mac];
+        Base64UrlUnpadded::encode_string(&parts.concat())
+    }
+
+    /// Reads the value of a cookie. `None`: it is none of ours, or older than a year.
+    pub fn parse(world: &World, text: &str, now: Timestamp) -> Option<Self> {
+        let mut bytes = [0; LENGTH];
+        let read = Base64UrlUnpadded::decode(text, &mut bytes).ok()?;
+        let (key, rest) = read.split_first_chunk::<4>()?;
+        let (device, rest) = rest.split_first_chunk::<16>()?;
+        let (user, rest) = rest.split_first_chunk::<16>()?;
+        let (at, mac) = rest.split_first_chunk::<8>()?;
+        let right = world.ring.mac(KeyId(u32::from_be_bytes(*key)), LABEL, &[device, user, at])?;
+        if !bool::from(right.as_slice().ct_eq(mac)) {
+            return None;
+        }
+        let age = now.0.saturating_sub(i64::from_be_bytes(*at));
+        (age < KNOWN_FOR * 1_000).then(|| Self { id: Id::from_bytes(*device), user: UserId(Id::from_bytes(*user)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::world;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    fn device(number: u8) -> Device {
+        Device::new(UserId(Id::from_bytes([number; 16])), [number ^ 0xff; 32])
+    }
+
+    #[test]
+    fn a_cookie_names_its_browser_and_its_user_for_a_year() {
+        let world = world(1);
+        let cookie = device(7).cookie(&world, NOW);
+        assert_eq!(Device::parse(&world, &cookie, NOW), Some(device(7)));
+        let year = KNOWN_FOR * 1_000;
+        assert_eq!(Device::parse(&world, &cookie, Timestamp(NOW.0 + year - 1)), Some(device(7)));
+        assert_eq!(Device::parse(&world, &cookie, Timestamp(NOW.0 + year)), None);
+        assert_eq!(Device::parse(&world, &cookie, Timestamp(NOW.0 - 3_600_000)), Some(device(7)), "a clock went back");
+        assert!(cookie.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{cookie}");
+    }
+
+    #[test]
+    fn no_byte_of_a_cookie_may_be_another() {
+        let world = world(1);
+        let cookie = device(7).cookie(&world, NOW);
+        let bytes = Base64UrlUnpadded::decode_vec(&cookie).unwrap();
+        for place in 0..bytes.len() {
+            let mut forged = bytes.clone();
+            forged[place] ^= 1;
+            assert_eq!(Device::parse(&world, &Base64UrlUnpadded::encode_string(&forged), NOW), None, "byte {place}");
+        }
+        assert_eq!(Device::parse(&crate::testing::world(2), &cookie, NOW), None, "another house's");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_cookie_by_accident(text in "\\PC{0,120}|[A-Za-z0-9_-]{100,104}") {
+            prop_assert_eq!(Device::parse(&world(1), &text, NOW), None);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Deletion: somebody has their account deleted; for fourteen days a sign-in undoes it, then everything goes.
+//!
+//! What must stay true: every session ends in the commit that asks for the deletion; address and username stay claimed
+//! until the account is gone; then user, claims and fence go in one commit, unless the account was changed meanwhile
+//! (its owner took a change of address back: whoever asked for this was not the owner). The number of the profile
+//! stays behind, raised: nothing that was begun with the account can still be done to it.
+//!
+//! Changes of address hold claims of their own, and give them back within seven days, which is sooner.
+
+use std::time::Duration;
+
+use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Outgoing, Public, Step, Timestamp, go, stay};
+use serde::{Deserialize, Serialize};
+
+use super::session::{self, Session};
+use crate::address::Address;
+use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::username::Username;
+
+/// How long a sign-in undoes it.
+pub const GRACE: Duration = Duration::from_secs(14 * 86_400);
+
+/// The phases.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum Deletion {
+    /// The account can still be had back by signing in.
+    Waiting(Box<Waiting>),
+    /// A sign-in, or a change of address taken back, had it back.
+    Restored {
+        /// Whose account it is.
+        user: UserId,
+    },
+    /// The account is gone.
+    Done {
+        /// Whose account it was.
+        user: UserId,
+    },
+}
+
+/// What goes with the account.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Whose account it is.
+    pub user: UserId,
+    /// The claim on the address.
+    pub address: Digest,
+    /// The claim on the username.
+    pub username: Option<Username>,
+    /// The number of the profile while nobody changes it.
+    pub profile: i64,
+    /// When it goes.
+    pub until: Timestamp,
+}
+
+/// What opens it.
+#[derive(Debug)]
+pub struct Start {
+    /// Whose account.
+    pub user: UserId,
+    /// The number of their fence.
+    pub fence: i64,
+    /// The number of their profile: address and username are still these.
+    pub profile: i64,
+    /// The address, to be written to.
+    pub address: Address,
+    /// The username.
+    pub username: Option<Username>,
+    /// Sessions to be told that they are over.
+    pub sessions: Vec<FlowId>,
+}
+
+impl Named for Start {
+    fn name(&self) -> &'static str {
+        "delete"
+    }
+}
+
+/// What may be asked of it.
+#[derive(Debug)]
+pub enum Command {
+    /// The person has signed in again.
+    Restore,
+}
+
+impl Named for Command {
+    fn name(&self) -> &'static str {
+        "restore"
+    }
+}
+
+/// What other flows may tell it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// The account was given back to its owner, and the deletion called off with that.
+    Restored,
+}
+
+impl Named for Signal {
+    fn name(&self) -> &'static str {
+        "restored"
+    }
+}
+
+/// What the asker is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The account goes then.
+    Waiting {
+        /// When.
+        until: Timestamp,
+    },
+    /// The account is as it was.
+    Restored,
+    /// The account moved while this was asked: it is to be asked again.
+    Moved,
+    /// It has ended, or woke to its end.
+    Over,
+}
+
+impl Deletion {
+    /// The prefix of the text of its id.
+    pub const PREFIX: &'static str = "del";
+
+    /// Whose account it is or was.
+    pub fn user(&self) -> UserId {
+        match self {
+            Self::Waiting(waiting) => waiting.user,
+            Self::Restored { user } | Self::Done { user } => *user,
+        }
+    }
+}
+
+impl Flow for Deletion {
+    const NAME: &'static str = "deletion";
+    type Domain = Auth;
+    type Start = Start;
+    type Command = Command;
+    type Signal = Signal;
+    type Outcome = Outcome;
+
+    fn start(asked: &Start, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        if lost.is_some() {
+            return stay().says(Outcome::Moved);
+        }
+        let (user, until) = (asked.user, cx.now.after(GRACE));
+        let waiting = Waiting {
+            user,
+            address: cx.world.address_key(&asked.address),
+            username: asked.username.clone(),
+            // Raised by this very step.
+            profile: asked.profile.saturating_add(1),
+            until,
+        };
+        let letter = Letter::DeletionAsked { to: asked.address.clone(), until };
+        let mut step = go(Self::Waiting(Box::new(waiting)))
+            .bump_from(Key::User(user), asked.fence)
+            .bump_from(Key::Profile(user), asked.profile)
+            .write(Write::SetDeletion { user, flow: Some(cx.flow), at: cx.now })
+            .send(Outgoing::world(Delivery::Letter(letter)).until(until));
+        for session in &asked.sessions {
+            step = step.tell::<Session>(*session, &session::Signal::Fenced);
+        }
+        step.says(Outcome::Waiting { until })
+    }
+
+    fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        match (self, input) {
+            (Self::Waiting(w), Input::Asked(Command::Restore)) if lost.is_none() => go(Self::Restored { user: w.user })
+                .bump(Key::Profile(w.user))
+                .write(Write::SetDeletion { user: w.user, flow: None, at: cx.now })
+                .says(Outcome::Restored),
+            (Self::Waiting(w), Input::Asked(Command::Restore)) => go(Self::Done { user: w.user }).says(Outcome::Over),
+            (Self::Waiting(w), Input::Told(Signal::Restored)) => {
+                go(Self::Restored { user: w.user }).says(Outcome::Restored)
+            }
+            (Self::Waiting(w), Input::Woken) if lost.is_none() => {
+                let user = w.user;
+                let step = go(Self::Done { user })
+                    .bump_from(Key::Profile(user), w.profile)
+                    .release(Key::Address(w.address))
+                    .release(Key::User(user))
+                    .write(Write::DeleteUser { user });
+                match &w.username {
+                    Some(username) => step.release(Key::Username(username.clone())),
+                    None => step,
+                }
+                .says(Outcome::Over)
+            }
+            (Self::Waiting(w), Input::Woken) => go(Self::Restored { user: w.user }).says(Outcome::Restored),
+
+            (Self::Restored { .. } | Self::Done { .. }, Input::Asked(_) | Input::Woken | Input::Told(_)) => {
+                stay().says(Outcome::Over)
+            }
+            // No letter of this flow carries a tag: what becomes of it is read from the outbox.
+            (_, Input::Answered { .. }) => stay().says(Outcome::Over),
+        }
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Waiting(waiting) => Some(waiting.until),
+            Self::Restored { .. } | Self::Done { .. } => None,
+        }
+    }
+
+    fn public(&self) -> Public {
+        let phase = match self {
+            Self::Waiting(_) => "verified",
+            Self::Restored { .. } => "ended",
+            Self::Done { .. } => "done",
+        };
+        let shown = match self {
+            Self::Waiting(waiting) => serde_json::json!({ "until": waiting.until }),
+            _ => serde_json::Value::Null,
+        };
+        Public { phase, user: Some(self.user().0), shown, ..Public::default() }
+    }
+}

@@ -1,0 +1,590 @@
+//! Change of address: somebody who is signed in proves another address, by code or link; for seven days the address
+//! from before can take it back.
+//!
+//! What must stay true: whether the new address has an account shows in nothing but the letter to its owner; the
+//! address from before stays claimed as long as it can take the change back; taking it back ends every session and
+//! every later change and calls a deletion off, in the same commit. (A signal tidies up after that. What makes a later
+//! change's own link worthless is the number of the claim on *its* address from before, which the commit raises: who
+//! took an account over must not take the owner's undo back before the signal is there.)
+
+use std::time::Duration;
+
+use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Outgoing, Public, Step, Timestamp, go, stay};
+use serde::{Deserialize, Serialize};
+
+use super::deletion::{self, Deletion};
+use super::issue::{self, Issues, Judged, NoLetter, TRIES};
+use super::session::{self, Session};
+use crate::address::Address;
+use crate::credential::{Presented, Purpose, Seal, of};
+use crate::effects::{Auth, Delivery, Key, Letter, UserId, Write};
+use crate::password::Code;
+use crate::world::World;
+
+/// How long the address from before can take a change back.
+pub const UNDO: Duration = Duration::from_secs(7 * 86_400);
+/// How many changes of one account can be taken back at a time: taking the first back names all the others.
+pub const CHANGES: usize = 20;
+
+/// The phases.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum EmailChange {
+    /// A letter is on its way to the new address; its code or link is awaited.
+    AwaitingCode(Box<Awaiting>),
+    /// The address is another. The one from before can still take it back.
+    Changed(Box<Changed>),
+    /// It was taken back. What it had taken is held until nobody can ask about it any more.
+    Undone(Box<Undone>),
+    /// Changed, and not taken back in time.
+    Done {
+        /// Whose address it is.
+        user: UserId,
+    },
+    /// Nobody proved the new address in time.
+    Expired {
+        /// Whose address it would have been.
+        user: UserId,
+    },
+    /// Called off: the new address had an owner when the proof came, the account's fence had moved, or the change was
+    /// taken back together with an earlier one, or long ago.
+    Ended {
+        /// Whose address it would have been.
+        user: UserId,
+    },
+}
+
+/// What is known while the proof is awaited.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Awaiting {
+    /// Who asks.
+    pub user: UserId,
+    /// The number of their fence when they asked: a reset or a sign-out everywhere calls this off.
+    pub fence: i64,
+    /// The new address, as typed.
+    pub address: Address,
+    /// The new address has an owner: the letter goes to them and nothing typed here is ever right.
+    pub decoy: bool,
+    /// The letters and the wrong codes so far.
+    #[serde(flatten)]
+    pub letters: Issues,
+    /// When waiting ends.
+    pub expires_at: Timestamp,
+}
+
+/// What is known of a change that can be taken back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Changed {
+    /// Whose address it is.
+    pub user: UserId,
+    /// The address from before, still claimed.
+    pub before: Address,
+    /// The number of the claim on it since: once it is another, an earlier change was taken back, and this one with it.
+    pub number: i64,
+    /// The address since.
+    pub address: Address,
+    /// The last letter's credential: any of it gets the same answer.
+    pub issue: Seal,
+    /// Wrong codes so far.
+    pub tries: u8,
+    /// What the link in the letter to the address from before is rendered from.
+    pub undo: Seal,
+    /// Until when it can be taken back.
+    pub until: Timestamp,
+}
+
+/// What is remembered of a change that was taken back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Undone {
+    /// Whose address it was.
+    pub user: UserId,
+    /// The address that was given up by it, claimed until the end.
+    pub address: Address,
+    /// The link that took it back: it gets the same answer again.
+    pub undo: Seal,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// What opens it.
+#[derive(Debug)]
+pub struct Start {
+    /// Who asks.
+    pub user: UserId,
+    /// The number of their fence.
+    pub fence: i64,
+    /// The new address, parsed.
+    pub address: Address,
+    /// The new address has an owner.
+    pub known: bool,
+}
+
+impl Named for Start {
+    fn name(&self) -> &'static str {
+        "change_email"
+    }
+}
+
+/// The account as it stands, read before a command. Should it have moved meanwhile, the guards tell.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The present address.
+    pub address: Address,
+    /// The number of its claim.
+    pub number: i64,
+    /// Sessions to be told that they are over.
+    pub sessions: Vec<FlowId>,
+    /// Changes that can still be taken back: of an account whose change is taken back those that were made after it,
+    /// else all.
+    pub later: Vec<Later>,
+    /// The deletion that waits, if there is one.
+    pub deletion: Option<FlowId>,
+}
+
+/// A change that can still be taken back.
+#[derive(Clone, Debug)]
+pub struct Later {
+    /// Its flow.
+    pub flow: FlowId,
+    /// The address from before it.
+    pub before: Address,
+    /// Until when it can be.
+    pub until: Timestamp,
+}
+
+/// What may be asked of it.
+#[derive(Debug)]
+pub enum Command {
+    /// Here is the code of the letter.
+    Enter {
+        /// As typed.
+        code: Code,
+        /// The account as it stands; `None`: there is none any more.
+        account: Option<Account>,
+    },
+    /// Here is the link of the letter.
+    Open {
+        /// The link's credential.
+        link: Presented<of::EmailChange>,
+        /// The account as it stands; `None`: there is none any more.
+        account: Option<Account>,
+    },
+    /// Here is the link of the letter to the address from before: take it back.
+    Undo {
+        /// The link's credential.
+        link: Presented<of::UndoEmailChange>,
+        /// The account as it stands; `None`: there is none any more.
+        account: Option<Account>,
+    },
+    /// Send another letter.
+    Resend,
+}
+
+impl Named for Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Enter { .. } => "enter",
+            Self::Open { .. } => "open",
+            Self::Undo { .. } => "undo",
+            Self::Resend => "resend",
+        }
+    }
+}
+
+/// What other flows may tell it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// An earlier change was taken back, and this one with it.
+    Undone,
+}
+
+impl Named for Signal {
+    fn name(&self) -> &'static str {
+        "undone"
+    }
+}
+
+/// What the asker is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A letter is on its way.
+    Awaiting {
+        /// When waiting ends.
+        expires_at: Timestamp,
+    },
+    /// It is too soon for another letter, or there were too many changes of late.
+    TooSoon {
+        /// When it is not.
+        at: Timestamp,
+    },
+    /// There have been five letters more than the first.
+    NoMoreLetters,
+    /// The address is another.
+    Changed {
+        /// Whose.
+        user: UserId,
+        /// Until when it can be taken back.
+        until: Timestamp,
+    },
+    /// The address from before is the account's again.
+    Undone {
+        /// Whose.
+        user: UserId,
+        /// Until when this answer is repeated.
+        until: Timestamp,
+    },
+    /// The code is wrong.
+    WrongCode {
+        /// How many tries are left.
+        tries_left: u8,
+    },
+    /// The code or link was replaced by a newer letter's.
+    Replaced {
+        /// When the newer one was asked for.
+        at: Timestamp,
+    },
+    /// Five codes were wrong; only the link works now.
+    OnlyTheLink,
+    /// The link is not one of ours.
+    Garbage,
+    /// The new address has an owner.
+    AddressTaken,
+    /// The account moved while this was asked: it is to be asked again.
+    Moved,
+    /// It has ended, or woke to its end.
+    Over,
+}
+
+impl Awaiting {
+    /// The last letter, as it goes out: whether the address has an account shows in nothing else.
+    fn letter(&self) -> Option<Outgoing<Auth>> {
+        let to = self.address.clone();
+        let letter = if self.decoy {
+            Letter::EmailKnown { to }
+        } else {
+            Letter::EmailConfirm { to, seal: self.letters.last()?.clone(), expires_at: self.expires_at }
+        };
+        Some(Outgoing::world(Delivery::Letter(letter)).until(self.expires_at))
+    }
+
+    /// Waits on with this letter on its way.
+    fn sent(self) -> Step<EmailChange> {
+        let expires_at = self.expires_at;
+        let letter = self.letter();
+        let going = go(EmailChange::AwaitingCode(Box::new(self)));
+        match letter {
+            Some(letter) => going.send(letter),
+            None => going,
+        }
+        .says(Outcome::Awaiting { expires_at })
+    }
+
+    /// The proof is right: the address becomes the account's, and the one from before stays claimed, its number raised,
+    /// so that whatever counted on it being the account's loses.
+    fn changed(
+        &self,
+        issue: &Seal,
+        account: Option<&Account>,
+        lost: Option<&Lost<EmailChange>>,
+        cx: &Cx<'_, Auth>,
+    ) -> Step<EmailChange> {
+        let user = self.user;
+        let address_key = cx.world.address_key(&self.address);
+        let Some(account) = account else { return go(EmailChange::Ended { user }).says(Outcome::Over) };
+        let before = cx.world.address_key(&account.address);
+        if before == address_key {
+            // Another change to the same address was faster.
+            return go(EmailChange::Ended { user }).says(Outcome::Over);
+        }
+        match lost {
+            Some(Lost(Key::Address(key))) if *key == address_key => {
+                return go(EmailChange::Ended { user }).says(Outcome::AddressTaken);
+            }
+            Some(Lost(Key::Address(_))) => return stay().says(Outcome::Moved),
+            Some(_) => return go(EmailChange::Ended { user }).says(Outcome::Over),
+            None => {}
+        }
+        if account.later.len() >= CHANGES {
+            let at = account.later.iter().map(|later| later.until).min().unwrap_or(cx.now);
+            return stay().says(Outcome::TooSoon { at });
+        }
+        let until = cx.now.after(UNDO);
+        let undo = Seal::new(&cx.world.ring, cx.bytes("undo"));
+        let notice =
+            Letter::EmailChanged { to: account.address.clone(), seal: undo.clone(), at: cx.now, expires_at: until };
+        go(EmailChange::Changed(Box::new(Changed {
+            user,
+            before: account.address.clone(),
+            // Raised by this very step.
+            number: account.number.saturating_add(1),
+            address: self.address.clone(),
+            issue: issue.clone(),
+            tries: self.letters.tries,
+            undo,
+            until,
+        })))
+        .hold(Key::User(user), self.fence)
+        .claim(Key::Address(address_key))
+        .bump_from(Key::Address(before), account.number)
+        .bump(Key::Profile(user))
+        .write(Write::SetAddress { user, address: self.address.clone(), address_key, at: cx.now })
+        .send(Outgoing::world(Delivery::Letter(notice)).until(until))
+        .says(Outcome::Changed { user, until })
+    }
+
+    /// A code that is not right costs a try, whatever it was.
+    fn missed(&self, says: impl FnOnce(&Issues) -> Outcome) -> Step<EmailChange> {
+        let letters = self.letters.missed();
+        let says = says(&letters);
+        go(EmailChange::AwaitingCode(Box::new(Self { letters, ..self.clone() }))).says(says)
+    }
+}
+
+impl Changed {
+    fn again(&self) -> Step<EmailChange> {
+        stay().says(Outcome::Changed { user: self.user, until: self.until })
+    }
+
+    /// The address from before becomes the account's again. What it is instead is given up at the end of the seven days.
+    fn undone(
+        &self,
+        account: Option<&Account>,
+        lost: Option<&Lost<EmailChange>>,
+        cx: &Cx<'_, Auth>,
+    ) -> Step<EmailChange> {
+        let (user, until) = (self.user, self.until);
+        let key = |address| Key::Address(cx.world.address_key(address));
+        // The address since went with the account, or is a later change's to give back.
+        let gone = || go(EmailChange::Ended { user }).release(key(&self.before)).says(Outcome::Over);
+        let Some(account) = account else { return gone() };
+        if account.address == self.before {
+            // It was read before the change.
+            return stay().says(Outcome::Moved);
+        }
+        match lost {
+            Some(Lost(lost)) if *lost == key(&self.before) => return self.overtaken(cx),
+            Some(Lost(Key::Address(_))) => return stay().says(Outcome::Moved),
+            Some(_) => return gone(),
+            None => {}
+        }
+        let address_key = cx.world.address_key(&self.before);
+        let mut step = go(EmailChange::Undone(Box::new(Undone {
+            user,
+            address: self.address.clone(),
+            undo: self.undo.clone(),
+            until,
+        })))
+        .bump_from(Key::Address(address_key), self.number)
+        .bump_from(key(&account.address), account.number)
+        .bump(Key::User(user))
+        .bump(Key::Profile(user))
+        .write(Write::SetAddress { user, address: self.before.clone(), address_key, at: cx.now });
+        for later in &account.later {
+            step = step.bump(key(&later.before)).tell::<EmailChange>(later.flow, &Signal::Undone);
+        }
+        for session in &account.sessions {
+            step = step.tell::<Session>(*session, &session::Signal::Fenced);
+        }
+        if let Some(deletion) = account.deletion {
+            step = step
+                .write(Write::SetDeletion { user, flow: None, at: cx.now })
+                .tell::<Deletion>(deletion, &deletion::Signal::Restored);
+        }
+        step.says(Outcome::Undone { user, until })
+    }
+
+    /// An earlier change was taken back: what this one took is nobody's now; what it had given up is the earlier one's
+    /// to give back.
+    fn overtaken(&self, cx: &Cx<'_, Auth>) -> Step<EmailChange> {
+        let taken = Key::Address(cx.world.address_key(&self.address));
+        go(EmailChange::Ended { user: self.user }).release(taken).says(Outcome::Over)
+    }
+}
+
+impl EmailChange {
+    /// The prefix of the text of its id.
+    pub const PREFIX: &'static str = "emc";
+
+    /// Whose address it is or would be.
+    pub fn user(&self) -> UserId {
+        match self {
+            Self::AwaitingCode(awaiting) => awaiting.user,
+            Self::Changed(changed) => changed.user,
+            Self::Undone(undone) => undone.user,
+            Self::Done { user } | Self::Expired { user } | Self::Ended { user } => *user,
+        }
+    }
+
+    /// The change that can still be taken back, if it is one.
+    pub fn changed(&self) -> Option<&Changed> {
+        match self {
+            Self::Changed(changed) => Some(changed),
+            _ => None,
+        }
+    }
+
+    /// The new address while its proof is awaited.
+    pub fn awaited(&self) -> Option<&Address> {
+        match self {
+            Self::AwaitingCode(awaiting) => Some(&awaiting.address),
+            _ => None,
+        }
+    }
+
+    /// Whether a link is this flow's own and the last letter's.
+    pub fn knows_link(&self, link: &Presented<of::EmailChange>, world: &World) -> bool {
+        match self {
+            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
+            Self::Changed(changed) => link.proves(&world.ring, &changed.issue),
+            _ => false,
+        }
+    }
+
+    /// Whether a link takes this change back, or has done so.
+    pub fn knows_undo(&self, link: &Presented<of::UndoEmailChange>, world: &World) -> bool {
+        match self {
+            Self::Changed(changed) => link.proves(&world.ring, &changed.undo),
+            Self::Undone(undone) => link.proves(&world.ring, &undone.undo),
+            _ => false,
+        }
+    }
+}
+
+impl Flow for EmailChange {
+    const NAME: &'static str = "email_change";
+    type Domain = Auth;
+    type Start = Start;
+    type Command = Command;
+    type Signal = Signal;
+    type Outcome = Outcome;
+
+    fn start(asked: &Start, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        Awaiting {
+            user: asked.user,
+            fence: asked.fence,
+            address: asked.address.clone(),
+            decoy: asked.known,
+            letters: Issues::first(cx),
+            expires_at: cx.now.after(cx.world.settings.registration_ttl),
+        }
+        .sent()
+    }
+
+    fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        let key = |address| Key::Address(cx.world.address_key(address));
+        match (self, input) {
+            (Self::AwaitingCode(a), Input::Woken) => go(Self::Expired { user: a.user }).says(Outcome::Over),
+
+            // Everything typed into a decoy is judged all the same, and then it is wrong.
+            (Self::AwaitingCode(a), Input::Asked(Command::Enter { code, account })) => {
+                match a.letters.judge_code(Purpose::EmailChange, code, cx) {
+                    Judged::Right(issue) if !a.decoy => a.changed(issue, account.as_ref(), lost, cx),
+                    Judged::Replaced => a.missed(|_| Outcome::Replaced { at: a.letters.issued_at }),
+                    Judged::Right(_) | Judged::Wrong => {
+                        a.missed(|letters| Outcome::WrongCode { tries_left: letters.tries_left() })
+                    }
+                    Judged::Spent => stay().says(Outcome::OnlyTheLink),
+                }
+            }
+            (Self::AwaitingCode(a), Input::Asked(Command::Open { link, account })) => {
+                match a.letters.judge_link(link, cx.world) {
+                    Judged::Right(issue) if !a.decoy => a.changed(issue, account.as_ref(), lost, cx),
+                    Judged::Replaced => stay().says(Outcome::Replaced { at: a.letters.issued_at }),
+                    Judged::Right(_) | Judged::Wrong | Judged::Spent => stay().says(Outcome::Garbage),
+                }
+            }
+            (Self::AwaitingCode(a), Input::Asked(Command::Resend)) => match a.letters.another(cx) {
+                Ok(letters) => Awaiting { letters, ..(**a).clone() }.sent(),
+                Err(NoLetter::TooSoon { at }) => stay().says(Outcome::TooSoon { at }),
+                Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
+            },
+            (Self::AwaitingCode(a), Input::Told(Signal::Undone)) => {
+                go(Self::Ended { user: a.user }).says(Outcome::Over)
+            }
+
+            (Self::Changed(c), Input::Asked(Command::Enter { .. })) if c.tries >= TRIES => {
+                stay().says(Outcome::OnlyTheLink)
+            }
+            (Self::Changed(c), Input::Asked(Command::Enter { code, .. })) => {
+                if issue::is_code(&c.issue, Purpose::EmailChange, code, cx) {
+                    c.again()
+                } else {
+                    let tries = c.tries.saturating_add(1);
+                    go(Self::Changed(Box::new(Changed { tries, ..(**c).clone() })))
+                        .says(Outcome::WrongCode { tries_left: issue::tries_left(tries) })
+                }
+            }
+            (Self::Changed(c), Input::Asked(Command::Open { link, .. })) => {
+                if link.proves(&cx.world.ring, &c.issue) {
+                    c.again()
+                } else {
+                    stay().says(Outcome::Garbage)
+                }
+            }
+            (Self::Changed(c), Input::Asked(Command::Undo { link, account })) => {
+                if link.proves(&cx.world.ring, &c.undo) {
+                    c.undone(account.as_ref(), lost, cx)
+                } else {
+                    stay().says(Outcome::Garbage)
+                }
+            }
+            // The address from before goes back to whoever may want it.
+            (Self::Changed(c), Input::Woken) if lost.is_none() => go(Self::Done { user: c.user })
+                .hold(key(&c.before), c.number)
+                .release(key(&c.before))
+                .says(Outcome::Over),
+            (Self::Changed(c), Input::Woken) => c.overtaken(cx),
+            (Self::Changed(c), Input::Told(Signal::Undone)) => c.overtaken(cx),
+
+            (Self::Undone(u), Input::Asked(Command::Undo { link, .. })) => {
+                if link.proves(&cx.world.ring, &u.undo) {
+                    stay().says(Outcome::Undone { user: u.user, until: u.until })
+                } else {
+                    stay().says(Outcome::Garbage)
+                }
+            }
+            (Self::Undone(u), Input::Woken | Input::Told(_)) => {
+                go(Self::Ended { user: u.user }).release(key(&u.address)).says(Outcome::Over)
+            }
+
+            (Self::AwaitingCode(_), Input::Asked(Command::Undo { .. })) => stay().says(Outcome::Garbage),
+            (Self::Changed(_), Input::Asked(Command::Resend))
+            | (Self::Undone(_), Input::Asked(_))
+            | (
+                Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. },
+                Input::Asked(_) | Input::Woken | Input::Told(_),
+            ) => stay().says(Outcome::Over),
+            // No letter of this flow carries a tag: what becomes of it is read from the outbox.
+            (_, Input::Answered { .. }) => stay().says(Outcome::Over),
+        }
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::AwaitingCode(awaiting) => Some(awaiting.expires_at),
+            Self::Changed(changed) => Some(changed.until),
+            Self::Undone(undone) => Some(undone.until),
+            Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => None,
+        }
+    }
+
+    fn public(&self) -> Public {
+        let phase = match self {
+            Self::AwaitingCode(_) => "awaiting_code",
+            Self::Changed(_) | Self::Done { .. } => "done",
+            Self::Expired { .. } => "expired",
+            Self::Undone(_) | Self::Ended { .. } => "ended",
+        };
+        let shown = match self {
+            Self::AwaitingCode(a) => serde_json::json!({
+                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.issues.len(),
+            }),
+            Self::Changed(c) => serde_json::json!({ "address": c.address.masked(), "before": c.before.masked() }),
+            Self::Undone(_) => serde_json::json!({ "undone": true }),
+            _ => serde_json::Value::Null,
+        };
+        Public { phase, user: Some(self.user().0), shown, ..Public::default() }
+    }
+}

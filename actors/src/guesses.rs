@@ -1,0 +1,184 @@
+//! How fast somebody may guess: pure rules over the instants at which guesses have failed.
+//!
+//! What is counted is what is guessed at, whether or not it exists: an unknown identifier is slowed down as a known one.
+//! An address and a username are two, though they may be one person's: a count that they shared would tell strangers
+//! whose address it is. So who knows both has twice the guesses.
+
+use std::time::Duration;
+
+use cairn_runtime::{Cx, Deed, Effects, Timestamp};
+use serde_json::json;
+
+use crate::effects::{Auth, Digest, UserId, Write};
+
+/// Failures within the hour that cost nothing.
+pub const FREE: usize = 9;
+/// Wrong codes of one address within a day, over all its flows.
+pub const CODES_A_DAY: usize = 20;
+/// How many failures are read at most: more change nothing.
+pub const MOST: u32 = 32;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+const LONGEST_WAIT: u64 = 900;
+
+/// The name of the act that counts a failure, and so the kind of its event.
+pub const FAILED: &str = "guess_failed";
+/// The name of the act that forgets failures after a success.
+pub const CLEARED: &str = "guesses_cleared";
+
+/// By which rule failures slow down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// A password: from the 10th failure within an hour on, 2ⁿ seconds, at most a quarter of an hour.
+    Secret,
+    /// Six digits: twenty failures a day.
+    Code,
+}
+
+/// What is guessed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An identifier, by its keyed hash, by somebody whom nothing proves to have been here before.
+    Identifier(Digest),
+    /// The account of a browser that is known to its person, by the browser's own key.
+    Device(Digest),
+    /// The password of somebody who is signed in, asked for once more.
+    User(UserId),
+    /// The password of one flow, such as a registration whose link is shown.
+    Flow([u8; 16]),
+    /// The codes that were mailed to an address, by the address's keyed hash, over all flows.
+    Codes(Digest),
+}
+
+impl Target {
+    /// Its rule.
+    pub const fn rule(self) -> Rule {
+        match self {
+            Self::Identifier(_) | Self::Device(_) | Self::User(_) | Self::Flow(_) => Rule::Secret,
+            Self::Codes(_) => Rule::Code,
+        }
+    }
+
+    /// What kind of target, in a word for history.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Identifier(_) => "identifier",
+            Self::Device(_) => "device",
+            Self::User(_) => "user",
+            Self::Flow(_) => "flow",
+            Self::Codes(_) => "codes",
+        }
+    }
+
+    /// The bytes that tell it apart within its kind.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Identifier(digest) | Self::Device(digest) | Self::Codes(digest) => &digest.0,
+            Self::User(user) => user.0.bytes(),
+            Self::Flow(flow) => flow,
+        }
+    }
+}
+
+impl Rule {
+    /// How far back failures count.
+    pub const fn window(self) -> Duration {
+        match self {
+            Self::Secret => HOUR,
+            Self::Code => DAY,
+        }
+    }
+
+    /// Until when nobody may guess, given the failures within the window, newest first; `None`: go on.
+    pub fn blocked_until(self, failures: &[Timestamp], now: Timestamp) -> Option<Timestamp> {
+        let until = match self {
+            Self::Secret => {
+                let over = failures.len().checked_sub(FREE).filter(|over| *over > 0)?;
+                let seconds = u32::try_from(over).ok().and_then(|over| 2_u64.checked_pow(over));
+                let wait = seconds.map_or(LONGEST_WAIT, |seconds| seconds.min(LONGEST_WAIT));
+                failures.first()?.after(Duration::from_secs(wait))
+            }
+            // When the twentieth is a day old, there are nineteen.
+            Self::Code => failures.get(CODES_A_DAY - 1)?.after(DAY),
+        };
+        (until > now).then_some(until)
+    }
+}
+
+/// Counts a failure. `user`: whose account it was, for their history, when there is one.
+pub fn failed(target: Target, key: Digest, user: Option<UserId>, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
+    let failure = Write::CountFailure { id: cx.id("failure"), of: key, at: cx.now };
+    Deed {
+        says: (),
+        effects: Effects::none().write(failure),
+        public: json!({ "of": target.word(), "user": user.map(UserId::text) }),
+    }
+}
+
+/// Forgets the failures of what was guessed at, because it was right now.
+pub fn cleared(target: Target, key: Digest, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
+    Deed {
+        says: (),
+        effects: Effects::none().write(Write::ClearFailures { of: key, at: cx.now }),
+        public: json!({ "of": target.word() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    /// So many failures, a second apart, the newest just now.
+    fn failures(count: usize) -> Vec<Timestamp> {
+        (0..count).map(|place| Timestamp(NOW.0 - i64::try_from(place).unwrap_or(i64::MAX) * 1_000)).collect()
+    }
+
+    fn wait(rule: Rule, count: usize) -> Option<i64> {
+        rule.blocked_until(&failures(count), NOW).map(|until| (until.0 - NOW.0) / 1_000)
+    }
+
+    #[test]
+    fn the_tenth_failure_slows_down_and_each_further_one_twice_as_much() {
+        let waits: Vec<_> = (8..=20).map(|count| wait(Rule::Secret, count)).collect();
+        let powers = [2, 4, 8, 16, 32, 64, 128, 256, 512].map(Some);
+        assert_eq!(waits, [&[None, None][..], &powers, &[Some(900), Some(900)]].concat());
+        assert_eq!(wait(Rule::Secret, 1_000), Some(900));
+    }
+
+    #[test]
+    fn a_wait_is_over_when_it_is_over() {
+        let ten = failures(10);
+        let after = |millis: i64| Rule::Secret.blocked_until(&ten, Timestamp(NOW.0 + millis)).is_some();
+        assert_eq!([after(0), after(1_999), after(2_000), after(900_000)], [true, true, false, false]);
+    }
+
+    #[test]
+    fn twenty_codes_a_day_and_not_one_more() {
+        assert_eq!(wait(Rule::Code, 19), None);
+        assert_eq!(wait(Rule::Code, 20), Some(86_400 - 19));
+        assert_eq!(wait(Rule::Code, 21), Some(86_400 - 19));
+    }
+
+    #[test]
+    fn targets_of_two_kinds_are_two_though_their_bytes_are_the_same() {
+        let digest = Digest([7; 32]);
+        let all = [Target::Identifier(digest), Target::Device(digest), Target::Codes(digest)];
+        let words: std::collections::BTreeSet<_> = all.iter().map(|target| target.word()).collect();
+        assert_eq!(words.len(), all.len());
+        assert!(all.iter().all(|target| target.bytes() == digest.0));
+    }
+
+    proptest! {
+        #[test]
+        fn more_failures_never_shorten_the_wait(count in 0_usize..200, code: bool) {
+            let rule = if code { Rule::Code } else { Rule::Secret };
+            prop_assert!(wait(rule, count) <= wait(rule, count + 1));
+            prop_assert!(wait(rule, count).is_none_or(|wait| wait <= 86_400));
+        }
+    }
+}

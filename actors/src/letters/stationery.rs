@@ -1,0 +1,157 @@
+//! What letters are written on: templates and words, ours or those of an operator's folder, which are checked before the
+//! first letter is written.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::{LazyLock, OnceLock};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value};
+
+use super::words::Language;
+use super::{FILES, write_on};
+
+/// Templates and words.
+pub(super) struct Stationery {
+    pub(super) templates: Environment<'static>,
+    pub(super) language: Language,
+}
+
+/// The name of the file of words.
+const WORDS: &str = "en.json";
+
+static BUILT_IN: LazyLock<Stationery> =
+    LazyLock::new(|| Stationery::read(&[]).expect("a test compiles every template as well"));
+static INSTALLED: OnceLock<Stationery> = OnceLock::new();
+
+/// What this process writes on.
+pub(super) fn stationery() -> &'static Stationery {
+    INSTALLED.get().unwrap_or_else(|| &BUILT_IN)
+}
+
+/// Has all letters of this process written with the files of a folder in the place of ours of the same name. To be called
+/// once, before anything is mailed; each letter is drawn once.
+///
+/// # Errors
+/// A sentence that names the file and what is wrong with it. Letters stay as they were.
+pub fn install(folder: Option<&Path>) -> Result<(), String> {
+    let Some(folder) = folder else { return Ok(()) };
+    let mut files = Vec::new();
+    let said = |path: &Path, why: std::io::Error| format!("{}: {why}", path.display());
+    for entry in std::fs::read_dir(folder).map_err(|why| said(folder, why))? {
+        let path = entry.map_err(|why| said(folder, why))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.push((name, std::fs::read_to_string(&path).map_err(|why| said(&path, why))?));
+    }
+    files.sort();
+    let stationery = Stationery::read(&files)?;
+    stationery.draw_all()?;
+    INSTALLED.set(stationery).map_err(|_| "letters are written on other templates already".to_owned())
+}
+
+impl Stationery {
+    fn read(overrides: &[(String, String)]) -> Result<Self, String> {
+        let mut templates = environment();
+        let said = |name: &str, why: &dyn std::fmt::Display| format!("the letter's template {name}: {why:#}");
+        for (name, text) in FILES {
+            templates.add_template(name, text).map_err(|why| said(name, &why))?;
+        }
+        let mut words = include_str!("en.json").to_owned();
+        for (name, text) in overrides {
+            if name == WORDS {
+                words.clone_from(text);
+            } else if FILES.iter().any(|(known, _)| known == name) {
+                templates.add_template_owned(name.clone(), text.clone()).map_err(|why| said(name, &why))?;
+            } else {
+                return Err(format!("{name} is no template of a letter; their names are in docs/pages.md"));
+            }
+        }
+        let language = serde_json::from_str(&words).map_err(|why| said(WORDS, &why))?;
+        Ok(Self { templates, language })
+    }
+
+    /// Draws each letter with a value for every name that any template may use.
+    fn draw_all(&self) -> Result<(), String> {
+        let said = ["host", "spoken", "until", "at", "device", "client_address"].map(|place| (place, "value"));
+        let placed: BTreeMap<&'static str, String> = [("code", "123456")]
+            .into_iter()
+            .chain(["link", "login", "forgot_password"].map(|name| (name, "http://localhost/")))
+            .map(|(name, value)| (name, value.to_owned()))
+            .collect();
+        for (file, _) in FILES.iter().filter(|(file, _)| file.ends_with(".txt")) {
+            let name = file.trim_end_matches(".txt");
+            write_on(self, name, &said, placed.clone()).map_err(|why| format!("the letter {name}: {why}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut templates = Environment::new();
+    // A word that is missing is an error, not a hole in the letter.
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates.set_syntax(
+        SyntaxConfig::builder()
+            .keep_trailing_newline(true)
+            .trim_blocks(true)
+            .build()
+            .expect("the delimiters are the usual ones"),
+    );
+    templates.set_auto_escape_callback(|name| if name.ends_with(".txt") { AutoEscape::None } else { AutoEscape::Html });
+    templates.set_formatter(escaped);
+    templates
+}
+
+/// Escapes what goes into HTML, in text as in quoted attributes. (The engine's own way also escapes slashes, which
+/// makes links that nobody can read in the source.)
+///
+/// # Errors
+/// The output's own.
+pub fn escaped(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
+    if *state.auto_escape() == AutoEscape::None || value.is_safe() {
+        return write!(out, "{value}").map_err(minijinja::Error::from);
+    }
+    for character in value.to_string().chars() {
+        match character {
+            '&' => out.write_str("&amp;"),
+            '<' => out.write_str("&lt;"),
+            '>' => out.write_str("&gt;"),
+            '"' => out.write_str("&quot;"),
+            '\'' => out.write_str("&#39;"),
+            other => out.write_char(other),
+        }
+        .map_err(minijinja::Error::from)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+    use super::*;
+
+    fn with(name: &str, text: &str) -> Result<(), String> {
+        Stationery::read(&[(name.to_owned(), text.to_owned())])?.draw_all()
+    }
+
+    #[test]
+    fn our_own_letters_can_be_drawn() {
+        assert_eq!(Stationery::read(&[]).unwrap().draw_all(), Ok(()));
+        assert_eq!(with("registration.welcome.txt", "Hello at {{ login }}\n"), Ok(()));
+    }
+
+    #[test]
+    fn a_broken_template_is_named() {
+        for (name, text) in [
+            ("registration.welcome.txt", "{{ words.nothing }}"),
+            ("registration.welcome.html", "{% if %}"),
+            ("registration.welcome.pdf", ""),
+            ("en.json", "{}"),
+        ] {
+            let why = with(name, text).unwrap_err();
+            assert!(why.contains("registration.welcome") || why.contains("en.json"), "{why}");
+        }
+    }
+}

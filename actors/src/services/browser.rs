@@ -1,0 +1,388 @@
+//! Browsers: what ties a flow to the browser that began it, where such a flow stands for its pages, and who is signed in
+//! by a cookie.
+//!
+//! What must stay true: a cookie opens nothing that its own flow did not give; a session's cookie dies with its session,
+//! with the fence of its user, and with the key that it was written under.
+
+use cairn_runtime::store::Row;
+use cairn_runtime::{Flow, FlowId, Id, Timestamp};
+
+use super::registration::Mail;
+use super::session::SignedIn;
+use super::{Caller, FlowView, Refusal, Services};
+use crate::address::Address;
+use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, Token, of};
+use crate::directory::InSession;
+use crate::effects::UserId;
+use crate::flows::email_change::EmailChange;
+use crate::flows::issue::{Issues, Judged, RESENDS};
+use crate::flows::recovery::Recovery;
+use crate::flows::registration::Registration;
+use crate::flows::session::{Command, Session};
+
+/// A flow as its own browser may see it.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// The flow.
+    pub flow: FlowView,
+    /// To which address the letters go, while one is awaited.
+    pub address: Option<Address>,
+    /// Where the last letter is.
+    pub mail: Mail,
+    /// How many wrong codes it still takes; with none, only the link works.
+    pub tries_left: u8,
+    /// From when on another letter may be asked for; `None`: there are no more.
+    pub next_letter: Option<Timestamp>,
+    /// When the last letter was asked for.
+    pub issued_at: Option<Timestamp>,
+}
+
+/// What the link of a letter would find, were its button pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the last letter's, and awaited.
+    Good,
+    /// A newer letter replaced it.
+    Replaced {
+        /// When the newer one was asked for.
+        at: Timestamp,
+    },
+    /// It has done what it was for.
+    Done,
+    /// Nobody used it in time.
+    Expired,
+    /// Something else came first: somebody else proved the address, or another reset came.
+    Overtaken,
+    /// It is none of ours, or was forgotten.
+    Garbage,
+}
+
+/// Credentials of one cookie, at most: several flows may be on their way in one browser.
+pub const FLOWS_A_COOKIE: usize = 4;
+
+/// The flows that a page waits for, read from a row.
+enum Waiting {
+    Registration(Registration),
+    Recovery(Recovery),
+    EmailChange(EmailChange),
+}
+
+impl Waiting {
+    fn of(row: &Row) -> Option<Self> {
+        match row.kind.as_str() {
+            Registration::NAME => serde_json::from_str(&row.state).ok().map(Self::Registration),
+            Recovery::NAME => serde_json::from_str(&row.state).ok().map(Self::Recovery),
+            EmailChange::NAME => serde_json::from_str(&row.state).ok().map(Self::EmailChange),
+            _ => None,
+        }
+    }
+
+    fn cookie(&self) -> Option<Seal> {
+        match self {
+            Self::Registration(flow) => flow.cookie(),
+            Self::Recovery(flow) => flow.cookie(),
+            Self::EmailChange(EmailChange::AwaitingCode(a)) => {
+                a.letters.last().map(|issue| Seal { n: 0, ..issue.clone() })
+            }
+            Self::EmailChange(EmailChange::Changed(c)) => Some(Seal { n: 0, ..c.issue.clone() }),
+            Self::EmailChange(_) => None,
+        }
+    }
+
+    fn awaited(&self) -> Option<(&Address, &Issues)> {
+        match self {
+            Self::Registration(Registration::AwaitingCode(a)) => Some((&a.address, &a.letters)),
+            Self::Recovery(Recovery::AwaitingCode(a)) => Some((&a.address, &a.letters)),
+            Self::EmailChange(EmailChange::AwaitingCode(a)) => Some((&a.address, &a.letters)),
+            _ => None,
+        }
+    }
+
+    const fn names(&self) -> (&'static str, &'static str, &'static [&'static str]) {
+        match self {
+            Self::Registration(_) => {
+                (Registration::PREFIX, Registration::NAME, &["registration.verify", "registration.known"])
+            }
+            Self::Recovery(_) => (Recovery::PREFIX, Recovery::NAME, &["recovery.reset"]),
+            Self::EmailChange(_) => (EmailChange::PREFIX, EmailChange::NAME, &["email.confirm", "email.known"]),
+        }
+    }
+}
+
+impl Services {
+    /// The cookie for the browser that has just begun a flow. Only the handler that began it may ask.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], or the database is away.
+    pub async fn flow_cookie(&self, flow: &str) -> Result<Token, Refusal> {
+        let prefixes = [Registration::PREFIX, Recovery::PREFIX, EmailChange::PREFIX];
+        let id = prefixes.iter().find_map(|prefix| Id::parse(prefix, flow));
+        let id = FlowId(id.ok_or(Refusal::NotFound)?);
+        let row = self.engine.store().load(id).await?.ok_or(Refusal::NotFound)?;
+        let seal = Waiting::of(&row).and_then(|flow| flow.cookie()).ok_or(Refusal::NotFound)?;
+        let ring = &self.engine.world().ring;
+        credential::render(ring, Purpose::FlowCookie, *id.bytes(), &seal).ok_or(Refusal::NotFound)
+    }
+
+    /// The flow that one of these cookies began: the one that is named, else the newest of the kind that the prefix says.
+    /// `None` when no cookie is good for it.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn begun(&self, cookies: &[&str], prefix: &str, flow: Option<&str>) -> Result<Option<Begun>, Refusal> {
+        let world = self.engine.world();
+        let wanted = match flow {
+            Some(text) => match Id::parse(prefix, text) {
+                Some(id) => Some(id),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let presented = cookies.iter().filter_map(|cookie| Presented::parse(&world.ring, of::FlowCookie, cookie).ok());
+        for cookie in presented.take(FLOWS_A_COOKIE) {
+            let id = FlowId::from_bytes(cookie.flow());
+            if wanted.is_some_and(|wanted| wanted != id.0) {
+                continue;
+            }
+            let Some(row) = self.engine.store().load(id).await? else { continue };
+            let Some(flow) = Waiting::of(&row).filter(|flow| flow.names().0 == prefix) else { continue };
+            // Where a flow has ended there is no salt to hold the cookie against, and nothing to be shown but the end.
+            let genuine = match flow.cookie() {
+                Some(seal) => cookie.is_genuine(&world.ring, &seal.salt),
+                None => row.wake_at.is_none(),
+            };
+            if genuine {
+                return self.view(&row, &flow).await.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn view(&self, row: &Row, flow: &Waiting) -> Result<Begun, Refusal> {
+        let (prefix, kind, letters) = flow.names();
+        let cooldown = self.engine.world().settings.resend_cooldown;
+        let awaited = flow.awaited();
+        let more = |issues: &Issues| issues.issues.len() <= usize::from(RESENDS);
+        Ok(Begun {
+            flow: FlowView::of_row(prefix, kind, row),
+            address: awaited.map(|(address, _)| address.clone()),
+            mail: self.mail(row, letters).await?,
+            tries_left: awaited.map_or(0, |(_, issues)| issues.tries_left()),
+            next_letter: awaited.filter(|(_, issues)| more(issues)).map(|(_, issues)| issues.issued_at.after(cooldown)),
+            issued_at: awaited.map(|(_, issues)| issues.issued_at),
+        })
+    }
+
+    /// What a verification link would find. It changes nothing, however often it is asked.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn verification_link(&self, token: &str) -> Result<Standing, Refusal> {
+        self.standing(of::VerifyEmail, token, |flow, link, world| match flow {
+            Waiting::Registration(Registration::AwaitingCode(a)) => {
+                Some(judged(a.letters.judge_link(link, world), &a.letters))
+            }
+            Waiting::Registration(flow @ Registration::Verified { .. }) if flow.knows_link(link, world) => {
+                Some(Standing::Done)
+            }
+            // What is over keeps no salt: the tag has shown that the link was ours.
+            Waiting::Registration(Registration::Done { .. }) => Some(Standing::Done),
+            Waiting::Registration(Registration::Expired) => Some(Standing::Expired),
+            Waiting::Registration(Registration::Ended) => Some(Standing::Overtaken),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Whether one of the cookies is the one of the browser that began the registration of this link.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn began_here(&self, token: &str, cookies: &[&str]) -> Result<bool, Refusal> {
+        let ring = &self.engine.world().ring;
+        let Ok(link) = Presented::parse(ring, of::VerifyEmail, token) else { return Ok(false) };
+        let flow = Id::from_bytes(link.flow()).text(Registration::PREFIX);
+        Ok(self.begun(cookies, Registration::PREFIX, Some(&flow)).await?.is_some())
+    }
+
+    /// What a reset link would find. It changes nothing, however often it is asked.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn reset_link(&self, token: &str) -> Result<Standing, Refusal> {
+        self.standing(of::ResetPassword, token, |flow, link, world| match flow {
+            Waiting::Recovery(Recovery::AwaitingCode(a)) => Some(judged(a.letters.judge_link(link, world), &a.letters)),
+            Waiting::Recovery(flow @ Recovery::Reset(_)) if flow.knows_link(link, world) => Some(Standing::Done),
+            Waiting::Recovery(Recovery::Done { .. }) => Some(Standing::Done),
+            Waiting::Recovery(Recovery::Expired { .. }) => Some(Standing::Expired),
+            Waiting::Recovery(Recovery::Ended { .. }) => Some(Standing::Overtaken),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Whose password a reset link sets, told to whoever has the link: it came to that address.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn reset_address(&self, token: &str) -> Result<Option<Address>, Refusal> {
+        let world = self.engine.world();
+        let Ok(link) = Presented::parse(&world.ring, of::ResetPassword, token) else { return Ok(None) };
+        let row = self.engine.store().load(FlowId::from_bytes(link.flow())).await?;
+        Ok(match row.as_ref().and_then(Waiting::of) {
+            Some(Waiting::Recovery(Recovery::AwaitingCode(a)))
+                if matches!(a.letters.judge_link(&link, &world), Judged::Right(_)) =>
+            {
+                Some(a.address.clone())
+            }
+            _ => None,
+        })
+    }
+
+    /// What the link of a letter to a new address would find. It changes nothing, however often it is asked.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn email_change_link(&self, token: &str) -> Result<Standing, Refusal> {
+        self.standing(of::EmailChange, token, |flow, link, world| match flow {
+            Waiting::EmailChange(EmailChange::AwaitingCode(a)) => {
+                Some(judged(a.letters.judge_link(link, world), &a.letters))
+            }
+            Waiting::EmailChange(EmailChange::Changed(_) | EmailChange::Done { .. }) => Some(Standing::Done),
+            Waiting::EmailChange(EmailChange::Expired { .. }) => Some(Standing::Expired),
+            Waiting::EmailChange(EmailChange::Undone(_) | EmailChange::Ended { .. }) => Some(Standing::Overtaken),
+            _ => None,
+        })
+        .await
+    }
+
+    /// What the link that takes a change of address back would find. It changes nothing, however often it is asked.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn undo_link(&self, token: &str) -> Result<Standing, Refusal> {
+        self.standing(of::UndoEmailChange, token, |flow, link, world| match flow {
+            Waiting::EmailChange(EmailChange::Changed(c)) if link.proves(&world.ring, &c.undo) => Some(Standing::Good),
+            Waiting::EmailChange(EmailChange::Undone(_)) => Some(Standing::Done),
+            Waiting::EmailChange(EmailChange::Done { .. }) => Some(Standing::Expired),
+            Waiting::EmailChange(EmailChange::Ended { .. }) => Some(Standing::Overtaken),
+            _ => None,
+        })
+        .await
+    }
+
+    /// What the link of a new-device letter would find. It changes nothing, however often it is asked.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn end_session_link(&self, token: &str) -> Result<Standing, Refusal> {
+        let world = self.engine.world();
+        let Ok(link) = Presented::parse(&world.ring, of::EndSession, token) else { return Ok(Standing::Garbage) };
+        let row = self.engine.store().load(FlowId::from_bytes(link.flow())).await?;
+        let state = row.filter(|row| row.kind == Session::NAME).and_then(|row| serde_json::from_str(&row.state).ok());
+        Ok(match state {
+            Some(Session::Active(active))
+                if active.notice.as_ref().is_some_and(|seal| link.proves(&world.ring, seal)) =>
+            {
+                Standing::Good
+            }
+            Some(Session::Ended { .. }) => Standing::Done,
+            _ => Standing::Garbage,
+        })
+    }
+
+    async fn standing<P: OfPurpose>(
+        &self,
+        purpose: P,
+        token: &str,
+        judge: impl FnOnce(&Waiting, &Presented<P>, &crate::world::World) -> Option<Standing>,
+    ) -> Result<Standing, Refusal> {
+        let world = self.engine.world();
+        let Ok(link) = Presented::parse(&world.ring, purpose, token) else { return Ok(Standing::Garbage) };
+        let row = self.engine.store().load(FlowId::from_bytes(link.flow())).await?;
+        let Some(row) = row else { return Ok(Standing::Garbage) };
+        // Overdue, and not yet woken: the deadline holds all the same.
+        if row.wake_at.is_some_and(|due| due <= self.engine.now()) && row.phase == "awaiting_code" {
+            return Ok(Standing::Expired);
+        }
+        Ok(Waiting::of(&row).and_then(|flow| judge(&flow, &link, &world)).unwrap_or(Standing::Garbage))
+    }
+
+    /// The cookie of a session, to be kept by the browser that signed in. It does not rotate: it is the same text for as
+    /// long as the session lives.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionEnded`], or the database is away.
+    pub async fn session_cookie(&self, session: &str) -> Result<Token, Refusal> {
+        let id = FlowId(Id::parse(Session::PREFIX, session).ok_or(Refusal::SessionEnded)?);
+        let row = self.engine.store().load(id).await?.ok_or(Refusal::SessionEnded)?;
+        let state: Session = serde_json::from_str(&row.state).map_err(|_| Refusal::SessionEnded)?;
+        let active = state.active().ok_or(Refusal::SessionEnded)?;
+        let seal = Seal { n: 0, ..active.issue.clone() };
+        let token = credential::render(&self.engine.world().ring, Purpose::SessionCookie, *id.bytes(), &seal);
+        let token = token.ok_or(Refusal::SessionEnded)?;
+        // The user is named beside it, so that one query finds both; the state has the last word on whose it is.
+        Ok(Token::of(format!("{}.{}", token.expose(), active.user.text())))
+    }
+
+    /// Who is signed in by a session's cookie: it is genuine, its session lives, and neither fence has moved.
+    ///
+    /// # Errors
+    /// Only that the database is away: whatever else is wrong with it, nobody is signed in.
+    pub async fn browsing(&self, caller: &Caller, cookie: &str) -> Result<Option<SignedIn>, Refusal> {
+        let world = self.engine.world();
+        let Some((cookie, user)) = self.session_of(cookie) else { return Ok(None) };
+        let flow = FlowId::from_bytes(cookie.flow());
+        let Some(found) = self.directory.with_session(user, flow).await? else { return Ok(None) };
+        let InSession { user, session: state } = found;
+        let Some(state) = state.and_then(|state| serde_json::from_str::<Session>(&state).ok()) else { return Ok(None) };
+        let Some(active) = state.active() else { return Ok(None) };
+        let now = self.engine.now();
+        let good = cookie.is_genuine(&world.ring, &active.issue.salt)
+            && active.user == user.id
+            && active.fence == user.fence
+            && now < active.expires_at;
+        if !good {
+            return Ok(None);
+        }
+        let claims = super::session::claims(&world, flow, &user, &active.minted, active.auth_time);
+        // A step now and then carries the session on: often enough that it does not run out under somebody's hands, and
+        // so seldom that reading pages writes nothing.
+        if active.expires_at.since(now) < world.settings.session_ttl.mul_f32(0.75) {
+            let asker = self.engine.asker(&caller.trace);
+            if let Err(why) = self.engine.call::<Session>(flow, asker, Command::Seen(cookie)).await {
+                tracing::debug!(%why, "a session could not be carried on; the next page tries again");
+            }
+        }
+        Ok(Some(SignedIn { user, session: flow, claims, amr: active.amr.clone() }))
+    }
+
+    /// Ends the session of a cookie. Anything else ends nothing, and is told the same.
+    ///
+    /// # Errors
+    /// Only the engine's.
+    pub async fn leave(&self, caller: &Caller, cookie: &str) -> Result<(), Refusal> {
+        let Some((cookie, _)) = self.session_of(cookie) else { return Ok(()) };
+        let flow = FlowId::from_bytes(cookie.flow());
+        let asker = self.engine.asker(&caller.trace);
+        match self.engine.call::<Session>(flow, asker, Command::Leave(cookie)).await.map_err(Refusal::from) {
+            Ok(_) | Err(Refusal::NotFound) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn session_of(&self, cookie: &str) -> Option<(Presented<of::SessionCookie>, UserId)> {
+        let (cookie, user) = cookie.split_once('.')?;
+        let user = UserId::parse(user)?;
+        let cookie = Presented::parse(&self.engine.world().ring, of::SessionCookie, cookie).ok()?;
+        (cookie.generation() == 0).then_some((cookie, user))
+    }
+}
+
+fn judged(judged: Judged<'_>, letters: &Issues) -> Standing {
+    match judged {
+        Judged::Right(_) => Standing::Good,
+        Judged::Replaced => Standing::Replaced { at: letters.issued_at },
+        Judged::Wrong | Judged::Spent => Standing::Garbage,
+    }
+}

@@ -1,0 +1,56 @@
+//! Deleting one's account, and having it back by signing in.
+
+use cairn_runtime::{Fault, Flow, FlowId, Reply};
+
+use super::session::SignedIn;
+use super::{Caller, FlowView, Moved, Refusal, Services};
+use crate::directory::User;
+use crate::flows::deletion::{Command, Deletion, Outcome, Start};
+use crate::password::Password;
+
+impl Services {
+    /// Has an account deleted. Every session ends at once; a sign-in within fourteen days has the account back.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`], [`Refusal::SlowDown`], [`Refusal::SessionEnded`].
+    pub async fn delete_account(&self, caller: &Caller, who: &SignedIn, password: &Password) -> Result<Moved, Refusal> {
+        self.prove(caller, who, password).await?;
+        let user = &who.user;
+        let start = Start {
+            user: user.id,
+            fence: user.fence,
+            profile: user.version,
+            address: user.address.clone(),
+            username: user.username.clone(),
+            sessions: self.sessions_of(user.id).await?,
+        };
+        let asker = self.engine.asker(&caller.trace);
+        let reply = self.engine.start::<Deletion>(asker, start).await?;
+        match reply.outcome {
+            Outcome::Waiting { until } => {
+                let flow = FlowView::of(Deletion::PREFIX, Deletion::NAME, &reply, Some(until));
+                Ok(Moved { flow, method: reply.method })
+            }
+            // A fence or the profile moved while the password was checked: perhaps by the owner's hand.
+            _ => Err(Refusal::Fault(Fault::Contended)),
+        }
+    }
+
+    /// Calls a deletion off, because its person has signed in. Whether there was one to be called off.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`] when the account was gone a moment before.
+    pub(super) async fn restore(&self, caller: &Caller, user: &User) -> Result<bool, Refusal> {
+        let Some(deletion) = user.deletion else { return Ok(false) };
+        let reply = self.restored(caller, deletion).await?;
+        match reply.outcome {
+            Outcome::Restored => Ok(true),
+            _ if self.directory.by_id(user.id).await?.is_some() => Ok(false),
+            _ => Err(Refusal::Credentials),
+        }
+    }
+
+    async fn restored(&self, caller: &Caller, deletion: FlowId) -> Result<Reply<Outcome>, Refusal> {
+        Ok(self.engine.call::<Deletion>(deletion, self.engine.asker(&caller.trace), Command::Restore).await?)
+    }
+}

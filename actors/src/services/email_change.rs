@@ -1,0 +1,209 @@
+//! Another address: asking for it, proving it, and taking it back.
+
+use cairn_runtime::store::Row;
+use cairn_runtime::{Fault, Flow, FlowId, Id, Reply};
+
+use super::session::SignedIn;
+use super::{BadValue, Caller, FlowView, Moved, Refusal, Services};
+use crate::address::Address;
+use crate::credential::{Presented, of};
+use crate::directory::User;
+use crate::effects::UserId;
+use crate::flows::email_change::{Account, CHANGES, Command, EmailChange, Later, Outcome, Start};
+use crate::password::{Code, Password};
+
+const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
+const OVER: Refusal = Refusal::FlowEnded("This code or link is not, or no longer, good.");
+/// How often a command is decided anew when the account moved under it.
+const TRIES: usize = 4;
+/// Changes of one user that are looked at: one more than there can be.
+const MOST: u32 = CHANGES as u32 + 1;
+
+impl Services {
+    /// Asks for another address. The answer is the same whether or not the new one has an account.
+    ///
+    /// # Errors
+    /// [`Refusal::Values`], [`Refusal::Credentials`], [`Refusal::SlowDown`], [`Refusal::Mismatch`].
+    pub async fn change_email(
+        &self,
+        caller: &Caller,
+        who: &SignedIn,
+        email: &str,
+        password: &Password,
+    ) -> Result<Moved, Refusal> {
+        let address = Address::parse(email).map_err(|why| bad("/new_email", why.code(), why.to_string()))?;
+        if address.canonical() == who.user.address.canonical() {
+            return Err(bad("/new_email", "unchanged", "This is the address that the account has.".to_owned()));
+        }
+        self.prove(caller, who, password).await?;
+        let known = self.directory.by_address(self.engine.world().address_key(&address)).await?.is_some();
+        let asker = self.asker_of(caller, Some(who.user.id), &[email]);
+        let start = Start { user: who.user.id, fence: who.user.fence, address, known };
+        Ok(moved(&self.engine.start::<EmailChange>(asker, start).await?))
+    }
+
+    /// Sends another letter; the credentials of the ones before are replaced.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for somebody else's flow, [`Refusal::SlowDown`], [`Refusal::FlowEnded`].
+    pub async fn resend_email_change(&self, caller: &Caller, who: &SignedIn, flow: &str) -> Result<Moved, Refusal> {
+        let row = self.row(EmailChange::PREFIX, EmailChange::NAME, flow).await?;
+        if row.user != Some(who.user.id.0) {
+            return Err(Refusal::NotFound);
+        }
+        let reply = self.engine.call::<EmailChange>(row.id, self.asker(caller, &[flow]), Command::Resend).await?;
+        match reply.outcome {
+            Outcome::Awaiting { .. } => Ok(moved(&reply)),
+            Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
+            Outcome::NoMoreLetters => {
+                Err(Refusal::FlowEnded("Five letters were sent. Look for them in the mailbox, or ask anew."))
+            }
+            _ => Err(Refusal::FlowEnded("Nothing is waiting for a letter here.")),
+        }
+    }
+
+    /// Proves the new address by the code of the letter.
+    ///
+    /// # Errors
+    /// [`Refusal::Values`] for what is not six digits, [`Refusal::WrongCode`], [`Refusal::AddressTaken`],
+    /// [`Refusal::FlowEnded`], [`Refusal::SlowDown`].
+    pub async fn confirm_email_by_code(
+        &self,
+        caller: &Caller,
+        flow: &str,
+        code: &str,
+    ) -> Result<(Moved, User), Refusal> {
+        let parse = || Code::parse(code).map_err(|why| bad("/code", why.code(), why.to_string()));
+        parse()?;
+        let row = self.row(EmailChange::PREFIX, EmailChange::NAME, flow).await?;
+        let state = decoded(&row)?;
+        let attempt = match state.awaited() {
+            Some(address) => Some(self.attempt_code(address).await?),
+            None => None,
+        };
+        let entered = self
+            .decide(caller, row.id, state.user(), &[flow, code], |account| {
+                Ok(Command::Enter { code: parse()?, account })
+            })
+            .await;
+        if let (Err(Refusal::WrongCode { .. }), Some(attempt)) = (&entered, attempt) {
+            self.failed(caller, attempt, Some(state.user())).await?;
+        }
+        entered
+    }
+
+    /// Proves the new address by the link of the letter.
+    ///
+    /// # Errors
+    /// As [`Services::confirm_email_by_code`].
+    pub async fn confirm_email_by_link(&self, caller: &Caller, token: &str) -> Result<(Moved, User), Refusal> {
+        let world = self.engine.world();
+        let parse = || Presented::parse(&world.ring, of::EmailChange, token).map_err(|_| GARBAGE);
+        let (flow, user) = self.changed_by(FlowId::from_bytes(parse()?.flow())).await?;
+        self.decide(caller, flow, user, &[token], |account| Ok(Command::Open { link: parse()?, account })).await
+    }
+
+    /// Takes a change back by the link of the letter to the address from before: that address is the account's again,
+    /// every later change is undone, every session ends, and a deletion that waits is called off.
+    ///
+    /// # Errors
+    /// [`Refusal::FlowEnded`].
+    pub async fn undo_email_change(&self, caller: &Caller, token: &str) -> Result<(Moved, User), Refusal> {
+        let world = self.engine.world();
+        let parse = || Presented::parse(&world.ring, of::UndoEmailChange, token).map_err(|_| GARBAGE);
+        let (flow, user) = self.changed_by(FlowId::from_bytes(parse()?.flow())).await?;
+        self.decide(caller, flow, user, &[token], |account| Ok(Command::Undo { link: parse()?, account })).await
+    }
+
+    async fn changed_by(&self, flow: FlowId) -> Result<(FlowId, UserId), Refusal> {
+        let row = self.engine.store().load(flow).await?.filter(|row| row.kind == EmailChange::NAME);
+        let row = row.ok_or(GARBAGE)?;
+        Ok((flow, decoded(&row)?.user()))
+    }
+
+    /// Asks the flow with the account as it stands, anew when it has moved meanwhile.
+    async fn decide(
+        &self,
+        caller: &Caller,
+        flow: FlowId,
+        user: UserId,
+        body: &[&str],
+        command: impl Fn(Option<Account>) -> Result<Command, Refusal>,
+    ) -> Result<(Moved, User), Refusal> {
+        for _ in 0..TRIES {
+            let account = self.account(flow, user).await?;
+            let asker = self.asker(caller, body);
+            let reply = self.engine.call::<EmailChange>(flow, asker, command(account)?).await?;
+            if reply.outcome != Outcome::Moved {
+                return self.decided(user, reply).await;
+            }
+        }
+        Err(Refusal::Fault(Fault::Contended))
+    }
+
+    /// The account as it stands: the address with the number of its claim, and what must be told if it is taken back.
+    async fn account(&self, flow: FlowId, user: UserId) -> Result<Option<Account>, Refusal> {
+        let Some(user) = self.directory.by_id(user).await? else { return Ok(None) };
+        let sessions = self.sessions_of(user.id).await?;
+        let changes = self.directory.changes(user.id, MOST).await?;
+        let changes = changes.iter().filter_map(|row| {
+            let state = decoded(row).ok()?;
+            let changed = state.changed()?;
+            Some(Later { flow: row.id, before: changed.before.clone(), until: changed.until })
+        });
+        let changes: Vec<Later> = changes.collect();
+        let own = changes.iter().find(|change| change.flow == flow).map(|change| change.until);
+        // Each can be taken back for as long as the others: the later one ends later.
+        let later =
+            changes.into_iter().filter(|change| change.flow != flow && own.is_none_or(|own| change.until >= own));
+        Ok(Some(Account {
+            later: later.collect(),
+            address: user.address,
+            number: user.number,
+            sessions,
+            deletion: user.deletion,
+        }))
+    }
+
+    async fn decided(&self, user: UserId, reply: Reply<Outcome>) -> Result<(Moved, User), Refusal> {
+        match reply.outcome {
+            Outcome::Changed { .. } | Outcome::Undone { .. } => {}
+            Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
+            Outcome::AddressTaken => return Err(Refusal::AddressTaken),
+            Outcome::Replaced { .. } => {
+                return Err(Refusal::FlowEnded("A newer letter replaced this one; use the newest."));
+            }
+            Outcome::TooSoon { at } => return Err(Refusal::SlowDown(at)),
+            Outcome::OnlyTheLink => {
+                return Err(Refusal::FlowEnded("Five codes were wrong; only the link in the letter works now."));
+            }
+            Outcome::Garbage => return Err(GARBAGE),
+            Outcome::Over | Outcome::Moved | Outcome::Awaiting { .. } | Outcome::NoMoreLetters => return Err(OVER),
+        }
+        let user = self.directory.by_id(user).await?.ok_or(OVER)?;
+        Ok((moved(&reply), user))
+    }
+}
+
+fn bad(pointer: &'static str, code: &'static str, detail: String) -> Refusal {
+    Refusal::Values(vec![BadValue { pointer, code, detail }])
+}
+
+fn decoded(row: &Row) -> Result<EmailChange, Refusal> {
+    serde_json::from_str(&row.state).map_err(|_| Refusal::Fault(Fault::Quarantined))
+}
+
+fn moved(reply: &Reply<Outcome>) -> Moved {
+    let expires_at = match reply.outcome {
+        Outcome::Awaiting { expires_at } => Some(expires_at),
+        Outcome::Changed { until, .. } | Outcome::Undone { until, .. } => Some(until),
+        _ => None,
+    };
+    let flow = FlowView::of(EmailChange::PREFIX, EmailChange::NAME, reply, expires_at);
+    Moved { flow, method: reply.method }
+}
+
+/// Reads the id of a change from its text.
+pub fn change_id(text: &str) -> Option<FlowId> {
+    Id::parse(EmailChange::PREFIX, text).map(FlowId)
+}

@@ -1,0 +1,146 @@
+//! Guarding every place where a secret is tried: one guess at a time, a count of those that failed, and a slow-down that
+//! outlives restarts and holds on every node.
+//!
+//! A failure is committed before the answer goes out and before the next guess at the same target is looked at. Who is
+//! slowed down is told so before the secret is looked at, so the right one and a wrong one get the same answer.
+
+use cairn_runtime::{FlowId, Timestamp};
+
+use super::{Caller, Refusal, Services};
+use crate::address::Address;
+use crate::effects::{Digest, UserId};
+use crate::guesses::{self, CLEARED, FAILED, MOST, Target};
+use crate::hasher::{HashFault, Proved, SealedHash, Turn, Verdict};
+use crate::password::Password;
+
+/// A guess that may be made now. As long as it is held, nobody else guesses at the same target on this node.
+#[derive(Debug)]
+#[must_use = "an attempt that is dropped counts neither as failed nor as right"]
+pub struct Attempt {
+    turn: Turn,
+    target: Target,
+    key: Digest,
+    failures: usize,
+}
+
+impl Services {
+    /// Waits for the turn to guess at a target, and sees to it that there were not too many failures.
+    ///
+    /// Say [`Services::failed`] or [`Services::succeeded`] of it before the asker is answered.
+    ///
+    /// # Errors
+    /// [`Refusal::SlowDown`] when there were, or when too many wait for this target already.
+    pub async fn attempt(&self, target: Target) -> Result<Attempt, Refusal> {
+        let world = self.engine.world();
+        // Not the hash by which users are found: whoever reads this table learns of nobody.
+        let key = world.digest("guesses", &[target.word().as_bytes(), &[0], target.bytes()].concat());
+        let turn = match self.hasher.take_turn(key.0).await {
+            Err(HashFault::Overloaded) => {
+                return Err(Refusal::SlowDown(self.engine.now().after(std::time::Duration::from_secs(1))));
+            }
+            taken => taken?,
+        };
+        let mut failures = 0;
+        if world.settings.limits {
+            let now = self.engine.now();
+            let rule = target.rule();
+            let after = Timestamp(now.0.saturating_sub(i64::try_from(rule.window().as_millis()).unwrap_or(i64::MAX)));
+            let failed = self.directory.failures(key, after, MOST).await?;
+            if let Some(until) = rule.blocked_until(&failed, now) {
+                metrics::counter!("cairn_guesses_slowed_total", "of" => target.word()).increment(1);
+                return Err(Refusal::SlowDown(until));
+            }
+            failures = failed.len();
+        }
+        Ok(Attempt { turn, target, key, failures })
+    }
+
+    /// Counts a failure, durably. `user`: whose account it was, when there is one.
+    ///
+    /// # Errors
+    /// The engine's: then the failure may not be counted, and the asker must not learn that it was one.
+    pub async fn failed(&self, caller: &Caller, attempt: Attempt, user: Option<UserId>) -> Result<(), Refusal> {
+        if !self.engine.world().settings.limits {
+            return Ok(());
+        }
+        let (target, key) = (attempt.target, attempt.key);
+        metrics::counter!("cairn_guesses_failed_total", "of" => target.word()).increment(1);
+        let asker = self.engine.asker(&caller.trace);
+        self.engine.act(FAILED, asker, |_, cx| guesses::failed(target, key, user, cx)).await?;
+        // The turn ends here, with the failure on record.
+        drop(attempt);
+        Ok(())
+    }
+
+    /// Forgets the failures of this target and of no other.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn succeeded(&self, caller: &Caller, attempt: Attempt) -> Result<(), Refusal> {
+        if attempt.failures > 0 {
+            let (target, key) = (attempt.target, attempt.key);
+            let asker = self.engine.asker(&caller.trace);
+            self.engine.act(CLEARED, asker, |_, cx| guesses::cleared(target, key, cx)).await?;
+        }
+        drop(attempt);
+        Ok(())
+    }
+
+    /// Checks a password within an attempt. A wrong one is not counted yet.
+    ///
+    /// # Errors
+    /// The hasher's.
+    pub(super) async fn verify_in(
+        &self,
+        attempt: &Attempt,
+        password: &Password,
+        hash: Option<&SealedHash>,
+    ) -> Result<Verdict, Refusal> {
+        Ok(self.hasher.verify_in_turn(&attempt.turn, password, hash).await?)
+    }
+
+    /// Checks a password where only right or wrong matters, and counts. `user`: whose it is, when there is one; without
+    /// a hash it costs as much and is always wrong.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`] when it is wrong, [`Refusal::SlowDown`] when there were too many failures.
+    pub async fn verify_guarded(
+        &self,
+        caller: &Caller,
+        target: Target,
+        user: Option<UserId>,
+        password: &Password,
+        hash: Option<&SealedHash>,
+    ) -> Result<Proved, Refusal> {
+        let attempt = self.attempt(target).await?;
+        match self.verify_in(&attempt, password, hash).await? {
+            Verdict::Right(proved) => {
+                self.succeeded(caller, attempt).await?;
+                Ok(proved)
+            }
+            Verdict::Wrong => {
+                self.failed(caller, attempt, user).await?;
+                Err(Refusal::Credentials)
+            }
+        }
+    }
+
+    /// The turn to try one of the codes that were mailed to an address: at most twenty may be wrong a day, over all
+    /// flows of the address. Held while the flow judges the code; a wrong one is then [`Services::failed`].
+    ///
+    /// A right code clears nothing: it is somebody else's flow as likely as not.
+    ///
+    /// # Errors
+    /// [`Refusal::SlowDown`].
+    pub async fn attempt_code(&self, address: &Address) -> Result<Attempt, Refusal> {
+        let key = self.engine.world().address_key(address);
+        self.attempt(Target::Codes(key)).await
+    }
+}
+
+impl Target {
+    /// The password that is asked for with a link of this flow.
+    pub fn flow(flow: FlowId) -> Self {
+        Self::Flow(*flow.bytes())
+    }
+}

@@ -1,0 +1,61 @@
+//! Changing one's password while signed in.
+
+use cairn_runtime::Timestamp;
+
+use super::passwords::worthy;
+use super::session::SignedIn;
+use super::{Caller, Refusal, Services};
+use crate::flows::session::{Command, Outcome, Session};
+use crate::hasher::{Lane, Verdict};
+use crate::password::Password;
+use crate::strength::OwnWords;
+
+impl Services {
+    /// Sets another password, the present one proved. Every other session ends in the same commit; this one stays.
+    /// Gives since when.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`], [`Refusal::Values`], [`Refusal::SlowDown`], [`Refusal::SessionEnded`],
+    /// [`Refusal::Mismatch`].
+    pub async fn change_password(
+        &self,
+        caller: &Caller,
+        who: &SignedIn,
+        current: &Password,
+        new: Password,
+    ) -> Result<Timestamp, Refusal> {
+        let user = &who.user;
+        let asker = self.asker_of(caller, Some(user.id), &[]);
+        if asker.repeatable
+            && let Some(before) = self.engine.recall::<Outcome>(&asker).await?
+        {
+            // It happened under this key: whoever repeats it knows the password that it set.
+            let verdict = self.hasher.verify(&new, user.password.as_ref(), user.id.0.bytes()).await?;
+            return match (before.outcome, verdict) {
+                (Outcome::PasswordChanged { at }, Verdict::Right(_)) => Ok(at),
+                _ => Err(Refusal::Mismatch),
+            };
+        }
+        self.prove(caller, who, current).await?;
+        let new = worthy(new, own_words(who), "/new_password").await?;
+        let password = self.hasher.hash(&new, Lane::Registration).await?;
+        let sessions = self.sessions_of(user.id).await?;
+        let others = sessions.into_iter().filter(|session| *session != who.session).collect();
+        let command = Command::ChangePassword { fence: user.fence, password, to: user.address.clone(), others };
+        let reply = self.engine.call::<Session>(who.session, asker, command).await?;
+        match reply.outcome {
+            Outcome::PasswordChanged { at } => Ok(at),
+            // It was the password from before a change that was made meanwhile.
+            Outcome::Refused => Err(Refusal::Credentials),
+            _ => Err(Refusal::SessionEnded),
+        }
+    }
+}
+
+fn own_words(who: &SignedIn) -> OwnWords {
+    let user = &who.user;
+    let username = user.username.as_ref().map(|name| name.as_str());
+    let names =
+        [&user.first_name, &user.last_name].into_iter().filter_map(|name| name.as_ref().map(|name| name.as_str()));
+    OwnWords::of(names.chain(username).chain([user.address.typed()]))
+}

@@ -1,0 +1,27 @@
+//! What every use case asks of a password before it may be somebody's.
+
+use cairn_runtime::Fault;
+
+use super::{BadValue, Refusal};
+use crate::password::Password;
+use crate::strength::{self, OwnWords};
+
+/// Refuses a password that is too short, too long, known from a breach or easily guessed, the person's own words
+/// considered; `pointer` is the member that it came in. Gives it back when it is good.
+///
+/// The estimate takes milliseconds of a core, so it has a thread of its own.
+///
+/// # Errors
+/// [`Refusal::Values`] with one entry.
+pub async fn worthy(password: Password, own: OwnWords, pointer: &'static str) -> Result<Password, Refusal> {
+    let refused = |code, detail| Refusal::Values(vec![BadValue { pointer, code, detail }]);
+    password.check_length().map_err(|why| refused(why.code(), why.to_string()))?;
+    let judged = tokio::task::spawn_blocking(move || {
+        let verdict = strength::check(&password, &own);
+        (password, verdict)
+    });
+    let (password, verdict) =
+        judged.await.map_err(|why| Refusal::Fault(Fault::Defect(format!("a password was not judged: {why}"))))?;
+    verdict.map_err(|why| refused(why.code(), why.to_string()))?;
+    Ok(password)
+}

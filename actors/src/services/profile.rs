@@ -1,0 +1,178 @@
+//! The profile: editing one's names, and having everything that is kept about oneself.
+
+use cairn_runtime::store::Row;
+use cairn_runtime::{Deed, Effects, Guard, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::session::SignedIn;
+use super::sessions::SessionView;
+use super::{BadValue, Caller, Refusal, Services};
+use crate::directory::{Happened, User};
+use crate::effects::{Key, Write};
+use crate::flows::deletion::Deletion;
+use crate::flows::email_change::EmailChange;
+use crate::flows::recovery::Recovery;
+use crate::flows::registration::Registration;
+use crate::flows::session::Session;
+use crate::name::PersonName;
+use crate::username::Username;
+
+/// How many flows and events an export or a history holds.
+const MOST: u32 = 1_000;
+
+/// What may be edited, as it was typed. What is absent becomes nothing.
+#[derive(Debug, Default)]
+pub struct TypedProfile {
+    /// The username.
+    pub username: Option<String>,
+    /// The first name.
+    pub first_name: Option<String>,
+    /// The last name.
+    pub last_name: Option<String>,
+}
+
+/// What became of an edit; stored with its event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Edited {
+    Done,
+    Changed,
+    UsernameTaken,
+    SessionEnded,
+}
+
+/// A flow of a user, for an export.
+#[derive(Clone, Debug)]
+pub struct FlowRecord {
+    /// Its id with its prefix.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its phase.
+    pub phase: String,
+    /// Its version.
+    pub version: u64,
+    /// When it last moved.
+    pub touched_at: Timestamp,
+}
+
+/// All that is kept about a user. No secret, no hash.
+#[derive(Debug)]
+pub struct Export {
+    /// The profile.
+    pub user: User,
+    /// Sessions that are still good.
+    pub sessions: Vec<SessionView>,
+    /// Flows, last touched first.
+    pub flows: Vec<FlowRecord>,
+    /// What happened to them, newest first.
+    pub history: Vec<Happened>,
+}
+
+impl Services {
+    /// Edits the names of whoever is signed in, if the profile is still at `version`. Gives the profile after it.
+    ///
+    /// # Errors
+    /// [`Refusal::Values`], [`Refusal::Changed`], [`Refusal::UsernameTaken`], [`Refusal::SessionEnded`].
+    pub async fn edit_profile(
+        &self,
+        caller: &Caller,
+        who: &SignedIn,
+        version: i64,
+        typed: TypedProfile,
+    ) -> Result<User, Refusal> {
+        let (username, first_name, last_name) = parse(&typed)?;
+        let (user, fence, before) = (who.user.id, who.user.fence, who.user.username.clone());
+        if who.user.version != version {
+            return Err(Refusal::Changed);
+        }
+        let edit = |lost: Option<&Key>, now: Timestamp| {
+            let says = match lost {
+                None => Edited::Done,
+                Some(Key::Username(_)) => Edited::UsernameTaken,
+                Some(Key::User(_)) => Edited::SessionEnded,
+                Some(_) => Edited::Changed,
+            };
+            let mut effects = Effects::none();
+            if says == Edited::Done {
+                effects = effects
+                    .guard(Guard::Hold(Key::User(user), fence))
+                    .guard(Guard::Bump(Key::Profile(user), Some(version)))
+                    .write(Write::SetProfile {
+                        user,
+                        username: username.clone(),
+                        first_name: first_name.clone(),
+                        last_name: last_name.clone(),
+                        at: now,
+                    });
+                if username != before {
+                    effects.guards.extend(before.clone().map(|before| Guard::Release(Key::Username(before))));
+                    effects.guards.extend(username.clone().map(|username| Guard::Claim(Key::Username(username))));
+                }
+            }
+            Deed { says, effects, public: json!({ "user": user.text() }) }
+        };
+        let asker = self.engine.asker(&caller.trace);
+        let reply = self.engine.act("edit_profile", asker, |lost, cx| edit(lost, cx.now)).await?;
+        match reply.outcome {
+            Edited::Done => self.directory.by_id(user).await?.ok_or(Refusal::SessionEnded),
+            Edited::Changed => Err(Refusal::Changed),
+            Edited::UsernameTaken => Err(Refusal::UsernameTaken),
+            Edited::SessionEnded => Err(Refusal::SessionEnded),
+        }
+    }
+
+    /// All that is kept about whoever is signed in.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn export(&self, who: &SignedIn) -> Result<Export, Refusal> {
+        let sessions = self.sessions(who).await?;
+        let rows = self.directory.flows_of(who.user.id, None, MOST).await?;
+        let history = self.history(who).await?;
+        Ok(Export { user: who.user.clone(), sessions, flows: rows.iter().map(record).collect(), history })
+    }
+
+    /// What happened to the flows of whoever is signed in, newest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn history(&self, who: &SignedIn) -> Result<Vec<Happened>, Refusal> {
+        Ok(self.directory.history(who.user.id, MOST).await?)
+    }
+}
+
+fn parse(typed: &TypedProfile) -> Result<(Option<Username>, Option<PersonName>, Option<PersonName>), Refusal> {
+    let mut wrong = Vec::new();
+    let username = typed.username.as_deref().and_then(|text| {
+        let bad = |detail: String, code| BadValue { pointer: "/username", code, detail };
+        Username::parse(text).map_err(|why| wrong.push(bad(why.to_string(), why.code()))).ok()
+    });
+    let mut name = |text: &Option<String>, pointer| {
+        let bad = |detail: String, code| BadValue { pointer, code, detail };
+        let text = text.as_deref()?;
+        PersonName::parse(text).map_err(|why| wrong.push(bad(why.to_string(), why.code()))).ok()
+    };
+    let (first_name, last_name) = (name(&typed.first_name, "/first_name"), name(&typed.last_name, "/last_name"));
+    if wrong.is_empty() { Ok((username, first_name, last_name)) } else { Err(Refusal::Values(wrong)) }
+}
+
+fn record(row: &Row) -> FlowRecord {
+    use cairn_runtime::Flow;
+    let prefix = match row.kind.as_str() {
+        Registration::NAME => Registration::PREFIX,
+        Recovery::NAME => Recovery::PREFIX,
+        EmailChange::NAME => EmailChange::PREFIX,
+        Deletion::NAME => Deletion::PREFIX,
+        Session::NAME => Session::PREFIX,
+        _ => "flow",
+    };
+    FlowRecord {
+        id: row.id.0.text(prefix),
+        kind: row.kind.clone(),
+        phase: row.phase.clone(),
+        version: row.version,
+        touched_at: row.touched_at,
+    }
+}

@@ -1,0 +1,210 @@
+//! A forgotten password: asking for a letter, and setting a new one with what stands in it.
+
+use cairn_runtime::store::Row;
+use cairn_runtime::{Fault, Flow, FlowId, Id, Reply};
+
+use super::passwords::worthy;
+use super::{BadValue, Caller, FlowView, Moved, Refusal, Services};
+use crate::address::Address;
+use crate::credential::{Presented, of};
+use crate::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
+use crate::hasher::{Lane, Verdict};
+use crate::password::{Code, Password};
+use crate::strength::OwnWords;
+
+const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
+const OVER: Refusal = Refusal::FlowEnded("This code or link is not, or no longer, good.");
+
+/// What proves the address.
+enum Proof {
+    Code(Code),
+    Link(Presented<of::ResetPassword>),
+}
+
+impl Services {
+    /// Asks for a letter that lets a new password be set. The answer is the same whether or not the address has an
+    /// account; nothing is mailed where it has none.
+    ///
+    /// # Errors
+    /// [`Refusal::Values`] for what is not an address, [`Refusal::Mismatch`], or the engine's.
+    pub async fn request_reset(&self, caller: &Caller, email: &str) -> Result<Moved, Refusal> {
+        let address = Address::parse(email).map_err(|why| bad("/email", why.code(), why.to_string()))?;
+        let asker = self.asker(caller, &[email]);
+        let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
+        let number = owner.as_ref().map_or(0, |owner| owner.number);
+        let start = Start { address, user: owner.map(|owner| owner.id), number };
+        let reply = self.engine.start::<Recovery>(asker, start).await?;
+        Ok(moved(&reply))
+    }
+
+    /// Sends another letter; the credentials of the ones before are replaced.
+    ///
+    /// # Errors
+    /// [`Refusal::SlowDown`] within the cool-down, [`Refusal::FlowEnded`] after the fifth or when nothing is awaited.
+    pub async fn resend_reset(&self, caller: &Caller, flow: &str) -> Result<Moved, Refusal> {
+        let id = FlowId(Id::parse(Recovery::PREFIX, flow).ok_or(Refusal::NotFound)?);
+        let asker = self.asker(caller, &[flow]);
+        let reply = self.engine.call::<Recovery>(id, asker, Command::Resend).await?;
+        match reply.outcome {
+            Outcome::Awaiting { .. } => Ok(moved(&reply)),
+            Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
+            Outcome::NoMoreLetters => {
+                Err(Refusal::FlowEnded("Five letters were sent. Look for them in the mailbox, or ask anew."))
+            }
+            _ => Err(Refusal::FlowEnded("Nothing is waiting for a letter here.")),
+        }
+    }
+
+    /// Sets a new password by the code of the letter.
+    ///
+    /// # Errors
+    /// [`Refusal::Values`] for what is not six digits or no good password, [`Refusal::WrongCode`],
+    /// [`Refusal::FlowEnded`], [`Refusal::SlowDown`].
+    pub async fn confirm_reset_by_code(
+        &self,
+        caller: &Caller,
+        flow: &str,
+        code: &str,
+        password: Password,
+    ) -> Result<Moved, Refusal> {
+        let proof = || Code::parse(code).map(Proof::Code).map_err(|why| bad("/code", why.code(), why.to_string()));
+        proof()?;
+        let row = self.row(Recovery::PREFIX, Recovery::NAME, flow).await?;
+        let state = decoded(&row)?;
+        let password = worthy(password, own_words(&state), "/new_password").await?;
+        // Codes are lined up and counted by the address whose flow this is, over all its flows.
+        let attempt = match &state {
+            Recovery::AwaitingCode(awaiting) => Some(self.attempt_code(&awaiting.address).await?),
+            _ => None,
+        };
+        let confirmed = self.confirm(caller, row.id, &[flow, code], &password, proof).await;
+        if let (Err(Refusal::WrongCode { .. }), Some(attempt)) = (&confirmed, attempt) {
+            self.failed(caller, attempt, None).await?;
+        }
+        confirmed
+    }
+
+    /// Sets a new password by the link of the letter.
+    ///
+    /// # Errors
+    /// As [`Services::confirm_reset_by_code`].
+    pub async fn confirm_reset_by_link(
+        &self,
+        caller: &Caller,
+        token: &str,
+        password: Password,
+    ) -> Result<Moved, Refusal> {
+        let world = self.engine.world();
+        let parse = || Presented::parse(&world.ring, of::ResetPassword, token);
+        let flow = FlowId::from_bytes(parse().map_err(|_| GARBAGE)?.flow());
+        let Some(row) = self.engine.store().load(flow).await? else { return Err(GARBAGE) };
+        let state = decoded(&row)?;
+        let password = worthy(password, own_words(&state), "/new_password").await?;
+        let link = parse().map_err(|_| GARBAGE)?;
+        if !state.knows_link(&link, &world) {
+            // Nothing is hashed for a link that opens nothing; the flow says which kind of nothing it is.
+            let command = Command::Open { link, password: unhashed() };
+            let reply = self.engine.call::<Recovery>(flow, self.asker(caller, &[token]), command).await?;
+            return confirmed(reply);
+        }
+        self.confirm(caller, flow, &[token], &password, || parse().map(Proof::Link).map_err(|_| GARBAGE)).await
+    }
+
+    /// Asks the flow, and once more when it was reset while this password was hashed: perhaps with this very one.
+    async fn confirm(
+        &self,
+        caller: &Caller,
+        flow: FlowId,
+        body: &[&str],
+        password: &Password,
+        proof: impl Fn() -> Result<Proof, Refusal>,
+    ) -> Result<Moved, Refusal> {
+        let asker = self.asker(caller, body);
+        let new = self.new_password(flow, password).await?;
+        if asker.repeatable
+            && let Some(before) = self.engine.recall::<Outcome>(&asker).await?
+        {
+            // Whoever repeats a reset knows the password that it set; with another it is another request.
+            return match (&before.outcome, &new.same) {
+                (Outcome::Done { .. }, None) => Err(Refusal::Mismatch),
+                _ => confirmed(before),
+            };
+        }
+        let reply = self.engine.call::<Recovery>(flow, asker.clone(), command(proof()?, new)).await?;
+        if reply.outcome != Outcome::UsedUp {
+            return confirmed(reply);
+        }
+        let new = self.new_password(flow, password).await?;
+        confirmed(self.engine.call::<Recovery>(flow, asker, command(proof()?, new)).await?)
+    }
+
+    /// Hashes a new password, and looks whether it is the one that the flow has set already. Both always cost the same.
+    async fn new_password(&self, flow: FlowId, password: &Password) -> Result<NewPassword, Refusal> {
+        let row = self.engine.store().load(flow).await?.ok_or(Refusal::NotFound)?;
+        let state = decoded(&row)?;
+        let same = match self.hasher.verify(password, state.password(), flow.bytes()).await? {
+            Verdict::Right(proved) => Some(proved),
+            Verdict::Wrong => None,
+        };
+        let hash = self.hasher.hash(password, Lane::Registration).await?;
+        let sessions = match state.user() {
+            Some(user) => self.sessions_of(user).await?,
+            None => Vec::new(),
+        };
+        Ok(NewPassword { hash, same, sessions })
+    }
+}
+
+fn command(proof: Proof, password: NewPassword) -> Command {
+    match proof {
+        Proof::Code(code) => Command::Enter { code, password },
+        Proof::Link(link) => Command::Open { link, password },
+    }
+}
+
+/// A password for a link that opens nothing.
+fn unhashed() -> NewPassword {
+    NewPassword { hash: crate::hasher::SealedHash::from_text(String::new()), same: None, sessions: Vec::new() }
+}
+
+fn bad(pointer: &'static str, code: &'static str, detail: String) -> Refusal {
+    Refusal::Values(vec![BadValue { pointer, code, detail }])
+}
+
+/// The words that whoever asks has typed: those of the account stay unsaid until the address is proved.
+fn own_words(state: &Recovery) -> OwnWords {
+    match state {
+        Recovery::AwaitingCode(awaiting) => OwnWords::of([awaiting.address.typed()]),
+        _ => OwnWords::of([]),
+    }
+}
+
+fn decoded(row: &Row) -> Result<Recovery, Refusal> {
+    serde_json::from_str(&row.state).map_err(|_| Refusal::Fault(Fault::Quarantined))
+}
+
+fn moved(reply: &Reply<Outcome>) -> Moved {
+    let expires_at = match reply.outcome {
+        Outcome::Awaiting { expires_at } => Some(expires_at),
+        Outcome::Done { until, .. } => Some(until),
+        _ => None,
+    };
+    let flow = FlowView::of(Recovery::PREFIX, Recovery::NAME, reply, expires_at);
+    Moved { flow, method: reply.method }
+}
+
+fn confirmed(reply: Reply<Outcome>) -> Result<Moved, Refusal> {
+    match reply.outcome {
+        Outcome::Done { .. } => Ok(moved(&reply)),
+        Outcome::WrongCode { tries_left } => Err(Refusal::WrongCode { tries_left }),
+        Outcome::Replaced { .. } => Err(Refusal::FlowEnded("A newer letter replaced this one; use the newest.")),
+        Outcome::OnlyTheLink => {
+            Err(Refusal::FlowEnded("Five codes were wrong; only the link in the letter works now."))
+        }
+        Outcome::UsedUp => {
+            Err(Refusal::FlowEnded("This has set another password already; ask for a new letter to set one more."))
+        }
+        Outcome::Garbage => Err(GARBAGE),
+        Outcome::Over | Outcome::Awaiting { .. } | Outcome::TooSoon { .. } | Outcome::NoMoreLetters => Err(OVER),
+    }
+}

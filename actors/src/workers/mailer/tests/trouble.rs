@@ -1,0 +1,143 @@
+//! Servers and destinations in trouble: they are left alone for a while, and do not hold up the others.
+
+use futures_util::future::{Either, select};
+
+use super::*;
+
+#[tokio::test]
+async fn a_destination_that_hangs_does_not_hold_up_the_others() {
+    let sink = Sink::open(&[("RCPT@slow.example", "wait")]).await;
+    let mailer = mailer(&sink.url(), 8, Duration::from_secs(600));
+    let slow = join_all((0..40).map(|_| mailer.carry(parcel(welcome("slow.example")))));
+    let others = async {
+        for _ in 0..4 {
+            sink.waits().await;
+        }
+        for number in 0..20 {
+            assert!(mailer.carry(parcel(welcome(&format!("d{}.example", number % 3)))).await.is_ok());
+        }
+    };
+    sink.serving(async {
+        match select(std::pin::pin!(others), std::pin::pin!(slow)).await {
+            Either::Left(_) => {}
+            Either::Right(_) => panic!("the slow ones were to wait"),
+        }
+    })
+    .await;
+    assert_eq!(sink.heard("RCPT TO:<bob@slow.example>"), 4);
+    let seen = sink.seen.lock().unwrap();
+    assert!(seen.contents.len() == 20 && seen.at_once <= 8, "{}", seen.at_once);
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_is_left_alone_and_then_one_letter_goes_to_see() {
+    const BUSY: &str = "421 4.3.2 too busy";
+    let script = [
+        ("GREETING#1", BUSY),
+        ("GREETING#2", "drop"),
+        ("GREETING#3", "554 go away"),
+        ("GREETING#4", BUSY),
+        ("MAIL#1", "451 4.3.0 not now"),
+        ("GREETING#6", BUSY),
+        ("GREETING#7", "wait"),
+    ];
+    let sink = Sink::open(Box::leak(Box::new(script))).await;
+    let clock = Arc::new(FixedClock::default());
+    let mailer = mailer_at(&sink.url(), 8, Duration::from_secs(10), Arc::clone(&clock));
+    let connections = || sink.seen.lock().unwrap().connections;
+    // Each to another domain: it is the server that is in trouble.
+    let letter = |number: usize| mailer.carry(parcel(welcome(&format!("d{number}.example"))));
+    let left_alone = async |number| {
+        let (never, why) = why(letter(number).await);
+        assert!(!never && why.contains("left alone"), "{why}");
+    };
+    sink.serving(async {
+        for number in 1..=5 {
+            let (never, why) = why(letter(number).await);
+            assert!(!never && !why.contains("left alone"), "{why}");
+            assert_eq!(connections(), number);
+        }
+        left_alone(6).await;
+        clock.advance(Duration::from_millis(4_999));
+        left_alone(7).await;
+        assert_eq!(connections(), 5);
+
+        clock.advance(Duration::from_millis(1));
+        assert!(!why(letter(8).await).1.contains("left alone"));
+        assert_eq!(connections(), 6);
+        clock.advance(Duration::from_millis(9_999));
+        left_alone(9).await;
+
+        clock.advance(Duration::from_millis(1));
+        let while_one_sees = async {
+            sink.waits().await;
+            left_alone(10).await;
+            sink.go_on();
+        };
+        let (seen, ()) = join(letter(11), while_one_sees).await;
+        assert_eq!(seen, Ok(Answer::Accepted));
+        for number in 12..20 {
+            assert_eq!(letter(number).await, Ok(Answer::Accepted));
+        }
+        assert_eq!(connections(), 7);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_not_tried_for_ever() {
+    let sink = Sink::open(&[("EHLO", "250-sink.example\r\n250 AUTH PLAIN"), ("AUTH", "535 5.7.8 wrong")]).await;
+    let url = sink.url().replace("smtp://", "smtp://cairn:wrong@");
+    let mailer = mailer(&url, 8, Duration::from_secs(10));
+    sink.serving(async {
+        for _ in 0..20 {
+            assert!(!why(mailer.carry(parcel(verify())).await).0);
+        }
+    })
+    .await;
+    assert_eq!(sink.heard("AUTH"), 5);
+}
+
+#[tokio::test]
+async fn a_destination_in_trouble_is_left_alone_while_the_others_get_theirs() {
+    let script =
+        [("RCPT#1", "drop"), ("RCPT#2", "drop"), ("RCPT#3", "hang"), ("DATA#1", "drop"), ("CONTENT#1", "drop")];
+    let sink = Sink::open(Box::leak(Box::new(script))).await;
+    let clock = Arc::new(FixedClock::default());
+    let mailer = mailer_at(&sink.url(), 8, Duration::from_secs(1), Arc::clone(&clock));
+    let sick = || mailer.carry(parcel(welcome("sick.example")));
+    let held = async || {
+        let (never, why) = why(sick().await);
+        assert!(!never && why.contains("this domain"), "{why}");
+    };
+    sink.serving(async {
+        for _ in 0..5 {
+            assert!(!why(sick().await).1.contains("this domain"));
+        }
+        held().await;
+        assert_eq!(sink.heard("RCPT"), 5);
+        assert_eq!(mailer.carry(parcel(welcome("well.example"))).await, Ok(Answer::Accepted));
+        clock.advance(Duration::from_secs(4));
+        mailer.tend().await;
+        held().await;
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(sick().await, Ok(Answer::Accepted));
+        assert_eq!(sick().await, Ok(Answer::Accepted));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_asks_to_come_again_is_in_no_trouble() {
+    let sink = Sink::open(&[("RCPT@grey.example", "450 4.2.0 greylisted, come again")]).await;
+    let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
+    sink.serving(async {
+        for _ in 0..20 {
+            let (never, why) = why(mailer.carry(parcel(welcome("grey.example"))).await);
+            assert!(!never && why.contains("450 4.2.0 greylisted"), "{why}");
+        }
+        assert_eq!(mailer.carry(parcel(welcome("well.example"))).await, Ok(Answer::Accepted));
+    })
+    .await;
+    assert_eq!((sink.heard("RCPT"), sink.heard("EHLO")), (21, 1));
+}

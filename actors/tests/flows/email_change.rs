@@ -1,0 +1,543 @@
+//! Change of address: its table, and what must hold whatever is typed, in whatever order, at whatever time.
+
+mod chain;
+
+use cairn_actors::address::Address;
+use cairn_actors::credential::{Presented, Purpose, Seal, of};
+use cairn_actors::effects::{Key, Letter, UserId, Write};
+use cairn_actors::flows::email_change::{Account, Command, EmailChange, Later, Outcome, Signal, Start};
+use cairn_actors::password::Code;
+use cairn_actors::testing;
+use cairn_runtime::{Flow, FlowId, Id, Input, Timestamp};
+use proptest::prelude::*;
+
+use crate::driver::{Driver, Known, T0, at, cases, json};
+use crate::golden;
+use crate::registration::{ADDRESS, moves};
+use crate::table::{self, Ask, Place, after, asked, if_any};
+
+const NEW: &str = "Wilhelmina.Stonebridge@Example.net";
+/// All that must show nowhere.
+const PERSONAL: [&str; 6] = [ADDRESS, NEW, "dalbertina", "ovelace", "ilhelmina", "tonebridge"];
+const WEEK: i64 = 7 * 86_400;
+/// The number of the claim on the address from before, as the tests begin.
+const NUMBER: i64 = 2;
+
+impl Known for EmailChange {
+    const PHASES: &'static [(&'static str, bool)] = &[
+        ("awaiting_code", false),
+        ("changed", false),
+        ("undone", false),
+        ("done", true),
+        ("expired", true),
+        ("ended", true),
+    ];
+
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::AwaitingCode(_) => "awaiting_code",
+            Self::Changed(_) => "changed",
+            Self::Undone(_) => "undone",
+            Self::Done { .. } => "done",
+            Self::Expired { .. } => "expired",
+            Self::Ended { .. } => "ended",
+        }
+    }
+}
+
+type Driven = Driver<EmailChange>;
+
+fn user() -> UserId {
+    UserId(Id::v7(1, [1; 10]))
+}
+
+fn start(known: bool) -> Start {
+    Start { user: user(), fence: 3, address: testing::address(NEW), known }
+}
+
+fn key(driver: &Driven, address: &str) -> Key {
+    Key::Address(driver.world.address_key(&testing::address(address)))
+}
+
+fn begun(known: bool) -> Driven {
+    let mut driver = Driver::new(8);
+    driver.personal = PERSONAL.to_vec();
+    driver.put(&Key::User(user()), 3);
+    driver.put(&Key::Profile(user()), 5);
+    driver.put(&key(&driver, ADDRESS), NUMBER);
+    if known {
+        driver.put(&key(&driver, NEW), 0);
+    }
+    driver.start(T0, &start(known));
+    driver
+}
+
+fn seals(driver: &Driven) -> Vec<Seal> {
+    match driver.state() {
+        EmailChange::AwaitingCode(awaiting) => awaiting.letters.issues.clone(),
+        EmailChange::Changed(changed) => vec![changed.issue.clone()],
+        _ => vec![Seal::new(&driver.world.ring, [0; 16])],
+    }
+}
+
+fn last(driver: &Driven) -> Seal {
+    seals(driver).last().unwrap().clone()
+}
+
+/// The first letter's seal, when it is not the last one's.
+fn first(driver: &Driven) -> Option<Seal> {
+    seals(driver).into_iter().rev().skip(1).last()
+}
+
+fn code(driver: &Driven, seal: &Seal) -> Code {
+    testing::code(&driver.world, Purpose::EmailChange, driver.flow, seal)
+}
+
+fn wrong(driver: &Driven, seals: &[Seal], number: u32) -> Code {
+    testing::wrong_code(&driver.world, Purpose::EmailChange, driver.flow, seals, number)
+}
+
+fn link(driver: &Driven, seal: &Seal) -> Presented<of::EmailChange> {
+    testing::presented(&driver.world, of::EmailChange, driver.flow, seal)
+}
+
+/// The seal of the link that takes the change back, or of one that takes nothing back.
+fn undo_seal(driver: &Driven) -> Seal {
+    match driver.state() {
+        EmailChange::Changed(changed) => changed.undo.clone(),
+        EmailChange::Undone(undone) => undone.undo.clone(),
+        _ => last(driver),
+    }
+}
+
+fn undo_link(driver: &Driven, seal: &Seal) -> Presented<of::UndoEmailChange> {
+    testing::presented(&driver.world, of::UndoEmailChange, driver.flow, seal)
+}
+
+/// The account as a service would read it, where nothing but this flow has touched it.
+fn account(driver: &Driven) -> Account {
+    let address = match driver.state() {
+        EmailChange::Changed(_) | EmailChange::Done { .. } => testing::address(NEW),
+        _ => testing::address(ADDRESS),
+    };
+    let number = driver.number(&Key::Address(driver.world.address_key(&address))).unwrap_or_default();
+    let sessions = vec![FlowId(Id::v7(2, [2; 10])), FlowId(Id::v7(3, [3; 10]))];
+    Account { address, number, sessions, later: Vec::new(), deletion: None }
+}
+
+fn enter(driver: &Driven, code: Code) -> Command {
+    Command::Enter { code, account: Some(account(driver)) }
+}
+
+fn open(driver: &Driven, link: Presented<of::EmailChange>) -> Command {
+    Command::Open { link, account: Some(account(driver)) }
+}
+
+fn undo(driver: &Driven, with: impl FnOnce(Account) -> Option<Account>) -> Command {
+    Command::Undo { link: undo_link(driver, &undo_seal(driver)), account: with(account(driver)) }
+}
+
+fn with_right_code(driver: &mut Driven, now: Timestamp) -> Outcome {
+    let command = enter(driver, code(driver, &last(driver)));
+    driver.ask(now, command)
+}
+
+fn with_wrong_codes(mut driver: Driven, now: Timestamp) -> Driven {
+    for number in 0..5 {
+        let command = enter(&driver, wrong(&driver, &seals(&driver), number));
+        driver.ask(now, command);
+    }
+    driver
+}
+
+fn taken_back(mut driver: Driven, now: Timestamp) -> Driven {
+    let command = undo(&driver, Some);
+    driver.ask(now, command);
+    driver
+}
+
+fn changed() -> Driven {
+    let mut driver = begun(false);
+    with_right_code(&mut driver, at(10));
+    driver
+}
+
+/// So many changes that can be taken back besides this one.
+fn later(count: u8) -> Vec<Later> {
+    (0..count)
+        .map(|number| Later {
+            flow: FlowId(Id::v7(9, [number; 10])),
+            before: testing::address(&format!("somewhere{number}@example.org")),
+            until: at(WEEK + i64::from(number)),
+        })
+        .collect()
+}
+
+pub(crate) fn places() -> Vec<Place<EmailChange>> {
+    let place = |name, driver| Place { name, driver };
+    let mut resent = begun(false);
+    resent.ask(at(60), Command::Resend);
+    let mut full = begun(false);
+    for number in 1..=5 {
+        full.ask(at(60 * number), Command::Resend);
+    }
+    let undone = taken_back(changed(), at(20));
+    let mut done = changed();
+    done.wake(at(10 + WEEK));
+    let mut expired = begun(false);
+    expired.wake(at(86_400));
+    let mut taken = begun(false);
+    taken.put(&key(&taken, NEW), 0);
+    with_right_code(&mut taken, at(10));
+    let mut over = undone.clone();
+    over.wake(at(10 + WEEK));
+    vec![
+        place("fresh", begun(false)),
+        place("sent again", resent),
+        place("five wrong codes", with_wrong_codes(begun(false), at(1))),
+        place("six letters", full),
+        place("to an address with an account", begun(true)),
+        place("fresh", changed()),
+        place("five wrong codes", with_wrong_codes(changed(), at(11))),
+        place("ten seconds after the change", undone),
+        place("a week later", done),
+        place("a day later", expired),
+        place("somebody was faster", taken),
+        place("taken back, and a week later", over),
+    ]
+}
+
+fn asks() -> Vec<Ask<EmailChange>> {
+    let elsewhere = |driver: &Driven| Seal { salt: [3; 16], ..last(driver) };
+    let stranger = FlowId(Id::v7(0, [9; 10]));
+    let mut asks = vec![
+        asked("enter the code", |driver| enter(driver, code(driver, &last(driver)))),
+        if_any("enter the first letter's code", 1, |driver| Some(enter(driver, code(driver, &first(driver)?)))),
+        asked("enter a wrong code", |driver| enter(driver, wrong(driver, &seals(driver), 0))),
+        asked("open the link", |driver| open(driver, link(driver, &last(driver)))),
+        if_any("open the first letter's link", 1, |driver| Some(open(driver, link(driver, &first(driver)?)))),
+        asked("open a link not yet sent", |driver| open(driver, link(driver, &last(driver).next(&driver.world.ring)))),
+        asked("open a foreign link", move |driver| {
+            open(driver, testing::presented(&driver.world, of::EmailChange, stranger, &elsewhere(driver)))
+        }),
+        asked("open the link, the account gone", |driver| Command::Open {
+            link: link(driver, &last(driver)),
+            account: None,
+        }),
+        asked("open the link, the address its own", |driver| Command::Open {
+            link: link(driver, &last(driver)),
+            account: Some(Account { address: testing::address(NEW), ..account(driver) }),
+        }),
+        asked("open the link, after twenty changes", |driver| Command::Open {
+            link: link(driver, &last(driver)),
+            account: Some(Account { later: later(20), ..account(driver) }),
+        }),
+        asked("undo", |driver| undo(driver, Some)),
+        asked("undo, with all that was done since", |driver| {
+            let deletion = Some(FlowId(Id::v7(8, [8; 10])));
+            undo(driver, |account| Some(Account { later: later(2), deletion, ..account }))
+        }),
+        asked("undo, the account gone", |driver| undo(driver, |_| None)),
+        asked("undo by the link of the change", |driver| Command::Undo {
+            link: undo_link(driver, &last(driver)),
+            account: Some(account(driver)),
+        }),
+        after("resend within the cool-down", 59, |_| Input::Asked(Command::Resend)),
+        after("resend after it", 60, |_| Input::Asked(Command::Resend)),
+        after("told that an earlier one was undone", 1, |_| Input::Told(Signal::Undone)),
+    ];
+    asks.extend(table::common());
+    asks
+}
+
+#[test]
+fn the_table_of_transitions_is_the_one_on_file() {
+    let mut table = table::print(&places(), &asks());
+    for (name, known) in [("free address", false), ("address with an account", true)] {
+        let driver = Driven::new(8);
+        let step = EmailChange::start(&start(known), None, &driver.cx(T0));
+        table.push_str(&format!("\nstart, {name}\n  {}\n", table::line(&step)));
+    }
+    golden::check("email_change.transitions.txt", &table);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Code,
+    OldCode(usize),
+    WrongCode(u32),
+    Link,
+    OldLink(usize),
+    UnsentLink,
+    Resend,
+    Undo,
+    UndoByAnother,
+    Wake,
+    SignOutEverywhere,
+    Taken,
+    Gone,
+}
+
+fn wrong_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => any::<u32>().prop_map(Op::WrongCode),
+        2 => any::<usize>().prop_map(Op::OldCode),
+        2 => Just(Op::UnsentLink),
+        1 => any::<usize>().prop_map(Op::OldLink),
+        1 => Just(Op::UndoByAnother),
+        4 => Just(Op::Resend),
+        1 => Just(Op::Wake),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => Just(Op::Code),
+        2 => Just(Op::Link),
+        2 => Just(Op::Undo),
+        1 => Just(Op::SignOutEverywhere),
+        1 => Just(Op::Taken),
+        1 => Just(Op::Gone),
+        9 => wrong_op(),
+    ]
+}
+
+fn command(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Command> {
+    let (last, older) = issued.split_last().unwrap();
+    let old = |place: usize| older.get(place % older.len().max(1));
+    Some(match op {
+        Op::Code => enter(driver, code(driver, last)),
+        // Among a million codes, two letters may have the same.
+        Op::OldCode(place) => match old(*place).map(|seal| code(driver, seal)) {
+            Some(old) if old != code(driver, last) => enter(driver, old),
+            _ => return None,
+        },
+        Op::WrongCode(number) => enter(driver, wrong(driver, issued, *number)),
+        Op::Link => open(driver, link(driver, last)),
+        Op::OldLink(place) => open(driver, link(driver, old(*place)?)),
+        Op::UnsentLink => open(driver, link(driver, &last.next(&driver.world.ring))),
+        Op::Resend => Command::Resend,
+        Op::Undo => undo(driver, Some),
+        Op::UndoByAnother => Command::Undo {
+            link: undo_link(driver, &Seal { salt: [3; 16], ..last.clone() }),
+            account: Some(account(driver)),
+        },
+        Op::Wake | Op::SignOutEverywhere | Op::Taken | Op::Gone => return None,
+    })
+}
+
+fn remember(driver: &Driven, issued: &mut Vec<Seal>) {
+    if let EmailChange::AwaitingCode(awaiting) = driver.state() {
+        issued.clone_from(&awaiting.letters.issues);
+    }
+}
+
+/// One way through a change, held against what must be so.
+fn drive(known: bool, ops: &[(i64, Op)]) {
+    let mut driver = begun(known);
+    let (mut now, mut issued, mut missed) = (T0, Vec::new(), 0);
+    let (mut fenced, mut taken, mut gone) = (false, known, false);
+    for (seconds, op) in ops {
+        now = Timestamp(now.0 + seconds * 1_000);
+        remember(&driver, &mut issued);
+        driver.wake(now);
+        match op {
+            Op::SignOutEverywhere => {
+                driver.bump(&Key::User(user()));
+                fenced = true;
+            }
+            Op::Taken if driver.number(&key(&driver, NEW)).is_none() => {
+                driver.put(&key(&driver, NEW), 0);
+                taken = true;
+            }
+            // A deletion ends a fortnight after it is asked for, and no change is made after that.
+            Op::Gone if driver.phase() == "awaiting_code" => {
+                for key in [Key::User(user()), key(&driver, ADDRESS)] {
+                    driver.take_away(&key);
+                }
+                (fenced, gone) = (true, true);
+            }
+            _ => {}
+        }
+        let Some(command) = command(&driver, &issued, op) else { continue };
+        let (was, writes) = (driver.phase(), driver.writes.len());
+        let says = driver.ask(now, command);
+        let right = matches!(op, Op::Link) || matches!(op, Op::Code) && missed < 5;
+        match (was, &says) {
+            ("awaiting_code", Outcome::Changed { .. }) => {
+                assert!(right && !known && !taken && !fenced && !gone);
+                assert_eq!(driver.writes.len(), writes + 1);
+            }
+            ("awaiting_code", Outcome::AddressTaken) => assert!(right && !known && taken),
+            ("awaiting_code", Outcome::Over | Outcome::Moved) => assert!(right && !known && (fenced || gone)),
+            ("awaiting_code", _) => assert!(!right || known, "{op:?} was right and is told {says:?}"),
+            ("changed", Outcome::Undone { .. }) => assert!(matches!(op, Op::Undo)),
+            ("changed", Outcome::Changed { .. }) => assert!(right),
+            ("changed", _) => assert!(!right && !matches!(op, Op::Undo), "{op:?} was right and is told {says:?}"),
+            ("undone", Outcome::Undone { .. }) => assert!(matches!(op, Op::Undo)),
+            ("undone", _) => assert!(matches!(says, Outcome::Over | Outcome::Garbage) && !matches!(op, Op::Undo)),
+            (_, _) => assert_eq!(says, Outcome::Over),
+        }
+        assert_eq!(
+            driver.writes.len() > writes,
+            driver.phase() != was && matches!(driver.phase(), "changed" | "undone"),
+            "{op:?} wrote"
+        );
+        if let Outcome::WrongCode { .. } | Outcome::Replaced { .. } = says
+            && matches!(op, Op::Code | Op::OldCode(_) | Op::WrongCode(_))
+        {
+            missed += 1;
+            assert!(missed <= 5, "a sixth code was looked at");
+            if let Outcome::WrongCode { tries_left } = says {
+                assert_eq!(tries_left, 5 - missed);
+            }
+        }
+    }
+    let written: Vec<&str> = driver.writes.iter().map(address_written).collect();
+    assert!([&[][..], &[NEW], &[NEW, ADDRESS]].contains(&&written[..]), "{written:?}");
+    let changes = written.len();
+    letters_are_few_and_far_between(&driver, known, changes);
+    ends_and_leaves_nothing(driver, taken && changes == 0, gone);
+}
+
+fn address_written(write: &Write) -> &str {
+    match write {
+        Write::SetAddress { user: of, address, .. } if *of == user() => address.typed(),
+        other => panic!("{other:?} is no write of a change of address"),
+    }
+}
+
+fn letters_are_few_and_far_between(driver: &Driven, known: bool, writes: usize) {
+    let proofs: Vec<_> = driver.sent.iter().filter(|sent| sent.letter.to().typed() == NEW).collect();
+    assert!((1..=6).contains(&proofs.len()));
+    assert!(proofs.windows(2).all(|two| two[1].at.since(two[0].at).as_secs() >= 60), "the cool-down");
+    for (number, sent) in proofs.iter().enumerate() {
+        assert_eq!(sent.expires, Some(at(86_400)));
+        match &sent.letter {
+            Letter::EmailKnown { .. } => assert!(known),
+            Letter::EmailConfirm { seal, expires_at, .. } => {
+                assert!(!known);
+                assert_eq!((seal.n as usize, *expires_at), (number, at(86_400)));
+            }
+            other => panic!("{other:?} does not go to an address that is not proved"),
+        }
+    }
+    let notices: Vec<_> = driver.sent.iter().filter(|sent| sent.letter.to().typed() != NEW).collect();
+    assert_eq!(notices.len(), writes.min(1), "one notice, and it goes to the address from before");
+    for notice in notices {
+        let Letter::EmailChanged { to, seal, at, expires_at } = &notice.letter else { panic!("{notice:?}") };
+        assert_eq!((to.typed(), at.0 + WEEK * 1_000, Some(*expires_at)), (ADDRESS, expires_at.0, notice.expires));
+        assert!(driver.state().is_over() || undo_seal(driver) == *seal, "the link in the letter is the one that works");
+    }
+}
+
+/// Whatever happened: in the end exactly the address that the account has is claimed by it, and by nobody's leave.
+fn ends_and_leaves_nothing(mut driver: Driven, taken: bool, gone: bool) {
+    while let Some(due) = driver.state().wake_at() {
+        driver.wake(due);
+    }
+    let has = driver.writes.last().map_or(ADDRESS, address_written);
+    for address in [ADDRESS, NEW] {
+        let stands = driver.number(&key(&driver, address)).is_some();
+        let others = taken && address == NEW;
+        assert_eq!(stands, others || !gone && address == has, "{address} at {}", driver.phase());
+    }
+    assert!(driver.state().wake_at().is_none());
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn whatever_is_typed_one_address_is_changed_at_most_and_no_claim_is_left(
+        known in prop::bool::weighted(0.2),
+        ops in prop::collection::vec((moves(), op()), 0..24),
+    ) {
+        drive(known, &ops);
+    }
+
+    #[test]
+    fn who_cannot_read_the_mail_cannot_tell_an_address_with_an_account(
+        ops in prop::collection::vec((moves(), wrong_op()), 0..24),
+    ) {
+        let (mut real, mut decoy) = (begun(false), begun(true));
+        let (mut now, mut issued) = (T0, Vec::new());
+        for (seconds, op) in ops {
+            now = Timestamp(now.0 + seconds * 1_000);
+            remember(&real, &mut issued);
+            let (one, other) = (command(&real, &issued, &op), command(&decoy, &issued, &op));
+            let (Some(one), Some(other)) = (one, other) else {
+                prop_assert_eq!(real.wake(now), decoy.wake(now));
+                continue;
+            };
+            prop_assert_eq!(json(&real.ask(now, one)), json(&decoy.ask(now, other)));
+            prop_assert_eq!((real.version, real.touched, real.phase()), (decoy.version, decoy.touched, decoy.phase()));
+            prop_assert_eq!(real.state().wake_at(), decoy.state().wake_at());
+            prop_assert_eq!(json(&real.state().public()), json(&decoy.state().public()));
+            prop_assert_eq!(real.sent.len(), decoy.sent.len());
+        }
+    }
+}
+
+#[test]
+fn a_proof_after_the_sessions_were_ended_changes_nothing() {
+    let mut driver = begun(false);
+    driver.bump(&Key::User(user()));
+    assert_eq!(with_right_code(&mut driver, at(10)), Outcome::Over);
+    assert_eq!((driver.phase(), driver.writes.len(), driver.number(&key(&driver, NEW))), ("ended", 0, None));
+}
+
+#[test]
+fn a_proof_that_comes_with_an_outdated_view_of_the_account_is_asked_again() {
+    let mut driver = begun(false);
+    let before = enter(&driver, code(&driver, &last(&driver)));
+    driver.bump(&key(&driver, ADDRESS));
+    assert_eq!(driver.ask(at(10), before), Outcome::Moved);
+    assert_eq!((driver.phase(), driver.number(&key(&driver, NEW))), ("awaiting_code", None));
+    assert!(matches!(with_right_code(&mut driver, at(11)), Outcome::Changed { .. }));
+}
+
+#[test]
+fn the_address_from_before_is_kept_until_the_week_is_over() {
+    let mut driver = changed();
+    assert_eq!(driver.number(&key(&driver, ADDRESS)), Some(NUMBER + 1), "what was begun for it is over");
+    assert_eq!(driver.number(&key(&driver, NEW)), Some(0));
+    assert!(!driver.wake(at(10 + WEEK - 1)));
+    assert!(driver.wake(at(10 + WEEK)));
+    assert_eq!((driver.number(&key(&driver, ADDRESS)), driver.number(&key(&driver, NEW))), (None, Some(0)));
+    let late = undo(&driver, Some);
+    assert_eq!(driver.ask(at(11 + WEEK), late), Outcome::Over);
+}
+
+#[test]
+fn taking_back_moves_every_fence_and_tells_every_session() {
+    let driver = taken_back(changed(), at(20));
+    let numbers = [Key::User(user()), Key::Profile(user()), key(&driver, ADDRESS), key(&driver, NEW)];
+    assert_eq!(numbers.map(|key| driver.number(&key)), [Some(4), Some(7), Some(NUMBER + 2), Some(1)]);
+    let told: Vec<_> = driver.told.iter().map(|told| (told.kind.as_str(), told.signal.to_string())).collect();
+    assert_eq!(told, [("session", "\"fenced\"".to_owned()), ("session", "\"fenced\"".to_owned())]);
+    assert_eq!(driver.writes.iter().map(address_written).collect::<Vec<_>>(), [NEW, ADDRESS]);
+}
+
+#[test]
+fn a_reset_or_a_sign_out_everywhere_does_not_stand_in_the_way_of_taking_back() {
+    let mut driver = changed();
+    driver.bump(&Key::User(user()));
+    driver.bump(&Key::Profile(user()));
+    assert_eq!(taken_back(driver, at(20)).phase(), "undone");
+}
+
+#[test]
+fn links_are_known_by_the_flow_that_sent_them_and_each_for_its_own_purpose() {
+    let driver = changed();
+    let (proof, back) = (last(&driver), undo_seal(&driver));
+    let state = driver.state();
+    assert!(state.knows_link(&link(&driver, &proof), &driver.world));
+    assert!(!state.knows_link(&link(&driver, &back), &driver.world));
+    assert!(state.knows_undo(&undo_link(&driver, &back), &driver.world));
+    assert!(!state.knows_undo(&undo_link(&driver, &proof), &driver.world));
+    assert_eq!((state.awaited(), state.changed().map(|changed| changed.before.typed())), (None, Some(ADDRESS)));
+    let undone = taken_back(driver, at(20));
+    assert!(undone.state().knows_undo(&undo_link(&undone, &back), &undone.world), "it says the same for its week");
+    assert_eq!(begun(false).state().awaited().map(Address::typed), Some(NEW));
+}

@@ -1,0 +1,127 @@
+//! Houses that break one promise each, to see that the people find it: whoever cannot fail proves nothing.
+
+use cairn_actors::effects::{Auth, Write};
+use cairn_runtime::Guard;
+use cairn_runtime::store::Item;
+use cairn_runtime::testing::simulation::{Settings, altering, run};
+use cairn_runtime::testing::store::SimStore;
+
+use super::people::People;
+use super::tally::Tally;
+
+#[track_caller]
+fn finds(wrong: impl Fn(&SimStore<Auth>, &mut Item<Auth>) + Send + Sync + 'static, what: &[&str]) {
+    let settings = Settings { commands: 600, between: Some(altering(wrong)), ..Settings::default() };
+    let tried = (1..=12).find_map(|seed| run(seed, &settings, People::counted(Tally::default())).err());
+    let broken = tried.expect("it passed twelve histories");
+    let named = broken.what.iter().any(|line| what.iter().any(|what| line.contains(what)));
+    assert!(named, "it was found, but not as {what:?}:\n{broken}");
+}
+
+/// Takes every fence of a kind for one that has not moved. What the log says is what stood.
+fn believes(prefix: &'static str) -> impl Fn(&SimStore<Auth>, &mut Item<Auth>) {
+    move |store, item| {
+        for guard in &mut item.guards {
+            if let Guard::Hold(key, number) = guard
+                && key.starts_with(prefix)
+                && let Some(present) = store.inspect(|tables| tables.guards.get(key.as_str()).copied())
+            {
+                *number = present;
+            }
+        }
+    }
+}
+
+/// Drops these conditions and claims.
+fn forgets(forgotten: impl Fn(&SimStore<Auth>, &Guard<String>) -> bool) -> impl Fn(&SimStore<Auth>, &mut Item<Auth>) {
+    move |store, item| item.guards.retain(|guard| !forgotten(store, guard))
+}
+
+/// A claim of a key that somebody has already.
+fn claims_again(prefix: &'static str) -> impl Fn(&SimStore<Auth>, &Guard<String>) -> bool {
+    move |store, guard| {
+        matches!(guard, Guard::Claim(key)
+            if key.starts_with(prefix) && store.inspect(|tables| tables.guards.contains_key(key)))
+    }
+}
+
+#[test]
+fn tokens_that_outlive_a_reset_are_found() {
+    finds(believes("user/"), &["under the fence", "the fence was read", "began under", " gave "]);
+}
+
+#[test]
+fn a_grant_that_outlives_its_session_is_found() {
+    let of_session =
+        |_: &SimStore<Auth>, guard: &Guard<String>| matches!(guard, Guard::Hold(key, _) if key.starts_with("session/"));
+    finds(forgets(of_session), &["its session had ended", "without its fences", "under Held"]);
+}
+
+#[test]
+fn two_users_of_one_address_are_found() {
+    finds(forgets(claims_again("address/")), &["one verified address"]);
+}
+
+#[test]
+fn two_users_of_one_name_are_found() {
+    finds(forgets(claims_again("username/")), &["are both called"]);
+}
+
+#[test]
+fn a_reset_that_leaves_the_fence_where_it_was_is_found() {
+    finds(
+        forgets(|_, guard| matches!(guard, Guard::Bump(..))),
+        &["left the fence", "guards that nobody has", "began under"],
+    );
+}
+
+#[test]
+fn a_session_that_gives_its_key_back_too_late_is_found() {
+    finds(forgets(|_, guard| matches!(guard, Guard::Release(_))), &["guards that nobody has", "which is over"]);
+}
+
+#[test]
+fn a_password_that_was_not_set_is_found() {
+    let loses = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        item.writes.retain(|write| !matches!(write, Write::SetPassword { .. }));
+    };
+    finds(loses, &["what it set is None", "and wrote []"]);
+}
+
+#[test]
+fn a_user_who_never_came_to_be_is_found() {
+    let loses = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        item.writes.retain(|write| !matches!(write, Write::CreateUser(_)));
+    };
+    finds(loses, &["its user is None", "and wrote []"]);
+}
+
+#[test]
+fn a_second_user_of_one_registration_is_found() {
+    let doubles = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        let again = item.writes.iter().find(|write| matches!(write, Write::CreateUser(_))).cloned();
+        item.writes.extend(again);
+    };
+    finds(doubles, &["and wrote [", "its user is None"]);
+}
+
+#[test]
+fn a_refresh_token_that_is_given_twice_is_found() {
+    let forgets = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        if let Some(change) = item.change.as_mut().filter(|change| change.row.kind == "session") {
+            change.row.state = change.row.state.replace("\"n\":1", "\"n\":0");
+        }
+    };
+    finds(forgets, &[" gave ", "and history", "does not follow"]);
+}
+
+#[test]
+fn an_end_that_remembers_whom_it_was_about_is_found() {
+    let remembers = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        if let Some(change) = item.change.as_mut().filter(|change| change.row.wake_at.is_none()) {
+            let state = change.row.state.trim_end_matches('}').to_owned();
+            change.row.state = format!("{state},\"address\":\"Person.1@example.org\"}}");
+        }
+    };
+    finds(remembers, &["has ended and holds"]);
+}

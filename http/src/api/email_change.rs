@@ -1,0 +1,75 @@
+//! `POST /auth/email-change`, `/confirm` and `/undo`: another address for an account, proved, and taken back.
+
+use std::sync::Arc;
+
+use cairn_actors::directory::User;
+use cairn_actors::password::Password;
+use cairn_actors::services::Moved;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{FlowBody, MovedBody, UserBody, caller, problem, signed_in};
+use crate::house::House;
+use crate::problem::Problem;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::Answer;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    new_email: String,
+    password: Password,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Proof {
+    token: Option<String>,
+    flow: Option<String>,
+    code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Undo {
+    token: String,
+}
+
+#[derive(Serialize)]
+struct Settled {
+    flow: FlowBody,
+    user: UserBody,
+}
+
+pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
+    let (caller, who) = (caller(&request)?, signed_in(&request)?);
+    let Wanted { new_email, password } = request.json()?;
+    let services = &house.services;
+    let moved = services.change_email(&caller, who, &new_email, &password).await;
+    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved.map_err(|why| problem(services, why))?))
+}
+
+pub(super) async fn confirm(house: Arc<House>, request: Request) -> Answer {
+    let caller = caller(&request)?;
+    let services = &house.services;
+    let Proof { token, flow, code } = request.json()?;
+    let settled = match (token, flow, code) {
+        (Some(token), None, None) => services.confirm_email_by_link(&caller, &token).await,
+        (None, Some(flow), Some(code)) => services.confirm_email_by_code(&caller, &flow, &code).await,
+        (token, flow, code) => return Err(super::code_or_token(&token, &flow, &code)),
+    };
+    answer(settled.map_err(|why| problem(services, why)))
+}
+
+pub(super) async fn undo(house: Arc<House>, request: Request) -> Answer {
+    let caller = caller(&request)?;
+    let services = &house.services;
+    let Undo { token } = request.json()?;
+    answer(services.undo_email_change(&caller, &token).await.map_err(|why| problem(services, why)))
+}
+
+fn answer(settled: Result<(Moved, User), Problem>) -> Answer {
+    let (moved, user) = settled?;
+    Reply::json(StatusCode::OK, &Settled { flow: moved.flow.into(), user: UserBody::from(&user) })
+}

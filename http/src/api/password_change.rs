@@ -1,0 +1,34 @@
+//! `POST /auth/password-change`: another password for whoever is signed in; every other session ends.
+
+use std::sync::Arc;
+
+use cairn_actors::password::Password;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{caller, instant, problem, signed_in};
+use crate::house::House;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::Answer;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    current_password: Password,
+    new_password: Password,
+}
+
+#[derive(Serialize)]
+struct Changed {
+    changed_at: String,
+}
+
+pub(super) async fn change(house: Arc<House>, request: Request) -> Answer {
+    let (caller, who) = (caller(&request)?, signed_in(&request)?);
+    let Body { current_password, new_password } = request.json()?;
+    let services = &house.services;
+    let at = services.change_password(&caller, who, &current_password, new_password).await;
+    let changed_at = instant(at.map_err(|why| problem(services, why))?);
+    Reply::json(StatusCode::OK, &Changed { changed_at })
+}

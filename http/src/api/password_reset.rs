@@ -1,0 +1,53 @@
+//! `POST /auth/password-reset/request` and `/confirm`: a forgotten password, and the new one.
+
+use std::sync::Arc;
+
+use cairn_actors::password::Password;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{FlowBody, MovedBody, caller, problem};
+use crate::house::House;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::Answer;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forgotten {
+    email: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Confirmation {
+    token: Option<String>,
+    flow: Option<String>,
+    code: Option<String>,
+    new_password: Password,
+}
+
+#[derive(Serialize)]
+struct Done {
+    flow: FlowBody,
+}
+
+pub(super) async fn request(house: Arc<House>, request: Request) -> Answer {
+    let body: Forgotten = request.json()?;
+    let services = &house.services;
+    let moved = services.request_reset(&caller(&request)?, &body.email).await;
+    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved.map_err(|why| problem(services, why))?))
+}
+
+pub(super) async fn confirm(house: Arc<House>, request: Request) -> Answer {
+    let caller = caller(&request)?;
+    let services = &house.services;
+    let Confirmation { token, flow, code, new_password } = request.json()?;
+    let moved = match (token, flow, code) {
+        (Some(token), None, None) => services.confirm_reset_by_link(&caller, &token, new_password).await,
+        (None, Some(flow), Some(code)) => services.confirm_reset_by_code(&caller, &flow, &code, new_password).await,
+        (token, flow, code) => return Err(super::code_or_token(&token, &flow, &code)),
+    };
+    let moved = moved.map_err(|why| problem(services, why))?;
+    Reply::json(StatusCode::OK, &Done { flow: moved.flow.into() })
+}

@@ -1,0 +1,138 @@
+//! Browsers: the cookies that Cairn sets, their names, and what came back of them.
+//!
+//! With TLS every name begins with `__Host-`, so that no other host and no plain connection can have set it
+//! (draft-ietf-httpbis-rfc6265bis, section 4.1.3). Without TLS, which is for a developer's own machine, the names go
+//! without.
+
+use std::time::Duration;
+
+use data_encoding::BASE64URL_NOPAD;
+use http::HeaderValue;
+
+use crate::request::Request;
+
+/// The cookies of this house.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cookie {
+    /// Names the browser to the forms that it was given: 16 random bytes.
+    Browser,
+    /// The credentials of the flows that the browser began, the newest first.
+    Flows,
+    /// The session that the browser signed in to.
+    Session,
+}
+
+/// How long a browser may go on with a flow that it began. No flow waits for longer.
+pub(crate) const FLOWS_LAST: Duration = Duration::from_secs(7 * 86_400);
+
+impl Cookie {
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Browser => ("__Host-cairn_browser", "cairn_browser"),
+            Self::Flows => ("__Host-cairn_flows", "cairn_flows"),
+            Self::Session => ("__Host-cairn_session", "cairn_session"),
+        }
+    }
+
+    /// Its name, with TLS or without.
+    pub(crate) const fn name(self, secure: bool) -> &'static str {
+        let (with_tls, without) = self.names();
+        if secure { with_tls } else { without }
+    }
+
+    /// The header that sets it: out of scripts' reach, not sent along with what other sites post, for so long, or until
+    /// the browser ends. `None` for a value that cannot stand in a cookie.
+    pub(crate) fn set(self, secure: bool, value: &str, lasts: Option<Duration>) -> Option<HeaderValue> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !value.bytes().all(plain) {
+            return None;
+        }
+        let mut text = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax", self.name(secure));
+        if secure {
+            text.push_str("; Secure");
+        }
+        if let Some(lasts) = lasts {
+            text.push_str(&format!("; Max-Age={}", lasts.as_secs()));
+        }
+        HeaderValue::try_from(text).ok()
+    }
+
+    /// The header that takes it away.
+    pub(crate) fn clear(self, secure: bool) -> Option<HeaderValue> {
+        self.set(secure, "", Some(Duration::ZERO))
+    }
+}
+
+/// What a browser brought, and the name that it goes by from now on.
+#[derive(Debug)]
+pub(crate) struct Browser {
+    /// Sixteen bytes in base64url.
+    pub(crate) id: String,
+    /// It had no name, or none of ours: it is given this one with the next page.
+    pub(crate) is_new: bool,
+    /// The credentials of flows, the newest first.
+    pub(crate) flows: Vec<String>,
+    /// The text of the session's cookie, good or not.
+    pub(crate) session: Option<String>,
+    /// Whether cookies need TLS.
+    pub(crate) secure: bool,
+}
+
+impl Browser {
+    /// Reads the cookies of a request; a browser without a name gets one out of `seed`.
+    pub(crate) fn of(request: &Request, secure: bool, seed: [u8; 32]) -> Self {
+        let of = |cookie: Cookie| request.cookie(cookie.name(secure)).filter(|value| !value.is_empty());
+        let known =
+            of(Cookie::Browser).filter(|id| BASE64URL_NOPAD.decode(id.as_bytes()).is_ok_and(|id| id.len() == 16));
+        let fresh = || BASE64URL_NOPAD.encode(seed.first_chunk::<16>().map_or(&[][..], |half| half.as_slice()));
+        Self {
+            is_new: known.is_none(),
+            id: known.map_or_else(fresh, str::to_owned),
+            flows: of(Cookie::Flows).map(flows).unwrap_or_default(),
+            session: of(Cookie::Session).map(str::to_owned),
+            secure,
+        }
+    }
+
+    /// The credentials of flows as they are asked with.
+    pub(crate) fn flows(&self) -> Vec<&str> {
+        self.flows.iter().map(String::as_str).collect()
+    }
+
+    /// The cookie with one more flow, the oldest left out where there are too many.
+    pub(crate) fn with_flow(&self, credential: &str, most: usize) -> Option<HeaderValue> {
+        let others = self.flows.iter().map(String::as_str).filter(|known| *known != credential);
+        let all: Vec<&str> = std::iter::once(credential).chain(others).take(most).collect();
+        Cookie::Flows.set(self.secure, &all.join("."), Some(FLOWS_LAST))
+    }
+}
+
+/// Takes a cookie apart. Longer lists than we ever write are cut.
+fn flows(value: &str) -> Vec<String> {
+    value.split('.').filter(|one| !one.is_empty() && one.len() <= 128).take(8).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(header: Option<HeaderValue>) -> String {
+        header.and_then(|value| value.to_str().map(str::to_owned).ok()).unwrap_or_default()
+    }
+
+    #[test]
+    fn with_tls_a_cookie_is_of_this_host_alone() {
+        let set = text(Cookie::Session.set(true, "cairn_sc_x.usr_y", Some(Duration::from_secs(60))));
+        assert_eq!(set, "__Host-cairn_session=cairn_sc_x.usr_y; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=60");
+        let plain = text(Cookie::Session.set(false, "x", None));
+        assert_eq!(plain, "cairn_session=x; Path=/; HttpOnly; SameSite=Lax");
+        assert!(text(Cookie::Flows.clear(true)).contains("__Host-cairn_flows=; Path=/"));
+    }
+
+    #[test]
+    fn nothing_can_be_smuggled_into_a_cookie() {
+        for bad in ["a;b", "a\r\nb", "a b", "a\"b", "ä"] {
+            assert_eq!(Cookie::Browser.set(true, bad, None), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The cookie by which a browser is known to somebody who has signed in from it before. It signs nobody in.
+
+use cairn_actors::device::KNOWN_FOR;
+use http::HeaderValue;
+
+use crate::problem::Problem;
+use crate::request::Request;
+
+/// Its name where there is TLS; on loopback without, the same without the prefix, which browsers would refuse there.
+const NAME: &str = "__Host-cairn_device";
+
+fn is_secure(public_url: &str) -> bool {
+    public_url.starts_with("https://")
+}
+
+fn name(public_url: &str) -> &'static str {
+    if is_secure(public_url) { NAME } else { NAME.trim_start_matches("__Host-") }
+}
+
+/// What the browser shows as its device cookie.
+pub(crate) fn presented<'a>(request: &'a Request, public_url: &str) -> Option<&'a str> {
+    request.cookie(name(public_url))
+}
+
+/// The `Set-Cookie` that makes the browser known for a year.
+///
+/// # Errors
+/// A fault when the value cannot stand in a header: it was not made by us.
+pub(crate) fn set(value: &str, public_url: &str) -> Result<HeaderValue, Problem> {
+    let secure = if is_secure(public_url) { "; Secure" } else { "" };
+    let name = name(public_url);
+    let line = format!("{name}={value}; Path=/; Max-Age={KNOWN_FOR}; HttpOnly; SameSite=Lax{secure}");
+    HeaderValue::try_from(line).map_err(|why| Problem::fault(format!("device cookie: {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn with_tls_the_cookie_belongs_to_this_host_alone() {
+        let line = set("v", "https://id.example.org").unwrap();
+        assert_eq!(line, "__Host-cairn_device=v; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax; Secure");
+        let line = set("v", "http://127.0.0.1:8080").unwrap();
+        assert_eq!(line, "cairn_device=v; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax");
+        assert!(set("v\r\nx: y", "http://127.0.0.1:8080").is_err());
+    }
+}

@@ -1,0 +1,407 @@
+//! Rate limits: how many requests of a kind one client may make, told in the headers of
+//! draft-ietf-httpapi-ratelimit-headers-10.
+//!
+//! A quota begins with a client's first request and is whole again when its window is over, so `t` is the truth and not
+//! an estimate. The counts are this node's own and in memory; what must outlive a restart or hold on every node
+//! (failures, codes, mails) is counted in the database elsewhere.
+//!
+//! Memory is bounded however many addresses a flood comes from. When there is no room, the coldest of a few counts drawn
+//! by lot gives way: one whose window is over, else the one that is the least used up. So a flood of new addresses
+//! pushes out its own kind, and hardly ever a client that has used its quota up.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
+
+use crate::door::Metered;
+use crate::problem::Problem;
+
+/// `POST /auth/register`, and the page that does the same.
+pub const REGISTER: &str = "register";
+/// Signing in, from one client.
+pub const LOGIN: &str = "login";
+/// Signing in, by one identifier or from one known browser. Taken by the handler, which knows it.
+pub const LOGIN_IDENTIFIER: &str = "login-identifier";
+/// Entering a code, opening a link, trying a password that goes with one.
+pub const CODE: &str = "code";
+/// Asking for a letter that resets a password.
+pub const RESET: &str = "reset";
+/// Carrying a session on.
+pub const REFRESH: &str = "refresh";
+
+/// Asking what would help a password that is being chosen.
+pub const ADVICE: &str = "advice";
+
+/// So many requests within so many seconds.
+#[derive(Clone, Copy, Debug)]
+struct Quota {
+    name: &'static str,
+    requests: u32,
+    seconds: u32,
+}
+
+/// A kind of request, and all the quotas that must have room for one.
+#[derive(Debug)]
+struct Bucket {
+    name: &'static str,
+    quotas: &'static [Quota],
+}
+
+/// The one table of limits. A route names its bucket; several routes may name the same.
+static BUCKETS: [Bucket; 7] = [
+    Bucket {
+        name: REGISTER,
+        quotas: &[
+            Quota { name: "register", requests: 10, seconds: 60 },
+            Quota { name: "register-hour", requests: 60, seconds: 3_600 },
+        ],
+    },
+    Bucket { name: LOGIN, quotas: &[Quota { name: "login", requests: 30, seconds: 60 }] },
+    Bucket { name: LOGIN_IDENTIFIER, quotas: &[Quota { name: "login-identifier", requests: 10, seconds: 60 }] },
+    Bucket { name: CODE, quotas: &[Quota { name: "code", requests: 30, seconds: 60 }] },
+    Bucket { name: RESET, quotas: &[Quota { name: "reset", requests: 10, seconds: 60 }] },
+    Bucket { name: REFRESH, quotas: &[Quota { name: "refresh", requests: 120, seconds: 60 }] },
+    Bucket { name: ADVICE, quotas: &[Quota { name: "advice", requests: 120, seconds: 60 }] },
+];
+
+/// Quotas of a bucket, at most.
+const QUOTAS: usize = 2;
+/// Locks, so that requests on several cores seldom wait for each other.
+const SHARDS: usize = 16;
+/// Counts kept in each shard: 65 536 in all, some six megabytes.
+const ROOM: usize = 4_096;
+/// Counts drawn by lot, of which the coldest gives way.
+const LOTS: u64 = 8;
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Whether a bucket of this name is in the table.
+#[cfg(test)]
+pub(crate) fn is_known(name: &str) -> bool {
+    BUCKETS.iter().any(|bucket| bucket.name == name)
+}
+
+/// Whom a count belongs to: a bucket's place, and a client or identifier.
+type Key = (u8, u128);
+
+/// What is used of one quota.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    /// Milliseconds after the limiter's own beginning.
+    since: u64,
+    requests: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    key: Key,
+    used: [Used; QUOTAS],
+}
+
+impl Used {
+    /// What is still used at an instant: nothing, once the window is over.
+    fn at(self, now: u64, quota: &Quota) -> Self {
+        let over = now.saturating_sub(self.since) >= u64::from(quota.seconds) * 1_000;
+        if over || self.requests == 0 { Self { since: now, requests: 0 } } else { self }
+    }
+
+    /// Seconds until the quota is whole again, rounded up.
+    fn seconds_left(self, now: u64, quota: &Quota) -> u64 {
+        (u64::from(quota.seconds) * 1_000).saturating_sub(now.saturating_sub(self.since)).div_ceil(1_000)
+    }
+}
+
+impl Count {
+    /// How much of its fullest quota is used up, in thousandths.
+    fn heat(&self, now: u64) -> u64 {
+        let quotas = BUCKETS.get(usize::from(self.key.0)).map_or(&[][..], |bucket| bucket.quotas);
+        let heats = quotas
+            .iter()
+            .zip(self.used)
+            .map(|(quota, used)| u64::from(used.at(now, quota).requests) * 1_000 / u64::from(quota.requests).max(1));
+        heats.max().unwrap_or(0)
+    }
+}
+
+#[derive(Default)]
+struct Shard {
+    places: HashMap<Key, usize>,
+    counts: Vec<Count>,
+    drawn: u64,
+}
+
+impl Shard {
+    /// The count of a key, made if need be in the place of another.
+    fn count(&mut self, key: Key, now: u64, dice: &RandomState) -> Option<&mut Count> {
+        let fresh = Count { key, used: [Used::default(); QUOTAS] };
+        let place = match self.places.get(&key) {
+            Some(place) => *place,
+            None if self.counts.len() < ROOM => {
+                self.counts.push(fresh);
+                self.places.insert(key, self.counts.len() - 1);
+                self.counts.len() - 1
+            }
+            None => {
+                let place = self.coldest(now, dice);
+                let count = self.counts.get_mut(place)?;
+                self.places.remove(&count.key);
+                *count = fresh;
+                self.places.insert(key, place);
+                place
+            }
+        };
+        self.counts.get_mut(place)
+    }
+
+    fn coldest(&mut self, now: u64, dice: &RandomState) -> usize {
+        self.drawn = self.drawn.wrapping_add(1);
+        let drawn = self.drawn;
+        let among = self.counts.len().max(1) as u64;
+        let lots = (0..LOTS).map(|lot| usize::try_from(dice.hash_one((drawn, lot)) % among).unwrap_or_default());
+        lots.min_by_key(|place| self.counts.get(*place).map_or(0, |count| count.heat(now))).unwrap_or_default()
+    }
+}
+
+/// The counts of one node.
+pub struct Limiter {
+    began: Instant,
+    dice: RandomState,
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Limiter")
+    }
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self { began: Instant::now(), dice: RandomState::new(), shards: Default::default() }
+    }
+}
+
+impl Limiter {
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes one from a bucket for a client: its IPv4 address, or the /64 of its IPv6 address, because that is what one
+    /// customer has to himself.
+    pub fn take_for_client(&self, bucket: &'static str, client: IpAddr) -> Metered {
+        self.take(bucket, network(client), self.now())
+    }
+
+    /// Takes one from a bucket for something that has a hash.
+    pub fn take_for_hash(&self, bucket: &'static str, hash: &[u8]) -> Metered {
+        let whom = hash.first_chunk::<16>().map_or(0, |chunk| u128::from_be_bytes(*chunk));
+        self.take(bucket, whom, self.now())
+    }
+
+    fn take(&self, name: &'static str, whom: u128, now: u64) -> Metered {
+        let Some((place, bucket)) = BUCKETS.iter().enumerate().find(|(_, bucket)| bucket.name == name) else {
+            let verdict = Err(Problem::fault(format!("no bucket is called {name}")));
+            return Metered { headers: HeaderMap::new(), verdict };
+        };
+        let key = (u8::try_from(place).unwrap_or(u8::MAX), whom);
+        let shard = usize::try_from(self.dice.hash_one(key) % SHARDS as u64).unwrap_or_default();
+        let Some(shard) = self.shards.get(shard) else { return Metered::default() };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = shard.count(key, now, &self.dice) else { return Metered::default() };
+        for (used, quota) in count.used.iter_mut().zip(bucket.quotas) {
+            *used = used.at(now, quota);
+        }
+        let quotas = || count.used.iter().zip(bucket.quotas);
+        let full = quotas().filter(|(used, quota)| used.requests >= quota.requests);
+        let wait = full.map(|(used, quota)| used.seconds_left(now, quota)).max();
+        if wait.is_none() {
+            // What is refused is not counted: who goes on knocking is let in when the window is over.
+            count.used.iter_mut().for_each(|used| used.requests = used.requests.saturating_add(1));
+        }
+        let state: Vec<String> = count
+            .used
+            .iter()
+            .zip(bucket.quotas)
+            .map(|(used, quota)| {
+                let left = quota.requests.saturating_sub(used.requests);
+                format!("\"{}\";r={left};t={}", quota.name, used.seconds_left(now, quota))
+            })
+            .collect();
+        drop(shard);
+        let verdict = match wait {
+            None => Ok(()),
+            Some(seconds) => {
+                metrics::counter!("cairn_http_limited_total", "bucket" => bucket.name).increment(1);
+                Err(Problem::slow_down(Duration::from_secs(seconds)))
+            }
+        };
+        Metered { headers: headers(bucket, &state.join(", ")), verdict }
+    }
+}
+
+/// What counts as one client.
+fn network(client: IpAddr) -> u128 {
+    match client.to_canonical() {
+        IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped()),
+        IpAddr::V6(v6) => u128::from(v6) >> 64 << 64,
+    }
+}
+
+fn headers(bucket: &Bucket, state: &str) -> HeaderMap {
+    let policy = bucket.quotas.iter().map(|q| format!("\"{}\";q={};w={}", q.name, q.requests, q.seconds));
+    let policy: Vec<String> = policy.collect();
+    let mut headers = HeaderMap::new();
+    for (name, text) in [(POLICY, policy.join(", ").as_str()), (STATE, state)] {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A limiter whose time is driven.
+    #[derive(Default)]
+    struct Driven {
+        limiter: Limiter,
+        now: u64,
+    }
+
+    impl Driven {
+        fn take(&self, bucket: &'static str, client: IpAddr) -> Metered {
+            self.limiter.take(bucket, network(client), self.now)
+        }
+
+        fn passes(&self, bucket: &'static str, client: IpAddr) -> bool {
+            self.take(bucket, client).verdict.is_ok()
+        }
+
+        fn pass_time(&mut self, seconds: u64) {
+            self.now += seconds * 1_000;
+        }
+    }
+
+    fn v4(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn told(metered: &Metered, name: &str) -> String {
+        metered.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_quota_is_told_with_each_request_and_whole_again_after_its_window() {
+        let mut limiter = Driven::default();
+        let first = limiter.take(LOGIN, v4(1));
+        assert_eq!(told(&first, "ratelimit-policy"), "\"login\";q=30;w=60");
+        assert_eq!(told(&first, "ratelimit"), "\"login\";r=29;t=60");
+        limiter.pass_time(10);
+        for _ in 0..29 {
+            assert!(limiter.passes(LOGIN, v4(1)));
+        }
+        let over = limiter.take(LOGIN, v4(1));
+        assert_eq!(told(&over, "ratelimit"), "\"login\";r=0;t=50");
+        assert_eq!(over.verdict.unwrap_err().seconds_to_wait(), Some(50));
+        limiter.pass_time(49);
+        assert!(!limiter.passes(LOGIN, v4(1)));
+        limiter.pass_time(1);
+        assert!(limiter.passes(LOGIN, v4(1)), "and those that were refused did not make it longer");
+    }
+
+    #[test]
+    fn ten_registrations_a_minute_and_sixty_an_hour() {
+        let mut limiter = Driven::default();
+        for _ in 0..6 {
+            let passed = (0..15).filter(|_| limiter.passes(REGISTER, v4(1))).count();
+            assert_eq!(passed, 10);
+            limiter.pass_time(60);
+        }
+        let over = limiter.take(REGISTER, v4(1));
+        assert_eq!(told(&over, "ratelimit-policy"), "\"register\";q=10;w=60, \"register-hour\";q=60;w=3600");
+        assert_eq!(told(&over, "ratelimit"), "\"register\";r=10;t=60, \"register-hour\";r=0;t=3240");
+        assert_eq!(over.verdict.unwrap_err().seconds_to_wait(), Some(3_240));
+        limiter.pass_time(3_240);
+        assert!(limiter.passes(REGISTER, v4(1)));
+    }
+
+    #[test]
+    fn buckets_clients_and_identifiers_are_counted_apart() {
+        let limiter = Driven::default();
+        while limiter.passes(LOGIN, v4(1)) {}
+        assert!(limiter.passes(LOGIN, v4(2)));
+        assert!(limiter.passes(CODE, v4(1)));
+        let hash = |byte: u8| limiter.limiter.take_for_hash(LOGIN_IDENTIFIER, &[byte; 32]).verdict.is_ok();
+        assert_eq!((0..12).filter(|_| hash(1)).count(), 10);
+        assert!(hash(2));
+    }
+
+    #[test]
+    fn a_network_of_sixty_four_bits_is_one_client_and_mapped_addresses_are_what_they_map() {
+        let limiter = Driven::default();
+        let parse = |text: &str| text.parse::<IpAddr>().unwrap();
+        while limiter.passes(LOGIN, parse("2001:db8:0:1::1")) {}
+        assert!(!limiter.passes(LOGIN, parse("2001:db8:0:1:ffff:ffff:ffff:ffff")));
+        assert!(limiter.passes(LOGIN, parse("2001:db8:0:2::1")));
+        while limiter.passes(LOGIN, v4(1)) {}
+        assert!(!limiter.passes(LOGIN, parse("::ffff:192.0.2.1")));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_fills_no_memory_and_frees_no_offender() {
+        let limiter = Driven::default();
+        let offenders: Vec<IpAddr> = (0..50).map(v4).collect();
+        for offender in &offenders {
+            while limiter.passes(REGISTER, *offender) {}
+        }
+        for number in 0..300_000_u32 {
+            limiter.take(REGISTER, IpAddr::from(number.to_be_bytes()));
+        }
+        let kept: usize = limiter.limiter.shards.iter().map(|shard| shard.lock().unwrap().counts.len()).sum();
+        assert!(kept <= SHARDS * ROOM, "{kept}");
+        for shard in &limiter.limiter.shards {
+            let shard = shard.lock().unwrap();
+            assert_eq!(shard.places.len(), shard.counts.len());
+            assert!(shard.places.iter().all(|(key, place)| shard.counts[*place].key == *key));
+        }
+        let freed = offenders.iter().filter(|offender| limiter.passes(REGISTER, **offender)).count();
+        assert_eq!(freed, 0, "of fifty that had used up their quota");
+    }
+
+    #[test]
+    fn the_table_holds_what_the_contract_says() {
+        let all: Vec<String> = BUCKETS
+            .iter()
+            .flat_map(|bucket| bucket.quotas)
+            .map(|quota| format!("{} {}/{}", quota.name, quota.requests, quota.seconds))
+            .collect();
+        let contract = [
+            "register 10/60",
+            "register-hour 60/3600",
+            "login 30/60",
+            "login-identifier 10/60",
+            "code 30/60",
+            "reset 10/60",
+            "refresh 120/60",
+            // Of our own: while somebody types a password, a page asks how good it is.
+            "advice 120/60",
+        ];
+        assert_eq!(all, contract);
+        assert!(BUCKETS.iter().all(|bucket| bucket.quotas.len() <= QUOTAS));
+        assert!(is_known(REGISTER) && !is_known("demo"));
+    }
+
+    #[test]
+    fn a_bucket_that_is_not_there_is_a_defect_and_no_free_pass() {
+        assert!(Limiter::default().take_for_client("demo", v4(1)).verdict.is_err());
+    }
+}

@@ -1,0 +1,48 @@
+//! `/account/delete`: the end of an account, with the days in which it can be had back.
+
+use std::sync::Arc;
+
+use cairn_actors::password::Password;
+
+use super::super::sheet::Sheet;
+use super::super::visit::Visit;
+use super::Who;
+use crate::house::House;
+use crate::request::Request;
+use crate::room::Answer;
+
+/// The form.
+pub(in crate::pages) fn sheet(address: &str) -> Sheet {
+    Sheet::new("account/delete.html").put("address", address)
+}
+
+pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    match visit.who().await {
+        Who::Somebody(who) => visit.draw(sheet(who.user.address.typed())),
+        Who::Nobody(answer) => answer,
+    }
+}
+
+pub(in crate::pages) async fn delete(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    let who = match visit.who().await {
+        Who::Somebody(who) => who,
+        Who::Nobody(answer) => return answer,
+    };
+    let again = sheet(who.user.address.typed());
+    if !visit.holds(&form) {
+        return visit.stale(again);
+    }
+    let password = Password::typed(form.get("password").unwrap_or_default().to_owned());
+    match visit.services().delete_account(&visit.caller(), &who, &password).await {
+        Ok(moved) => {
+            let until = moved.flow.expires_at.unwrap_or(visit.now());
+            let time = visit.house.look.words.past(until, visit.now());
+            let page = visit.draw(Sheet::message("account/deleted", "/login").say("time", time))?;
+            Ok(visit.without_session(page))
+        }
+        Err(why) => visit.again_beside(again, why, "password"),
+    }
+}

@@ -1,0 +1,105 @@
+//! `/account`: what is known of whoever is signed in, and what they may do about it.
+
+use std::sync::Arc;
+
+use cairn_actors::services::Refusal;
+use cairn_actors::services::session::SignedIn;
+use cairn_runtime::Timestamp;
+use minijinja::Value;
+use minijinja::value::Serde;
+use serde::Serialize;
+
+use super::sheet::Sheet;
+use super::visit::{Visit, with_query};
+use crate::api;
+use crate::house::House;
+use crate::request::Request;
+use crate::room::Answer;
+
+pub(super) mod deletion;
+pub(super) mod email;
+pub(super) mod history;
+pub(super) mod password;
+pub(super) mod profile;
+pub(super) mod sessions;
+
+/// An instant for machines and for people.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct At {
+    iso: String,
+    said: String,
+}
+
+impl At {
+    pub(super) fn of(visit: &Visit, at: Timestamp) -> Self {
+        Self { iso: api::instant(at), said: visit.house.look.words.past(at, visit.now()) }
+    }
+}
+
+/// Whoever is signed in, or the way to sign in and back.
+pub(super) enum Who {
+    Somebody(Box<SignedIn>),
+    Nobody(Answer),
+}
+
+impl Visit {
+    /// Who is signed in; anybody else is led to sign in, and back to this page.
+    pub(super) async fn who(&self) -> Who {
+        match self.signed_in().await {
+            Ok(Some(somebody)) => Who::Somebody(Box::new(somebody)),
+            Ok(None) => {
+                // The answer to a form is no place to come back to; its page is.
+                let path = self.request.path();
+                let form = ["/end", "/code", "/resend"].iter().find_map(|form| path.strip_suffix(form));
+                let back = form.unwrap_or(path);
+                Who::Nobody(self.go(&with_query("/login", &[("next", back)])))
+            }
+            Err(problem) => Who::Nobody(Err(problem)),
+        }
+    }
+
+    /// A page of the account again with what a refusal says. A password that is wrong stands beside `secret`.
+    fn again_beside(&self, sheet: Sheet, why: Refusal, secret: &'static str) -> Answer {
+        if why == Refusal::SessionEnded {
+            return self.go("/login");
+        }
+        let Some(mut wrong) = super::sheet::wrongs(&self.house.look, &why, self.now()) else {
+            return Err(self.problem(why));
+        };
+        for one in &mut wrong {
+            if one.field == Some("password") {
+                one.field = Some(secret);
+            }
+        }
+        self.draw(sheet.wrong(wrong))
+    }
+
+    /// What the page before has done, said once more on this one. Only words of ours can be said.
+    fn said(&self) -> Option<String> {
+        let said = self.request.query("said")?;
+        self.house.look.words.errors.get(&format!("said.{said}")).cloned()
+    }
+}
+
+/// Goes to the page of whoever is signed in, with what was done.
+fn done(visit: &Visit, what: &str) -> Answer {
+    visit.go(&with_query("/account", &[("said", what)]))
+}
+
+pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let who = match visit.who().await {
+        Who::Somebody(who) => who,
+        Who::Nobody(answer) => return answer,
+    };
+    let user = &who.user;
+    let name = user.name().unwrap_or_default();
+    let username = user.username.as_ref().map(ToString::to_string).unwrap_or_default();
+    let sheet = Sheet::new("account/overview.html")
+        .put("address", user.address.typed())
+        .put("name", name)
+        .put("username", username)
+        .put("since", Value::from(Serde(At::of(&visit, user.created_at))))
+        .note(visit.said());
+    visit.draw(sheet)
+}

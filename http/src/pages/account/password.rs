@@ -1,0 +1,50 @@
+//! `/account/password`: another password, the present one proved. Every other session ends by it.
+
+use std::sync::Arc;
+
+use cairn_actors::password::Password;
+
+use super::super::sheet::Sheet;
+use super::super::visit::Visit;
+use super::{Who, done};
+use crate::house::House;
+use crate::request::Request;
+use crate::room::Answer;
+
+/// The form.
+pub(in crate::pages) fn sheet(address: &str) -> Sheet {
+    Sheet::new("account/password.html").put("address", address)
+}
+
+pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    match visit.who().await {
+        Who::Somebody(who) => visit.draw(sheet(who.user.address.typed())),
+        Who::Nobody(answer) => answer,
+    }
+}
+
+pub(in crate::pages) async fn change(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    let who = match visit.who().await {
+        Who::Somebody(who) => who,
+        Who::Nobody(answer) => return answer,
+    };
+    let sheet = sheet(who.user.address.typed());
+    if !visit.holds(&form) {
+        return visit.stale(sheet);
+    }
+    let password = |name: &str| Password::typed(form.get(name).unwrap_or_default().to_owned());
+    let (current, new) = (password("current_password"), password("new_password"));
+    match visit.services().change_password(&visit.caller(), &who, &current, new).await {
+        Ok(_) => done(&visit, "password"),
+        Err(why) => visit.again_beside(sheet, why, "current_password"),
+    }
+}
+
+/// `/.well-known/change-password`: where password managers send people (W3C, a well-known URL for changing passwords).
+/// Who is not signed in comes back here after signing in.
+pub(in crate::pages) async fn well_known(house: Arc<House>, request: Request) -> Answer {
+    Visit::new(house, request).go("/account/password")
+}

@@ -1,0 +1,42 @@
+//! `/password-strength`: what would help a password that somebody is just choosing, by the same function that will judge
+//! it. Advice for a script; nothing hangs on it.
+
+use std::sync::Arc;
+
+use cairn_actors::password::Password;
+use cairn_actors::services::Refusal;
+use cairn_actors::services::passwords::worthy;
+use cairn_actors::strength::OwnWords;
+use http::StatusCode;
+use http::header::CACHE_CONTROL;
+
+use super::sheet::wrongs;
+use super::visit::{Visit, typed};
+use crate::house::House;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::room::Answer;
+
+pub(super) async fn advise(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    if !visit.holds(&form) {
+        return said("");
+    }
+    let own: Vec<String> = ["email", "username", "first_name", "last_name"].map(|name| typed(&form, name)).into();
+    let own = OwnWords::of(own.iter().map(String::as_str));
+    let password = Password::typed(form.get("password").unwrap_or_default().to_owned());
+    match worthy(password, own, "/password").await {
+        Ok(_) => said(&visit.error("password.good")),
+        Err(why @ Refusal::Values(_)) => {
+            let wrong = wrongs(&visit.house.look, &why, visit.now()).unwrap_or_default();
+            said(wrong.first().map_or("", |wrong| wrong.text.as_str()))
+        }
+        Err(why) => Err(visit.problem(why)),
+    }
+}
+
+fn said(text: &str) -> Answer {
+    let reply = Reply::json(StatusCode::OK, &serde_json::json!({ "text": text }))?;
+    Ok(reply.header(CACHE_CONTROL, http::HeaderValue::from_static("no-store")))
+}

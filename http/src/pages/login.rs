@@ -1,0 +1,140 @@
+//! `/login` and `/logout`: an address or a username, the password, and back to where one wanted to go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_actors::flows::registration::Registration;
+use cairn_actors::password::Password;
+use cairn_actors::services::Refusal;
+use cairn_actors::services::session::{Identifier, SignedIn, Tokens};
+use cairn_runtime::Fault;
+use http::{HeaderValue, StatusCode};
+
+use super::sheet::{Sheet, Wrong};
+use super::visit::{Visit, typed, with_query};
+use crate::door::{device, rate};
+use crate::house::House;
+use crate::problem::Problem;
+use crate::request::Request;
+use crate::room::Answer;
+
+/// Where a person is who wanted to go nowhere.
+const HOME: &str = "/account";
+
+/// The form.
+pub(super) fn sheet(identifier: &str, next: &str) -> Sheet {
+    Sheet::new("login/form.html")
+        .put("identifier", identifier)
+        .put("next", next)
+        .put("register", with_query("/register", &[("next", next)]))
+        .put("unfinished", false)
+}
+
+/// Somebody is signed in, and may be somebody else.
+pub(super) fn already(somebody: &SignedIn, back: &str) -> Sheet {
+    Sheet::message("login/already", HOME).say("address", somebody.user.address.typed()).put("leave", back)
+}
+
+pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let next = visit.next(None);
+    if let Some(somebody) = visit.signed_in().await? {
+        let back = with_query("/login", &[("next", &next)]);
+        let sheet = already(&somebody, &back);
+        return visit.draw(if next.is_empty() { sheet } else { sheet.put("lead", next) });
+    }
+    let unfinished = unfinished(&visit).await?;
+    visit.draw(sheet("", &next).put("unfinished", unfinished))
+}
+
+/// Whether this browser began an account whose address is not proved yet: signing in to it cannot work.
+async fn unfinished(visit: &Visit) -> Result<bool, Problem> {
+    if visit.browser.flows.is_empty() {
+        return Ok(false);
+    }
+    let begun = visit.services().begun(&visit.browser.flows(), Registration::PREFIX, None).await;
+    Ok(begun.map_err(|why| visit.problem(why))?.is_some_and(|begun| begun.address.is_some()))
+}
+
+pub(super) async fn sign_in(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    let (identifier, next) = (typed(&form, "identifier"), visit.next(Some(&form)));
+    let again = sheet(&identifier, &next);
+    let destination = if next.is_empty() { HOME } else { next.as_str() };
+    if !visit.holds(&form) {
+        // A second tab: the sign-in of the first is this one's too.
+        return if visit.signed_in().await?.is_some() { visit.go(destination) } else { visit.stale(again) };
+    }
+    let password = form.get("password").unwrap_or_default();
+    let mut missing = Vec::new();
+    for (field, value, code) in
+        [("identifier", identifier.trim(), "identifier"), ("password", password, "password.missing")]
+    {
+        if value.is_empty() {
+            missing.push(Wrong { field: Some(field), text: visit.error(code) });
+        }
+    }
+    if !missing.is_empty() {
+        return visit.draw(again.wrong(missing));
+    }
+    let trimmed = identifier.trim();
+    let by = if trimmed.contains('@') { Identifier::Email(trimmed) } else { Identifier::Username(trimmed) };
+    let password = Password::typed(password.to_owned());
+    match enter(&visit, by, &password).await {
+        Ok((tokens, known)) => {
+            let cookie = visit.services().session_cookie(&tokens.session).await.map_err(|why| visit.problem(why))?;
+            // Whoever signs in to have a deleted account back is told that they have it.
+            let there =
+                if tokens.restored { with_query(HOME, &[("said", "restored")]) } else { destination.to_owned() };
+            Ok(visit.with_session(visit.go(&there)?, cookie.expose()).cookie(known))
+        }
+        Err(Refusal::Credentials) => {
+            let text = visit.error("sign_in");
+            let unfinished = unfinished(&visit).await?;
+            visit.draw(again.put("unfinished", unfinished).wrong(vec![Wrong { field: Some("identifier"), text }]))
+        }
+        Err(why) => visit.again(again, why),
+    }
+}
+
+/// Signs in. With the tokens comes the cookie by which this browser is known from now on.
+async fn enter(
+    visit: &Visit,
+    identifier: Identifier<'_>,
+    password: &Password,
+) -> Result<(Tokens, HeaderValue), Refusal> {
+    let services = visit.services();
+    let public_url = services.engine.world().settings.public_url.clone();
+    let approach = services.approach(identifier, device::presented(&visit.request, &public_url)).await?;
+    if let Err(slow) = visit.house.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &visit.request) {
+        return Err(Refusal::SlowDown(visit.now().after(Duration::from_secs(slow.seconds_to_wait().unwrap_or(1)))));
+    }
+    let (tokens, known) = services.sign_in_from(&visit.caller(), approach, password).await?;
+    let defect = || Refusal::Fault(Fault::Defect("a device cookie cannot stand in a header".to_owned()));
+    Ok((tokens, device::set(&known, &public_url).map_err(|_| defect())?))
+}
+
+/// Ends the session of this browser and leads to `next`, or says that it is done.
+pub(super) async fn sign_out(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    let next = visit.next(Some(&form));
+    if !visit.holds(&form) {
+        return match visit.signed_in().await? {
+            Some(somebody) => visit.draw(already(&somebody, &next).status(StatusCode::UNPROCESSABLE_ENTITY)),
+            None => visit.go("/login"),
+        };
+    }
+    if let Some(cookie) = &visit.browser.session {
+        visit.services().leave(&visit.caller(), cookie).await.map_err(|why| visit.problem(why))?;
+    }
+    let reply = visit.go(if next.is_empty() { "/signed-out" } else { &next })?;
+    Ok(visit.without_session(reply))
+}
+
+/// Where one is after signing out.
+pub(super) async fn signed_out(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    visit.draw(Sheet::message("login/signed_out", "/login"))
+}

@@ -1,0 +1,110 @@
+//! `/register`: an address and a password; the rules of the password stand there before they are broken.
+
+use std::sync::Arc;
+
+use cairn_actors::address::Address;
+use cairn_actors::password::Password;
+use cairn_actors::services::{BadValue, Refusal, registration};
+
+use super::sheet::Sheet;
+use super::visit::{Visit, typed, with_query};
+use crate::house::House;
+use crate::request::{Form, Request};
+use crate::room::Answer;
+
+/// What was typed, to be shown again. Never the password.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Typed {
+    email: String,
+    username: String,
+    first_name: String,
+    last_name: String,
+    next: String,
+    once: String,
+    /// They have been asked about a disposable address, and mean it.
+    accept_disposable: bool,
+    /// They are to be asked.
+    ask_disposable: bool,
+}
+
+impl Typed {
+    fn of(visit: &Visit, form: &Form) -> Self {
+        let once = typed(form, "once");
+        Self {
+            email: typed(form, "email"),
+            username: typed(form, "username"),
+            first_name: typed(form, "first_name"),
+            last_name: typed(form, "last_name"),
+            next: visit.next(Some(form)),
+            once: if once.is_empty() { visit.once() } else { once },
+            accept_disposable: form.get("accept_disposable").is_some(),
+            ask_disposable: form.get("accept_disposable").is_some(),
+        }
+    }
+
+    /// As the service takes it: what can be mended is, and an empty field is none.
+    fn for_service(&self, password: Password) -> registration::Typed {
+        let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let email = Address::parse_forgiving(&self.email).map_or_else(|_| self.email.clone(), |a| a.typed().to_owned());
+        registration::Typed {
+            email,
+            password,
+            username: some(&self.username),
+            first_name: some(&self.first_name),
+            last_name: some(&self.last_name),
+            accept_disposable: self.accept_disposable,
+        }
+    }
+}
+
+/// The form.
+pub(super) fn sheet(typed: &Typed) -> Sheet {
+    Sheet::new("register/form.html")
+        .put("email", typed.email.as_str())
+        .put("username", typed.username.as_str())
+        .put("first_name", typed.first_name.as_str())
+        .put("last_name", typed.last_name.as_str())
+        .put("next", typed.next.as_str())
+        .put("once", typed.once.as_str())
+        .put("accept_disposable", typed.accept_disposable)
+        .put("ask_disposable", typed.ask_disposable)
+        .put("login", with_query("/login", &[("next", &typed.next)]))
+}
+
+pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    if let Some(signed_in) = visit.signed_in().await? {
+        return visit.draw(super::login::already(&signed_in, "/register"));
+    }
+    // An address that was typed somewhere else already need not be typed again.
+    let email = visit.request.query("email").unwrap_or_default();
+    let typed = Typed { next: visit.next(None), once: visit.once(), email, ..Typed::default() };
+    visit.draw(sheet(&typed))
+}
+
+pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    let typed = Typed::of(&visit, &form);
+    if !visit.holds(&form) {
+        return visit.stale(sheet(&typed));
+    }
+    let password = || Password::typed(form.get("password").unwrap_or_default().to_owned());
+    let mut answer = visit.services().register(&visit.caller_once(&typed.once), typed.for_service(password())).await;
+    if matches!(answer, Err(Refusal::Mismatch)) {
+        // The same form with other words in it: somebody went back and changed their mind.
+        answer = visit.services().register(&visit.caller(), typed.for_service(password())).await;
+    }
+    match answer {
+        Ok(moved) => {
+            let there = with_query("/verify-email", &[("flow", &moved.flow.id), ("next", &typed.next)]);
+            Ok(visit.with_flow(visit.go(&there)?, &moved.flow.id).await)
+        }
+        Err(why) => {
+            let asks = |value: &BadValue| value.code == "disposable_unconfirmed";
+            let ask = matches!(&why, Refusal::Values(values) if values.iter().any(asks));
+            let typed = Typed { ask_disposable: typed.ask_disposable || ask, ..typed };
+            visit.again(sheet(&typed), why)
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `/forgot-password` and `/reset-password`: asking for a letter, waiting for it, and setting a new password by its code
+//! or its link.
+
+use std::sync::Arc;
+
+use cairn_actors::address::Address;
+use cairn_actors::flows::recovery::Recovery;
+use cairn_actors::password::Password;
+use cairn_actors::services::Refusal;
+use cairn_actors::services::browser::Standing;
+use http::StatusCode;
+
+use super::sheet::{Sheet, Wrong, wrongs};
+use super::visit::{Visit, typed, with_query};
+use super::waiting;
+use crate::house::House;
+use crate::request::Request;
+use crate::room::Answer;
+
+const PATH: &str = "/reset-password";
+const ASK: &str = "/forgot-password";
+
+/// The form that asks for a letter.
+pub(super) fn form(email: &str, once: &str) -> Sheet {
+    Sheet::new("forgot_password/form.html").put("email", email).put("once", once)
+}
+
+pub(super) async fn ask(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let mut email = visit.request.query("email").unwrap_or_default();
+    if email.is_empty()
+        && let Some(somebody) = visit.signed_in().await?
+    {
+        somebody.user.address.typed().clone_into(&mut email);
+    }
+    visit.draw(form(&email, &visit.once()))
+}
+
+pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let sent = visit.form()?;
+    let (email, once) = (typed(&sent, "email"), typed(&sent, "once"));
+    if !visit.holds(&sent) {
+        return visit.stale(form(&email, &once));
+    }
+    let bare = Address::parse_forgiving(&email).map_or_else(|_| email.clone(), |address| address.typed().to_owned());
+    let mut answer = visit.services().request_reset(&visit.caller_once(&once), &bare).await;
+    if matches!(answer, Err(Refusal::Mismatch)) {
+        answer = visit.services().request_reset(&visit.caller(), &bare).await;
+    }
+    match answer {
+        Ok(moved) => {
+            let reply = visit.go(&with_query(PATH, &[("flow", &moved.flow.id)]))?;
+            Ok(visit.with_flow(reply, &moved.flow.id).await)
+        }
+        Err(why) => visit.again(form(&email, &once), why),
+    }
+}
+
+pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    match visit.request.query("token") {
+        Some(token) => link(&visit, &token, Vec::new()).await,
+        None => {
+            let flow = visit.request.query("flow");
+            if flow.as_deref() == Some("done") {
+                return visit.draw(Sheet::message("reset_password/done", "/login"));
+            }
+            wait(&visit, flow.as_deref(), "", Vec::new()).await
+        }
+    }
+}
+
+/// The page that waits, or where the flow has got to meanwhile.
+async fn wait(visit: &Visit, flow: Option<&str>, code: &str, wrong: Vec<Wrong>) -> Answer {
+    let begun = visit.services().begun(&visit.browser.flows(), Recovery::PREFIX, flow).await;
+    let Some(begun) = begun.map_err(|why| visit.problem(why))? else {
+        return visit.draw(Sheet::message("reset_password/nothing", ASK).put("second", "/login"));
+    };
+    match &begun.address {
+        Some(address) => visit.draw(
+            waiting::sheet(&visit.house.look, "reset_password/waiting.html", PATH, &begun, visit.now())
+                .put("address", address.typed())
+                .put("code", code)
+                .wrong(wrong),
+        ),
+        None => match begun.flow.phase.as_str() {
+            "expired" => visit.draw(over("reset_password/expired")),
+            "ended" => visit.draw(over("reset_password/overtaken")),
+            _ => visit.draw(Sheet::message("reset_password/done", "/login")),
+        },
+    }
+}
+
+/// The link of a letter.
+async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
+    let standing = visit.services().reset_link(token).await.map_err(|why| visit.problem(why))?;
+    match standing {
+        Standing::Good => {
+            let address = visit.services().reset_address(token).await.map_err(|why| visit.problem(why))?;
+            let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
+            let sheet = Sheet::new("reset_password/link.html").put("link_token", token).put("address", address);
+            visit.draw(sheet.wrong(wrong))
+        }
+        Standing::Replaced { at } => {
+            let time = visit.house.look.words.past(at, visit.now());
+            visit.draw(over("reset_password/replaced").say("time", time))
+        }
+        Standing::Done => visit.draw(over("reset_password/used")),
+        Standing::Expired => visit.draw(over("reset_password/expired")),
+        Standing::Overtaken => visit.draw(over("reset_password/overtaken")),
+        Standing::Garbage => visit.draw(over("reset_password/garbage")),
+    }
+}
+
+/// What is over leads to asking for another letter, or to signing in.
+fn over(words: &'static str) -> Sheet {
+    Sheet::message(words, ASK).put("second", "/login").status(StatusCode::GONE)
+}
+
+pub(super) async fn reset(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let sent = visit.form()?;
+    let stale = || vec![Wrong { field: None, text: visit.error("stale") }];
+    let password = Password::typed(sent.get("new_password").unwrap_or_default().to_owned());
+    if let Some(token) = sent.get("token") {
+        if !visit.holds(&sent) {
+            return link(&visit, token, stale()).await;
+        }
+        return match visit.services().confirm_reset_by_link(&visit.caller(), token, password).await {
+            Ok(_) => done(&visit),
+            Err(Refusal::FlowEnded(_)) => link(&visit, token, Vec::new()).await,
+            Err(why) => match wrongs(&visit.house.look, &why, visit.now()) {
+                Some(wrong) => link(&visit, token, wrong).await,
+                None => Err(visit.problem(why)),
+            },
+        };
+    }
+    let (flow, code) = (typed(&sent, "flow"), typed(&sent, "code"));
+    if !visit.holds(&sent) {
+        return wait(&visit, Some(&flow), &code, stale()).await;
+    }
+    match visit.services().confirm_reset_by_code(&visit.caller(), &flow, &code, password).await {
+        Ok(_) => done(&visit),
+        Err(Refusal::NotFound) => wait(&visit, Some(&flow), "", Vec::new()).await,
+        Err(why) => match wrongs(&visit.house.look, &why, visit.now()) {
+            Some(wrong) => {
+                // A code that was right enough to be looked at stays in its field when it is the password that is not.
+                let kept = if matches!(why, Refusal::Values(_)) { code.as_str() } else { "" };
+                let begun = visit.services().begun(&visit.browser.flows(), Recovery::PREFIX, Some(&flow)).await;
+                let begun = begun.map_err(|why| visit.problem(why))?;
+                wait(&visit, Some(&flow), kept, waiting::with_time_of_newest(&visit, wrong, &why, begun)).await
+            }
+            None => Err(visit.problem(why)),
+        },
+    }
+}
+
+/// The password is another. It is said at a URL of its own, so that loading the page again sends nothing again.
+fn done(visit: &Visit) -> Answer {
+    visit.go(&with_query(PATH, &[("flow", "done")]))
+}
+
+/// Another letter, please.
+pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    let flow = typed(&form, "flow");
+    if !visit.holds(&form) {
+        let text = visit.error("stale");
+        return wait(&visit, Some(&flow), "", vec![Wrong { field: None, text }]).await;
+    }
+    match visit.services().resend_reset(&visit.caller(), &flow).await {
+        Ok(_) => visit.go(&with_query(PATH, &[("flow", &flow)])),
+        Err(Refusal::NotFound) => wait(&visit, Some(&flow), "", Vec::new()).await,
+        Err(why) => match waiting::not_again(&visit.house.look, &why, visit.now()) {
+            Some(wrong) => wait(&visit, Some(&flow), "", wrong).await,
+            None => Err(visit.problem(why)),
+        },
+    }
+}
+
+/// Tells the waiting page when its flow moves.
+pub(super) async fn events(house: Arc<House>, request: Request) -> Answer {
+    waiting::events(&Visit::new(house, request), Recovery::PREFIX).await
+}

@@ -1,0 +1,251 @@
+//! One visit: a request to a page with the browser that it came from, and how pages go back to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_actors::services::browser::FLOWS_A_COOKIE;
+use cairn_actors::services::session::SignedIn;
+use cairn_actors::services::{Caller, Refusal, Repeat, Services};
+use cairn_runtime::Timestamp;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
+
+use super::sheet::{Sheet, Wrong, wrongs};
+use crate::api;
+use crate::door::browser::{Browser, Cookie};
+use crate::door::csrf;
+use crate::house::House;
+use crate::problem::Problem;
+use crate::reply::Reply;
+use crate::request::{Form, Request};
+use crate::room::Answer;
+
+/// A request to a page.
+pub(super) struct Visit {
+    pub(super) house: Arc<House>,
+    pub(super) request: Request,
+    pub(super) browser: Browser,
+}
+
+/// Values that a form may carry; longer ones are nobody's address, code or name.
+const LONGEST_FIELD: usize = 4_096;
+
+impl Visit {
+    pub(super) fn new(house: Arc<House>, request: Request) -> Self {
+        let engine = &house.services.engine;
+        let secure = engine.world().settings.public_url.starts_with("https://");
+        let browser = Browser::of(&request, secure, engine.seed());
+        Self { house, request, browser }
+    }
+
+    pub(super) fn services(&self) -> &Services {
+        &self.house.services
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.services().engine.now()
+    }
+
+    /// Who asks.
+    pub(super) fn caller(&self) -> Caller {
+        api::stranger(&self.request)
+    }
+
+    /// Who asks, with a key by which a form that is sent twice acts once. The browser's name is part of it.
+    pub(super) fn caller_once(&self, key: &str) -> Caller {
+        let repeat = (!self.browser.is_new && !key.is_empty()).then(|| {
+            let route = format!("{} {}", self.request.method(), self.request.route());
+            let key = key.chars().take(64).collect::<String>();
+            Repeat { route, key: format!("{} {key}", self.browser.id) }
+        });
+        Caller { repeat, ..self.caller() }
+    }
+
+    /// A key for a form that is given out now.
+    pub(super) fn once(&self) -> String {
+        self.services().engine.input().0.crockford()
+    }
+
+    /// The form that came. A page's own forms are never badly encoded.
+    pub(super) fn form(&self) -> Result<Form, Problem> {
+        self.request.form()
+    }
+
+    /// Whether the form that came was given to this browser by us.
+    pub(super) fn holds(&self, form: &Form) -> bool {
+        csrf::holds(&self.services().engine.world(), &self.browser, form.get(csrf::FIELD))
+    }
+
+    /// Who is signed in. The database away is told; whatever else is wrong with the cookie, nobody is.
+    pub(super) async fn signed_in(&self) -> Result<Option<SignedIn>, Problem> {
+        let Some(cookie) = &self.browser.session else { return Ok(None) };
+        self.services().browsing(&self.caller(), cookie).await.map_err(|why| self.problem(why))
+    }
+
+    /// A refusal that no page of ours has words for.
+    pub(super) fn problem(&self, why: Refusal) -> Problem {
+        api::problem(self.services(), why)
+    }
+
+    /// The page again with what a refusal says, or the problem that it is.
+    pub(super) fn again(&self, sheet: Sheet, why: Refusal) -> Answer {
+        match wrongs(&self.house.look, &why, self.now()) {
+            Some(errors) => {
+                let slow = matches!(why, Refusal::SlowDown(_));
+                let sheet = if slow { sheet.status(StatusCode::TOO_MANY_REQUESTS) } else { sheet };
+                let mut reply = self.draw(sheet.wrong(errors))?;
+                if let Refusal::SlowDown(until) = why {
+                    let seconds = until.since(self.now()).as_millis().div_ceil(1_000).max(1);
+                    let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+                    reply.headers.insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
+                }
+                Ok(reply)
+            }
+            None => Err(self.problem(why)),
+        }
+    }
+
+    /// The page again, because its form was not given to this browser by us: it is now, and the next try goes through.
+    pub(super) fn stale(&self, sheet: Sheet) -> Answer {
+        let text = self.error("stale");
+        self.draw(sheet.wrong(vec![Wrong { field: None, text }]))
+    }
+
+    /// A text of the file of words.
+    pub(super) fn error(&self, code: &str) -> String {
+        self.house.look.words.errors.get(code).cloned().unwrap_or_default()
+    }
+
+    /// Draws a page for this browser, which has a name from then on.
+    pub(super) fn draw(&self, sheet: Sheet) -> Answer {
+        let token = csrf::token(&self.services().engine.world(), &self.browser);
+        let drawn = sheet.draw(&self.house.look, &token);
+        let page = drawn.map_err(|why| Problem::fault(format!("the template {}: {why:#}", sheet.template)))?;
+        let mut reply = Reply::html(sheet.status, page);
+        if self.request.method() == http::Method::POST {
+            // What a form was answered with is where "back" leads to. Not stored, a browser could only ask the person
+            // whether to send the form again.
+            reply = reply.header(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        }
+        Ok(self.named(reply))
+    }
+
+    /// 303 to a path of ours.
+    pub(super) fn go(&self, location: &str) -> Answer {
+        Ok(self.named(Reply::see_other(location)?))
+    }
+
+    fn named(&self, reply: Reply) -> Reply {
+        let name =
+            self.browser.is_new.then(|| Cookie::Browser.set(self.browser.secure, &self.browser.id, None)).flatten();
+        match name {
+            Some(name) => reply.cookie(name),
+            None => reply,
+        }
+    }
+
+    /// Keeps that this browser began a flow.
+    pub(super) async fn with_flow(&self, reply: Reply, flow: &str) -> Reply {
+        // Without the cookie the link asks for the password: no reason to fail what has been done.
+        let Ok(credential) = self.services().flow_cookie(flow).await else { return reply };
+        match self.browser.with_flow(credential.expose(), FLOWS_A_COOKIE) {
+            Some(cookie) => reply.cookie(cookie),
+            None => reply,
+        }
+    }
+
+    /// Keeps that this browser is signed in.
+    pub(super) fn with_session(&self, reply: Reply, cookie: &str) -> Reply {
+        let lasts: Duration = self.services().engine.world().settings.session_ttl;
+        match Cookie::Session.set(self.browser.secure, cookie, Some(lasts)) {
+            Some(cookie) => reply.cookie(cookie),
+            None => reply,
+        }
+    }
+
+    /// Keeps that this browser is not signed in any more.
+    pub(super) fn without_session(&self, reply: Reply) -> Reply {
+        match Cookie::Session.clear(self.browser.secure) {
+            Some(cookie) => reply.cookie(cookie),
+            None => reply,
+        }
+    }
+
+    /// Where the person wanted to go: a path of ours and nothing else.
+    pub(super) fn next(&self, form: Option<&Form>) -> String {
+        let wanted = match form {
+            Some(form) => form.get("next").map(str::to_owned),
+            None => self.request.query("next"),
+        };
+        wanted.filter(|next| is_local(next)).unwrap_or_default()
+    }
+}
+
+/// A field's value as it is kept for the person: no line breaks, no endless ones.
+pub(super) fn typed(form: &Form, name: &str) -> String {
+    let value = form.get(name).unwrap_or_default();
+    value.chars().filter(|character| *character != '\0').take(LONGEST_FIELD).collect()
+}
+
+/// Whether a text is a path of this host: browsers take `//x` and `/\x` for another one, and drop tabs and line breaks
+/// before they look.
+pub(super) fn is_local(next: &str) -> bool {
+    let mut bytes = next.bytes();
+    next.len() <= 2_048
+        && bytes.next() == Some(b'/')
+        && !matches!(next.as_bytes().get(1), Some(b'/' | b'\\'))
+        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+}
+
+/// A path with a query parameter.
+pub(super) fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
+    let mut out = path.to_owned();
+    let mut before = '?';
+    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        out.push(before);
+        out.push_str(name);
+        out.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        before = '&';
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_of_ours_is_led_on_to() {
+        for good in ["/", "/account", "/authorize?client_id=a&redirect_uri=https%3A%2F%2Fa.example", "/a//b"] {
+            assert!(is_local(good), "{good}");
+        }
+        for bad in [
+            "",
+            "account",
+            "//evil.example",
+            "/\\evil.example",
+            "\\/evil",
+            "https://evil.example",
+            "/a\r\nset-cookie: x",
+            "/\t/evil.example",
+            "/a b",
+            "javascript:alert(1)",
+            "/a\\b",
+            "/ä",
+        ] {
+            assert!(!is_local(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_encoded() {
+        assert_eq!(with_query("/login", &[("next", "/a?b=c&d"), ("x", "")]), "/login?next=/a%3Fb%3Dc%26d");
+    }
+}

@@ -1,0 +1,89 @@
+//! What an operator does with a flow in quarantine.
+
+use cairn_runtime::store::{ENDED, PATIENCE, StoreFault, Verb};
+use cairn_runtime::{FlowId, Timestamp};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, UpdateMany};
+
+use crate::connect::Database;
+use crate::due;
+use crate::entity::{flows, outbox};
+use crate::fault::{Stage, fault};
+
+/// How long a wake-up waits that an operator had skipped.
+const DAY_IN_MILLIS: i64 = 86_400_000;
+/// The note of what an operator gave up.
+const SKIPPED: &str = "skipped by the operator";
+
+/// Does as the operator says; one that was ended is out of the operator's hands.
+pub(crate) async fn operate(database: &Database, flow: FlowId, verb: Verb, now: Timestamp) -> Result<bool, StoreFault> {
+    if verb != Verb::Skip {
+        return due::operate(database, flow, verb, now).await;
+    }
+    let txn = database.begin().await.map_err(|error| fault(Stage::Begin, &error))?;
+    let done = async {
+        let freed = free(&txn, flow, now).await?;
+        if freed {
+            give_up(&txn, flow, now).await?;
+        }
+        Ok(freed)
+    }
+    .await;
+    match done {
+        Ok(freed) => txn.commit().await.map(|()| freed).map_err(|error| fault(Stage::Commit, &error)),
+        Err(error) => {
+            if let Err(broken) = txn.rollback().await {
+                tracing::debug!(%broken, "a transaction could not be rolled back; its connection is given up");
+            }
+            Err(fault(Stage::Within, &error))
+        }
+    }
+}
+
+/// Takes it out of quarantine; `false` when it is not there. What was due is kept from being claimed for a day; the
+/// flow's own instant stays as it decided it.
+async fn free<C: ConnectionTrait>(txn: &C, flow: FlowId, now: Timestamp) -> Result<bool, DbErr> {
+    let tomorrow = now.0.saturating_add(DAY_IN_MILLIS);
+    let due = Expr::case(flows::Column::WakeAt.lte(now.0), Expr::value(tomorrow));
+    let update = flows::Entity::update_many()
+        .col_expr(flows::Column::QuarantinedAt, Expr::value(None::<i64>))
+        .col_expr(flows::Column::QuarantineWhy, Expr::value(None::<String>))
+        .col_expr(flows::Column::Attempts, Expr::value(0))
+        .col_expr(flows::Column::ClaimedUntil, due.into())
+        .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
+        .filter(flows::Column::Id.eq(flow.bytes().to_vec()))
+        .filter(flows::Column::QuarantinedAt.is_not_null())
+        .filter(flows::Column::Phase.ne(ENDED));
+    Ok(update.exec(txn).await?.rows_affected > 0)
+}
+
+/// Ends what it failed at, and what it waits for.
+async fn give_up<C: ConnectionTrait>(txn: &C, flow: FlowId, now: Timestamp) -> Result<(), DbErr> {
+    let open = || {
+        outbox::Entity::update_many()
+            .col_expr(outbox::Column::Note, Expr::value(SKIPPED))
+            .col_expr(outbox::Column::ClaimedUntil, Expr::value(None::<i64>))
+            .col_expr(outbox::Column::ClaimedBy, Expr::value(None::<String>))
+            .filter(outbox::Column::Settled.is_null())
+    };
+    let dead = |deliveries: UpdateMany<outbox::Entity>| {
+        deliveries
+            .col_expr(outbox::Column::Settled, Expr::value(now.0))
+            .col_expr(outbox::Column::Dead, Expr::value(true))
+    };
+    let patience = i32::try_from(PATIENCE).unwrap_or(i32::MAX);
+    let failed = || {
+        open().filter(outbox::Column::Target.eq(flow.bytes().to_vec())).filter(outbox::Column::Attempts.gte(patience))
+    };
+    // Whoever waits for the end of one is told of it by whoever claims it next, in the commit that ends it.
+    failed()
+        .col_expr(outbox::Column::Due, Expr::value(now.0))
+        .col_expr(outbox::Column::Expires, Expr::value(now.0))
+        .filter(outbox::Column::Tag.is_not_null())
+        .exec(txn)
+        .await?;
+    dead(failed().filter(outbox::Column::Tag.is_null())).exec(txn).await?;
+    let awaited = open().filter(outbox::Column::Flow.eq(flow.bytes().to_vec()));
+    dead(awaited.filter(outbox::Column::Tag.is_not_null())).exec(txn).await?;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `cairn templates check`, and the look of the pages as the settings say it: name, logo, colour, and the operator's own
+//! templates. Whatever does not fit is found before anything is served.
+
+use std::path::Path;
+
+use cairn_actors::letters;
+use cairn_http::pages::{Accent, Brand, Logo, Look};
+
+use crate::config::Config;
+
+/// The folder's parts: templates of pages, and of letters.
+const PAGES: &str = "pages";
+const LETTERS: &str = "letters";
+
+/// Reads everything that the settings name and draws every page and letter once.
+///
+/// # Errors
+/// A sentence that names the setting or the file, and what is wrong with it.
+pub(crate) fn read(config: &Config) -> Result<Look, String> {
+    let brand = Brand { name: config.name.clone(), logo: logo(config)?, accent: accent(config)? };
+    let folder = config.templates.as_deref();
+    let part = |name: &str| folder.map(|folder| folder.join(name)).filter(|part| part.is_dir());
+    if let Some(folder) = folder {
+        if !folder.is_dir() {
+            return Err(format!("CAIRN_TEMPLATES: {} is no folder", folder.display()));
+        }
+        if let Some(stray) = stray(folder)? {
+            return Err(format!("CAIRN_TEMPLATES: {stray} is neither `{PAGES}` nor `{LETTERS}`"));
+        }
+    }
+    let said = |why: String| format!("CAIRN_TEMPLATES: {why}");
+    let look = Look::read(brand, part(PAGES).as_deref()).map_err(said)?;
+    letters::install(part(LETTERS).as_deref()).map_err(said)?;
+    Ok(look)
+}
+
+/// `cairn templates check`: says what was read, or what is wrong with it.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn check(config: &Config) -> Result<(), String> {
+    let _ = read(config)?;
+    match &config.templates {
+        Some(folder) => println!("all pages and letters can be drawn with the templates in {}", folder.display()),
+        None => println!("all pages and letters can be drawn; CAIRN_TEMPLATES is not set"),
+    }
+    Ok(())
+}
+
+fn accent(config: &Config) -> Result<Option<Accent>, String> {
+    let text = config.accent.as_deref();
+    text.map(|text| Accent::parse(text).map_err(|why| format!("CAIRN_ACCENT: {why}"))).transpose()
+}
+
+fn logo(config: &Config) -> Result<Option<Logo>, String> {
+    let Some(path) = &config.logo else { return Ok(None) };
+    let said = |why: &dyn std::fmt::Display| format!("CAIRN_LOGO: {}: {why}", path.display());
+    let bytes = std::fs::read(path).map_err(|why| said(&why))?;
+    Logo::new(&path.to_string_lossy(), bytes).map(Some).map_err(|why| said(&why))
+}
+
+/// Something in the folder that is not read, and was surely meant to be.
+fn stray(folder: &Path) -> Result<Option<String>, String> {
+    let said = |why: std::io::Error| format!("CAIRN_TEMPLATES: {}: {why}", folder.display());
+    for entry in std::fs::read_dir(folder).map_err(said)? {
+        let entry = entry.map_err(said)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let known = (name == PAGES || name == LETTERS) && entry.path().is_dir();
+        if !known && !name.starts_with('.') {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,74 @@
+//! Rate limits over the wire: on by default, one table, told on every answer of a limited route.
+
+use crate::support::{App, Kind, Person, json};
+
+/// What the `RateLimit` headers say is left of a quota.
+fn left(answer: &crate::support::Answer, quota: &str) -> Option<u32> {
+    let all = answer.list("ratelimit");
+    let line = all.iter().find(|item| item.starts_with(&format!("\"{quota}\";")))?;
+    line.split(';').find_map(|part| part.strip_prefix("r="))?.parse().ok()
+}
+
+#[tokio::test]
+async fn the_limits_are_on_by_default_and_told_on_every_answer() {
+    let app = App::plan(Kind::Sqlite).named("limits").unset("CAIRN_LIMITS").start().await;
+    // Refusals of the body, its type and its values count and tell as well.
+    for (number, body) in ["", "[]", "{\"email\": 1}", "{}"].into_iter().enumerate() {
+        let request = app.client().request("POST", "/auth/register").header("content-type", "application/json");
+        let answer = request.body(body).send().await;
+        assert_eq!(answer.status, 400, "{answer}");
+        let policy = answer.list("ratelimit-policy");
+        assert_eq!(policy, ["\"register\";q=10;w=60", "\"register-hour\";q=60;w=3600"], "{answer}");
+        assert_eq!(left(&answer, "register"), Some(9 - u32::try_from(number).unwrap()), "{answer}");
+        assert_eq!(left(&answer, "register-hour"), Some(59 - u32::try_from(number).unwrap()), "{answer}");
+    }
+    let answer = app.client().request("POST", "/auth/register").body("x").send().await;
+    assert_eq!((answer.status, left(&answer, "register")), (415, Some(5)), "{answer}");
+    for _ in 0..5 {
+        app.client().post("/auth/register", &json!({})).send().await.problem(400, "unreadable");
+    }
+    let answer = app.client().post("/auth/register", &Person::new("late").registration()).send().await;
+    answer.problem(429, "slow-down");
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{answer}");
+    assert_eq!(left(&answer, "register"), Some(0), "{answer}");
+
+    // Another client, another bucket and what is not limited go on.
+    app.client().at_loopback(2).post("/auth/register", &json!({})).send().await.problem(400, "unreadable");
+    let answer = app.client().post("/auth/verify-email", &json!({})).send().await;
+    assert_eq!((answer.status, left(&answer, "code")), (400, Some(29)), "{answer}");
+    let answer = app.client().post("/auth/refresh", &json!({"refresh_token": "x"})).send().await;
+    assert_eq!((answer.status, left(&answer, "refresh")), (401, Some(119)), "{answer}");
+    let answer = app.client().get("/health").send().await;
+    assert_eq!((answer.status, answer.header("ratelimit-policy")), (200, None), "{answer}");
+}
+
+#[tokio::test]
+async fn one_identifier_is_limited_whatever_client_asks_and_whether_or_not_it_exists() {
+    let app = App::plan(Kind::Sqlite).named("identifiers").unset("CAIRN_LIMITS").start().await;
+    let person = Person::new("limited");
+    person.joins(&app).await;
+    let nobody = Person::new("nobody");
+    for email in [&person.email, &nobody.email] {
+        for number in 0..12_u8 {
+            let typed = if number % 2 == 0 { email.clone() } else { email.to_uppercase() };
+            let body = json!({"email": typed, "password": "velvet tractor wrong"});
+            let answer = app.client().at_loopback(10 + number).post("/auth/login", &body).send().await;
+            assert_eq!(answer.status, if number < 10 { 401 } else { 429 }, "{answer}");
+            assert_eq!(left(&answer, "login"), Some(if email == &person.email { 29 } else { 28 }), "{answer}");
+            assert_eq!(left(&answer, "login-identifier"), Some(9_u32.saturating_sub(number.into())), "{answer}");
+            assert!(answer.list("ratelimit-policy").contains(&"\"login-identifier\";q=10;w=60".to_owned()), "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_that_are_lifted_are_not_told_either() {
+    let app = App::plan(Kind::Sqlite).named("lifted").start().await;
+    for _ in 0..40 {
+        let body = json!({"email": "ada@example.org", "password": "velvet tractor wrong"});
+        let answer = app.client().post("/auth/login", &body).send().await;
+        answer.problem(401, "credentials");
+        assert_eq!((answer.header("ratelimit-policy"), answer.header("ratelimit")), (None, None), "{answer}");
+    }
+}
