@@ -3,6 +3,7 @@
 //! composition, but no guessable ones).
 
 use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
 use zxcvbn::Score;
 use zxcvbn::feedback::{Suggestion, Warning};
 
@@ -56,7 +57,25 @@ impl Unworthy {
     }
 }
 
-/// Refuses what is known from a breach, and what scores below three of four: fewer than about 10⁸ guesses. It takes
+/// Letters and digits that must be left of a password when the person's own words are taken out of it.
+const NOT_OWN: usize = 6;
+
+/// Whether a password is little more than the person's own words. The estimate alone does not see that: for it whatever
+/// has three parts, if only `nora.quist.99`, takes 10⁸ guesses.
+fn is_made_of(own: &OwnWords, password: &Password) -> bool {
+    let mut rest = Zeroizing::new(password.expose().to_lowercase());
+    let whole = rest.len();
+    let mut words: Vec<&str> = own.0.iter().map(String::as_str).collect();
+    words.sort_unstable_by_key(|word| std::cmp::Reverse(word.len()));
+    for word in words {
+        if rest.contains(word) {
+            rest = Zeroizing::new(rest.replace(word, ""));
+        }
+    }
+    rest.len() < whole && rest.chars().filter(|c| c.is_alphanumeric()).count() < NOT_OWN
+}
+
+/// Refuses what is known from a breach, what is made of the person's own words, and what scores below three of four: fewer than about 10⁸ guesses. It takes
 /// milliseconds; call it where that holds nobody up.
 ///
 /// # Errors
@@ -64,6 +83,10 @@ impl Unworthy {
 pub fn check(password: &Password, own: &OwnWords) -> Result<(), Unworthy> {
     if is_breached(password) {
         return Err(Unworthy::Breached);
+    }
+    if is_made_of(own, password) {
+        let why = "Names and addresses of yours are what is tried first. Use words that have nothing to do with you.";
+        return Err(Unworthy::Guessable(why.to_owned()));
     }
     let words: Vec<&str> = own.0.iter().map(String::as_str).collect();
     let estimate = zxcvbn::zxcvbn(password.expose(), &words);
@@ -147,6 +170,17 @@ mod tests {
         }
         assert!(judged("avoreggurbsoom77", &["moosbruggerova"]).is_err(), "backwards is no other word");
         assert!(judged("müllerschön-77", &["Mu\u{308}llerscho\u{308}n"]).is_err(), "however it was composed");
+    }
+
+    #[test]
+    fn own_words_are_no_better_for_being_many() {
+        let own = ["nora.quist@thundertrousers.example", "Nora", "Quist"];
+        for password in
+            ["nora.quist.99", "Quist-Nora-2024", "cairn-thundertrousers", "NORA-NORA-NORA-NORA", "nora@quist1815"]
+        {
+            assert!(judged(password, &own).is_err(), "{password}");
+        }
+        assert_eq!(judged("nora walrus teapot nimbly", &own), Ok(()), "a word of one's own does no harm among others");
     }
 
     #[test]

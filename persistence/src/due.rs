@@ -1,6 +1,6 @@
 //! What is due: flows and deliveries are claimed for a while, put off, set aside and given back.
 
-use cairn_runtime::store::{Claim, Delivery, Postpone, Row, StoreFault, Verb};
+use cairn_runtime::store::{Claim, Delivery, Postpone, Row, StoreFault};
 use cairn_runtime::{FlowId, Timestamp};
 use sea_orm::sea_query::{
     CommonTableExpression, Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, UpdateStatement,
@@ -15,11 +15,6 @@ use crate::entity::{flows, outbox};
 use crate::fault::{Stage, fault};
 use crate::records::readable;
 use crate::sql::{ROWS, Texts};
-
-/// The phase of a flow that an operator ended.
-pub(crate) const ENDED: &str = "ended";
-/// How long a wake-up waits that an operator had skipped.
-const DAY_IN_MILLIS: i64 = 86_400_000;
 
 /// The rows that a claim takes.
 #[derive(DeriveIden)]
@@ -222,69 +217,6 @@ pub(crate) async fn quarantine(
         .await
         .map(|_| ())
         .map_err(|error| written(&error))
-}
-
-/// Does as the operator says with a flow in quarantine; one that was ended is out of the operator's hands.
-pub(crate) async fn operate(database: &Database, flow: FlowId, verb: Verb, now: Timestamp) -> Result<bool, StoreFault> {
-    let txn = database.begin().await.map_err(|error| fault(Stage::Begin, &error))?;
-    match operate_within(&txn, flow, verb, now).await {
-        Ok(done) => txn.commit().await.map(|()| done).map_err(|error| written(&error)),
-        Err(error) => {
-            if let Err(broken) = txn.rollback().await {
-                tracing::debug!(%broken, "a transaction could not be rolled back; its connection is given up");
-            }
-            Err(fault(Stage::Within, &error))
-        }
-    }
-}
-
-async fn operate_within<C: ConnectionTrait>(txn: &C, flow: FlowId, verb: Verb, now: Timestamp) -> Result<bool, DbErr> {
-    let update = flows::Entity::update_many()
-        .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
-        .filter(flows::Column::Id.eq(flow.bytes().to_vec()))
-        .filter(flows::Column::QuarantinedAt.is_not_null())
-        .filter(flows::Column::Phase.ne(ENDED));
-    let freed = || {
-        update
-            .clone()
-            .col_expr(flows::Column::QuarantinedAt, Expr::value(None::<i64>))
-            .col_expr(flows::Column::QuarantineWhy, Expr::value(None::<String>))
-            .col_expr(flows::Column::Attempts, literal(0))
-    };
-    let update = match verb {
-        Verb::Retry => freed().col_expr(flows::Column::ClaimedUntil, Expr::value(None::<i64>)),
-        Verb::Skip => {
-            // What was due is kept from being claimed; the flow's own instant stays as it decided it.
-            let tomorrow = now.0.saturating_add(DAY_IN_MILLIS);
-            let due = Expr::case(flows::Column::WakeAt.lte(now.0), Expr::value(tomorrow));
-            freed().col_expr(flows::Column::ClaimedUntil, due.into())
-        }
-        // The mark stays: whoever reads the row must not take its bytes for a flow that lives.
-        Verb::End => update
-            .col_expr(flows::Column::ClaimedUntil, Expr::value(None::<i64>))
-            .col_expr(flows::Column::Phase, Expr::value(ENDED))
-            .col_expr(flows::Column::WakeAt, Expr::value(None::<i64>))
-            .col_expr(flows::Column::TouchedAt, Expr::value(now.0)),
-    };
-    if update.exec(txn).await?.rows_affected == 0 {
-        return Ok(false);
-    }
-    if verb == Verb::Skip {
-        // Of what comes to it by itself, answers can be told by their rows: those that it waits for, and those that
-        // wait for it. A signal names its flow only within what is sealed.
-        outbox::Entity::update_many()
-            .col_expr(outbox::Column::Settled, Expr::value(now.0))
-            .col_expr(outbox::Column::Dead, Expr::value(true))
-            .col_expr(outbox::Column::Note, Expr::value("skipped by the operator"))
-            .col_expr(outbox::Column::ClaimedUntil, Expr::value(None::<i64>))
-            .col_expr(outbox::Column::ClaimedBy, Expr::value(None::<String>))
-            .filter(outbox::Column::Flow.eq(flow.bytes().to_vec()))
-            .filter(outbox::Column::Settled.is_null())
-            .filter(outbox::Column::Tag.is_not_null().or(outbox::Column::Kind.eq("answer")))
-            .exec(txn)
-            .await?;
-    }
-    Ok(true)
 }
 
 /// The next instant at which something may be claimed.

@@ -6,7 +6,6 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, UpdateMany};
 
 use crate::connect::Database;
-use crate::due;
 use crate::entity::{flows, outbox};
 use crate::fault::{Stage, fault};
 
@@ -17,20 +16,17 @@ const SKIPPED: &str = "skipped by the operator";
 
 /// Does as the operator says; one that was ended is out of the operator's hands.
 pub(crate) async fn operate(database: &Database, flow: FlowId, verb: Verb, now: Timestamp) -> Result<bool, StoreFault> {
-    if verb != Verb::Skip {
-        return due::operate(database, flow, verb, now).await;
-    }
     let txn = database.begin().await.map_err(|error| fault(Stage::Begin, &error))?;
     let done = async {
-        let freed = free(&txn, flow, now).await?;
-        if freed {
+        let found = mark(flow, verb, now).exec(&txn).await?.rows_affected > 0;
+        if found && verb == Verb::Skip {
             give_up(&txn, flow, now).await?;
         }
-        Ok(freed)
+        Ok(found)
     }
     .await;
     match done {
-        Ok(freed) => txn.commit().await.map(|()| freed).map_err(|error| fault(Stage::Commit, &error)),
+        Ok(found) => txn.commit().await.map(|()| found).map_err(|error| fault(Stage::Commit, &error)),
         Err(error) => {
             if let Err(broken) = txn.rollback().await {
                 tracing::debug!(%broken, "a transaction could not be rolled back; its connection is given up");
@@ -40,21 +36,34 @@ pub(crate) async fn operate(database: &Database, flow: FlowId, verb: Verb, now: 
     }
 }
 
-/// Takes it out of quarantine; `false` when it is not there. What was due is kept from being claimed for a day; the
-/// flow's own instant stays as it decided it.
-async fn free<C: ConnectionTrait>(txn: &C, flow: FlowId, now: Timestamp) -> Result<bool, DbErr> {
-    let tomorrow = now.0.saturating_add(DAY_IN_MILLIS);
-    let due = Expr::case(flows::Column::WakeAt.lte(now.0), Expr::value(tomorrow));
+/// The change of its row, which is there only while it is in quarantine.
+fn mark(flow: FlowId, verb: Verb, now: Timestamp) -> UpdateMany<flows::Entity> {
     let update = flows::Entity::update_many()
-        .col_expr(flows::Column::QuarantinedAt, Expr::value(None::<i64>))
-        .col_expr(flows::Column::QuarantineWhy, Expr::value(None::<String>))
-        .col_expr(flows::Column::Attempts, Expr::value(0))
-        .col_expr(flows::Column::ClaimedUntil, due.into())
         .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
         .filter(flows::Column::Id.eq(flow.bytes().to_vec()))
         .filter(flows::Column::QuarantinedAt.is_not_null())
         .filter(flows::Column::Phase.ne(ENDED));
-    Ok(update.exec(txn).await?.rows_affected > 0)
+    let free = |update: UpdateMany<flows::Entity>| {
+        update
+            .col_expr(flows::Column::QuarantinedAt, Expr::value(None::<i64>))
+            .col_expr(flows::Column::QuarantineWhy, Expr::value(None::<String>))
+            .col_expr(flows::Column::Attempts, Expr::value(0))
+    };
+    match verb {
+        Verb::Retry => free(update).col_expr(flows::Column::ClaimedUntil, Expr::value(None::<i64>)),
+        Verb::Skip => {
+            // What was due is kept from being claimed for a day; the flow's own instant stays as it decided it.
+            let tomorrow = now.0.saturating_add(DAY_IN_MILLIS);
+            let due = Expr::case(flows::Column::WakeAt.lte(now.0), Expr::value(tomorrow));
+            free(update).col_expr(flows::Column::ClaimedUntil, due.into())
+        }
+        // The mark stays: whoever reads the row must not take its bytes for a flow that lives.
+        Verb::End => update
+            .col_expr(flows::Column::ClaimedUntil, Expr::value(None::<i64>))
+            .col_expr(flows::Column::Phase, Expr::value(ENDED))
+            .col_expr(flows::Column::WakeAt, Expr::value(None::<i64>))
+            .col_expr(flows::Column::TouchedAt, Expr::value(now.0)),
+    }
 }
 
 /// Ends what it failed at, and what it waits for.

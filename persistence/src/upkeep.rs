@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cairn_actors::guesses::FAILED;
-use cairn_runtime::store::{Audit, Counts, Finding, Retention, StoreFault};
+use cairn_runtime::store::{Audit, Counts, ENDED, Finding, Retention, StoreFault};
 use cairn_runtime::{Id, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};
 use sea_orm::{
@@ -13,7 +13,6 @@ use sea_orm::{
 };
 
 use crate::connect::Database;
-use crate::due::ENDED;
 use crate::entity::{events, failures, flows, id, outbox, users};
 use crate::fault::{Stage, fault};
 

@@ -1,9 +1,18 @@
 //! `/auth`: from registering to signing out, one file an endpoint.
 
+mod email_change;
+mod email_change_undo;
 mod login;
 mod logout;
+mod logout_all;
+mod password_change;
+mod password_reset;
 mod refresh;
 mod register;
 mod register_status;
 mod resend;
+mod sessions;
+mod sessions_end;
+mod status;
+mod step_up;
 mod verify_email;

@@ -2,7 +2,6 @@
 //! users costs.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -52,7 +51,8 @@ fn credentials(person: &Person) -> String {
 async fn sign_ins(server: SocketAddr, people: &[String], span: Duration) -> f64 {
     let began = Instant::now();
     let mut tasks = JoinSet::new();
-    for body in people.iter().cloned() {
+    for body in people {
+        let body = body.clone();
         tasks.spawn(async move {
             let mut line = Line::new(server).await.unwrap();
             let mut count = 0_u64;
@@ -69,7 +69,7 @@ async fn sign_ins(server: SocketAddr, people: &[String], span: Duration) -> f64 
 }
 
 /// Milliseconds that reads of an account take meanwhile, one every few milliseconds, until the flag falls.
-async fn reads(server: SocketAddr, access: String, going: Arc<AtomicBool>) -> Vec<f64> {
+async fn reads(server: SocketAddr, access: String, going: &AtomicBool) -> Vec<f64> {
     let mut line = Line::new(server).await.unwrap();
     let (mut spans, mut beat) = (Vec::new(), tokio::time::interval(Duration::from_millis(10)));
     while going.load(Ordering::Relaxed) {
@@ -99,11 +99,13 @@ pub async fn hashing(report: &mut Report) {
     let (mut measured, mut slowest) = (Rounds::default(), Vec::new());
     for _ in 0..rounds() {
         let floor = tokio::task::spawn_blocking(|| bare(SPAN)).await.unwrap();
-        let going = Arc::new(AtomicBool::new(true));
-        let reading = tokio::spawn(reads(address, access.clone(), Arc::clone(&going)));
-        let pace = sign_ins(address, &people, SPAN).await;
-        going.store(false, Ordering::Relaxed);
-        let mut spans = reading.await.unwrap();
+        let going = AtomicBool::new(true);
+        let signing_in = async {
+            let pace = sign_ins(address, &people, SPAN).await;
+            going.store(false, Ordering::Relaxed);
+            pace
+        };
+        let (mut spans, pace) = tokio::join!(reads(address, access.clone(), &going), signing_in);
         spans.sort_by(f64::total_cmp);
         slowest.push(spans[spans.len() * 99 / 100]);
         measured.add(pace, floor);
@@ -233,7 +235,8 @@ pub async fn sizes(report: &mut Report) {
     const MANY: u64 = 1_000_000;
     eprintln!("{FEW} users beside {MANY}");
     let (few, many) = (Town::of(FEW).await, Town::of(MANY).await);
-    (few.costs(4).await, many.costs(4).await);
+    few.costs(4).await;
+    many.costs(4).await;
     let mut measured: [Rounds; 3] = Default::default();
     for _ in 0..rounds() {
         let (small, large) = (few.costs(8).await, many.costs(8).await);

@@ -61,6 +61,8 @@ pub const OUTBOX: &[(&str, Kind)] = &[
     ("note", Kind::Text),
     ("dead", Kind::Boolean),
     ("created", Kind::Big),
+    ("target", Kind::Bytes),
+    ("budget", Kind::Bytes),
 ];
 
 const ENDS: &[(&str, Kind)] =
@@ -266,5 +268,6 @@ fn delivery_json(delivery: &Delivery) -> Value {
         "expires": delivery.expires.map(|at| at.0), "once": delivery.once, "attempts": delivery.attempts,
         "claimed_until": delivery.claimed_until.map(|at| at.0), "claimed_by": delivery.claimed_by,
         "settled": null, "note": delivery.note, "dead": delivery.dead, "created": delivery.created.0,
+        "target": null, "budget": delivery.budget.as_ref().map(|budget| hex(budget)),
     })
 }

@@ -1,85 +1,203 @@
-//! `/verify-email`: the plain page behind the link of a letter, used as a browser without scripts would.
+//! `/verify-email`: the page that waits for the mail, and the page behind the link in it.
 
-use crate::support::client::encoded;
-use crate::support::{App, Person};
+use super::registers;
+use crate::support::browser::Browser;
+use crate::support::{App, Kind, Person};
 
-on_both_databases!(the_link_opens_a_page_whose_form_works, a_bad_link_is_told_kindly);
+on_both_databases!(
+    the_page_that_waits_takes_the_code,
+    opening_the_link_consumes_nothing_and_one_click_confirms_in_the_browser_that_began,
+    another_browser_is_asked_for_the_password_and_told_why,
+    a_used_link_says_so_and_leads_to_signing_in,
+    five_wrong_codes_leave_the_link,
+    a_broken_link_is_told_kindly_and_leads_on,
+    the_page_moves_on_when_the_link_is_opened_elsewhere,
+    another_mail_can_be_had_but_not_at_once,
+);
+of_each_kind!(
+    a_replaced_link_and_a_replaced_code_say_when_the_newer_mail_was_sent,
+    an_expired_registration_says_so_and_begins_again,
+    the_page_says_where_the_letter_is,
+);
 
-/// The value of an attribute in a tag of the page.
-fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
-    tag.split(&format!(" {name}=\"")).nth(1)?.split('"').next()
-}
-
-fn tags<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
-    page.split(&format!("<{name}")).skip(1).filter_map(|rest| rest.split('>').next()).collect()
-}
-
-async fn the_link_opens_a_page_whose_form_works(app: &App) {
-    let person = Person::new("browser");
-    let flow = person.registers(app).await;
-    let link = person.verification(app).await.link().unwrap();
-    let target = link.strip_prefix(&app.public_url()).expect("the link leads to this server");
-    // Mail scanners open links: opening alone must change nothing.
-    for _ in 0..2 {
-        let page = app.client().get(target).header("accept", "text/html").send().await;
-        assert_eq!(page.status, 200, "{page}");
-        assert!(page.header("content-type").unwrap().starts_with("text/html"), "{page}");
-        assert_eq!(page.header("cache-control"), Some("no-store"), "{page}");
-        assert_eq!(page.header("referrer-policy"), Some("no-referrer"), "the link must not leak: {page}");
-        assert!(page.header("content-security-policy").is_some(), "{page}");
-    }
-    let status = app.client().get(&format!("/auth/register/{flow}")).send().await.expect(200);
-    assert_eq!(status["flow"]["phase"], "awaiting_code", "{status}");
-
-    let page = app.client().get(target).header("accept", "text/html").send().await;
-    let html = page.text();
-    let form = tags(&html, "form").into_iter().next().expect("a form");
-    assert!(attribute(form, "method").is_some_and(|method| method.eq_ignore_ascii_case("post")), "{form}");
-    let action = attribute(form, "action").map_or(target, |action| if action.is_empty() { target } else { action });
-    let action = action.replace("&amp;", "&");
-    let cookies: Vec<String> = page
-        .headers
-        .get_all("set-cookie")
-        .iter()
-        .filter_map(|value| value.to_str().ok()?.split(';').next().map(str::to_owned))
-        .collect();
-    let submit = async |password: &str| {
-        let fields = tags(&html, "input").into_iter().filter_map(|input| {
-            let name = attribute(input, "name")?;
-            let typed = attribute(input, "type") == Some("password");
-            let value = if typed { password } else { attribute(input, "value").unwrap_or_default() };
-            Some(format!("{}={}", encoded(name), encoded(value)))
-        });
-        let body = fields.collect::<Vec<_>>().join("&");
-        let mut request =
-            app.client().request("POST", &action).header("content-type", "application/x-www-form-urlencoded");
-        request = request
-            .header("accept", "text/html")
-            .header("origin", &app.public_url())
-            .header("sec-fetch-site", "same-origin");
-        if !cookies.is_empty() {
-            request = request.header("cookie", &cookies.join("; "));
-        }
-        request.body(body).send().await
-    };
-    let wrong = submit("not the velvet umbrella").await;
-    assert!(wrong.header("content-type").is_some_and(|kind| kind.starts_with("text/html")), "{wrong}");
-    assert!(wrong.status == 200 || (400..500).contains(&wrong.status), "{wrong}");
-    app.client().post("/auth/login", &person.credentials()).send().await.problem(401, "credentials");
-    let right = submit(&person.password).await;
-    assert!([200, 302, 303].contains(&right.status), "{right}");
+async fn the_page_that_waits_takes_the_code(app: &App) {
+    let (mut browser, person) = (Browser::new(), Person::new("coder"));
+    let page = registers(&mut browser, app, &person).await;
+    assert!(page.url.starts_with("/verify-email?flow=reg_"), "{}", page.url);
+    page.says(200, "inputmode=\"numeric\"").says(200, "autocomplete=\"one-time-code\"").says(200, &person.email);
+    let form = page.form("verify-code");
+    browser.send(app, &form.clone().with("code", "12345")).await.says(422, "Enter the six digits from the mail.");
+    browser.send(app, &form.clone().with("code", "")).await.says(422, "Enter the six digits from the mail.");
+    let code = person.verification(app).await.code().unwrap();
+    let spaced = format!(" {}-{} ", &code[..3], &code[3..]);
+    let done = browser.send(app, &form.clone().with("code", &spaced)).await;
+    done.says(200, "Your address is confirmed");
+    assert_eq!(done.link("Sign in"), "/login");
+    // Sent twice, loaded again, and begun again from the address bar: all lead on.
+    browser.send(app, &form.with("code", &code)).await.says(200, "Your address is confirmed");
+    browser.open(app, "/verify-email").await.says(200, "Your address is confirmed");
     person.signs_in(app).await;
 }
 
-async fn a_bad_link_is_told_kindly(app: &App) {
-    for target in
-        ["/verify-email?token=garbage", "/verify-email", "/verify-email?token=%00%ff", "/verify-email?token=<script>"]
-    {
-        let request =
-            if target.contains('<') { target.replace('<', "%3C").replace('>', "%3E") } else { target.to_owned() };
-        let page = app.client().get(&request).header("accept", "text/html").send().await;
-        assert!(page.status < 500, "{page}");
-        assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")), "{page}");
-        assert!(!page.text().contains("<script>"), "{page}");
+async fn opening_the_link_consumes_nothing_and_one_click_confirms_in_the_browser_that_began(app: &App) {
+    let (mut browser, person) = (Browser::new(), Person::new("clicker"));
+    let waiting = registers(&mut browser, app, &person).await;
+    let link = person.verification(app).await.link().unwrap();
+    // Mail scanners open links, with cookies of nobody.
+    for _ in 0..3 {
+        let scanned = Browser::new().open(app, &link).await;
+        scanned.says(200, "password");
+        assert_eq!(scanned.answer.header("cache-control"), Some("no-store"), "{}", scanned.answer);
+        assert_eq!(scanned.answer.header("referrer-policy"), Some("no-referrer"), "the link must not leak");
     }
+    browser.open(app, &waiting.url).await.says(200, "Check your mail");
+    let page = browser.open(app, &link).await;
+    page.says(200, "One more click").says_not("type=\"password\"");
+    browser.open(app, &waiting.url).await.says(200, "Check your mail");
+    browser.send(app, &page.form("verify-link")).await.says(200, "Your address is confirmed");
+    browser.send(app, &page.form("verify-link")).await.says(200, "Your address is confirmed");
+    browser.open(app, &waiting.url).await.says(200, "Your address is confirmed");
+    person.signs_in(app).await;
+}
+
+async fn another_browser_is_asked_for_the_password_and_told_why(app: &App) {
+    let (mut browser, mut phone, person) = (Browser::new(), Browser::new(), Person::new("phone"));
+    registers(&mut browser, app, &person).await;
+    let link = person.verification(app).await.link().unwrap();
+    let page = phone.open(app, &link).await;
+    page.says(200, "This is another browser than the one in which you began");
+    let form = page.form("verify-link");
+    let wrong = phone.send(app, &form.clone().with("password", "not the velvet umbrella")).await;
+    wrong.says(422, "This is not the password").says_not("not the velvet umbrella");
+    app.client().post("/auth/login", &person.credentials()).send().await.problem(401, "credentials");
+    // The button without the password, as a page of the other browser has it: the password is asked for.
+    phone.send(app, &form.clone().without("password")).await.says(200, "another browser");
+    phone.send(app, &form.with("password", &person.password)).await.says(200, "Your address is confirmed");
+    person.signs_in(app).await;
+}
+
+async fn a_used_link_says_so_and_leads_to_signing_in(app: &App) {
+    let (mut browser, person) = (Browser::new(), Person::new("again"));
+    registers(&mut browser, app, &person).await;
+    let link = person.verification(app).await.link().unwrap();
+    let page = browser.open(app, &link).await;
+    browser.send(app, &page.form("verify-link")).await.says(200, "Your address is confirmed");
+    for one in [&mut browser, &mut Browser::new()] {
+        let page = one.open(app, &link).await;
+        page.says(200, "Your address was confirmed before");
+        assert_eq!(page.link("Sign in"), "/login");
+    }
+}
+
+async fn a_replaced_link_and_a_replaced_code_say_when_the_newer_mail_was_sent(kind: Kind) {
+    let own = App::plan(kind).named("replaced").set("CAIRN_RESEND_COOLDOWN", 0).start().await;
+    let (mut browser, person) = (Browser::new(), Person::new("replaced"));
+    let page = registers(&mut browser, &own, &person).await;
+    let first = person.verification(&own).await;
+    let page = browser.send(&own, &page.form("resend")).await;
+    page.says(200, "Check your mail");
+    let second = person.verification(&own).await;
+    assert_ne!(first.link(), second.link());
+    let old = browser.open(&own, &first.link().unwrap()).await;
+    old.says(410, "There is a newer mail").says(410, "UTC");
+    browser.open(&own, &old.link("Enter the code instead")).await.says(200, "Check your mail");
+    if first.code() != second.code() {
+        let wrong = browser.send(&own, &page.form("verify-code").with("code", &first.code().unwrap())).await;
+        wrong.says(422, "That code was replaced").says(422, "UTC");
+    }
+    let page = browser.open(&own, &second.link().unwrap()).await;
+    browser.send(&own, &page.form("verify-link")).await.says(200, "Your address is confirmed");
+}
+
+async fn five_wrong_codes_leave_the_link(app: &App) {
+    let (mut browser, person) = (Browser::new(), Person::new("guesser"));
+    let form = registers(&mut browser, app, &person).await.form("verify-code");
+    let letter = person.verification(app).await;
+    let right = letter.code().unwrap();
+    let wrong = if right == "000000" { "000001" } else { "000000" };
+    let texts = ["4 more tries", "3 more tries", "2 more tries", "one more try", "Codes do not work any more"];
+    for text in texts {
+        browser.send(app, &form.clone().with("code", wrong)).await.says(422, text);
+    }
+    let late = browser.send(app, &form.with("code", &right)).await;
+    late.says(422, "only the link");
+    assert!(!late.has_form("verify-code"), "a field that takes nothing is no help");
+    let page = browser.open(app, &letter.link().unwrap()).await;
+    browser.send(app, &page.form("verify-link")).await.says(200, "Your address is confirmed");
+}
+
+async fn a_broken_link_is_told_kindly_and_leads_on(app: &App) {
+    for target in ["token=garbage", "token=%00%ff", "token=%3Cscript%3E", "token=", "token=cairn_ve_AAAA"] {
+        let mut browser = Browser::new();
+        let page = browser.open(app, &format!("/verify-email?{target}")).await;
+        page.says(410, "This link does not work").says_not("<script>");
+        browser.open(app, &page.link("Begin again")).await.says(200, "Create your account");
+    }
+    for target in ["/verify-email", "/verify-email?flow=reg_00000000000000000000000000", "/verify-email?flow=%00"] {
+        let page = Browser::new().open(app, target).await;
+        page.says(200, "Open the link in your mail");
+        assert_eq!(page.link("Create an account"), "/register");
+    }
+}
+
+async fn the_page_moves_on_when_the_link_is_opened_elsewhere(app: &App) {
+    let (mut browser, mut phone, person) = (Browser::new(), Browser::new(), Person::new("elsewhere"));
+    let page = registers(&mut browser, app, &person).await;
+    page.says(200, "<noscript><meta http-equiv=\"refresh\"");
+    let events = page.html.split("data-events=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+    let flow = page.form("verify-code").value("flow").to_owned();
+    let stranger = Browser::new().open(app, &events).await;
+    assert_eq!(stranger.status, 404, "who did not begin it hears nothing: {}", stranger.answer);
+    let link = person.verification(app).await.link().unwrap();
+    let form = phone.open(app, &link).await.form("verify-link").with("password", &person.password);
+    let listening = async {
+        loop {
+            let heard = browser.clone().open(app, &events).await;
+            assert_eq!(heard.answer.header("content-type"), Some("text/event-stream"), "{}", heard.answer);
+            if heard.html.contains("event: moved") {
+                return;
+            }
+        }
+    };
+    let ((), page) = tokio::join!(listening, phone.send(app, &form));
+    page.says(200, "Your address is confirmed");
+    browser.open(app, &format!("/verify-email?flow={flow}")).await.says(200, "Your address is confirmed");
+}
+
+async fn another_mail_can_be_had_but_not_at_once(app: &App) {
+    let (mut browser, person) = (Browser::new(), Person::new("impatient"));
+    let page = registers(&mut browser, app, &person).await;
+    page.says(200, "data-wait=\"");
+    let page = browser.send(app, &page.form("resend")).await;
+    page.says(422, "You can ask for another mail at").says(422, "UTC").says(422, &person.email);
+}
+
+async fn an_expired_registration_says_so_and_begins_again(kind: Kind) {
+    let app = App::plan(kind).named("expired").start().await;
+    let (mut browser, person) = (Browser::new(), Person::new("late"));
+    let page = registers(&mut browser, &app, &person).await;
+    let link = person.verification(&app).await.link().unwrap();
+    app.restart_at(25 * 3_600).await;
+    let form = page.form("verify-code").with("code", "123456");
+    browser.send(&app, &form).await.says(410, "This took too long");
+    for target in [link.as_str(), page.url.as_str()] {
+        let over = browser.open(&app, target).await;
+        over.says(410, "This took too long");
+        browser.open(&app, &over.link("Begin again")).await.says(200, "Create your account");
+    }
+}
+
+async fn the_page_says_where_the_letter_is(kind: Kind) {
+    use crate::support::app::free_port;
+    // Nobody takes mail at this port.
+    let app =
+        App::plan(kind).named("letterless").set("SMTP_URL", format!("smtp://127.0.0.1:{}", free_port())).start().await;
+    let (mut browser, person) = (Browser::new(), Person::new("letterless"));
+    let page = registers(&mut browser, &app, &person).await;
+    let url = page.url.clone();
+    crate::support::eventually("word of the next try", async || {
+        let page = browser.open(&app, &url).await;
+        page.html.contains("The next try is at").then_some(())
+    })
+    .await;
 }

@@ -96,3 +96,17 @@ async fn the_password_may_lie_in_a_file_and_a_wrong_one_loses_no_letter() {
     assert_eq!((arrival.encrypted, arrival.user.as_deref()), (true, Some("post@example.org")));
     assert!(!app.log().contains("a/b%c d") && !app.log().contains("something else"), "{}", app.log());
 }
+
+#[tokio::test]
+async fn what_was_said_in_clear_never_counts_as_said_under_encryption() {
+    let app = prepare("overheard");
+    let certificate = Certificate::make(app.data(), HERE);
+    let server = Server::start(Begin::WhenAskedAndOverheard, &certificate, None);
+    let authority = certificate.certificate.display().to_string();
+    let url = format!("smtp://{}?tls=required", server.address());
+    launch(&app, &[("SMTP_URL", url), ("SMTP_CA_FILE", authority)]).await;
+    let flow = Person::new("overheard").registers(&app).await;
+    server.handshake_failed().await;
+    retrying(&app, &flow).await;
+    assert!(server.arrivals().is_empty());
+}

@@ -52,6 +52,8 @@ impl Certificate {
 pub enum Begin {
     WithTheConnection,
     WhenAsked,
+    /// When asked, and somebody between has put a word of his own behind its agreement.
+    WhenAskedAndOverheard,
 }
 
 /// A letter that arrived whole.
@@ -168,7 +170,8 @@ fn converse(tcp: TcpStream, rules: &Rules, seen: &Mutex<Seen>) -> io::Result<()>
             "EHLO" if !encrypted => say(&mut stream, "250-mail.example.test\r\n250 STARTTLS")?,
             "EHLO" => say(&mut stream, "250-mail.example.test\r\n250 AUTH PLAIN LOGIN")?,
             "STARTTLS" => {
-                say(&mut stream, "220 go on")?;
+                let more = if rules.begin == Begin::WhenAskedAndOverheard { "\r\n250 words of a stranger" } else { "" };
+                say(&mut stream, &format!("220 go on{more}"))?;
                 encrypt(&mut stream)?;
                 encrypted = true;
             }

@@ -149,9 +149,11 @@ impl Page {
     /// The form with this id, with what stands in it.
     #[track_caller]
     pub fn form(&self, id: &str) -> Form {
-        let form = self.html.split("<form ").skip(1).find(|rest| {
-            rest.split('>').next().is_some_and(|tag| attribute(tag, "id") == Some(id))
-        });
+        let form = self
+            .html
+            .split("<form ")
+            .skip(1)
+            .find(|rest| rest.split('>').next().is_some_and(|tag| attribute(tag, "id") == Some(id)));
         let form = form.unwrap_or_else(|| panic!("no form {id} at {}: {}", self.url, self.html));
         let form = form.split("</form>").next().unwrap();
         let tag = form.split('>').next().unwrap();
@@ -169,7 +171,8 @@ impl Page {
     #[track_caller]
     pub fn link(&self, text: &str) -> String {
         let anchor = self.html.split("<a ").skip(1).find(|rest| {
-            rest.split_once('>').and_then(|(_, inside)| inside.split("</a>").next()).map(unescaped).as_deref() == Some(text)
+            rest.split_once('>').and_then(|(_, inside)| inside.split("</a>").next()).map(unescaped).as_deref()
+                == Some(text)
         });
         let anchor = anchor.unwrap_or_else(|| panic!("no link {text:?} at {}: {}", self.url, self.html));
         unescaped(attribute(anchor.split('>').next().unwrap(), "href").unwrap())
@@ -218,7 +221,8 @@ fn unescaped(text: &str) -> String {
 fn a_form_is_read_as_it_stands() {
     let html = "<form method=\"post\" action=\"/a?b=1&amp;c\" id=\"f\"><input type=\"hidden\" name=\"x\" value=\"&lt;&#39;\">\
                 <input type=\"checkbox\" id=\"y\" name=\"y\" value=\"yes\"><input id=\"z\" name=\"z\"></form>";
-    let answer = Answer { asked: String::new(), status: 200, headers: http::HeaderMap::new(), body: bytes::Bytes::new() };
+    let answer =
+        Answer { asked: String::new(), status: 200, headers: http::HeaderMap::new(), body: bytes::Bytes::new() };
     let page = Page { url: "/".to_owned(), status: 200, html: html.to_owned(), answer };
     let form = page.form("f").with("z", "typed");
     assert_eq!(form.action, "/a?b=1&c");

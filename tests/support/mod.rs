@@ -2,6 +2,8 @@
 
 pub mod app;
 pub mod audit;
+pub mod browser;
+pub mod chrome;
 pub mod client;
 pub mod database;
 pub mod dice;

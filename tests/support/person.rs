@@ -84,6 +84,28 @@ impl Person {
         json!({"email": self.email, "password": self.password})
     }
 
+    /// Registers, verifies and signs in.
+    pub async fn arrives(&self, app: &App) -> Tokens {
+        self.joins(app).await;
+        self.signs_in(app).await
+    }
+
+    /// Asks for another address and answers the flow's id.
+    pub async fn asks_for_address(&self, app: &App, tokens: &Tokens, to: &str) -> String {
+        let body = json!({"new_email": to, "password": self.password});
+        flow_id(&app.client().post("/auth/email-change", &body).bearer(&tokens.access).send().await.expect(202))
+    }
+
+    /// Changes the address to another and proves it; answers the token of the letter that takes it back.
+    pub async fn moves_to(&mut self, app: &App, tokens: &Tokens, to: &str) -> String {
+        self.asks_for_address(app, tokens, to).await;
+        let token = app.letter(to, "email.confirm").await.token();
+        app.client().post("/auth/email-change/confirm", &json!({"token": token})).send().await.expect(200);
+        let undo = app.letter(&self.email, "email.changed").await.token().expect("a link in the letter");
+        to.clone_into(&mut self.email);
+        undo
+    }
+
     /// Registers and verifies; answers the user.
     pub async fn joins(&self, app: &App) -> Value {
         let flow = self.registers(app).await;

@@ -1,4 +1,8 @@
-//! `/users`: what a signed-in person reads of themselves.
+//! `/users`: what a signed-in person reads of themselves, edits, takes along and has deleted.
+
+mod delete;
+mod edit;
+mod export;
 
 use crate::support::{App, Person};
 

@@ -1,16 +1,16 @@
 //! Another address: asking for it, proving it, and taking it back.
 
 use cairn_runtime::store::Row;
-use cairn_runtime::{Fault, Flow, FlowId, Id, Reply};
+use cairn_runtime::{Fault, Flow, FlowId, Reply};
 
 use super::session::SignedIn;
+use super::typed::{self, Typed};
 use super::{BadValue, Caller, FlowView, Moved, Refusal, Services};
-use crate::address::Address;
 use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::effects::UserId;
 use crate::flows::email_change::{Account, CHANGES, Command, EmailChange, Later, Outcome, Start};
-use crate::password::{Code, Password};
+use crate::password::Password;
 
 const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
 const OVER: Refusal = Refusal::FlowEnded("This code or link is not, or no longer, good.");
@@ -20,7 +20,8 @@ const TRIES: usize = 4;
 const MOST: u32 = CHANGES as u32 + 1;
 
 impl Services {
-    /// Asks for another address. The answer is the same whether or not the new one has an account.
+    /// Asks for another address. The answer is the same whether or not the new one has an account. `accept_disposable`:
+    /// the person means a disposable address, should it be one.
     ///
     /// # Errors
     /// [`Refusal::Values`], [`Refusal::Credentials`], [`Refusal::SlowDown`], [`Refusal::Mismatch`].
@@ -29,11 +30,17 @@ impl Services {
         caller: &Caller,
         who: &SignedIn,
         email: &str,
+        accept_disposable: bool,
         password: &Password,
     ) -> Result<Moved, Refusal> {
-        let address = Address::parse(email).map_err(|why| bad("/new_email", why.code(), why.to_string()))?;
+        let mut members = Typed::default();
+        let disposable = self.engine.world().settings.disposable;
+        let address = members.address("/new_email", email, disposable, accept_disposable);
+        members.check()?;
+        let address = address.ok_or_else(|| Refusal::Values(Vec::new()))?;
         if address.canonical() == who.user.address.canonical() {
-            return Err(bad("/new_email", "unchanged", "This is the address that the account has.".to_owned()));
+            let detail = "This is the address that the account has.".to_owned();
+            return Err(Refusal::Values(vec![BadValue { pointer: "/new_email", code: "unchanged", detail }]));
         }
         self.prove(caller, who, password).await?;
         let known = self.directory.by_address(self.engine.world().address_key(&address)).await?.is_some();
@@ -73,7 +80,7 @@ impl Services {
         flow: &str,
         code: &str,
     ) -> Result<(Moved, User), Refusal> {
-        let parse = || Code::parse(code).map_err(|why| bad("/code", why.code(), why.to_string()));
+        let parse = || typed::code(code);
         parse()?;
         let row = self.row(EmailChange::PREFIX, EmailChange::NAME, flow).await?;
         let state = decoded(&row)?;
@@ -185,10 +192,6 @@ impl Services {
     }
 }
 
-fn bad(pointer: &'static str, code: &'static str, detail: String) -> Refusal {
-    Refusal::Values(vec![BadValue { pointer, code, detail }])
-}
-
 fn decoded(row: &Row) -> Result<EmailChange, Refusal> {
     serde_json::from_str(&row.state).map_err(|_| Refusal::Fault(Fault::Quarantined))
 }
@@ -201,9 +204,4 @@ fn moved(reply: &Reply<Outcome>) -> Moved {
     };
     let flow = FlowView::of(EmailChange::PREFIX, EmailChange::NAME, reply, expires_at);
     Moved { flow, method: reply.method }
-}
-
-/// Reads the id of a change from its text.
-pub fn change_id(text: &str) -> Option<FlowId> {
-    Id::parse(EmailChange::PREFIX, text).map(FlowId)
 }

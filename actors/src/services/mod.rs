@@ -25,6 +25,7 @@ pub mod recovery;
 pub mod registration;
 pub mod session;
 pub mod sessions;
+mod typed;
 
 /// Who asks, as far as the door knows.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use super::passwords::worthy;
 use super::session::SignedIn;
 use super::{Caller, Refusal, Services};
 use crate::flows::session::{Command, Outcome, Session};
-use crate::hasher::{Lane, Verdict};
+use crate::hasher::Lane;
 use crate::password::Password;
 use crate::strength::OwnWords;
 
@@ -30,9 +30,9 @@ impl Services {
             && let Some(before) = self.engine.recall::<Outcome>(&asker).await?
         {
             // It happened under this key: whoever repeats it knows the password that it set.
-            let verdict = self.hasher.verify(&new, user.password.as_ref(), user.id.0.bytes()).await?;
-            return match (before.outcome, verdict) {
-                (Outcome::PasswordChanged { at }, Verdict::Right(_)) => Ok(at),
+            return match (before.outcome, self.prove(caller, who, &new).await) {
+                (Outcome::PasswordChanged { at }, Ok(())) => Ok(at),
+                (_, Err(Refusal::SlowDown(until))) => Err(Refusal::SlowDown(until)),
                 _ => Err(Refusal::Mismatch),
             };
         }

@@ -2,7 +2,8 @@
 
 use cairn_runtime::Fault;
 
-use super::{BadValue, Refusal};
+use super::Refusal;
+use super::typed::bad;
 use crate::password::Password;
 use crate::strength::{self, OwnWords};
 
@@ -14,14 +15,13 @@ use crate::strength::{self, OwnWords};
 /// # Errors
 /// [`Refusal::Values`] with one entry.
 pub async fn worthy(password: Password, own: OwnWords, pointer: &'static str) -> Result<Password, Refusal> {
-    let refused = |code, detail| Refusal::Values(vec![BadValue { pointer, code, detail }]);
-    password.check_length().map_err(|why| refused(why.code(), why.to_string()))?;
+    password.check_length().map_err(|why| bad(pointer, &why))?;
     let judged = tokio::task::spawn_blocking(move || {
         let verdict = strength::check(&password, &own);
         (password, verdict)
     });
     let (password, verdict) =
         judged.await.map_err(|why| Refusal::Fault(Fault::Defect(format!("a password was not judged: {why}"))))?;
-    verdict.map_err(|why| refused(why.code(), why.to_string()))?;
+    verdict.map_err(|why| bad(pointer, &why))?;
     Ok(password)
 }

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::session::SignedIn;
 use super::sessions::SessionView;
-use super::{BadValue, Caller, Refusal, Services};
+use super::typed::{Names, Typed};
+use super::{Caller, Refusal, Services};
 use crate::directory::{Happened, User};
 use crate::effects::{Key, Write};
 use crate::flows::deletion::Deletion;
@@ -15,8 +16,6 @@ use crate::flows::email_change::EmailChange;
 use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
 use crate::flows::session::Session;
-use crate::name::PersonName;
-use crate::username::Username;
 
 /// How many flows and events an export or a history holds.
 const MOST: u32 = 1_000;
@@ -82,7 +81,11 @@ impl Services {
         version: i64,
         typed: TypedProfile,
     ) -> Result<User, Refusal> {
-        let (username, first_name, last_name) = parse(&typed)?;
+        let mut members = Typed::default();
+        let text = Option::as_deref;
+        let names = members.names(text(&typed.username), text(&typed.first_name), text(&typed.last_name));
+        members.check()?;
+        let Names { username, first_name, last_name } = names;
         let (user, fence, before) = (who.user.id, who.user.fence, who.user.username.clone());
         if who.user.version != version {
             return Err(Refusal::Changed);
@@ -141,21 +144,6 @@ impl Services {
     pub async fn history(&self, who: &SignedIn) -> Result<Vec<Happened>, Refusal> {
         Ok(self.directory.history(who.user.id, MOST).await?)
     }
-}
-
-fn parse(typed: &TypedProfile) -> Result<(Option<Username>, Option<PersonName>, Option<PersonName>), Refusal> {
-    let mut wrong = Vec::new();
-    let username = typed.username.as_deref().and_then(|text| {
-        let bad = |detail: String, code| BadValue { pointer: "/username", code, detail };
-        Username::parse(text).map_err(|why| wrong.push(bad(why.to_string(), why.code()))).ok()
-    });
-    let mut name = |text: &Option<String>, pointer| {
-        let bad = |detail: String, code| BadValue { pointer, code, detail };
-        let text = text.as_deref()?;
-        PersonName::parse(text).map_err(|why| wrong.push(bad(why.to_string(), why.code()))).ok()
-    };
-    let (first_name, last_name) = (name(&typed.first_name, "/first_name"), name(&typed.last_name, "/last_name"));
-    if wrong.is_empty() { Ok((username, first_name, last_name)) } else { Err(Refusal::Values(wrong)) }
 }
 
 fn record(row: &Row) -> FlowRecord {

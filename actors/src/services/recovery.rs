@@ -4,7 +4,8 @@ use cairn_runtime::store::Row;
 use cairn_runtime::{Fault, Flow, FlowId, Id, Reply};
 
 use super::passwords::worthy;
-use super::{BadValue, Caller, FlowView, Moved, Refusal, Services};
+use super::typed::{self, bad};
+use super::{Caller, FlowView, Moved, Refusal, Services};
 use crate::address::Address;
 use crate::credential::{Presented, of};
 use crate::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
@@ -28,7 +29,7 @@ impl Services {
     /// # Errors
     /// [`Refusal::Values`] for what is not an address, [`Refusal::Mismatch`], or the engine's.
     pub async fn request_reset(&self, caller: &Caller, email: &str) -> Result<Moved, Refusal> {
-        let address = Address::parse(email).map_err(|why| bad("/email", why.code(), why.to_string()))?;
+        let address = Address::parse(email).map_err(|why| bad("/email", &why))?;
         let asker = self.asker(caller, &[email]);
         let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
         let number = owner.as_ref().map_or(0, |owner| owner.number);
@@ -67,7 +68,7 @@ impl Services {
         code: &str,
         password: Password,
     ) -> Result<Moved, Refusal> {
-        let proof = || Code::parse(code).map(Proof::Code).map_err(|why| bad("/code", why.code(), why.to_string()));
+        let proof = || typed::code(code).map(Proof::Code);
         proof()?;
         let row = self.row(Recovery::PREFIX, Recovery::NAME, flow).await?;
         let state = decoded(&row)?;
@@ -165,10 +166,6 @@ fn command(proof: Proof, password: NewPassword) -> Command {
 /// A password for a link that opens nothing.
 fn unhashed() -> NewPassword {
     NewPassword { hash: crate::hasher::SealedHash::from_text(String::new()), same: None, sessions: Vec::new() }
-}
-
-fn bad(pointer: &'static str, code: &'static str, detail: String) -> Refusal {
-    Refusal::Values(vec![BadValue { pointer, code, detail }])
 }
 
 /// The words that whoever asks has typed: those of the account stay unsaid until the address is proved.

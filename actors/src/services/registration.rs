@@ -4,7 +4,8 @@ use cairn_runtime::store::Row;
 use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Timestamp};
 
 use super::passwords::worthy;
-use super::{BadValue, Caller, FlowView, Moved, Refusal, Services};
+use super::typed::{self, Names};
+use super::{Caller, FlowView, Moved, Refusal, Services};
 use crate::address::Address;
 use crate::credential::{Presented, of};
 use crate::directory::User;
@@ -12,10 +13,8 @@ use crate::disposable::Disposable;
 use crate::flows::registration::{Command, Outcome, Registration, Start};
 use crate::guesses::Target;
 use crate::hasher::Lane;
-use crate::name::PersonName;
-use crate::password::{Code, Password};
+use crate::password::Password;
 use crate::strength::OwnWords;
-use crate::username::Username;
 
 /// A registration as it was typed.
 #[derive(Debug)]
@@ -70,41 +69,16 @@ pub struct Mail {
 
 const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
 
-struct Parsed {
-    address: Address,
-    username: Option<Username>,
-    first_name: Option<PersonName>,
-    last_name: Option<PersonName>,
-}
-
 /// Parses all members, so that one answer names all that must be mended.
-fn parse(typed: &Typed, disposable: Disposable) -> Result<Parsed, Refusal> {
-    let mut wrong = Vec::new();
-    let bad = |pointer, code, detail: String| BadValue { pointer, code, detail };
-    let address =
-        Address::parse(&typed.email).map_err(|why| wrong.push(bad("/email", why.code(), why.to_string()))).ok();
-    if let Some(address) = &address
-        && let Err(why) = disposable.check(address, typed.accept_disposable)
-    {
-        wrong.push(bad("/email", why.code(), why.to_string()));
-    }
-    if let Err(why) = typed.password.check_length() {
-        wrong.push(bad("/password", why.code(), why.to_string()));
-    }
-    let username = typed.username.as_deref().and_then(|text| {
-        Username::parse(text).map_err(|why| wrong.push(bad("/username", why.code(), why.to_string()))).ok()
-    });
-    let mut name = |text: &Option<String>, pointer| {
-        text.as_deref().and_then(|text| {
-            PersonName::parse(text).map_err(|why| wrong.push(bad(pointer, why.code(), why.to_string()))).ok()
-        })
-    };
-    let first_name = name(&typed.first_name, "/first_name");
-    let last_name = name(&typed.last_name, "/last_name");
-    match address {
-        Some(address) if wrong.is_empty() => Ok(Parsed { address, username, first_name, last_name }),
-        _ => Err(Refusal::Values(wrong)),
-    }
+fn parse(typed: &Typed, disposable: Disposable) -> Result<(Address, Names), Refusal> {
+    let mut members = typed::Typed::default();
+    let address = members.address("/email", &typed.email, disposable, typed.accept_disposable);
+    members.take("/password", typed.password.check_length());
+    let text = Option::as_deref;
+    let names = members.names(text(&typed.username), text(&typed.first_name), text(&typed.last_name));
+    members.check()?;
+    let address = address.ok_or_else(|| Refusal::Values(Vec::new()))?;
+    Ok((address, names))
 }
 
 impl Services {
@@ -113,7 +87,7 @@ impl Services {
     /// # Errors
     /// [`Refusal::Values`], [`Refusal::UsernameTaken`], [`Refusal::Mismatch`], or the engine's.
     pub async fn register(&self, caller: &Caller, typed: Typed) -> Result<Moved, Refusal> {
-        let parsed = parse(&typed, self.engine.world().settings.disposable)?;
+        let (address, names) = parse(&typed, self.engine.world().settings.disposable)?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (username, first, last) = (text(&typed.username), text(&typed.first_name), text(&typed.last_name));
         let asker = self.asker(caller, &[&typed.email, &username, &first, &last]);
@@ -123,16 +97,16 @@ impl Services {
                 return Ok(begun(before));
             }
         }
-        if let Some(username) = &parsed.username
+        if let Some(username) = &names.username
             && self.directory.by_username(username).await?.is_some()
         {
             return Err(Refusal::UsernameTaken);
         }
         let own = OwnWords::of([typed.email.as_str(), &username, &first, &last]);
         let typed_password = worthy(typed.password, own, "/password").await?;
-        let known = self.directory.by_address(self.engine.world().address_key(&parsed.address)).await?.is_some();
+        let known = self.directory.by_address(self.engine.world().address_key(&address)).await?.is_some();
         let password = self.hasher.hash(&typed_password, Lane::Registration).await?;
-        let Parsed { address, username, first_name, last_name } = parsed;
+        let Names { username, first_name, last_name } = names;
         let start = Start { address, username, first_name, last_name, password, known };
         Ok(begun(self.engine.start::<Registration>(asker, start).await?))
     }
@@ -205,9 +179,7 @@ impl Services {
     /// [`Refusal::Values`] for what is not six digits, [`Refusal::WrongCode`], [`Refusal::AddressTaken`],
     /// [`Refusal::FlowEnded`].
     pub async fn verify_by_code(&self, caller: &Caller, flow: &str, code: &str) -> Result<(Moved, User), Refusal> {
-        let typed = Code::parse(code).map_err(|why| {
-            Refusal::Values(vec![BadValue { pointer: "/code", code: why.code(), detail: why.to_string() }])
-        })?;
+        let typed = typed::code(code)?;
         let id = FlowId(Id::parse(Registration::PREFIX, flow).ok_or(Refusal::NotFound)?);
         let asker = self.asker(caller, &[flow, code]);
         // Over all flows of one address so many codes may be wrong a day; five of each is what a flow counts by itself.

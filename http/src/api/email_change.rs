@@ -19,6 +19,7 @@ use crate::room::Answer;
 #[serde(deny_unknown_fields)]
 struct Wanted {
     new_email: String,
+    accept_disposable: Option<bool>,
     password: Password,
 }
 
@@ -44,9 +45,10 @@ struct Settled {
 
 pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
     let (caller, who) = (caller(&request)?, signed_in(&request)?);
-    let Wanted { new_email, password } = request.json()?;
+    let Wanted { new_email, accept_disposable, password } = request.json()?;
+    let accepted = accept_disposable.unwrap_or_default();
     let services = &house.services;
-    let moved = services.change_email(&caller, who, &new_email, &password).await;
+    let moved = services.change_email(&caller, who, &new_email, accepted, &password).await;
     Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved.map_err(|why| problem(services, why))?))
 }
 

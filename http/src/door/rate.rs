@@ -82,12 +82,6 @@ const LOTS: u64 = 8;
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Whether a bucket of this name is in the table.
-#[cfg(test)]
-pub(crate) fn is_known(name: &str) -> bool {
-    BUCKETS.iter().any(|bucket| bucket.name == name)
-}
-
 /// Whom a count belongs to: a bucket's place, and a client or identifier.
 type Key = (u8, u128);
 
@@ -264,6 +258,12 @@ fn headers(bucket: &Bucket, state: &str) -> HeaderMap {
         }
     }
     headers
+}
+
+/// Whether a bucket of this name is in the table.
+#[cfg(test)]
+pub(crate) fn is_known(name: &str) -> bool {
+    BUCKETS.iter().any(|bucket| bucket.name == name)
 }
 
 #[cfg(test)]

@@ -123,6 +123,7 @@ impl Lanes {
             let name: Arc<str> =
                 lanes.get_key_value(domain).map_or_else(|| Arc::from(domain), |(name, _)| Arc::clone(name));
             let lane = lanes.entry(Arc::clone(&name)).or_default();
+            // Whoever has gone by now takes no room in the queue.
             lane.waiting.retain(|tell| !tell.is_closed());
             match lane.turn(server, *free, now) {
                 // Nobody overtakes who waits already.

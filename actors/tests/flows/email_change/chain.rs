@@ -2,12 +2,14 @@
 //! and nobody who lost the account that way gets it again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use cairn_actors::address::Address;
 use cairn_actors::effects::{Auth, Key, Letter, Write};
 use cairn_actors::flows::deletion::{self, Deletion};
 use cairn_actors::flows::email_change::{Account, Command, EmailChange, Later, Outcome, Start};
 use cairn_actors::testing;
+use cairn_actors::world::World;
 use cairn_runtime::{Domain, Flow, FlowId, Id, Timestamp};
 use proptest::prelude::*;
 
@@ -36,7 +38,8 @@ struct House {
 }
 
 fn guard(address: &Address) -> String {
-    Auth::guard(&Key::Address(testing::world(1).address_key(address)))
+    static WORLD: LazyLock<World> = LazyLock::new(|| testing::world(1));
+    Auth::guard(&Key::Address(WORLD.address_key(address)))
 }
 
 impl House {
@@ -294,7 +297,7 @@ fn span() -> impl Strategy<Value = i64> {
 }
 
 proptest! {
-    #![proptest_config(cases(600))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn taking_a_change_back_takes_back_what_came_after_it_and_every_claim_is_accounted_for(

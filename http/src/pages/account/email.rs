@@ -73,9 +73,9 @@ pub(in crate::pages) async fn begin(house: Arc<House>, request: Request) -> Answ
     let bare = Address::parse_forgiving(&new_email).map_or_else(|_| new_email.clone(), |a| a.typed().to_owned());
     let password = || Password::typed(form.get("password").unwrap_or_default().to_owned());
     let services = visit.services();
-    let mut answer = services.change_email(&visit.caller_once(&once), &who, &bare, &password()).await;
+    let mut answer = services.change_email(&visit.caller_once(&once), &who, &bare, true, &password()).await;
     if matches!(answer, Err(Refusal::Mismatch)) {
-        answer = services.change_email(&visit.caller(), &who, &bare, &password()).await;
+        answer = services.change_email(&visit.caller(), &who, &bare, true, &password()).await;
     }
     match answer {
         Ok(moved) => {

@@ -1,0 +1,254 @@
+//! A second reading of a session's rules, that every sequence of inputs is held against.
+
+use std::collections::BTreeMap;
+
+use cairn_actors::effects::{Key, Write};
+use cairn_actors::flows::session::{Command, Outcome, Session, Signal};
+use cairn_actors::world::Settings;
+use cairn_runtime::{Flow, Input, Timestamp};
+use proptest::prelude::*;
+
+use super::{
+    Driven, GRACE, MONTH, PLACE, change_password, cookie, end_link, foreign, start_with_news, started, token, user,
+};
+use crate::driver::{T0, at, cases, json, seconds};
+use crate::registration::moves;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Refresh(i64),
+    RefreshForeign,
+    SignOut(i64),
+    /// Proved with the fence as it is, or as it was one move ago.
+    StepUp(bool),
+    ChangePassword(bool),
+    Revoke,
+    Disown(bool),
+    Seen(bool),
+    Leave(bool),
+    Fence,
+    Told(bool),
+    Wake,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        12 => Just(Op::Refresh(0)),
+        6 => Just(Op::Refresh(1)),
+        1 => (-2..4_i64).prop_map(Op::Refresh),
+        1 => Just(Op::RefreshForeign),
+        1 => (-2..4_i64).prop_map(Op::SignOut),
+        4 => prop::bool::weighted(0.9).prop_map(Op::StepUp),
+        3 => prop::bool::weighted(0.9).prop_map(Op::ChangePassword),
+        2 => prop::bool::weighted(0.9).prop_map(|wrong| Op::Disown(!wrong)),
+        3 => prop::bool::weighted(0.8).prop_map(Op::Seen),
+        2 => prop::bool::weighted(0.2).prop_map(Op::Leave),
+        1 => any::<bool>().prop_map(Op::Told),
+        1 => Just(Op::Revoke),
+        1 => Just(Op::Fence),
+        2 => Just(Op::Wake),
+    ]
+}
+
+/// The rules, read once more: all that they depend on is a few numbers.
+struct Model {
+    /// The generation, and since when.
+    n: i64,
+    rotated: Timestamp,
+    /// When the person last proved who they are.
+    proved: Timestamp,
+    expires: Timestamp,
+    /// The number that the session holds, and the one that the user's fence has.
+    fence: i64,
+    number: i64,
+    passwords: usize,
+    over: bool,
+    grace: i64,
+}
+
+#[derive(Debug, PartialEq)]
+enum Expected {
+    Next,
+    Same,
+    Changed,
+    Seen,
+    Refused,
+    Ended,
+    Garbage,
+}
+
+impl Model {
+    fn new(grace: i64) -> Self {
+        let expires = at(MONTH);
+        let (rotated, proved) = (T0, T0);
+        Self { n: 0, rotated, proved, expires, fence: 3, number: 3, passwords: 0, over: false, grace }
+    }
+
+    /// What is not the owner's ends nothing; whatever else comes to a session that is over finds it over.
+    fn ends(&mut self, ours: bool) -> Expected {
+        if !self.over && !ours {
+            return Expected::Garbage;
+        }
+        self.over = true;
+        Expected::Ended
+    }
+
+    fn rotates(&mut self, now: Timestamp) -> Expected {
+        (self.n, self.rotated, self.expires) = (self.n + 1, now, now.after(seconds(2_592_000)));
+        Expected::Next
+    }
+
+    fn refresh(&mut self, shown: i64, now: Timestamp) -> Expected {
+        if self.over {
+            return Expected::Ended;
+        }
+        if shown > self.n {
+            return Expected::Garbage;
+        }
+        let is_repeat = shown == self.n - 1 && now.0 < self.rotated.0 + self.grace * 1_000;
+        if self.fence != self.number || !(shown == self.n || is_repeat) {
+            return self.ends(true);
+        }
+        if is_repeat { Expected::Same } else { self.rotates(now) }
+    }
+
+    /// A password was proved while the user's fence had this number.
+    fn refuses(&mut self, proved_at: i64) -> Option<Expected> {
+        if !self.over && proved_at < self.fence {
+            return Some(Expected::Refused);
+        }
+        (self.over || proved_at != self.fence || self.fence != self.number).then(|| self.ends(true))
+    }
+
+    fn step_up(&mut self, proved_at: i64, now: Timestamp) -> Expected {
+        if let Some(refused) = self.refuses(proved_at) {
+            return refused;
+        }
+        self.proved = now;
+        self.rotates(now)
+    }
+
+    fn change_password(&mut self, proved_at: i64) -> Expected {
+        if let Some(refused) = self.refuses(proved_at) {
+            return refused;
+        }
+        self.number += 1;
+        self.fence = self.number;
+        self.passwords += 1;
+        Expected::Changed
+    }
+
+    fn seen(&mut self, ours: bool, now: Timestamp) -> Expected {
+        if self.over || !ours {
+            return if self.over { Expected::Ended } else { Expected::Garbage };
+        }
+        if self.fence != self.number {
+            return self.ends(true);
+        }
+        self.expires = now.after(seconds(2_592_000));
+        Expected::Seen
+    }
+
+    /// What it comes to, for an input at an instant.
+    fn expects(&mut self, driver: &Driven, op: &Op, now: Timestamp) -> Expected {
+        let shown = |back: i64| i64::from(token(driver, back).generation());
+        match *op {
+            Op::Refresh(back) => self.refresh(shown(back), now),
+            Op::RefreshForeign if self.over => Expected::Ended,
+            Op::RefreshForeign => Expected::Garbage,
+            Op::SignOut(back) => self.ends(shown(back) <= self.n),
+            Op::StepUp(fresh) => self.step_up(self.number - i64::from(!fresh), now),
+            Op::ChangePassword(fresh) => self.change_password(self.number - i64::from(!fresh)),
+            Op::Disown(own) | Op::Leave(own) => self.ends(own),
+            Op::Seen(own) => self.seen(own, now),
+            Op::Revoke | Op::Told(_) => self.ends(true),
+            Op::Fence | Op::Wake => unreachable!("nobody asks for it"),
+        }
+    }
+}
+
+fn input(driver: &Driven, op: &Op) -> Option<Input<Session>> {
+    let number = driver.number(&Key::User(user())).unwrap();
+    let proved_at = |fresh: bool| number - i64::from(!fresh);
+    Some(Input::Asked(match *op {
+        Op::Refresh(back) => Command::Refresh(token(driver, back)),
+        Op::RefreshForeign => Command::Refresh(foreign(driver)),
+        Op::SignOut(back) => Command::SignOut(token(driver, back)),
+        Op::StepUp(fresh) => Command::StepUp { fence: proved_at(fresh) },
+        Op::ChangePassword(fresh) => change_password(proved_at(fresh)),
+        Op::Revoke => Command::Revoke,
+        Op::Disown(own) => Command::Disown(end_link(driver, own)),
+        Op::Seen(own) => Command::Seen(cookie(driver, own)),
+        Op::Leave(own) => Command::Leave(cookie(driver, own)),
+        Op::Told(fenced) => return Some(Input::Told(if fenced { Signal::Fenced } else { Signal::Crowded })),
+        Op::Fence | Op::Wake => return None,
+    }))
+}
+
+/// One way through a session, held against the second reading of its rules.
+fn drive(grace: i64, ops: &[(i64, Op)]) {
+    let settings = Settings { refresh_grace: seconds(u64::try_from(grace).unwrap()), ..Settings::default() };
+    let mut driver = started(settings, &start_with_news());
+    let (mut model, mut now) = (Model::new(grace), T0);
+    let mut answers: BTreeMap<u32, String> = BTreeMap::new();
+    for (seconds, op) in ops {
+        now = Timestamp(now.0 + seconds * 1_000);
+        let seen = now.max(driver.touched);
+        assert_eq!(driver.wake(now), !model.over && seen >= model.expires);
+        model.over |= seen >= model.expires;
+        if matches!(op, Op::Fence) {
+            driver.bump(&Key::User(user()));
+            model.number += 1;
+        }
+        if let Some(input) = input(&driver, op) {
+            let before = driver.version;
+            let was_over = model.over;
+            let expected = model.expects(&driver, op, seen);
+            let says = driver.input(now, &input);
+            let quiet = was_over || matches!(expected, Expected::Same | Expected::Refused | Expected::Garbage);
+            assert_eq!(driver.version == before, quiet, "{op:?}: {says:?}, expected {expected:?}");
+            is_as_expected(&says, &expected, &model, &mut answers);
+        }
+        assert_eq!(driver.phase() == "ended", model.over);
+        assert_eq!(driver.number(&Key::User(user())), Some(model.number));
+        let fence = driver.number(&Key::Session(driver.flow.0));
+        assert_eq!(fence, (!model.over).then_some(0), "the session's fence stands for as long as it lives");
+        assert_eq!(driver.state().public().subject, Some(PLACE.0), "a place is known for as long as the row is kept");
+        let passwords = driver.writes.iter().filter(|write| matches!(write, Write::SetPassword { .. })).count();
+        assert_eq!((passwords, driver.writes.len()), (model.passwords, model.passwords));
+        assert_eq!(driver.sent.len(), 1 + model.passwords, "the notice of the device, and one of each password");
+    }
+}
+
+fn is_as_expected(says: &Outcome, expected: &Expected, model: &Model, answers: &mut BTreeMap<u32, String>) {
+    match says {
+        Outcome::Tokens { issue, minted, expires_at, user: of, auth_time } => {
+            assert!(matches!(expected, Expected::Same | Expected::Next), "{says:?}, expected {expected:?}");
+            assert_eq!(i64::from(issue.n), model.n);
+            assert_eq!(minted.generation, issue.n);
+            assert_eq!((*of, *auth_time, minted.at), (user(), model.proved, model.rotated));
+            assert_eq!(minted.until, model.rotated.after(seconds(300)));
+            assert_eq!(*expires_at, model.expires);
+            let told = json(&(issue, minted, auth_time));
+            let same = answers.entry(issue.n).or_insert_with(|| told.clone());
+            assert_eq!(told, *same, "one generation, one answer");
+        }
+        Outcome::PasswordChanged { .. } => assert_eq!(*expected, Expected::Changed),
+        Outcome::Seen { expires_at } => assert_eq!((expected, *expires_at), (&Expected::Seen, model.expires)),
+        Outcome::Ended => assert_eq!(*expected, Expected::Ended),
+        Outcome::Garbage => assert_eq!(*expected, Expected::Garbage),
+        Outcome::Refused => assert_eq!(*expected, Expected::Refused),
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(600))]
+
+    #[test]
+    fn every_sequence_goes_as_the_rules_say(
+        grace in prop_oneof![Just(GRACE), Just(0), Just(3_600)],
+        ops in prop::collection::vec((moves(), op()), 0..30),
+    ) {
+        drive(grace, &ops);
+    }
+}

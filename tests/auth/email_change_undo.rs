@@ -1,0 +1,123 @@
+//! `POST /auth/email-change/undo`: the address from before takes a change back, and all that came after it.
+
+use crate::support::person::Tokens;
+use crate::support::{Answer, App, Kind, Person, json};
+
+on_both_databases!(
+    a_change_is_taken_back_and_every_session_ends,
+    the_first_of_two_changes_takes_the_second_back_too,
+    changes_are_taken_back_one_after_the_other,
+    a_deletion_is_called_off_and_the_profile_can_be_edited_after,
+    what_takes_nothing_back_has_ended,
+);
+of_each_kind!(what_was_taken_back_gives_its_addresses_free_after_a_week);
+
+async fn undo(app: &App, token: &str) -> Answer {
+    app.client().post("/auth/email-change/undo", &json!({"token": token})).send().await
+}
+
+/// Somebody whose account was taken from the first address to a second and on to a third: the links that take it back.
+async fn taken_over(app: &App, person: &Person) -> (Tokens, [String; 2], [String; 2]) {
+    let tokens = person.arrives(app).await;
+    let addresses = [1, 2].map(|number| format!("thief{number}.{}", person.email));
+    let mut moving = person.clone();
+    let first = moving.moves_to(app, &tokens, &addresses[0]).await;
+    let second = moving.moves_to(app, &tokens, &addresses[1]).await;
+    (tokens, addresses, [first, second])
+}
+
+async fn a_change_is_taken_back_and_every_session_ends(app: &App) {
+    let person = Person::new("robbed");
+    let tokens = person.arrives(app).await;
+    let other = person.signs_in(app).await;
+    let mut moved = person.clone();
+    let link = moved.moves_to(app, &tokens, &format!("thief.{}", person.email)).await;
+    let settled = undo(app, &link).await.expect(200);
+    assert_eq!((&settled["flow"]["kind"], &settled["flow"]["phase"]), (&json!("email_change"), &json!("ended")));
+    assert_eq!(settled["user"]["email"], person.email.as_str(), "{settled}");
+    assert_eq!(undo(app, &link).await.expect(200), settled, "again and again");
+    for session in [tokens, other] {
+        app.client().get("/users/me").bearer(&session.access).send().await.problem(401, "session-ended");
+        let refresh = json!({"refresh_token": session.refresh});
+        app.client().post("/auth/refresh", &refresh).send().await.problem(401, "session-ended");
+    }
+    app.client().post("/auth/login", &moved.credentials()).send().await.problem(401, "credentials");
+    let tokens = person.signs_in(app).await;
+    let me = app.client().get("/users/me").bearer(&tokens.access).send().await.expect(200);
+    assert_eq!(me["email"], person.email.as_str());
+}
+
+async fn the_first_of_two_changes_takes_the_second_back_too(app: &App) {
+    let person = Person::new("robbed");
+    let (_, addresses, [first, second]) = taken_over(app, &person).await;
+    let settled = undo(app, &first).await.expect(200);
+    assert_eq!(settled["user"]["email"], person.email.as_str(), "{settled}");
+    // Whoever reads the mail of the second address has a link, too: at once, and when all is said and done.
+    for _ in 0..3 {
+        undo(app, &second).await.problem(410, "flow-ended");
+    }
+    person.signs_in(app).await;
+    for address in addresses {
+        let body = json!({"email": address, "password": person.password});
+        app.client().post("/auth/login", &body).send().await.problem(401, "credentials");
+    }
+}
+
+async fn changes_are_taken_back_one_after_the_other(app: &App) {
+    let person = Person::new("robbed");
+    let (_, addresses, [first, second]) = taken_over(app, &person).await;
+    assert_eq!(undo(app, &second).await.expect(200)["user"]["email"], addresses[0].as_str());
+    assert_eq!(undo(app, &first).await.expect(200)["user"]["email"], person.email.as_str());
+    let again = undo(app, &second).await.expect(200);
+    assert_eq!(again["user"]["email"], person.email.as_str(), "its repeat moves nothing");
+    person.signs_in(app).await;
+}
+
+async fn a_deletion_is_called_off_and_the_profile_can_be_edited_after(app: &App) {
+    let person = Person::new("robbed");
+    let (tokens, _, [first, _]) = taken_over(app, &person).await;
+    let body = json!({"password": person.password});
+    app.client().request("DELETE", "/users/me").json(&body).bearer(&tokens.access).send().await.expect(202);
+    undo(app, &first).await.expect(200);
+    let login = app.client().post("/auth/login", &person.credentials()).send().await.expect(200);
+    assert_eq!(login["restored"], json!(null), "the owner was back already: {login}");
+    let access = Tokens::of(&login).access;
+    let me = app.client().get("/users/me").bearer(&access).send().await;
+    let put = app.client().request("PUT", "/users/me").json(&json!({"first_name": "Back"})).bearer(&access);
+    let edited = put.header("if-match", me.header("etag").unwrap()).send().await.expect(200);
+    assert_eq!(edited["first_name"], "Back");
+    app.client().request("DELETE", "/users/me").json(&body).bearer(&access).send().await.expect(202);
+}
+
+async fn what_takes_nothing_back_has_ended(app: &App) {
+    let person = Person::new("garbled");
+    let tokens = person.arrives(app).await;
+    let to = format!("new.{}", person.email);
+    person.asks_for_address(app, &tokens, &to).await;
+    let confirm = app.letter(&to, "email.confirm").await.token().unwrap();
+    for token in ["", "x", "cairn_", "é\u{0}", &confirm] {
+        undo(app, token).await.problem(410, "flow-ended");
+    }
+    app.client().post("/auth/email-change/undo", &json!({})).send().await.problem(400, "unreadable");
+    app.client().post("/auth/email-change/confirm", &json!({"token": confirm})).send().await.expect(200);
+    let link = app.letter(&person.email, "email.changed").await.token().unwrap();
+    let answer = app.client().post("/auth/email-change/confirm", &json!({"token": link})).send().await;
+    answer.problem(410, "flow-ended");
+}
+
+async fn what_was_taken_back_gives_its_addresses_free_after_a_week(kind: Kind) {
+    let app = App::plan(kind).named("undone").start().await;
+    let person = Person::new("robbed");
+    let (_, addresses, [first, _]) = taken_over(&app, &person).await;
+    undo(&app, &first).await.expect(200);
+    app.restart_at(7 * 86_400 + 60).await;
+    for address in addresses {
+        let newcomer = Person { email: address, ..Person::new("newcomer") };
+        newcomer.joins(&app).await;
+        newcomer.signs_in(&app).await;
+    }
+    let rival = Person { email: person.email.clone(), ..Person::new("rival") };
+    rival.registers(&app).await;
+    app.letter(&person.email, "registration.known").await;
+    person.signs_in(&app).await;
+}

@@ -1,0 +1,245 @@
+//! `POST /auth/password-reset/request` and `/confirm`: whoever reads the account's mail sets a new password, once, and
+//! whatever was begun with the old one is over.
+
+use crate::support::person::flow_id;
+use crate::support::{Answer, App, Kind, Person, Value, json};
+
+on_both_databases!(
+    a_forgotten_password_is_set_by_link_or_by_code,
+    the_same_password_again_is_told_the_same_and_another_is_not,
+    every_session_dies_with_the_old_password,
+    an_address_without_an_account_gets_the_same_answer_and_no_letter,
+    five_wrong_codes_leave_only_the_link,
+    of_several_passwords_at_once_one_is_set,
+    a_password_that_is_no_good_leaves_the_link_good,
+    what_is_no_link_has_ended,
+    a_request_with_a_key_is_known_when_it_comes_again,
+);
+of_each_kind!(a_letter_is_good_for_an_hour_and_its_answer_for_a_day);
+
+const NEW: &str = "granite lantern 47 marmalade";
+
+async fn request(app: &App, email: &str) -> Answer {
+    app.client().post("/auth/password-reset/request", &json!({"email": email})).send().await
+}
+
+async fn confirm(app: &App, body: Value) -> Answer {
+    app.client().post("/auth/password-reset/confirm", &body).send().await
+}
+
+async fn login(app: &App, person: &Person, password: &str) -> Answer {
+    app.client().post("/auth/login", &json!({"email": person.email, "password": password})).send().await
+}
+
+async fn a_forgotten_password_is_set_by_link_or_by_code(app: &App) {
+    for by_link in [true, false] {
+        let person = Person::new("forgetful");
+        person.joins(app).await;
+        let answer = request(app, &person.email.to_uppercase()).await;
+        let begun = answer.expect(202);
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let flow = &begun["flow"];
+        assert!(flow["id"].as_str().is_some_and(|id| id.starts_with("rec_")), "{begun}");
+        assert_eq!(
+            (&flow["kind"], &flow["phase"], &flow["version"]),
+            (&json!("recovery"), &json!("awaiting_code"), &json!(1))
+        );
+        assert!(["actor", "direct"].contains(&begun["method"].as_str().unwrap()), "{begun}");
+
+        let letter = app.letter(&person.email, "recovery.reset").await;
+        assert!(letter.link().unwrap().starts_with(&format!("{}/reset-password?token=", app.public_url())));
+        let body = match by_link {
+            true => json!({"token": letter.token(), "new_password": NEW}),
+            false => json!({"flow": flow["id"], "code": letter.code(), "new_password": NEW}),
+        };
+        let done = confirm(app, body).await.expect(200);
+        assert_eq!((&done["flow"]["id"], &done["flow"]["phase"]), (&flow["id"], &json!("done")), "{done}");
+        login(app, &person, &person.password).await.problem(401, "credentials");
+        login(app, &person, NEW).await.expect(200);
+        let notice = app.letter(&person.email, "password.changed").await;
+        assert_eq!((notice.code(), notice.text.contains(NEW)), (None, false));
+    }
+}
+
+async fn the_same_password_again_is_told_the_same_and_another_is_not(app: &App) {
+    let person = Person::new("repeater");
+    person.joins(app).await;
+    let flow = flow_id(&request(app, &person.email).await.expect(202));
+    let letter = app.letter(&person.email, "recovery.reset").await;
+    let by_link = |password| json!({"token": letter.token(), "new_password": password});
+    let by_code = |password| json!({"flow": flow, "code": letter.code(), "new_password": password});
+    let first = confirm(app, by_link(NEW)).await.expect(200);
+    for body in [by_link(NEW), by_code(NEW)] {
+        assert_eq!(confirm(app, body).await.expect(200), first);
+    }
+    for body in [by_link("another lantern 47 marmalade"), by_code("another lantern 47 marmalade")] {
+        confirm(app, body).await.problem(410, "flow-ended");
+    }
+    login(app, &person, NEW).await.expect(200);
+    let notices = app.mailbox(&person.email).await.into_iter().filter(|letter| letter.kind == "password.changed");
+    assert_eq!(notices.count(), 1);
+}
+
+async fn every_session_dies_with_the_old_password(app: &App) {
+    let person = Person::new("robbed");
+    let sessions = [person.arrives(app).await, person.signs_in(app).await];
+    request(app, &person.email).await.expect(202);
+    let token = app.letter(&person.email, "recovery.reset").await.token();
+    for session in &sessions {
+        app.client().get("/users/me").bearer(&session.access).send().await.expect(200);
+    }
+    confirm(app, json!({"token": token, "new_password": NEW})).await.expect(200);
+    for session in sessions {
+        app.client().get("/users/me").bearer(&session.access).send().await.problem(401, "session-ended");
+        let refresh = json!({"refresh_token": session.refresh});
+        app.client().post("/auth/refresh", &refresh).send().await.problem(401, "session-ended");
+    }
+}
+
+async fn an_address_without_an_account_gets_the_same_answer_and_no_letter(app: &App) {
+    let (known, unverified, unknown) = (Person::new("same-a"), Person::new("same-b"), Person::new("same-c"));
+    known.joins(app).await;
+    unverified.registers(app).await;
+    let mut seen = None;
+    for person in [&known, &unverified, &unknown] {
+        let answer = request(app, &person.email).await;
+        let mut body = answer.expect(202);
+        let flow = flow_id(&body);
+        (body["flow"]["id"], body["flow"]["expires_at"]) = (json!(null), json!(null));
+        let headers: Vec<_> = answer.headers.keys().map(ToString::to_string).collect();
+        let mut said = vec![(202, body, headers)];
+        // Nobody has the code, so it is the same story for all.
+        for tries in 0..7 {
+            let code = format!("{:06}", 100_000 + tries);
+            let answer = confirm(app, json!({"flow": flow, "code": code, "new_password": NEW})).await;
+            let mut problem = answer.json();
+            problem["request_id"] = json!(null);
+            said.push((answer.status, problem, Vec::new()));
+        }
+        assert_eq!(said[6].0, 410, "the sixth is not looked at: {said:?}");
+        assert_eq!(*seen.get_or_insert_with(|| said.clone()), said, "{} is told apart", person.email);
+    }
+    for person in [&unverified, &unknown] {
+        assert!(app.mailbox(&person.email).await.iter().all(|letter| letter.kind != "recovery.reset"));
+    }
+    request(app, "no address").await.problem(422, "value");
+}
+
+async fn five_wrong_codes_leave_only_the_link(app: &App) {
+    let person = Person::new("fumbling");
+    person.joins(app).await;
+    let flow = flow_id(&request(app, &person.email).await.expect(202));
+    let letter = app.letter(&person.email, "recovery.reset").await;
+    let right = letter.code().unwrap();
+    let wrong = if right == "111111" { "222222" } else { "111111" };
+    let enter = |code: &str| confirm(app, json!({"flow": flow, "code": code, "new_password": NEW}));
+    enter("12345").await.problem(422, "value");
+    for left in (0..5).rev() {
+        assert_eq!(enter(wrong).await.problem(422, "value")["tries_left"], left);
+    }
+    enter(&right).await.problem(410, "flow-ended");
+    login(app, &person, &person.password).await.expect(200);
+    confirm(app, json!({"token": letter.token(), "new_password": NEW})).await.expect(200);
+}
+
+async fn of_several_passwords_at_once_one_is_set(app: &App) {
+    let person = Person::new("torn");
+    person.joins(app).await;
+    request(app, &person.email).await.expect(202);
+    let token = app.letter(&person.email, "recovery.reset").await.token();
+    let passwords = [0, 1, 2].map(|number| format!("granite lantern {number} marmalade"));
+    let set = |which: usize| confirm(app, json!({"token": token, "new_password": passwords[which]}));
+    let answers = tokio::join!(set(0), set(1), set(2), set(0), set(1), set(2));
+    let statuses = <[Answer; 6]>::from(answers).map(|answer| answer.status);
+    let winners: Vec<usize> = (0..3).filter(|which| statuses[*which] == 200 || statuses[which + 3] == 200).collect();
+    assert_eq!(winners.len(), 1, "{statuses:?}");
+    for which in 0..3 {
+        let expected = if winners == [which] { 200 } else { 410 };
+        assert_eq!((statuses[which], statuses[which + 3]), (expected, expected), "{statuses:?}");
+        let answer = login(app, &person, &passwords[which]).await;
+        assert_eq!(answer.status == 200, winners == [which], "{answer}");
+    }
+}
+
+async fn a_password_that_is_no_good_leaves_the_link_good(app: &App) {
+    let person = Person::new("careless");
+    person.joins(app).await;
+    request(app, &person.email).await.expect(202);
+    let token = app.letter(&person.email, "recovery.reset").await.token();
+    let own_words = person.email.clone();
+    for password in ["short", "password1234", "aaaaaaaaaaaa", &"x".repeat(257), &own_words] {
+        let problem = confirm(app, json!({"token": token, "new_password": password})).await.problem(422, "value");
+        assert_eq!(problem["errors"][0]["pointer"], "/new_password", "{problem}");
+        assert!(problem["errors"][0]["detail"].as_str().is_some_and(|detail| !detail.contains(password)), "{problem}");
+    }
+    confirm(app, json!({"token": token, "new_password": NEW})).await.expect(200);
+}
+
+async fn what_is_no_link_has_ended(app: &App) {
+    let person = Person::new("garbled");
+    let flow = person.registers(app).await;
+    let other = person.verification(app).await.token();
+    let ended = "rec_00000000000000000000000000";
+    for token in ["", "x", "cairn_", "é\u{0}", &other.unwrap()] {
+        confirm(app, json!({"token": token, "new_password": NEW})).await.problem(410, "flow-ended");
+    }
+    for flow in ["", "rec_", ended, &flow] {
+        let answer = confirm(app, json!({"flow": flow, "code": "123456", "new_password": NEW})).await;
+        answer.problem(404, "not-found");
+    }
+    let bodies = [
+        json!({}),
+        json!({"token": "x"}),
+        json!({"new_password": NEW}),
+        json!({"token": "x", "flow": ended, "code": "123456", "new_password": NEW}),
+        json!({"flow": ended, "new_password": NEW}),
+        json!({"token": "x", "new_password": NEW, "more": 1}),
+    ];
+    for body in bodies {
+        confirm(app, body).await.problem(400, "unreadable");
+    }
+}
+
+async fn a_request_with_a_key_is_known_when_it_comes_again(app: &App) {
+    let person = Person::new("keyed");
+    person.joins(app).await;
+    let body = json!({"email": person.email});
+    let ask = || app.client().post("/auth/password-reset/request", &body).key(&person.username).send();
+    let (first, again) = tokio::join!(ask(), ask());
+    let flow = first.expect(202)["flow"].clone();
+    assert_eq!(again.expect(202)["flow"], flow);
+    let letters = app.mailbox(&person.email).await.into_iter().filter(|letter| letter.kind == "recovery.reset");
+    assert_eq!(letters.count(), 1);
+
+    let token = app.letter(&person.email, "recovery.reset").await.token();
+    let set = |password: &str| {
+        let body = json!({"token": token, "new_password": password});
+        app.client().post("/auth/password-reset/confirm", &body).key("set").send()
+    };
+    let first = set(NEW).await.expect(200);
+    assert_eq!(set(NEW).await.expect(200), first);
+    set("another lantern 47 marmalade").await.problem(422, "idempotency-mismatch");
+}
+
+async fn a_letter_is_good_for_an_hour_and_its_answer_for_a_day(kind: Kind) {
+    let app = App::plan(kind).named("reset").start().await;
+    let (late, prompt) = (Person::new("late"), Person::new("prompt"));
+    for person in [&late, &prompt] {
+        person.joins(&app).await;
+        request(&app, &person.email).await.expect(202);
+    }
+    let (late, prompt_token) = (
+        app.letter(&late.email, "recovery.reset").await.token(),
+        app.letter(&prompt.email, "recovery.reset").await.token(),
+    );
+    app.restart_at(3_000).await;
+    let body = json!({"token": prompt_token, "new_password": NEW});
+    confirm(&app, body.clone()).await.expect(200);
+    app.restart_at(3_700).await;
+    confirm(&app, json!({"token": late, "new_password": NEW})).await.problem(410, "flow-ended");
+    app.restart_at(3_000 + 86_000).await;
+    confirm(&app, body.clone()).await.expect(200);
+    app.restart_at(3_000 + 87_000).await;
+    confirm(&app, body).await.problem(410, "flow-ended");
+    login(&app, &prompt, NEW).await.expect(200);
+}

@@ -1,0 +1,140 @@
+//! `/account`: what is known of oneself, and what one may do about it.
+
+use super::{at_home, signs_in};
+use crate::support::browser::Browser;
+use crate::support::{App, Person};
+
+on_both_databases!(
+    who_is_not_signed_in_is_led_to_sign_in_and_back,
+    names_are_changed_once_and_another_windows_change_is_not_lost,
+    a_new_password_signs_out_everywhere_else,
+    another_address_is_proved_by_its_mail,
+    sessions_are_listed_and_ended,
+    history_is_told_in_words,
+    an_account_is_deleted_and_had_back,
+    password_managers_find_the_page,
+);
+
+async fn who_is_not_signed_in_is_led_to_sign_in_and_back(app: &App) {
+    for path in ["", "/profile", "/password", "/email", "/sessions", "/history", "/delete"] {
+        let page = Browser::new().open(app, &format!("/account{path}")).await;
+        page.says(200, "Sign in");
+        assert_eq!(page.form("login").value("next"), format!("/account{path}"));
+    }
+}
+
+async fn names_are_changed_once_and_another_windows_change_is_not_lost(app: &App) {
+    let (person, mut browser) = at_home(app, "named").await;
+    let page = browser.open(app, "/account/profile").await;
+    let form = page.form("profile");
+    assert_eq!((form.value("username"), form.value("first_name")), (person.username.as_str(), "Nora"));
+    let bad = browser.send(app, &form.clone().with("username", "1st!")).await;
+    bad.says(422, "begins with a letter");
+    assert_eq!(bad.form("profile").value("username"), "1st!");
+    let saved = form.clone().with("first_name", "Ada").with("last_name", "");
+    browser.send(app, &saved).await.says(200, "Your profile is saved.").says(200, "Ada");
+    browser.send(app, &saved).await.says(200, "Your profile is saved.");
+    // Another window, opened before.
+    let other = browser.send(app, &form.with("first_name", "Grace")).await;
+    other.says(422, "changed in another window");
+    let again = other.form("profile");
+    assert_eq!(again.value("first_name"), "Grace");
+    browser.send(app, &again).await.says(200, "Your profile is saved.").says(200, "Grace");
+    let taken = Person::new("taken");
+    taken.joins(app).await;
+    let form = browser.open(app, "/account/profile").await.form("profile").with("username", &taken.username);
+    browser.send(app, &form).await.says(422, "Somebody has this username already");
+}
+
+async fn a_new_password_signs_out_everywhere_else(app: &App) {
+    let (person, mut browser) = at_home(app, "changer").await;
+    let mut other = Browser::new();
+    signs_in(&mut other, app, &person).await.says(200, "Your account");
+    let form = browser.open(app, "/account/password").await.form("change-password");
+    let new = "marble cactus seven trumpets";
+    let wrong = form.clone().with("current_password", "not the velvet umbrella").with("new_password", new);
+    browser.send(app, &wrong).await.says(422, "<a href=\"#current_password\">").says_not(new);
+    let easy = form.clone().with("current_password", &person.password).with("new_password", "password12");
+    browser.send(app, &easy).await.says(422, "<a href=\"#new_password\">");
+    let right = form.with("current_password", &person.password).with("new_password", new);
+    browser.send(app, &right).await.says(200, "Your password is changed.");
+    browser.open(app, "/account").await.says(200, "Your account");
+    other.open(app, "/account").await.says(200, "Sign in");
+    let person = Person { password: new.to_owned(), ..person };
+    signs_in(&mut other, app, &person).await.says(200, "Your account");
+}
+
+async fn another_address_is_proved_by_its_mail(app: &App) {
+    let (person, mut browser) = at_home(app, "mover").await;
+    let new = Person::new("moved").email;
+    let form = browser.open(app, "/account/email").await.form("change-email").with("new_email", &format!(" {new} "));
+    let wrong = browser.send(app, &form.clone().with("password", "not the velvet umbrella")).await;
+    wrong.says(422, "This is not the password");
+    assert_eq!(wrong.form("change-email").value("new_email").trim(), new);
+    let form = form.with("password", &person.password);
+    let page = browser.send(app, &form).await;
+    page.says(200, "Confirm your new email address").says(200, &new);
+    let code = app.letter(&new, "email.confirm").await.code().unwrap();
+    browser.send(app, &page.form("email-code").with("code", "")).await.says(422, "six digits");
+    browser.send(app, &page.form("email-code").with("code", &code)).await.says(200, "Your email address is changed.");
+    browser.open(app, "/account").await.says(200, &new);
+}
+
+async fn sessions_are_listed_and_ended(app: &App) {
+    let (person, mut browser) = at_home(app, "many").await;
+    let (mut one, mut two) = (Browser::new(), Browser::new());
+    signs_in(&mut one, app, &person).await;
+    signs_in(&mut two, app, &person).await;
+    let page = browser.open(app, "/account/sessions").await;
+    assert_eq!(page.html.matches("name=\"session\"").count(), 3);
+    assert_eq!(page.html.matches("This browser").count(), 1);
+    let others: Vec<_> = page
+        .html
+        .split("<li>")
+        .filter(|item| item.contains("name=\"session\"") && !item.contains("This browser"))
+        .map(|item| format!("end-{}", item.split("id=\"end-").nth(1).unwrap().split('"').next().unwrap()))
+        .collect();
+    browser.send(app, &page.form(&others[0])).await.says(200, "That session has ended.");
+    let page = browser.open(app, "/account/sessions").await;
+    assert_eq!(page.html.matches("name=\"session\"").count(), 2);
+    let page = browser.send(app, &page.form("end-others")).await;
+    assert_eq!(page.html.matches("name=\"session\"").count(), 1);
+    assert!(!page.has_form("end-others"));
+    for other in [&mut one, &mut two] {
+        other.open(app, "/account").await.says(200, "Sign in");
+    }
+    browser.open(app, "/account").await.says(200, "Your account");
+    // Another's session is nobody's business.
+    let (_, mut stranger) = at_home(app, "stranger").await;
+    let form = stranger.open(app, "/account/sessions").await;
+    let own = page.html.split("name=\"session\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let theirs = form.html.split("id=\"end-").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    stranger.send(app, &form.form(&format!("end-{theirs}")).with("session", own)).await;
+    browser.open(app, "/account").await.says(200, "Your account");
+}
+
+async fn history_is_told_in_words(app: &App) {
+    let (_, mut browser) = at_home(app, "historian").await;
+    let page = browser.open(app, "/account/history").await;
+    page.says(200, "You signed in").says(200, "You proved your address with a code").says(200, "<time datetime=\"");
+}
+
+async fn an_account_is_deleted_and_had_back(app: &App) {
+    let (person, mut browser) = at_home(app, "goer").await;
+    let form = browser.open(app, "/account/delete").await.form("delete-account");
+    browser.send(app, &form.clone().with("password", "wrong")).await.says(422, "This is not the password");
+    let gone = browser.send(app, &form.with("password", &person.password)).await;
+    gone.says(200, "Your account will be deleted").says(200, "UTC");
+    browser.open(app, "/account").await.says(200, "Sign in");
+    signs_in(&mut browser, app, &person).await.says(200, "Welcome back. Your account will not be deleted.");
+}
+
+async fn password_managers_find_the_page(app: &App) {
+    let answer = app.client().get("/.well-known/change-password").send().await;
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/account/password")), "{answer}");
+    let (_, mut browser) = at_home(app, "managed").await;
+    let page = browser.open(app, "/.well-known/change-password").await;
+    page.says(200, "Change your password")
+        .says(200, "autocomplete=\"username\"")
+        .says(200, "autocomplete=\"new-password\"");
+}

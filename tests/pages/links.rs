@@ -1,0 +1,65 @@
+//! `/email-change`, `/undo-email-change` and `/end-session`: links of letters behind one button each.
+
+use super::{at_home, signs_in};
+use crate::support::browser::Browser;
+use crate::support::{App, Person};
+
+on_both_databases!(
+    a_new_address_is_proved_by_its_link_and_taken_back_by_the_old_ones,
+    a_device_that_nobody_knows_is_signed_out_by_a_link,
+    broken_links_are_told_kindly,
+);
+
+async fn a_new_address_is_proved_by_its_link_and_taken_back_by_the_old_ones(app: &App) {
+    let (person, mut browser) = at_home(app, "mover").await;
+    let new = Person::new("moved").email;
+    let form = browser.open(app, "/account/email").await.form("change-email");
+    browser.send(app, &form.with("new_email", &new).with("password", &person.password)).await;
+    let link = app.letter(&new, "email.confirm").await.link().unwrap();
+    let mut phone = Browser::new();
+    for _ in 0..2 {
+        phone.open(app, &link).await.says(200, "Confirm this address for your account");
+    }
+    let form = phone.open(app, &link).await.form("link");
+    phone.send(app, &form).await.says(200, "Your email address is changed");
+    phone.send(app, &form).await.says(200, "Your email address is changed");
+    phone.open(app, &link).await.says(200, "Your email address is changed");
+
+    let undo = app.letter(&person.email, "email.changed").await.link().unwrap();
+    phone.open(app, &undo).await.says(200, "Take the change of address back");
+    browser.open(app, "/account").await.says(200, &new);
+    let form = phone.open(app, &undo).await.form("link");
+    let done = phone.send(app, &form).await;
+    done.says(200, "The change of address is taken back");
+    assert_eq!(done.link("Set a new password"), "/forgot-password");
+    phone.open(app, &undo).await.says(200, "The change of address is taken back");
+    phone.open(app, &link).await.says(410, "This change counts no more");
+    browser.open(app, "/account").await.says(200, "Sign in");
+    signs_in(&mut browser, app, &person).await.says(200, &person.email);
+}
+
+async fn a_device_that_nobody_knows_is_signed_out_by_a_link(app: &App) {
+    let (person, _) = at_home(app, "watched").await;
+    let login = app.client().at_loopback(7).post("/auth/login", &person.credentials());
+    login
+        .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0")
+        .send()
+        .await
+        .expect(200);
+    let link = app.letter(&person.email, "session.new-device").await.link().unwrap();
+    let mut phone = Browser::new();
+    let page = phone.open(app, &link).await;
+    page.says(200, "Sign out that device");
+    phone.send(app, &page.form("link")).await.says(200, "That device is signed out");
+    phone.send(app, &page.form("link")).await.says(200, "signed out");
+    phone.open(app, &link).await.says(200, "That device was signed out before");
+}
+
+async fn broken_links_are_told_kindly(app: &App) {
+    for path in ["/email-change", "/undo-email-change", "/end-session"] {
+        for query in ["", "?token=", "?token=garbage", "?token=%00%ff", "?token=cairn_ec_AAAA"] {
+            let page = Browser::new().open(app, &format!("{path}{query}")).await;
+            page.says(410, "does not work").says(410, "class=\"button\"");
+        }
+    }
+}

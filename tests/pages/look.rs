@@ -1,0 +1,84 @@
+//! An operator's name, logo, colour and templates, checked before anything is served.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::app::binary;
+use crate::support::browser::Browser;
+use crate::support::folder::Folder;
+use crate::support::{App, Kind};
+
+of_each_kind!(name_logo_colour_and_templates_are_the_operators);
+
+async fn name_logo_colour_and_templates_are_the_operators(kind: Kind) {
+    let folder = Folder::new("look");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(folder.path().join("logo.svg"), "<svg xmlns=\"http://www.w3.org/2000/svg\"/>").unwrap();
+    fs::create_dir_all(folder.path().join("own/pages/login")).unwrap();
+    fs::write(
+        folder.path().join("own/pages/login/form.html"),
+        "{% extends \"layout.html\" %}{% block main %}<h1>Ours</h1>{% endblock %}",
+    )
+    .unwrap();
+    let app = App::plan(kind)
+        .named("look")
+        .set("CAIRN_NAME", "Tor & Türe")
+        .set("CAIRN_LOGO", path("logo.svg"))
+        .set("CAIRN_ACCENT", "#7a0019")
+        .set("CAIRN_TEMPLATES", path("own"))
+        .start()
+        .await;
+    let page = Browser::new().open(&app, "/login").await;
+    page.says(200, "<h1>Ours</h1>").says(200, "alt=\"Tor & Türe\"");
+    assert_eq!(page.title(), "Sign in – Tor & Türe");
+    let of = |before: &str| page.html.split(before).nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let logo = app.client().get(&of("<img src=\"")).send().await;
+    assert_eq!((logo.status, logo.header("content-type")), (200, Some("image/svg+xml")), "{logo}");
+    let css = app.client().get(&of("<link rel=\"stylesheet\" href=\"")).send().await;
+    assert!(css.text().contains("--accent: #7a0019"), "{css}");
+}
+
+fn check(settings: &[(&str, &str)]) -> (bool, String) {
+    let mut command = Command::new(binary());
+    command.args(["templates", "check"]).env_clear().envs(settings.iter().copied());
+    let output = command.output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn what_does_not_fit_is_named_before_anything_is_served() {
+    assert_eq!(check(&[]).0, true, "{:?}", check(&[]));
+    let (good, said) = check(&[("CAIRN_ACCENT", "#ffcc00")]);
+    assert!(!good && said.contains("CAIRN_ACCENT") && said.contains("contrast of 1.5"), "{said}");
+    let (good, said) = check(&[("CAIRN_LOGO", "/nowhere/logo.svg")]);
+    assert!(!good && said.contains("CAIRN_LOGO"), "{said}");
+    for (name, text, word) in [
+        (
+            "pages/login/form.html",
+            "{% extends \"layout.html\" %}{% block main %}{{ nothing }}{% endblock %}",
+            "login/form",
+        ),
+        ("pages/login/form.html", "{% if %}", "login/form.html"),
+        ("pages/login/from.html", "", "login/from.html"),
+        ("pages/en.json", "{}", "en.json"),
+        ("letters/registration.welcome.txt", "{{ words.nothing }}", "registration.welcome"),
+        ("letters/unknown.txt", "", "unknown.txt"),
+        ("login/form.html", "", "login"),
+    ] {
+        let folder = Folder::new("broken-look");
+        write(folder.path(), name, text);
+        let (good, said) = check(&[("CAIRN_TEMPLATES", &folder.path().display().to_string())]);
+        assert!(!good && said.contains("CAIRN_TEMPLATES") && said.contains(word), "{name}: {said}");
+    }
+    let folder = Folder::new("good-look");
+    write(folder.path(), "letters/registration.welcome.txt", "Welcome to {{ words.title }}\n\n{{ login }}\n");
+    let (good, said) = check(&[("CAIRN_TEMPLATES", &folder.path().display().to_string())]);
+    assert!(good, "{said}");
+}
