@@ -30,6 +30,8 @@ if [[ $purpose == test ]]; then
     fi
     missing+=(postfix)
   fi
+  command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
+  command -v chromedriver >/dev/null || missing+=(chromium-driver)
   command -v curl >/dev/null || missing+=(curl) # the tour of the README is run as printed
   if [[ $(id -u) == 0 ]] && ! command -v runuser >/dev/null; then missing+=(util-linux); fi
 fi
@@ -72,4 +74,21 @@ if [[ $purpose == test ]]; then
       exit 1
     }
   done
+fi
+
+# axe-core (MPL-2.0) looks at the pages in the tests' browser. It is fetched, not shipped; where there is no network, the
+# tests look with a list of their own.
+axe=target/axe/axe.min.js
+if [[ $purpose == test && ! -f $axe ]]; then
+  version=4.14.1
+  sum=e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+  mkdir -p target/axe
+  archive=$(mktemp "${TMPDIR:-/tmp}/axe.XXXXXX")
+  if curl -fsS --retry 2 --max-time 60 -o "$archive" "https://registry.npmjs.org/axe-core/-/axe-core-$version.tgz" &&
+    printf '%s  %s\n' "$sum" "$archive" | sha256sum --check --quiet -; then
+    tar -xzOf "$archive" package/axe.min.js >"$axe.new" && mv "$axe.new" "$axe"
+  else
+    printf 'install.sh: axe-core %s could not be fetched; the tests go on without it\n' "$version" >&2
+  fi
+  rm -f "$archive"
 fi

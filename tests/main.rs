@@ -15,6 +15,7 @@ mod dev;
 mod documents;
 mod hostile;
 mod house;
+mod journeys;
 mod letters;
 mod limits;
 mod operations;

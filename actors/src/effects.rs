@@ -92,6 +92,15 @@ pub enum Write {
         /// When.
         at: Timestamp,
     },
+    /// A user's password stays, and its hash is made anew.
+    Rehash {
+        /// Whose.
+        user: UserId,
+        /// The new hash, sealed.
+        password: SealedHash,
+        /// When.
+        at: Timestamp,
+    },
     /// A user's address becomes another. Whoever writes this raises [`Key::Profile`] as well.
     SetAddress {
         /// Whose.

@@ -2,6 +2,7 @@
 //!
 //! What is deliberately absent: HTTP and the database. Both come through ports.
 
+pub mod acts;
 pub mod address;
 mod breached;
 pub mod credential;
@@ -10,7 +11,6 @@ pub mod directory;
 pub mod disposable;
 pub mod effects;
 pub mod flows;
-pub mod guesses;
 mod hashed_set;
 pub mod hasher;
 pub mod instant;

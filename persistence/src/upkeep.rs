@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cairn_actors::guesses::FAILED;
+use cairn_actors::acts::guesses::FAILED;
 use cairn_runtime::store::{Audit, Counts, ENDED, Finding, Retention, StoreFault};
 use cairn_runtime::{Id, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};

@@ -133,6 +133,8 @@ fn bind_delivery<'q>(query: Bound<'q>, delivery: &'q Delivery) -> Bound<'q> {
         .bind(&delivery.note)
         .bind(delivery.dead)
         .bind(delivery.created.0)
+        .bind(None::<Vec<u8>>)
+        .bind(delivery.budget.as_ref().map(<[u8; 32]>::as_slice))
 }
 
 impl Texts {

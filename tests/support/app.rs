@@ -261,9 +261,14 @@ impl App {
         self.crash_and_restart().await;
     }
 
+    /// The number of the process.
+    pub fn process_id(&self) -> u32 {
+        self.process.lock().unwrap().as_ref().expect("it runs").child.id()
+    }
+
     /// Sends SIGTERM and does not wait.
     pub fn ask_to_end(&self) {
-        let id = self.process.lock().unwrap().as_ref().expect("it runs").child.id();
+        let id = self.process_id();
         // The standard library sends SIGKILL only; every shell has a kill of its own.
         let status = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().unwrap();
         assert!(status.success());

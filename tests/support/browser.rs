@@ -41,11 +41,6 @@ impl Browser {
         self.cookies.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Forgets everything, as a private window does when it is closed.
-    pub fn forget(&mut self) {
-        self.cookies.clear();
-    }
-
     fn header(&self) -> String {
         self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }

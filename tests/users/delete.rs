@@ -64,9 +64,8 @@ async fn address_and_username_stay_taken_while_it_waits(app: &App) {
     let person = Person::new("leaving");
     let tokens = person.arrives(app).await;
     delete(app, &tokens, &person.password).await.expect(202);
-    let other = Person::new("arriving");
-    let wish = Person { username: person.username.clone(), ..other };
-    wish.registers(app).await;
+    let wish = Person { username: person.username.clone(), ..Person::new("arriving") };
+    app.client().post("/auth/register", &wish.registration()).send().await.problem(409, "username-taken");
     let rival = Person { email: person.email.clone(), ..Person::new("rival") };
     rival.registers(app).await;
     app.letter(&person.email, "registration.known").await;

@@ -161,10 +161,16 @@ impl Services {
     async fn view(&self, row: &Row, flow: &Waiting) -> Result<Begun, Refusal> {
         let (prefix, kind, letters) = flow.names();
         let cooldown = self.engine.world().settings.resend_cooldown;
-        let awaited = flow.awaited();
+        // Overdue, and not yet woken: the deadline holds all the same.
+        let overdue = row.wake_at.is_some_and(|due| due <= self.engine.now());
+        let awaited = flow.awaited().filter(|_| !overdue);
+        let mut flow = FlowView::of_row(prefix, kind, row);
+        if overdue && flow.phase == "awaiting_code" {
+            "expired".clone_into(&mut flow.phase);
+        }
         let more = |issues: &Issues| issues.issues.len() <= usize::from(RESENDS);
         Ok(Begun {
-            flow: FlowView::of_row(prefix, kind, row),
+            flow,
             address: awaited.map(|(address, _)| address.clone()),
             mail: self.mail(row, letters).await?,
             tries_left: awaited.map_or(0, |(_, issues)| issues.tries_left()),

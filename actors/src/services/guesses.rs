@@ -7,9 +7,9 @@
 use cairn_runtime::{FlowId, Timestamp};
 
 use super::{Caller, Refusal, Services};
+use crate::acts::guesses::{self, CLEARED, FAILED, MOST, Target};
 use crate::address::Address;
 use crate::effects::{Digest, UserId};
-use crate::guesses::{self, CLEARED, FAILED, MOST, Target};
 use crate::hasher::{HashFault, Proved, SealedHash, Turn, Verdict};
 use crate::password::Password;
 

@@ -1,16 +1,14 @@
 //! The profile: editing one's names, and having everything that is kept about oneself.
 
 use cairn_runtime::store::Row;
-use cairn_runtime::{Deed, Effects, Guard, Timestamp};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use cairn_runtime::{Flow, Timestamp};
 
 use super::session::SignedIn;
 use super::sessions::SessionView;
 use super::typed::{Names, Typed};
 use super::{Caller, Refusal, Services};
+use crate::acts::profile::{self, Edit, Edited};
 use crate::directory::{Happened, User};
-use crate::effects::{Key, Write};
 use crate::flows::deletion::Deletion;
 use crate::flows::email_change::EmailChange;
 use crate::flows::recovery::Recovery;
@@ -29,16 +27,6 @@ pub struct TypedProfile {
     pub first_name: Option<String>,
     /// The last name.
     pub last_name: Option<String>,
-}
-
-/// What became of an edit; stored with its event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Edited {
-    Done,
-    Changed,
-    UsernameTaken,
-    SessionEnded,
 }
 
 /// A flow of a user, for an export.
@@ -86,38 +74,13 @@ impl Services {
         let names = members.names(text(&typed.username), text(&typed.first_name), text(&typed.last_name));
         members.check()?;
         let Names { username, first_name, last_name } = names;
-        let (user, fence, before) = (who.user.id, who.user.fence, who.user.username.clone());
         if who.user.version != version {
             return Err(Refusal::Changed);
         }
-        let edit = |lost: Option<&Key>, now: Timestamp| {
-            let says = match lost {
-                None => Edited::Done,
-                Some(Key::Username(_)) => Edited::UsernameTaken,
-                Some(Key::User(_)) => Edited::SessionEnded,
-                Some(_) => Edited::Changed,
-            };
-            let mut effects = Effects::none();
-            if says == Edited::Done {
-                effects = effects
-                    .guard(Guard::Hold(Key::User(user), fence))
-                    .guard(Guard::Bump(Key::Profile(user), Some(version)))
-                    .write(Write::SetProfile {
-                        user,
-                        username: username.clone(),
-                        first_name: first_name.clone(),
-                        last_name: last_name.clone(),
-                        at: now,
-                    });
-                if username != before {
-                    effects.guards.extend(before.clone().map(|before| Guard::Release(Key::Username(before))));
-                    effects.guards.extend(username.clone().map(|username| Guard::Claim(Key::Username(username))));
-                }
-            }
-            Deed { says, effects, public: json!({ "user": user.text() }) }
-        };
+        let (user, fence, before) = (who.user.id, who.user.fence, who.user.username.clone());
+        let edit = Edit { user, fence, version, before, username, first_name, last_name };
         let asker = self.engine.asker(&caller.trace);
-        let reply = self.engine.act("edit_profile", asker, |lost, cx| edit(lost, cx.now)).await?;
+        let reply = self.engine.act(profile::EDIT_PROFILE, asker, |lost, cx| profile::edit(&edit, lost, cx)).await?;
         match reply.outcome {
             Edited::Done => self.directory.by_id(user).await?.ok_or(Refusal::SessionEnded),
             Edited::Changed => Err(Refusal::Changed),
@@ -147,7 +110,6 @@ impl Services {
 }
 
 fn record(row: &Row) -> FlowRecord {
-    use cairn_runtime::Flow;
     let prefix = match row.kind.as_str() {
         Registration::NAME => Registration::PREFIX,
         Recovery::NAME => Recovery::PREFIX,

@@ -1,16 +1,17 @@
 //! Signing in, carrying a session on, ending it, and who a token stands for.
 
-use cairn_runtime::{Deed, Effects, FlowId, Guard, Id, Method, Reply, Timestamp};
+use cairn_runtime::{FlowId, Id, Method, Reply, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Caller, Refusal, Services};
+use crate::acts::guesses::Target;
+use crate::acts::password;
 use crate::address::Address;
 use crate::credential::{self, Presented, Purpose, Token, of};
 use crate::device::Device;
 use crate::directory::{InSession, User};
-use crate::effects::{Digest, Key, UserId, Write};
+use crate::effects::{Digest, UserId};
 use crate::flows::session::{Command, Minted, Outcome, Session, Start};
-use crate::guesses::Target;
 use crate::hasher::{Lane, Verdict};
 use crate::password::Password;
 use crate::signing::ACCESS_TOKEN;
@@ -199,23 +200,11 @@ impl Services {
 
     /// Stores the same password at the present cost. The fence is held, not bumped: nothing ends by it, and a reset that
     /// came meanwhile wins.
-    async fn rehash(&self, caller: &Caller, user: &User, password: &Password) -> Result<(), Refusal> {
-        let hash = self.hasher.hash(password, Lane::SignIn).await?;
+    async fn rehash(&self, caller: &Caller, user: &User, typed: &Password) -> Result<(), Refusal> {
+        let hash = self.hasher.hash(typed, Lane::SignIn).await?;
         let (id, fence) = (user.id, user.fence);
         let asker = self.engine.asker(&caller.trace);
-        self.engine
-            .act("rehash", asker, |lost, cx| {
-                let effects = match lost {
-                    Some(_) => Effects::none(),
-                    None => Effects::none().guard(Guard::Hold(Key::User(id), fence)).write(Write::SetPassword {
-                        user: id,
-                        password: hash.clone(),
-                        at: cx.now,
-                    }),
-                };
-                Deed { says: (), effects, public: serde_json::json!({ "user": id }) }
-            })
-            .await?;
+        self.engine.act(password::REHASH, asker, |lost, cx| password::rehash(id, fence, &hash, lost, cx)).await?;
         Ok(())
     }
 

@@ -1,14 +1,14 @@
 //! A user's sessions: which there are, ending them, and proving again who one is.
 
-use cairn_runtime::{Deed, Effects, Fault, Flow, FlowId, Guard, Timestamp};
-use serde_json::json;
+use cairn_runtime::{Fault, Flow, FlowId, Timestamp};
 
 use super::session::{SignedIn, Tokens};
 use super::{Caller, Refusal, Services};
+use crate::acts::guesses::Target;
+use crate::acts::sessions as acts;
 use crate::credential::{Presented, of};
 use crate::effects::{Key, UserId};
-use crate::flows::session::{Command, Outcome, Session, Signal};
-use crate::guesses::Target;
+use crate::flows::session::{Command, Outcome, Session};
 use crate::password::Password;
 
 /// How many sessions of one user are looked at: no setting lets there be more.
@@ -101,19 +101,10 @@ impl Services {
         if asker.repeatable && self.engine.recall::<()>(&asker).await?.is_some() {
             return Ok(());
         }
-        let who = self.signed_in(token).await?;
+        self.signed_in(token).await?;
         let sessions = self.sessions_of(user).await?;
-        let deed = |lost: Option<&Key>| {
-            let mut effects = Effects::none();
-            if lost.is_none() {
-                effects = effects.guard(Guard::Bump(Key::User(user), None));
-                for session in &sessions {
-                    effects = effects.tell::<Session>(*session, &Signal::Fenced);
-                }
-            }
-            Deed { says: (), effects, public: json!({ "user": who.user.id.text() }) }
-        };
-        self.engine.act("sign_out_everywhere", asker, |lost, _| deed(lost)).await?;
+        let act = |lost: Option<&Key>| acts::sign_out_everywhere(user, &sessions, lost);
+        self.engine.act(acts::SIGN_OUT_EVERYWHERE, asker, |lost, _| act(lost)).await?;
         Ok(())
     }
 

@@ -142,6 +142,7 @@ fn effects(effects: &Effects<Auth>) -> String {
             Write::CountFailure { .. } => "count a failure".to_owned(),
             Write::ClearFailures { .. } => "clear failures".to_owned(),
             Write::SetPassword { .. } => "set password".to_owned(),
+            Write::Rehash { .. } => "rehash password".to_owned(),
             Write::SetAddress { .. } => "set address".to_owned(),
             Write::SetProfile { .. } => "set profile".to_owned(),
             Write::SetDeletion { flow: Some(_), .. } => "set deletion".to_owned(),

@@ -26,18 +26,14 @@ pub(crate) enum Cookie {
 pub(crate) const FLOWS_LAST: Duration = Duration::from_secs(7 * 86_400);
 
 impl Cookie {
-    const fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Browser => ("__Host-cairn_browser", "cairn_browser"),
-            Self::Flows => ("__Host-cairn_flows", "cairn_flows"),
-            Self::Session => ("__Host-cairn_session", "cairn_session"),
-        }
-    }
-
     /// Its name, with TLS or without.
-    pub(crate) const fn name(self, secure: bool) -> &'static str {
-        let (with_tls, without) = self.names();
-        if secure { with_tls } else { without }
+    pub(crate) fn name(self, secure: bool) -> &'static str {
+        let name = match self {
+            Self::Browser => "__Host-cairn_browser",
+            Self::Flows => "__Host-cairn_flows",
+            Self::Session => "__Host-cairn_session",
+        };
+        if secure { name } else { name.trim_start_matches("__Host-") }
     }
 
     /// The header that sets it: out of scripts' reach, not sent along with what other sites post, for so long, or until

@@ -14,6 +14,7 @@ use crate::entity::users::{Column, Entity};
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     passwords: Vec<Change>,
+    rehashed: Vec<Change>,
     addresses: Vec<Change>,
     profiles: Vec<Change>,
     deletions: Vec<Change>,
@@ -35,6 +36,7 @@ impl Change {
 }
 
 const PASSWORDS: [Column; 2] = [Column::Password, Column::PasswordChangedAt];
+const REHASHED: [Column; 1] = [Column::Password];
 const ADDRESSES: [Column; 4] = [Column::Email, Column::EmailMail, Column::EmailKey, Column::UpdatedAt];
 const PROFILES: [Column; 4] = [Column::Username, Column::FirstName, Column::LastName, Column::UpdatedAt];
 const DELETIONS: [Column; 1] = [Column::Deletion];
@@ -47,6 +49,9 @@ impl Changes {
         match write {
             Write::SetPassword { user, password, at } => {
                 self.passwords.push(Change::new(*user, [password.as_text().into(), at.0.into()]));
+            }
+            Write::Rehash { user, password, at: _ } => {
+                self.rehashed.push(Change::new(*user, [password.as_text().into()]));
             }
             Write::SetAddress { user, address, address_key, at } => self.addresses.push(Change::new(
                 *user,
@@ -87,6 +92,7 @@ impl Changes {
                 .await?;
         }
         update(transaction, &PASSWORDS, &self.passwords).await?;
+        update(transaction, &REHASHED, &self.rehashed).await?;
         update(transaction, &ADDRESSES, &self.addresses).await?;
         update(transaction, &PROFILES, &self.profiles).await?;
         update(transaction, &DELETIONS, &self.deletions).await?;

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cairn_actors::effects::{Answer, Auth, Delivery, Digest, Key, Letter, NewUser, UserId, Write};
+use cairn_actors::flows::deletion::Deletion;
+use cairn_actors::flows::email_change::EmailChange;
+use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::registration::{self, Registration};
 use cairn_actors::flows::session::Session;
 use cairn_actors::hasher::{self, Hasher, SealedHash};
@@ -171,6 +174,9 @@ impl Town {
         })
         .flow::<Registration>()
         .flow::<Session>()
+        .flow::<Recovery>()
+        .flow::<EmailChange>()
+        .flow::<Deletion>()
         .build();
         let hasher = Hasher::new(SharedRing::shared(Arc::clone(&self.world.ring)), hasher::Settings::quick()).unwrap();
         let directory = Arc::new(SqlDirectory::new(self.database(process).clone()));
@@ -270,6 +276,7 @@ pub fn founding(
         let effects = Effects::none()
             .guard(Guard::Claim(Key::Address(address_key)))
             .guard(Guard::Claim(Key::User(user)))
+            .guard(Guard::Claim(Key::Profile(user)))
             .write(Write::CreateUser(Box::new(new)));
         Deed { says: (), effects, public: serde_json::Value::Null }
     }

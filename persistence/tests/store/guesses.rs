@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_actors::acts::guesses::FAILED;
 use cairn_actors::effects::{Key, NewUser, UserId, Write};
-use cairn_actors::guesses::FAILED;
 use cairn_actors::hasher::Lane;
 use cairn_actors::password::Password;
 use cairn_actors::services::registration::Typed;

@@ -7,6 +7,7 @@
     reason = "a test may stop where it stands, and owns the tasks that it begins"
 )]
 
+mod accounts;
 mod auth;
 mod commits;
 mod contract;

@@ -1,6 +1,7 @@
 //! The crash sweep: whole lives of the wired flows on real databases, with each call to the store failing once, in
 //! each of four ways.
 
+mod accounts;
 mod registration;
 mod session;
 mod stand;
@@ -28,13 +29,21 @@ struct Scenario {
     run: for<'a> fn(&'a Stand<'_>) -> BoxFuture<'a, ()>,
 }
 
-const ALL: [Scenario; 6] = [
+const ALL: [Scenario; 10] = [
     Scenario { name: "a newcomer registers", calls: 20, run: |stand| Box::pin(registration::newcomer(stand)) },
     Scenario { name: "nobody proves the address", calls: 8, run: |stand| Box::pin(registration::nobody(stand)) },
     Scenario { name: "refresh tokens rotate", calls: 10, run: |stand| Box::pin(session::rotation(stand)) },
     Scenario { name: "somebody signs out", calls: 10, run: |stand| Box::pin(session::sign_out(stand)) },
     Scenario { name: "a fence moves", calls: 10, run: |stand| Box::pin(session::fence(stand)) },
     Scenario { name: "a client has only its tokens", calls: 5, run: |stand| Box::pin(session::client(stand)) },
+    Scenario { name: "a password is forgotten", calls: 20, run: |stand| Box::pin(accounts::recovery(stand)) },
+    Scenario { name: "a password is changed", calls: 10, run: |stand| Box::pin(accounts::password(stand)) },
+    Scenario {
+        name: "an address is changed and taken back",
+        calls: 30,
+        run: |stand| Box::pin(accounts::address(stand)),
+    },
+    Scenario { name: "an account is deleted", calls: 20, run: |stand| Box::pin(accounts::deletion(stand)) },
 ];
 
 /// Says which run it was, should it end badly.

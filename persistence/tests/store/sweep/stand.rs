@@ -107,7 +107,9 @@ impl<'t> Stand<'t> {
         let (username, first_name, last_name) = (None, None, None);
         let new = NewUser { id: user, address, address_key, username, first_name, last_name, password, at };
         let mut item = Item::<Auth>::of(InputId(user.0));
-        item.guards = [Key::Address(address_key), Key::User(user)].map(|key| Guard::Claim(Auth::guard(&key))).into();
+        item.guards = [Key::Address(address_key), Key::User(user), Key::Profile(user)]
+            .map(|key| Guard::Claim(Auth::guard(&key)))
+            .into();
         item.writes = vec![Write::CreateUser(Box::new(new))];
         assert_eq!(self.real.commit(&[item]).await.unwrap(), [Verdict::Done]);
         user
@@ -333,6 +335,10 @@ impl<'t> Stand<'t> {
         }
         for delivery in written.values() {
             assert!(!delivery.dead, "nobody refused it, and time did not run out: {delivery:?}");
+            if delivery.kind == "signal" {
+                assert!(delivery.settled.is_some(), "I5: a signal arrives: {delivery:?}");
+                continue;
+            }
             let letter = carried.get(&delivery.id).unwrap_or_else(|| panic!("I5: nobody carried {delivery:?}"));
             assert_eq!(Auth::kind(&Delivery::Letter(letter.letter.clone())), delivery.kind);
         }

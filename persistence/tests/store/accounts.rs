@@ -1,0 +1,351 @@
+//! Accounts as they change: several kinds of change to several users in one batch, what the directory reads of them, and
+//! the migration that gave profiles their numbers.
+
+use cairn_actors::directory::{Directory, User};
+use cairn_actors::effects::{Auth, Digest, Key, NewUser, UserId, Write};
+use cairn_actors::flows::email_change::{self, EmailChange};
+use cairn_actors::flows::session::{self, Arrival, Session};
+use cairn_actors::hasher::SealedHash;
+use cairn_actors::name::PersonName;
+use cairn_actors::testing;
+use cairn_persistence::{AuthWrites, Database, SqlDirectory};
+use cairn_runtime::store::{Item, Store, Verdict};
+use cairn_runtime::{Domain, FlowId, Guard, Id, InputId, Timestamp};
+use sea_orm::ConnectionTrait;
+
+use crate::auth::{Town, bumping, id};
+use crate::support::{Kind, Place};
+
+const ODD: &str = "Ünï'\"\\%_\u{1f980}";
+const AT: Timestamp = Timestamp(1_800_000_000_000);
+
+fn user(number: u64) -> UserId {
+    UserId(id(1, number))
+}
+
+fn address(number: u64) -> String {
+    format!("Person.{number}@Example.org")
+}
+
+fn new(town: &Town, number: u64) -> NewUser {
+    let address = testing::address(&address(number));
+    NewUser {
+        id: user(number),
+        address_key: town.world.address_key(&address),
+        address,
+        username: Some(testing::username(&format!("person{number}"))),
+        first_name: Some(testing::person_name(ODD)),
+        last_name: None,
+        password: SealedHash::from_text(format!("hash {number}")),
+        at: AT,
+    }
+}
+
+/// Items without a flow, one a list of writes, in one batch.
+async fn batch(town: &Town, number: u64, items: Vec<(Vec<Guard<String>>, Vec<Write>)>) {
+    let items: Vec<Item<Auth>> = items
+        .into_iter()
+        .enumerate()
+        .map(|(place, (guards, writes))| {
+            let input = InputId(id(1_000 + number, u64::try_from(place).unwrap()));
+            Item { guards, writes, ..Item::of(input) }
+        })
+        .collect();
+    let verdicts = town.store(0).commit(&items).await.unwrap();
+    assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Done), "{verdicts:?}");
+}
+
+async fn founded(town: &Town, count: u64) {
+    let items = (0..count).map(|number| {
+        let new = new(town, number);
+        let keys = [Key::Address(new.address_key), Key::User(new.id), Key::Profile(new.id)];
+        let guards = keys.iter().map(|key| Guard::Claim(Auth::guard(key))).collect();
+        (guards, vec![Write::CreateUser(Box::new(new))])
+    });
+    batch(town, 0, items.collect()).await;
+}
+
+fn directory(town: &Town) -> SqlDirectory {
+    SqlDirectory::new(town.database(0).clone())
+}
+
+async fn read(town: &Town, number: u64) -> User {
+    directory(town).by_id(user(number)).await.unwrap().expect("the user is there")
+}
+
+/// All that a change may touch, as text.
+fn shown(user: &User) -> String {
+    let name = |name: &Option<PersonName>| name.as_ref().map(|name| name.as_str().to_owned());
+    format!(
+        "{} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {}",
+        user.address.typed(),
+        user.username.as_ref().map(ToString::to_string),
+        name(&user.first_name),
+        name(&user.last_name),
+        user.password.as_ref().map(SealedHash::as_text),
+        user.deletion,
+        user.signed_in_at,
+        user.password_changed_at,
+        user.version,
+    )
+}
+
+async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    founded(&town, 8).await;
+    let untouched = shown(&read(&town, 7).await);
+    let later = Timestamp(AT.0 + 1);
+    let moved = |number: u64, text: &str| {
+        let address = testing::address(text);
+        Write::SetAddress { user: user(number), address_key: town.world.address_key(&address), address, at: later }
+    };
+    let named = |number: u64, username: Option<&str>, first: Option<&str>, last: Option<&str>| Write::SetProfile {
+        user: user(number),
+        username: username.map(testing::username),
+        first_name: first.map(testing::person_name),
+        last_name: last.map(testing::person_name),
+        at: later,
+    };
+    let deletion = FlowId(id(7, 7));
+    let set = |number: u64| Write::SetPassword {
+        user: user(number),
+        password: SealedHash::from_text(format!("another {ODD}")),
+        at: later,
+    };
+    let items = vec![
+        vec![moved(0, "Zero@Bücher.example")],
+        vec![named(1, None, None, Some(ODD))],
+        // Taken from the one before, in the same statement.
+        vec![named(2, Some("second"), Some("Zwei"), None)],
+        vec![Write::SetDeletion { user: user(3), flow: Some(deletion), at: later }],
+        vec![Write::FirstSignIn { user: user(4), at: later }],
+        vec![set(4)],
+        vec![Write::DeleteUser { user: user(5) }],
+        // A step that touches the profile twice counts once: its guard is raised once.
+        vec![moved(6, "six@example.org"), Write::SetDeletion { user: user(6), flow: None, at: later }, set(6)],
+        vec![Write::CreateUser(Box::new(new(&town, 9)))],
+    ];
+    batch(&town, 1, items.into_iter().map(|writes| (Vec::new(), writes)).collect()).await;
+
+    let zero = read(&town, 0).await;
+    assert_eq!((zero.address.typed(), zero.address.mailed()), ("Zero@Bücher.example", "Zero@xn--bcher-kva.example"));
+    assert_eq!((zero.version, zero.updated_at, zero.created_at), (1, later, AT));
+    let found = directory(&town).by_address(town.world.address_key(&testing::address("zero@BÜCHER.example"))).await;
+    assert_eq!(found.unwrap().map(|found| found.id), Some(user(0)));
+    let before = directory(&town).by_address(town.world.address_key(&testing::address(&address(0)))).await;
+    assert!(before.unwrap().is_none());
+
+    let one = read(&town, 1).await;
+    assert_eq!((one.username.is_none(), one.first_name.is_none(), one.version), (true, true, 1));
+    assert_eq!(one.last_name.as_ref().map(PersonName::as_str), Some(ODD));
+    let two = read(&town, 2).await;
+    assert_eq!(two.name().as_deref(), Some("Zwei"));
+    let found = directory(&town).by_username(&testing::username("second")).await.unwrap();
+    assert_eq!(found.map(|found| found.id), Some(user(2)));
+
+    let three = read(&town, 3).await;
+    assert_eq!((three.deletion, three.version, three.password_changed_at), (Some(deletion), 1, None));
+    let four = read(&town, 4).await;
+    assert_eq!((four.signed_in_at, four.password_changed_at), (Some(later), Some(later)));
+    assert_eq!((four.version, four.updated_at), (0, AT), "neither is part of the profile");
+    assert_eq!(four.password.as_ref().map(SealedHash::as_text), Some(format!("another {ODD}").as_str()));
+    assert!(directory(&town).by_id(user(5)).await.unwrap().is_none());
+    let six = read(&town, 6).await;
+    assert_eq!((six.address.typed(), six.deletion, six.version), ("six@example.org", None, 1));
+    assert_eq!(shown(&read(&town, 7).await), untouched);
+    assert_eq!(read(&town, 9).await.signed_in_at, None);
+}
+
+async fn what_a_user_gives_up_another_takes_in_the_same_batch(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    founded(&town, 3).await;
+    let taken = Write::SetProfile {
+        user: user(1),
+        username: Some(testing::username("person0")),
+        first_name: None,
+        last_name: None,
+        at: AT,
+    };
+    let moved = testing::address(&address(0));
+    let moved =
+        Write::SetAddress { user: user(2), address_key: town.world.address_key(&moved), address: moved, at: AT };
+    let items = vec![vec![taken], vec![moved], vec![Write::DeleteUser { user: user(0) }]];
+    batch(&town, 1, items.into_iter().map(|writes| (Vec::new(), writes)).collect()).await;
+    assert_eq!(read(&town, 1).await.username.map(|name| name.to_string()), Some("person0".to_owned()));
+    assert_eq!(read(&town, 2).await.address.typed(), address(0));
+}
+
+async fn numbers_are_read_with_the_user_and_follow_their_guards(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    founded(&town, 2).await;
+    let first = read(&town, 0).await;
+    assert_eq!((first.fence, first.number, first.version), (0, 0, 0));
+    let raised = [Key::User(user(0)), Key::User(user(0)), Key::Address(new(&town, 0).address_key)];
+    for (number, key) in raised.iter().enumerate() {
+        let guards = vec![Guard::Bump(Auth::guard(key), None)];
+        batch(&town, 10 + u64::try_from(number).unwrap(), vec![(guards, Vec::new())]).await;
+    }
+    let first = read(&town, 0).await;
+    assert_eq!((first.fence, first.number), (2, 1));
+    let by_name = directory(&town).by_username(&testing::username("person0")).await.unwrap().unwrap();
+    let by_address = directory(&town).by_address(new(&town, 0).address_key).await.unwrap().unwrap();
+    assert_eq!((by_name.fence, by_name.number, by_address.fence, by_address.number), (2, 1, 2, 1));
+    let nobody = directory(&town).with_session(user(0), FlowId(id(9, 9))).await.unwrap().unwrap();
+    assert_eq!((nobody.user.fence, nobody.user.number, nobody.session), (2, 1, None));
+    let other = read(&town, 1).await;
+    assert_eq!((other.fence, other.number), (0, 0));
+}
+
+async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    founded(&town, 2).await;
+    let node = town.node(0, town.store(0), town.clock.clone()).await;
+    let engine = &node.engine;
+    let (here, there) = (Digest([1; 32]), Digest([2; 32]));
+    let begin = async |number: u64, place: Digest| {
+        town.clock.advance(std::time::Duration::from_secs(1));
+        let arrival = Arrival { place: Some(place), ..Arrival::default() };
+        let (amr, device, client_address) = (vec!["pwd".to_owned()], None, None);
+        let start = session::Start { user: user(number), fence: 0, amr, device, client_address, arrival };
+        engine.start::<Session>(engine.asker("test"), start).await.unwrap().flow
+    };
+    let (one, two) = (begin(0, here).await, begin(0, here).await);
+    let strangers = begin(1, here).await;
+    town.clock.advance(std::time::Duration::from_secs(1));
+    let to = testing::address("new@example.org");
+    let start = email_change::Start { user: user(0), fence: 0, address: to, known: false };
+    let change = engine.start::<EmailChange>(engine.asker("test"), start).await.unwrap().flow;
+    let directory = directory(&town);
+    let ids = |rows: Vec<cairn_runtime::store::Row>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(ids(directory.sessions(user(0), 10).await.unwrap()), [two, one]);
+    assert_eq!(ids(directory.sessions(user(0), 1).await.unwrap()), [two]);
+    assert_eq!(ids(directory.sessions(user(1), 10).await.unwrap()), [strangers]);
+    assert_eq!(ids(directory.flows_of(user(0), None, 10).await.unwrap()), [change, two, one]);
+    assert_eq!(ids(directory.flows_of(user(0), Some("email_change"), 10).await.unwrap()), [change]);
+    assert_eq!(ids(directory.changes(user(0), 10).await.unwrap()), [], "it changed nothing yet");
+
+    town.clock.advance(std::time::Duration::from_secs(1));
+    engine.call::<Session>(one, engine.asker("test"), session::Command::Revoke).await.unwrap();
+    assert_eq!(ids(directory.sessions(user(0), 10).await.unwrap()), [two]);
+    assert_eq!(ids(directory.flows_of(user(0), None, 10).await.unwrap()), [one, change, two]);
+    engine.call::<Session>(strangers, engine.asker("test"), session::Command::Revoke).await.unwrap();
+    engine.call::<Session>(two, engine.asker("test"), session::Command::Revoke).await.unwrap();
+    assert!(directory.knows_place(here).await.unwrap(), "a place is known though every session from there has ended");
+    assert!(!directory.knows_place(there).await.unwrap());
+
+    let history = directory.history(user(0), 100).await.unwrap();
+    let names: Vec<(&str, &str)> = history.iter().map(|event| (event.kind.as_str(), event.name.as_str())).collect();
+    let (revoked, begun) = (("session", "revoke"), ("session", "sign_in"));
+    assert_eq!(names, [revoked, revoked, ("email_change", "change_email"), begun, begun]);
+    assert!(history.windows(2).all(|two| two[0].at >= two[1].at), "newest first");
+    assert_eq!(directory.history(user(0), 2).await.unwrap().len(), 2);
+    assert!(history.iter().all(|event| !event.public.contains("new@example.org")), "{history:?}");
+    node.end().await;
+}
+
+async fn what_a_moved_fence_ended_is_still_listed_and_told_by_its_number(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    founded(&town, 1).await;
+    let node = town.node(0, town.store(0), town.clock.clone()).await;
+    let engine = &node.engine;
+    let (amr, device, client_address) = (vec!["pwd".to_owned()], None, None);
+    let arrival = Arrival::default();
+    let start = session::Start { user: user(0), fence: 0, amr, device, client_address, arrival };
+    let flow = engine.start::<Session>(engine.asker("test"), start).await.unwrap().flow;
+    engine.act("bump", engine.asker("test"), bumping(user(0))).await.unwrap();
+    let found = directory(&town).with_session(user(0), flow).await.unwrap().unwrap();
+    let state: Session = serde_json::from_str(&found.session.expect("its row")).unwrap();
+    assert_eq!((found.user.fence, state.active().map(|active| active.fence)), (1, Some(0)));
+    assert_eq!(directory(&town).sessions(user(0), 10).await.unwrap().len(), 1);
+    node.end().await;
+}
+
+/// A database as the release before this migration left it: its tables, a user in it, and no number of their profile.
+async fn brought_back(place: &Place) -> Database {
+    let database = place.open().await;
+    let undo = [
+        "ALTER TABLE users DROP COLUMN deletion",
+        "ALTER TABLE users DROP COLUMN signed_in_at",
+        "ALTER TABLE users DROP COLUMN password_changed_at",
+        "DELETE FROM guards",
+        "DELETE FROM seaql_migrations WHERE version = 'm20261121_000004_accounts'",
+    ];
+    for statement in undo {
+        database.writer().execute_unprepared(statement).await.unwrap();
+    }
+    database
+}
+
+async fn users_of_an_earlier_release_get_a_number_for_their_profiles(kind: Kind) {
+    let place = Place::new(kind).await;
+    let database = brought_back(&place).await;
+    let world = testing::world(1);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for (number, version) in [(0, 0), (1, 41)] {
+        let address = testing::address(&address(number));
+        let (id, key) = (hex(user(number).0.bytes()), hex(&world.address_key(&address).0));
+        let bytes = |hex: &str| match kind {
+            Kind::Sqlite => format!("x'{hex}'"),
+            Kind::Postgres => format!("'\\x{hex}'::bytea"),
+        };
+        let row = format!(
+            "INSERT INTO users (id, email, email_mail, email_key, roles, created_at, updated_at, version)
+             VALUES ({}, '{}', '{}', {}, '[]', 5, 6, {version})",
+            bytes(&id),
+            address.typed(),
+            address.mailed(),
+            bytes(&key),
+        );
+        database.writer().execute_unprepared(&row).await.unwrap();
+        for guard in [Key::User(user(number)), Key::Address(world.address_key(&address))] {
+            let row = format!(r#"INSERT INTO guards ("key", "value") VALUES ('{}', 3)"#, Auth::guard(&guard));
+            database.writer().execute_unprepared(&row).await.unwrap();
+        }
+    }
+    database.close().await.unwrap();
+    drop(database);
+
+    let database = place.open().await;
+    let store = database.store::<Auth, _>(AuthWrites);
+    for (number, version) in [(0, 0), (1, 41)] {
+        let found = SqlDirectory::new(database.clone()).by_id(user(number)).await.unwrap().unwrap();
+        assert_eq!((found.version, found.fence, found.number), (version, 3, 3));
+        assert_eq!((found.deletion, found.signed_in_at, found.password_changed_at), (None, None, None));
+        // The number is the version's: an edit of what was read before the release is an edit after it.
+        let mut item = Item::<Auth>::of(InputId(Id::v7(1, [u8::try_from(number).unwrap(); 10])));
+        item.guards = vec![Guard::Bump(Auth::guard(&Key::Profile(user(number))), Some(version))];
+        let (username, first_name, last_name) = (None, None, Some(testing::person_name(ODD)));
+        item.writes = vec![Write::SetProfile { user: user(number), username, first_name, last_name, at: AT }];
+        assert_eq!(store.commit(&[item]).await.unwrap(), [Verdict::Done]);
+        let edited = SqlDirectory::new(database.clone()).by_id(user(number)).await.unwrap().unwrap();
+        assert_eq!((edited.version, edited.updated_at), (version + 1, AT));
+    }
+}
+
+/// Each sentence on both databases.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => { $(
+        mod $name {
+            use crate::support::Kind;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                super::$name(Kind::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgresql() {
+                super::$name(Kind::Postgres).await;
+            }
+        }
+    )+ };
+}
+
+on_both!(
+    a_batch_changes_each_user_as_it_says_and_nobody_else,
+    what_a_user_gives_up_another_takes_in_the_same_batch,
+    numbers_are_read_with_the_user_and_follow_their_guards,
+    the_flows_of_a_user_are_found_last_touched_first,
+    what_a_moved_fence_ended_is_still_listed_and_told_by_its_number,
+    users_of_an_earlier_release_get_a_number_for_their_profiles,
+);

@@ -1,0 +1,121 @@
+//! Live credentials to grow requests from: people amid everything that an account can be amid.
+
+use crate::support::browser::Browser;
+use crate::support::client::encoded;
+use crate::support::person::flow_id;
+use crate::support::{App, Dice, Person, json};
+
+use super::grow::bent;
+
+/// Values by the names under which seeds ask for them.
+pub struct Cast(Vec<(&'static str, String)>);
+
+/// Where a value is put, and so how it is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Json,
+    Form,
+    Query,
+    Header,
+}
+
+impl Cast {
+    /// Brings people into every situation that a route is for.
+    pub async fn of(app: &App) -> Self {
+        let person = Person::new("fuzzed");
+        person.joins(app).await;
+        let mut browser = Browser::new();
+        let form = browser.open(app, "/login").await.form("login");
+        let home = browser.send(app, &form.with("identifier", &person.email).with("password", &person.password)).await;
+        let form_token = home.form("logout").value("form_token").to_owned();
+        let tokens = person.signs_in(app).await;
+        let client = app.client();
+
+        // Somebody who has not proved their address, in another browser.
+        let waiting = Person::new("waiting");
+        let mut other = Browser::new();
+        let form = other.open(app, "/register").await.form("register");
+        other.send(app, &form.with("email", &waiting.email).with("password", &waiting.password)).await;
+        let proof = waiting.verification(app).await;
+        let registration = waiting.registers(app).await;
+
+        let asked = client.post("/auth/password-reset/request", &json!({"email": person.email})).send().await;
+        let recovery = flow_id(&asked.expect(202));
+        let reset = app.letter(&person.email, "recovery.reset").await;
+
+        let elsewhere = Person::new("elsewhere").email;
+        let change = person.asks_for_address(app, &tokens, &elsewhere).await;
+        let confirm = app.letter(&elsewhere, "email.confirm").await;
+
+        // Somebody whose address was changed, and who signed in from a strange device.
+        let mut mover = Person::new("mover");
+        let moved = mover.arrives(app).await;
+        let undo = mover.moves_to(app, &moved, &Person::new("moved").email).await;
+        let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0";
+        let login = client.clone().at_loopback(9).post("/auth/login", &mover.credentials());
+        login.header("user-agent", agent).send().await.expect(200);
+        let disown = app.letter(&mover.email, "session.new-device").await;
+
+        let link = |letter: &crate::support::letter::Letter| letter.token().expect("a link in the letter");
+        let cookie = |name: &str| {
+            let found = browser.cookie(name).or_else(|| other.cookie(name));
+            found.unwrap_or_else(|| panic!("no cookie {name}")).to_owned()
+        };
+        Self(vec![
+            ("access", tokens.access),
+            ("refresh", tokens.refresh),
+            ("session", tokens.session),
+            ("email", person.email),
+            ("username", person.username),
+            ("password", person.password),
+            ("elsewhere", elsewhere),
+            ("registration", registration),
+            ("verify", link(&proof)),
+            ("code", proof.code().expect("a code in the letter")),
+            ("recovery", recovery),
+            ("reset", link(&reset)),
+            ("change", change),
+            ("confirm", link(&confirm)),
+            ("undo", undo),
+            ("disown", link(&disown)),
+            ("form_token", form_token),
+            ("browser", cookie("cairn_browser")),
+            ("flows", cookie("cairn_flows")),
+            ("signed", cookie("cairn_session")),
+            ("device", cookie("cairn_device")),
+        ])
+    }
+
+    /// The value of a name.
+    pub fn value(&self, name: &str) -> &str {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map_or_else(|| panic!("no seed may ask for <{name}>"), |(_, value)| value)
+    }
+
+    /// A template with `<name>` replaced by values, some of which are bent: a bit flipped, another's prefix, cut short.
+    pub fn fill(&self, template: &str, place: Place, dice: &mut Dice) -> String {
+        self.filled(template, place, |value| if dice.one_in(4) { bent(dice, value) } else { value.to_owned() })
+    }
+
+    /// A template with `<name>` replaced by values as they are.
+    pub fn plain(&self, template: &str, place: Place) -> String {
+        self.filled(template, place, str::to_owned)
+    }
+
+    fn filled(&self, template: &str, place: Place, mut changed: impl FnMut(&str) -> String) -> String {
+        let mut out = String::new();
+        let mut rest = template;
+        while let Some((before, behind)) = rest.split_once('<') {
+            out.push_str(before);
+            let (name, behind) = behind.split_once('>').expect("a name ends");
+            let value = changed(self.value(name));
+            out.push_str(&match place {
+                Place::Json => json!(value).to_string().trim_matches('"').to_owned(),
+                Place::Form | Place::Query => encoded(&value),
+                Place::Header => value,
+            });
+            rest = behind;
+        }
+        out + rest
+    }
+}

@@ -1,0 +1,235 @@
+//! What requests are grown from: one good request for every route of every table, and a test that none is forgotten.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    None,
+    Json(&'static str),
+    Form(&'static str),
+}
+
+/// A good request: `<name>` stands for a value of the cast.
+#[derive(Clone, Copy, Debug)]
+pub struct Seed {
+    pub method: &'static str,
+    /// The pattern of the table.
+    pub route: &'static str,
+    /// The path with its parameters, and a query.
+    pub target: &'static str,
+    pub body: Body,
+    /// Whether it is a route of the operations listener.
+    pub operations: bool,
+}
+
+impl Seed {
+    /// Whether, where it is right, it ends a session or a link that others are asked with.
+    fn ends_something(&self) -> bool {
+        let ends = ["logout", "undo", "end", "delete", "password-change", "confirm", "reset-password", "password"];
+        self.method == "DELETE" || (self.method == "POST" && ends.iter().any(|end| self.route.ends_with(end)))
+    }
+}
+
+/// All, those last that end something.
+pub fn in_order() -> impl Iterator<Item = &'static Seed> {
+    let gentle = SEEDS.iter().filter(|seed| !seed.ends_something());
+    gentle.chain(SEEDS.iter().filter(|seed| seed.ends_something()))
+}
+
+const fn seed(method: &'static str, route: &'static str, target: &'static str, body: Body) -> Seed {
+    Seed { method, route, target, body, operations: false }
+}
+
+/// A call of the JSON interface at a path without parameters.
+const fn call(method: &'static str, route: &'static str, body: &'static str) -> Seed {
+    seed(method, route, route, Body::Json(body))
+}
+
+const fn page(route: &'static str, target: &'static str) -> Seed {
+    seed("GET", route, target, Body::None)
+}
+
+/// A form of a page; the token of the browser is added to its fields.
+const fn form(route: &'static str, fields: &'static str) -> Seed {
+    seed("POST", route, route, Body::Form(fields))
+}
+
+const fn operations(method: &'static str, route: &'static str) -> Seed {
+    Seed { method, route, target: route, body: Body::None, operations: true }
+}
+
+pub const SEEDS: &[Seed] = &[
+    call(
+        "POST",
+        "/auth/register",
+        r#"{"email":"new@example.org","password":"velvet tractor umbrella fjord","username":"fuzz","first_name":"F","last_name":"Z","accept_disposable":true}"#,
+    ),
+    call("POST", "/auth/register", r#"{"email":"<email>","password":"velvet tractor umbrella fjord"}"#),
+    seed("GET", "/auth/register/{flow}", "/auth/register/<registration>", Body::None),
+    seed("POST", "/auth/register/{flow}/resend", "/auth/register/<registration>/resend", Body::None),
+    call("POST", "/auth/verify-email", r#"{"flow":"<registration>","code":"<code>"}"#),
+    call("POST", "/auth/verify-email", r#"{"token":"<verify>","password":"<password>"}"#),
+    call("POST", "/auth/login", r#"{"email":"<email>","password":"<password>"}"#),
+    call("POST", "/auth/login", r#"{"username":"<username>","password":"<password>"}"#),
+    call("POST", "/auth/refresh", r#"{"refresh_token":"<refresh>"}"#),
+    call("POST", "/auth/logout", r#"{"refresh_token":"<refresh>"}"#),
+    seed("POST", "/auth/logout-all", "/auth/logout-all", Body::None),
+    seed("GET", "/auth/sessions", "/auth/sessions", Body::None),
+    seed("DELETE", "/auth/sessions/{session}", "/auth/sessions/<session>", Body::None),
+    call("POST", "/auth/sessions/end", r#"{"token":"<disown>"}"#),
+    seed("GET", "/auth/status", "/auth/status", Body::None),
+    call("POST", "/auth/step-up", r#"{"password":"<password>"}"#),
+    call("POST", "/auth/password-reset/request", r#"{"email":"<email>"}"#),
+    call(
+        "POST",
+        "/auth/password-reset/confirm",
+        r#"{"token":"<reset>","new_password":"marble cactus seven trumpets"}"#,
+    ),
+    call(
+        "POST",
+        "/auth/password-reset/confirm",
+        r#"{"flow":"<recovery>","code":"<code>","new_password":"marble cactus seven trumpets"}"#,
+    ),
+    call(
+        "POST",
+        "/auth/password-change",
+        r#"{"current_password":"<password>","new_password":"marble cactus seven trumpets"}"#,
+    ),
+    call(
+        "POST",
+        "/auth/email-change",
+        r#"{"new_email":"another@example.org","password":"<password>","accept_disposable":false}"#,
+    ),
+    call("POST", "/auth/email-change/confirm", r#"{"flow":"<change>","code":"<code>"}"#),
+    call("POST", "/auth/email-change/confirm", r#"{"token":"<confirm>"}"#),
+    call("POST", "/auth/email-change/undo", r#"{"token":"<undo>"}"#),
+    seed("GET", "/users/me", "/users/me", Body::None),
+    call("PUT", "/users/me", r#"{"username":"fuzz","first_name":"F","last_name":null}"#),
+    call("DELETE", "/users/me", r#"{"password":"<password>"}"#),
+    seed("GET", "/users/me/export", "/users/me/export", Body::None),
+    seed("GET", "/.well-known/jwks.json", "/.well-known/jwks.json", Body::None),
+    seed("GET", "/.well-known/change-password", "/.well-known/change-password", Body::None),
+    page("/", "/"),
+    page("/register", "/register?email=<email>&next=/account"),
+    form(
+        "/register",
+        "email=<email>&password=<password>&username=&first_name=F&last_name=Z&once=1&next=%2Faccount&accept_disposable=yes",
+    ),
+    form("/password-strength", "password=<password>&email=<email>&username=<username>"),
+    page("/verify-email", "/verify-email?token=<verify>"),
+    page("/verify-email", "/verify-email?flow=<registration>"),
+    form("/verify-email", "token=<verify>&password=<password>&next=%2Faccount"),
+    form("/verify-email", "flow=<registration>&code=<code>"),
+    form("/verify-email/resend", "flow=<registration>&next=%2F"),
+    page("/verify-email/events", "/verify-email/events?flow=<registration>&seen=accepted-0"),
+    page("/login", "/login?next=%2Faccount%2Fprofile"),
+    form("/login", "identifier=<email>&password=<password>&next=%2Faccount"),
+    form("/logout", ""),
+    page("/signed-out", "/signed-out"),
+    page("/forgot-password", "/forgot-password?email=<email>"),
+    form("/forgot-password", "email=<email>&once=1"),
+    page("/reset-password", "/reset-password?token=<reset>"),
+    page("/reset-password", "/reset-password?flow=<recovery>"),
+    form("/reset-password", "token=<reset>&new_password=marble+cactus+seven+trumpets"),
+    form("/reset-password", "flow=<recovery>&code=<code>&new_password=marble+cactus+seven+trumpets"),
+    form("/reset-password/resend", "flow=<recovery>"),
+    page("/reset-password/events", "/reset-password/events?flow=<recovery>&seen=x"),
+    page("/account", "/account"),
+    page("/account/profile", "/account/profile"),
+    form("/account/profile", "version=1&username=<username>&first_name=F&last_name="),
+    page("/account/password", "/account/password"),
+    form("/account/password", "current_password=<password>&new_password=marble+cactus+seven+trumpets"),
+    page("/account/email", "/account/email?flow=<change>"),
+    form("/account/email", "new_email=<elsewhere>&password=<password>&once=1"),
+    form("/account/email/code", "flow=<change>&code=<code>"),
+    form("/account/email/resend", "flow=<change>"),
+    page("/account/email/events", "/account/email/events?flow=<change>"),
+    page("/account/sessions", "/account/sessions"),
+    form("/account/sessions/end", "session=<session>"),
+    page("/account/history", "/account/history"),
+    page("/account/delete", "/account/delete"),
+    form("/account/delete", "password=<password>"),
+    page("/email-change", "/email-change?token=<confirm>"),
+    form("/email-change", "token=<confirm>"),
+    page("/undo-email-change", "/undo-email-change?token=<undo>"),
+    form("/undo-email-change", "token=<undo>"),
+    page("/end-session", "/end-session?token=<disown>"),
+    form("/end-session", "token=<disown>"),
+    page("/dev/mail", "/dev/mail?to=<email>"),
+    page("/health", "/health"),
+    page("/assets/{file}", "/assets/cairn.css"),
+    operations("GET", "/health"),
+    operations("GET", "/health/live"),
+    operations("GET", "/health/ready"),
+    operations("GET", "/health/db"),
+    operations("GET", "/health/runtime"),
+    operations("GET", "/metrics"),
+    operations("GET", "/runtime/status"),
+    operations("GET", "/runtime/audit"),
+    operations("POST", "/runtime/ping"),
+];
+
+/// The routes of a table as its source says them: method and pattern.
+fn routes(source: &str) -> BTreeSet<(String, String)> {
+    let tables = source.split("static ROUTES").skip(1).filter_map(|rest| rest.split("\n];").next());
+    let mut found = BTreeSet::new();
+    for table in tables {
+        // Each way in which a table's line may begin, and the method that it stands for; else the line names it.
+        for (mark, method) in [
+            (" route(", None),
+            (" Route {", None),
+            (" page(", Some("GET")),
+            (" get(", Some("GET")),
+            (" form(", Some("POST")),
+        ] {
+            for line in table.split(mark).skip(1) {
+                let named = || line.split_once("Verb::").or_else(|| line.split_once("Method::")).map(|(_, rest)| rest);
+                let method = method
+                    .map(str::to_owned)
+                    .or_else(|| Some(named()?.chars().take_while(char::is_ascii_uppercase).collect()));
+                let path = line.split('"').nth(1).expect("a route has a path");
+                found.insert((method.expect("a route has a method"), path.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_route_of_every_table_has_a_seed() {
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("http/src")];
+    let mut forgotten = Vec::new();
+    let mut tables = 0;
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() && !path.ends_with("src/tests") {
+                open.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|ending| ending != "rs") {
+                continue;
+            }
+            let routes = routes(&fs::read_to_string(&path).unwrap());
+            tables += usize::from(!routes.is_empty());
+            let behind = path.ends_with("operations/mod.rs");
+            forgotten.extend(routes.into_iter().filter(|(method, route)| {
+                !SEEDS.iter().any(|s| s.method == method && s.route == route && s.operations == behind)
+            }));
+        }
+    }
+    assert!(tables >= 4, "the tables were not found");
+    assert!(forgotten.is_empty(), "give these a seed in tests/hostile/fuzz/seeds.rs: {forgotten:?}");
+}
+
+#[test]
+fn the_lines_of_a_table_are_read() {
+    let source = "static ROUTES: &[Route] = &[\n    route(Verb::PUT, \"/a\", x),\n    page(\"/b\", x),\n    form(\"/b\", x).limited(y),\n    \
+                  Route {\n        method: Method::GET,\n        path: \"/c/{d}\",\n    },\n];\nfn other() { page(\"/no\") }";
+    let found = routes(source);
+    let found: Vec<(&str, &str)> = found.iter().map(|(method, path)| (method.as_str(), path.as_str())).collect();
+    assert_eq!(found, [("GET", "/b"), ("GET", "/c/{d}"), ("POST", "/b"), ("PUT", "/a")]);
+}
