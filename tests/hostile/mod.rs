@@ -1,4 +1,6 @@
-//! Strangers: bytes that mean harm, and the search for secrets where they must not lie.
+//! Strangers: bytes that mean harm, questions that fish for accounts, and the search for secrets where they must not lie.
 
+mod enumeration;
 mod fuzz;
 mod secrets;
+mod timing;

@@ -19,7 +19,7 @@ async fn the_rule_of_the_password_stands_there_before_it_is_broken(app: &App) {
     page.says(200, "At least 10 characters. Three random words are good.");
     assert_eq!(page.title(), "Create your account – Cairn");
     for attribute in [
-        "autocomplete=\"username email\"",
+        "autocomplete=\"username\"",
         "autocomplete=\"new-password\"",
         "autocomplete=\"given-name\"",
         "autocomplete=\"family-name\"",

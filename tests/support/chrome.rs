@@ -41,7 +41,7 @@ impl Chrome {
         let port = lines
             .by_ref()
             .map_while(Result::ok)
-            .find_map(|line| line.split("on port ").nth(1)?.trim_end_matches('.').parse::<u16>().ok())
+            .find_map(|line| line.split("successfully on port ").nth(1)?.trim_end_matches('.').parse::<u16>().ok())
             .expect("chromedriver says where it listens");
         // Whatever it says later is read, lest it waits for a reader.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
@@ -185,7 +185,7 @@ impl Chrome {
 
 impl Drop for Chrome {
     fn drop(&mut self) {
-        let _ = Command::new("sh").args(["-c", &format!("kill -9 -- -{}", self.driver.id())]).status();
+        let _ = Command::new("sh").args(["-c", &format!("kill -9 -{}", self.driver.id())]).stderr(Stdio::null()).status();
         let _ = self.driver.wait();
         folder::process_ended(self.driver.id());
     }

@@ -7,7 +7,7 @@
 use cairn_runtime::store::Row;
 use cairn_runtime::{Flow, FlowId, Id, Timestamp};
 
-use super::registration::Mail;
+use super::registration::{Mail, MailState};
 use super::session::SignedIn;
 use super::{Caller, FlowView, Refusal, Services};
 use crate::address::Address;
@@ -27,7 +27,7 @@ pub struct Begun {
     pub flow: FlowView,
     /// To which address the letters go, while one is awaited.
     pub address: Option<Address>,
-    /// Where the last letter is.
+    /// Where the last letter is; for a reset always as if it were on its way.
     pub mail: Mail,
     /// How many wrong codes it still takes; with none, only the link works.
     pub tries_left: u8,
@@ -172,7 +172,14 @@ impl Services {
         Ok(Begun {
             flow,
             address: awaited.map(|(address, _)| address.clone()),
-            mail: self.mail(row, letters).await?,
+            mail: match (prefix, awaited) {
+                // Only where an account has the address is there a letter at all: where it is would tell.
+                (Recovery::PREFIX, awaited) => Mail {
+                    state: MailState::Queued,
+                    at: awaited.map_or(row.touched_at, |(_, issues)| issues.issued_at),
+                },
+                _ => self.mail(row, letters).await?,
+            },
             tries_left: awaited.map_or(0, |(_, issues)| issues.tries_left()),
             next_letter: awaited.filter(|(_, issues)| more(issues)).map(|(_, issues)| issues.issued_at.after(cooldown)),
             issued_at: awaited.map(|(_, issues)| issues.issued_at),

@@ -19,7 +19,7 @@ pub async fn all(world: &Arc<World>, lives: Vec<Life>, kills: u64, dice: &mut Di
     let dead = outbox_drained(&world.app).await;
     assert_eq!(dead, 0, "deliveries ended dead though the mail server took all");
 
-    let addresses: BTreeSet<&str> = lives.iter().map(|life| life.person.email.as_str()).collect();
+    let addresses: BTreeSet<&str> = lives.iter().map(|life| life.home.as_str()).collect();
     let users: BTreeSet<&str> = lives.iter().map(|life| life.user.as_str()).collect();
     assert_eq!(users.len(), addresses.len(), "one user an address");
     let letters = letters(world, &lives, kills);
@@ -52,12 +52,18 @@ pub async fn all(world: &Arc<World>, lives: Vec<Life>, kills: u64, dice: &mut Di
     format!(
         "{kills} kills survived\n\
         acknowledged and found: {} registrations, {} verifications of {people} people, {} sign-ins, {} refreshes in {chains} open chains\n\
+        changed and held to: {} passwords reset, {} changed, {} addresses changed, {} of them taken back, {} farewells taken back\n\
         met on the way: {} broken connections, {} hung up, {} answers of 503, {} repeats that got the same answer\n\
         letters: {letters}\nrows: {rows}, no finding",
         of(&tally.registered),
         of(&tally.verified),
         of(&tally.signed_in),
         of(&tally.refreshed),
+        of(&tally.reset),
+        of(&tally.changed),
+        of(&tally.moved),
+        of(&tally.undone),
+        of(&tally.restored),
         of(&tally.broken),
         of(&tally.hung_up),
         of(&tally.unavailable),
@@ -67,7 +73,7 @@ pub async fn all(world: &Arc<World>, lives: Vec<Life>, kills: u64, dice: &mut Di
 
 /// One person can sign in as the user they were told; their flow is verified; their chain goes on, or is ended.
 async fn one(world: &World, life: Life, dice: &mut Dice) {
-    let Life { ledger, person, flows, user, tokens, predecessor, signed_out } = life;
+    let Life { ledger, person, flows, user, tokens, predecessor, signed_out, home: _ } = life;
     let client = world.app.client();
     let answer = client.post("/auth/login", &person.credentials()).send().await;
     ledger.check(answer.status == 200, format!("a verified person cannot sign in: {answer}"));
@@ -122,12 +128,12 @@ fn letters(world: &World, lives: &[Life], kills: u64) -> String {
         ids.len()
     };
     for life in lives {
-        let asked = distinct(&life.person.email, "registration.verify");
+        let asked = distinct(&life.home, "registration.verify");
         life.ledger.check(
             asked == life.flows.len(),
             format!("{asked} different letters for {} acknowledged registrations", life.flows.len()),
         );
-        let welcomed = distinct(&life.person.email, "registration.welcome");
+        let welcomed = distinct(&life.home, "registration.welcome");
         life.ledger.check(welcomed == 1, format!("{welcomed} different letters of welcome"));
     }
     let extra = copies.len() - by_id.len();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{World, count};
+use super::{World, changes, count};
 use crate::support::client::Request;
 use crate::support::person::{Tokens, flow_id};
 use crate::support::token::claims;
@@ -15,6 +15,8 @@ use crate::support::{Answer, Client, Dice, PATIENCE, Person, Value, breath, json
 pub struct Life {
     pub ledger: Ledger,
     pub person: Person,
+    /// The address that they registered with.
+    pub home: String,
     /// All registrations of the address: the one that won first.
     pub flows: Vec<String>,
     pub user: String,
@@ -91,7 +93,7 @@ pub async fn persevere(
 }
 
 /// As [`persevere`], held to a status.
-async fn acknowledged(
+pub async fn acknowledged(
     world: &World,
     ledger: &mut Ledger,
     dice: &mut Dice,
@@ -115,6 +117,7 @@ pub async fn live(world: &World, who: u64, dice: &mut Dice) -> Life {
     let mut life = Life {
         tokens: sign_in(world, &mut ledger, dice, &person).await,
         ledger,
+        home: person.email.clone(),
         person,
         flows,
         user,
@@ -122,6 +125,10 @@ pub async fn live(world: &World, who: u64, dice: &mut Dice) -> Life {
         signed_out: false,
     };
     for _ in 0..dice.below(10) {
+        refresh(world, &mut life, dice).await;
+    }
+    changes::some(world, &mut life, dice).await;
+    for _ in 0..dice.below(3) {
         refresh(world, &mut life, dice).await;
     }
     if dice.one_in(4) {
@@ -218,7 +225,7 @@ async fn register(world: &World, ledger: &mut Ledger, dice: &mut Dice, person: &
     flow
 }
 
-async fn sign_in(world: &World, ledger: &mut Ledger, dice: &mut Dice, person: &Person) -> Tokens {
+pub async fn sign_in(world: &World, ledger: &mut Ledger, dice: &mut Dice, person: &Person) -> Tokens {
     let body = person.credentials();
     let answer = acknowledged(world, ledger, dice, 200, |client: &Client| client.post("/auth/login", &body)).await;
     count(&world.tally.signed_in);

@@ -1,10 +1,11 @@
-//! The campaign of `kill -9`: 32 people's programs register, verify, sign in and refresh while the process dies again
-//! and again; then every acknowledged step must be there, every letter sent, and nothing doubled.
+//! The campaign of `kill -9`: 32 people's programs register, verify, sign in, refresh, and change passwords and
+//! addresses while the process dies again and again; then every acknowledged step must be there, every letter sent, and nothing doubled.
 //!
 //! Each client keeps a ledger of what was acknowledged. The instants of death are chosen by dice whose seed is printed
 //! (`CAIRN_SEED` asks for it again): after so many requests or answers, with a letter in flight, or during start-up.
 
 mod audit;
+mod changes;
 mod client;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,6 +45,11 @@ pub struct Tally {
     pub signed_in: AtomicU64,
     pub refreshed: AtomicU64,
     pub repeated: AtomicU64,
+    pub reset: AtomicU64,
+    pub changed: AtomicU64,
+    pub moved: AtomicU64,
+    pub undone: AtomicU64,
+    pub restored: AtomicU64,
     pub broken: AtomicU64,
     pub hung_up: AtomicU64,
     pub unavailable: AtomicU64,

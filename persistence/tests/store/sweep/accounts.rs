@@ -244,7 +244,8 @@ async fn deletes(stand: &Stand<'_>, email: &str, access: &str) -> FlowId {
     asked.await.unwrap();
     let flow = row(stand, email).await.and_then(|row| row.deletion).expect("a deletion waits");
     let flow = FlowId(Id::from_bytes(flow.try_into().unwrap()));
-    stand.watch(flow);
+    let letters: Vec<&str> = stand.letters(flow).await.iter().map(Letter::name).collect();
+    assert_eq!(letters, ["deletion.asked"]);
     flow
 }
 
@@ -255,13 +256,14 @@ pub async fn deletion(stand: &Stand<'_>) {
     assert!(!is_in(stand, &resident.access).await);
     assert_eq!(numbers(stand, resident.user).await, [Some(1), Some(1)]);
     stand.passes(13 * DAY).await;
-    let (_, access) = enter(stand, &resident.email, OLD).await.unwrap();
+    enter(stand, &resident.email, OLD).await.unwrap();
     let back = row(stand, &resident.email).await.expect("the account is there");
     assert_eq!((back.deletion, back.version, numbers(stand, resident.user).await), (None, 2, [Some(1), Some(2)]));
     assert_eq!(stand.names(first).await, ["delete", "restore"]);
     stand.passes(2 * DAY).await;
     assert!(row(stand, &resident.email).await.is_some(), "and it stays");
 
+    let (_, access) = enter(stand, &resident.email, OLD).await.unwrap();
     let second = deletes(stand, &resident.email, &access).await;
     assert_ne!(second, first);
     stand.passes(14 * DAY).await;
@@ -271,6 +273,4 @@ pub async fn deletion(stand: &Stand<'_>) {
     assert_eq!(stand.names(second).await, ["delete", "woken"]);
     assert_eq!(flow_of(Deletion::PREFIX, &second.0.text(Deletion::PREFIX)), second);
     assert_eq!(enter(stand, &resident.email, OLD).await.unwrap_err(), Refusal::Credentials);
-    let letters: Vec<&str> = stand.letters(second).await.iter().map(Letter::name).collect();
-    assert_eq!(letters, ["deletion.asked"]);
 }
