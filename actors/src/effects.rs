@@ -268,19 +268,20 @@ impl Letter {
         }
     }
 
-    /// Whether strangers can cause it: whoever knows an address.
-    pub const fn is_strangers(&self) -> bool {
+    /// The purse that it is paid from, each with the same budget: what strangers can cause must not use up what its
+    /// owner needs, and what a forgotten password can cause (by anybody) must not keep a notice of a theft away.
+    pub const fn purse(&self) -> &'static str {
         match self {
             Self::RegistrationVerify { .. }
             | Self::RegistrationKnown { .. }
             | Self::RegistrationWelcome { .. }
             | Self::EmailConfirm { .. }
-            | Self::EmailKnown { .. } => true,
-            Self::RecoveryReset { .. }
-            | Self::PasswordChanged { .. }
+            | Self::EmailKnown { .. } => "strangers",
+            Self::RecoveryReset { .. } => "recovery",
+            Self::PasswordChanged { .. }
             | Self::EmailChanged { .. }
             | Self::SessionNewDevice { .. }
-            | Self::DeletionAsked { .. } => false,
+            | Self::DeletionAsked { .. } => "notices",
         }
     }
 
@@ -344,11 +345,11 @@ impl Domain for Auth {
         }
     }
 
-    /// Letters to one address are counted in two purses: what strangers can cause must not use up what its owner needs.
+    /// Letters to one address are counted by their purses.
     fn budget(world: &World, delivery: &Delivery) -> Option<[u8; 32]> {
         let Delivery::Letter(letter) = delivery;
-        let purse: &[u8] = if letter.is_strangers() { b"strangers " } else { b"own " };
-        Some(world.digest("mail budget", &[purse, letter.to().canonical().as_bytes()].concat()).0)
+        let of = [letter.purse(), " ", letter.to().canonical()].concat();
+        Some(world.digest("mail budget", of.as_bytes()).0)
     }
 
     fn seal(world: &World, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8> {

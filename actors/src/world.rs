@@ -33,7 +33,8 @@ pub struct Settings {
     pub step_up_age: Duration,
     /// Sessions of one user; one more ends the one that was idle for longest (`CAIRN_MAX_SESSIONS`).
     pub max_sessions: u32,
-    /// Letters an hour and address for what strangers can cause, and the same again for the rest (`CAIRN_MAIL_BUDGET`).
+    /// Letters an hour and address for what strangers can cause, the same again for recovery, and the same again for
+    /// notices (`CAIRN_MAIL_BUDGET`).
     pub mail_budget: u32,
     /// Whether slow-downs and daily caps hold (`CAIRN_LIMITS`).
     pub limits: bool,

@@ -3,10 +3,12 @@
 
 use std::net::IpAddr;
 
+use cairn_runtime::FlowId;
+
 use super::{Caller, Refusal, Services};
 use crate::directory::User;
 use crate::effects::Digest;
-use crate::flows::session::{Arrival, Notice, Session};
+use crate::flows::session::{Arrival, Command, Notice, Session};
 
 /// How many sessions are looked at: no setting lets there be more.
 const MOST: u32 = 1_000;
@@ -25,6 +27,17 @@ impl Services {
         Ok(Arrival { place: Some(place), notice, is_first, crowded: self.crowded(user).await? })
     }
 
+    /// Ends sessions that are too many before the sign-in is answered. They are told in its commit as well: whatever
+    /// fails here, they end.
+    pub(super) async fn make_room(&self, caller: &Caller, crowded: &[FlowId]) {
+        for session in crowded {
+            let asker = self.engine.asker(&caller.trace);
+            if let Err(why) = self.engine.call::<Session>(*session, asker, Command::Revoke).await {
+                tracing::debug!(%why, "a session that is too many ends a little later");
+            }
+        }
+    }
+
     /// The keyed hash of user, device and network.
     fn place(&self, caller: &Caller, user: &User) -> Digest {
         let parts = [user.id.0.text("usr"), caller.device.clone().unwrap_or_default(), neighbourhood(caller.address)];
@@ -33,7 +46,7 @@ impl Services {
     }
 
     /// Sessions that must go so that there is room for one more, those first that were idle for longest.
-    async fn crowded(&self, user: &User) -> Result<Vec<cairn_runtime::FlowId>, Refusal> {
+    async fn crowded(&self, user: &User) -> Result<Vec<FlowId>, Refusal> {
         let room = usize::try_from(self.engine.world().settings.max_sessions.saturating_sub(1)).unwrap_or(usize::MAX);
         let rows = self.directory.sessions(user.id, MOST).await?;
         let living = rows.iter().filter(|row| {

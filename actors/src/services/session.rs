@@ -176,16 +176,19 @@ impl Services {
                 self.rehash(caller, &known, password).await?;
             }
             let restored = self.restore(caller, &known).await?;
+            let arrival = self.arrival(caller, &known, device.is_some()).await?;
+            let crowded = arrival.crowded.clone();
             let start = Start {
                 user: known.id,
                 fence: known.fence,
                 amr: vec!["pwd".to_owned()],
                 device: caller.device.clone().map(|device| device.chars().take(256).collect()),
                 client_address: Some(caller.address.to_canonical().to_string()),
-                arrival: self.arrival(caller, &known, device.is_some()).await?,
+                arrival,
             };
             let reply = self.engine.start::<Session>(self.engine.asker(&caller.trace), start).await?;
             if reply.outcome != Outcome::Refused {
+                self.make_room(caller, &crowded).await;
                 if let Err(why) = self.succeeded(caller, attempt).await {
                     tracing::warn!(?why, "failures of somebody who has signed in could not be forgotten");
                 }

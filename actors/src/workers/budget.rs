@@ -184,6 +184,14 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_resets_does_not_keep_the_notice_of_a_theft_away() {
+        let office = Office::new(Settings::default());
+        assert_eq!((0..20).filter(|second| office.sends(reset("ada@example.org"), *second)).count(), 10);
+        let changed = Letter::PasswordChanged { to: Address::parse("ada@example.org").unwrap(), at: Timestamp(0) };
+        assert!(office.sends(changed, 21));
+    }
+
+    #[test]
     fn without_limits_every_letter_goes_out() {
         let office = Office::new(Settings { limits: false, ..Settings::default() });
         assert!((0..50).all(|second| office.sends(known("ada@example.org"), second)));

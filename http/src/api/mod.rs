@@ -102,7 +102,8 @@ static ROUTES: &[Route<House>] = &[
     route(Verb::PUT, "/users/me", Door::Bearer, Schema::Json, |house, request| Box::pin(me::edit(house, request))),
     route(Verb::DELETE, "/users/me", Door::FreshBearer, Schema::Json, |house, request| {
         Box::pin(me::delete(house, request))
-    }),
+    })
+    .limited(rate::LOGIN),
     route(Verb::GET, "/users/me/export", Door::FreshBearer, Schema::Nothing, |house, request| {
         Box::pin(me::export(house, request))
     }),

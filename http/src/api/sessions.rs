@@ -111,8 +111,9 @@ pub(super) async fn status(_house: Arc<House>, request: Request) -> Answer {
 }
 
 pub(super) async fn step_up(house: Arc<House>, request: Request) -> Answer {
+    let caller = caller(&request)?;
     let StepUp { password } = request.json()?;
     let services = &house.services;
-    let tokens = services.step_up(&stranger(&request), signed_in(&request)?, &password).await;
+    let tokens = services.step_up(&caller, signed_in(&request)?, &password).await;
     Reply::json(StatusCode::OK, &TokensBody::from(tokens.map_err(|why| problem(services, why))?))
 }
