@@ -40,6 +40,9 @@ pub(crate) fn read(config: &Config) -> Result<Look, String> {
 /// As [`read`].
 pub(crate) fn check(config: &Config) -> Result<(), String> {
     let _ = read(config)?;
+    if let Some(accent) = accent(config)? {
+        println!("CAIRN_ACCENT: {}", accent.contrasts());
+    }
     match &config.templates {
         Some(folder) => println!("all pages and letters can be drawn with the templates in {}", folder.display()),
         None => println!("all pages and letters can be drawn; CAIRN_TEMPLATES is not set"),

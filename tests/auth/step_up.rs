@@ -4,7 +4,11 @@ use crate::support::person::Tokens;
 use crate::support::token::claims;
 use crate::support::{Answer, App, Kind, Person, Value, json};
 
-on_both_databases!(a_step_up_gives_new_tokens_of_the_same_session, a_wrong_password_is_no_step_up);
+on_both_databases!(
+    a_step_up_gives_new_tokens_of_the_same_session,
+    a_wrong_password_is_no_step_up,
+    a_step_up_with_a_key_is_known_when_it_comes_again,
+);
 of_each_kind!(what_is_sensitive_asks_for_a_fresh_proof);
 
 async fn step_up(app: &App, tokens: &Tokens, password: &str) -> Answer {
@@ -41,6 +45,21 @@ async fn a_wrong_password_is_no_step_up(app: &App) {
     app.client().post("/auth/step-up", &body).send().await.problem(401, "credentials");
     app.client().post("/auth/step-up", &json!({})).bearer(&tokens.access).send().await.problem(400, "unreadable");
     refresh(app, &tokens).await.expect(200);
+}
+
+async fn a_step_up_with_a_key_is_known_when_it_comes_again(app: &App) {
+    let person = Person::new("keyed");
+    let tokens = person.arrives(app).await;
+    let post = |password: &str| {
+        let request = app.client().post("/auth/step-up", &json!({"password": password}));
+        request.bearer(&tokens.access).key("fresh").send()
+    };
+    let first = Tokens::of(&post(&person.password).await.expect(200));
+    let again = Tokens::of(&post(&person.password).await.expect(200));
+    assert_eq!(again.refresh, first.refresh);
+    assert_eq!(claims(&again.access)["jti"], claims(&first.access)["jti"]);
+    post("not the velvet umbrella").await.problem(401, "credentials");
+    refresh(app, &first).await.expect(200);
 }
 
 fn sensitive(person: &Person) -> [(&'static str, &'static str, Value); 4] {

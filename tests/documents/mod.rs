@@ -3,6 +3,7 @@
 
 mod code;
 mod links;
+mod security;
 mod tables;
 mod tour;
 

@@ -173,7 +173,12 @@ async fn a_session_is_carried_on_by_use_and_ends_without(kind: Kind) {
     const DAY: i64 = 86_400;
     for day in [2, 6, 12, 20, 29] {
         app.restart_at(day * DAY).await;
-        browser.open(&app, "/account").await.says(200, "Your account");
+        let page = browser.open(&app, "/account").await;
+        page.says(200, "Your account");
+        // The cookie must not die before its session.
+        let set = page.answer.header("set-cookie").unwrap_or_default();
+        let renewed = set.starts_with("cairn_session=") && set.contains("Max-Age=864000");
+        assert_eq!(renewed, day != 2, "day {day}: {set}");
     }
     app.restart_at(40 * DAY).await;
     browser.open(&app, "/account").await.says(200, "Sign in");

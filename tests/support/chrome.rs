@@ -10,8 +10,8 @@ use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::eventually;
 use super::folder::{self, Folder};
+use super::{PATIENCE, eventually};
 
 /// The driver and the browser that it has started.
 pub struct Chrome {
@@ -120,7 +120,10 @@ impl Chrome {
     /// Waits until the title begins like this.
     pub async fn reaches(&self, title: &str) {
         let what = format!("a page called {title}");
-        eventually(&what, async || self.title().await.starts_with(title).then_some(())).await;
+        let reached = eventually(&what, async || self.title().await.starts_with(title).then_some(()));
+        if tokio::time::timeout(PATIENCE / 2, reached).await.is_err() {
+            panic!("not at {title} but at {} {}", self.title().await, self.url().await);
+        }
     }
 
     /// Whether the page has an element now.
@@ -185,7 +188,8 @@ impl Chrome {
 
 impl Drop for Chrome {
     fn drop(&mut self) {
-        let _ = Command::new("sh").args(["-c", &format!("kill -9 -{}", self.driver.id())]).stderr(Stdio::null()).status();
+        let _ =
+            Command::new("sh").args(["-c", &format!("kill -9 -{}", self.driver.id())]).stderr(Stdio::null()).status();
         let _ = self.driver.wait();
         folder::process_ended(self.driver.id());
     }

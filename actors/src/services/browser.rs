@@ -18,7 +18,7 @@ use crate::flows::email_change::EmailChange;
 use crate::flows::issue::{Issues, Judged, RESENDS};
 use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
-use crate::flows::session::{Command, Session};
+use crate::flows::session::{Command, Outcome, Session};
 
 /// A flow as its own browser may see it.
 #[derive(Clone, Debug)]
@@ -55,6 +55,15 @@ pub enum Standing {
     Overtaken,
     /// It is none of ours, or was forgotten.
     Garbage,
+}
+
+/// Somebody who is signed in by a session's cookie.
+#[derive(Clone, Debug)]
+pub struct Browsing {
+    /// Who, and in which session.
+    pub who: SignedIn,
+    /// The session was carried on just now: its cookie may live as long as it once more.
+    pub carried_on: bool,
 }
 
 /// Credentials of one cookie, at most: several flows may be on their way in one browser.
@@ -342,7 +351,7 @@ impl Services {
     ///
     /// # Errors
     /// Only that the database is away: whatever else is wrong with it, nobody is signed in.
-    pub async fn browsing(&self, caller: &Caller, cookie: &str) -> Result<Option<SignedIn>, Refusal> {
+    pub async fn browsing(&self, caller: &Caller, cookie: &str) -> Result<Option<Browsing>, Refusal> {
         let world = self.engine.world();
         let Some((cookie, user)) = self.session_of(cookie) else { return Ok(None) };
         let flow = FlowId::from_bytes(cookie.flow());
@@ -361,13 +370,16 @@ impl Services {
         let claims = super::session::claims(&world, flow, &user, &active.minted, active.auth_time);
         // A step now and then carries the session on: often enough that it does not run out under somebody's hands, and
         // so seldom that reading pages writes nothing.
+        let mut carried_on = false;
         if active.expires_at.since(now) < world.settings.session_ttl.mul_f32(0.75) {
             let asker = self.engine.asker(&caller.trace);
-            if let Err(why) = self.engine.call::<Session>(flow, asker, Command::Seen(cookie)).await {
-                tracing::debug!(%why, "a session could not be carried on; the next page tries again");
+            match self.engine.call::<Session>(flow, asker, Command::Seen(cookie)).await {
+                Ok(reply) => carried_on = matches!(reply.outcome, Outcome::Seen { .. }),
+                Err(why) => tracing::debug!(%why, "a session could not be carried on; the next page tries again"),
             }
         }
-        Ok(Some(SignedIn { user, session: flow, claims, amr: active.amr.clone() }))
+        let who = SignedIn { user, session: flow, claims, amr: active.amr.clone() };
+        Ok(Some(Browsing { who, carried_on }))
     }
 
     /// Ends the session of a cookie. Anything else ends nothing, and is told the same.

@@ -1,8 +1,11 @@
 //! The flows of auth on several nodes with everything going wrong that can: people who register, sign in, forget their
-//! passwords and let clients in, a hundred thousand commands at a time.
+//! passwords, change their addresses, leave and let clients in, a hundred thousand commands at a time.
 
+mod acting;
 mod granting;
+mod leaving;
 mod ledger;
+mod moving;
 mod mutants;
 mod people;
 mod post;
@@ -14,10 +17,22 @@ mod tally;
 
 use std::io::Write as _;
 
+use std::time::Duration;
+
+use cairn_actors::effects::Auth;
 use cairn_runtime::testing::simulation::{Settings, how_many, prove, run};
 
 use self::people::People;
 use self::tally::Tally;
+
+/// In the end a day passes in which all short waits are over, then the fortnight in which the longest are.
+const LEAPS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_secs(3_600), Duration::from_secs(25 * 3_600), Duration::from_secs(15 * 86_400)];
+
+/// How all histories of auth are run.
+fn settings() -> Settings<Auth> {
+    Settings { leaps: &LEAPS, ..Settings::default() }
+}
 
 /// Where people come to, if they try for long enough. Who never gets there proves nothing of it.
 const WAYS: [&str; 32] = [
@@ -58,7 +73,7 @@ const WAYS: [&str; 32] = [
 #[test]
 fn every_promise_of_auth_holds_while_everything_goes_wrong() {
     let tally = Tally::default();
-    let figures = prove(how_many(100_000), &Settings::default(), || People::counted(tally.clone()));
+    let figures = prove(how_many(100_000), &settings(), || People::counted(tally.clone()));
     // Past the harness's capture: whoever reads the log of a run wants to see how much was tried.
     let _ = writeln!(std::io::stderr(), "simulation of auth: {figures}\n{tally}");
     if figures.seeds == 1 {
@@ -72,7 +87,7 @@ fn every_promise_of_auth_holds_while_everything_goes_wrong() {
 
 #[test]
 fn a_history_of_auth_replays_exactly() {
-    let settings = Settings { commands: 300, ..Settings::default() };
+    let settings = Settings { commands: 300, ..settings() };
     let people = || People::counted(Tally::default());
     let once = |seed| run(seed, &settings, people()).unwrap_or_else(|broken| panic!("{broken}"));
     assert_eq!(once(7), once(7));

@@ -68,6 +68,12 @@ impl Accent {
         Ok(Self { light, dark })
     }
 
+    /// How well it can be read, for people: at least 4.5 on either background.
+    pub fn contrasts(&self) -> String {
+        let (light, dark) = (self.light.contrast(WHITE), self.dark.contrast(DARK_PAPER));
+        format!("{} has a contrast of {light:.1} on light, {} of {dark:.1} on dark", self.light, self.dark)
+    }
+
     /// The rules that go behind the stylesheet.
     pub(crate) fn rules(&self) -> String {
         let (light, dark) = (self.light, self.dark);

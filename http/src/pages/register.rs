@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cairn_actors::address::Address;
+use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::{BadValue, Refusal, registration};
 
@@ -76,8 +77,17 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
     if let Some(signed_in) = visit.signed_in().await? {
         return visit.draw(super::login::already(&signed_in, "/register"));
     }
-    // An address that was typed somewhere else already need not be typed again.
-    let email = visit.request.query("email").unwrap_or_default();
+    // An address that is to be changed need not be typed again. It is found by the cookie: URLs stay in histories.
+    let email = match visit.request.query("flow") {
+        Some(flow) => visit
+            .services()
+            .begun(&visit.browser.flows(), Registration::PREFIX, Some(&flow))
+            .await
+            .map_err(|why| visit.problem(why))?
+            .and_then(|begun| begun.address)
+            .map_or_else(String::new, |address| address.typed().to_owned()),
+        None => String::new(),
+    };
     let typed = Typed { next: visit.next(None), once: visit.once(), email, ..Typed::default() };
     visit.draw(sheet(&typed))
 }

@@ -27,12 +27,8 @@ pub(super) fn form(email: &str, once: &str) -> Sheet {
 
 pub(super) async fn ask(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
-    let mut email = visit.request.query("email").unwrap_or_default();
-    if email.is_empty()
-        && let Some(somebody) = visit.signed_in().await?
-    {
-        somebody.user.address.typed().clone_into(&mut email);
-    }
+    let somebody = visit.signed_in().await?;
+    let email = somebody.map_or_else(String::new, |somebody| somebody.user.address.typed().to_owned());
     visit.draw(form(&email, &visit.once()))
 }
 

@@ -202,7 +202,7 @@ pub(crate) fn wrongs(look: &Look, refusal: &Refusal, now: Timestamp) -> Option<V
         Refusal::AddressTaken => whole(say("address_taken", &[])),
         Refusal::SlowDown(until) => whole(say("slow_down", &[("time", &look.words.instant(*until, now))])),
         Refusal::Changed => whole(say("changed", &[])),
-        Refusal::FlowEnded(why) => whole((*why).to_owned()),
+        Refusal::FlowEnded(_) => whole(say("over", &[])),
         _ => return None,
     })
 }

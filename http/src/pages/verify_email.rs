@@ -46,7 +46,7 @@ async fn wait(visit: &Visit, flow: Option<&str>, next: &str, wrong: Vec<Wrong>, 
             let sheet = waiting::sheet(&visit.house.look, "verify_email/waiting.html", PATH, &begun, visit.now())
                 .put("address", address.typed())
                 .put("next", next)
-                .put("change", with_query("/register", &[("email", address.typed()), ("next", next)]));
+                .put("change", with_query("/register", &[("flow", &begun.flow.id), ("next", next)]));
             visit.draw(sheet.note(note).wrong(wrong))
         }
         None => match begun.flow.phase.as_str() {

@@ -1,6 +1,7 @@
 //! One visit: a request to a page with the browser that it came from, and how pages go back to it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cairn_actors::services::browser::FLOWS_A_COOKIE;
@@ -25,6 +26,8 @@ pub(super) struct Visit {
     pub(super) house: Arc<House>,
     pub(super) request: Request,
     pub(super) browser: Browser,
+    /// The session was carried on: its cookie is set anew, to live as long.
+    carried_on: AtomicBool,
 }
 
 /// Values that a form may carry; longer ones are nobody's address, code or name.
@@ -35,7 +38,7 @@ impl Visit {
         let engine = &house.services.engine;
         let secure = engine.world().settings.public_url.starts_with("https://");
         let browser = Browser::of(&request, secure, engine.seed());
-        Self { house, request, browser }
+        Self { house, request, browser, carried_on: AtomicBool::new(false) }
     }
 
     pub(super) fn services(&self) -> &Services {
@@ -79,7 +82,11 @@ impl Visit {
     /// Who is signed in. The database away is told; whatever else is wrong with the cookie, nobody is.
     pub(super) async fn signed_in(&self) -> Result<Option<SignedIn>, Problem> {
         let Some(cookie) = &self.browser.session else { return Ok(None) };
-        self.services().browsing(&self.caller(), cookie).await.map_err(|why| self.problem(why))
+        let browsing = self.services().browsing(&self.caller(), cookie).await.map_err(|why| self.problem(why))?;
+        Ok(browsing.map(|browsing| {
+            self.carried_on.fetch_or(browsing.carried_on, Ordering::Relaxed);
+            browsing.who
+        }))
     }
 
     /// A refusal that no page of ours has words for.
@@ -136,9 +143,12 @@ impl Visit {
     }
 
     fn named(&self, reply: Reply) -> Reply {
-        let name =
-            self.browser.is_new.then(|| Cookie::Browser.set(self.browser.secure, &self.browser.id, None)).flatten();
-        match name {
+        let reply = match (&self.browser.session, self.carried_on.load(Ordering::Relaxed)) {
+            (Some(cookie), true) => self.with_session(reply, cookie),
+            _ => reply,
+        };
+        let name = self.browser.is_new.then(|| Cookie::Browser.set(self.browser.secure, &self.browser.id, None));
+        match name.flatten() {
             Some(name) => reply.cookie(name),
             None => reply,
         }

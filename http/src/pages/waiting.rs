@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::Begun;
 use cairn_actors::services::registration::Mail;
-use cairn_runtime::{FlowId, Id, Timestamp};
+use cairn_runtime::{Flow, FlowId, Id, Timestamp};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use minijinja::Value;
@@ -22,16 +23,24 @@ use crate::room::Answer;
 pub(super) fn sheet(look: &Look, template: &'static str, path: &str, begun: &Begun, now: Timestamp) -> Sheet {
     let flow = begun.flow.id.as_str();
     let events = format!("{path}/events");
+    let tells = tells_of_mail(begun.flow.kind);
+    let seen = if tells { mark(&begun.mail) } else { String::new() };
     let wait = begun.next_letter.map(|at| at.since(now).as_millis().div_ceil(1_000)).unwrap_or_default();
     Sheet::new(template)
         .put("flow", flow)
         .put("here", with_query(path, &[("flow", flow)]))
-        .put("events", with_query(&events, &[("flow", flow), ("seen", &mark(&begun.mail))]))
-        .put("mail", said(look, &begun.mail, now))
+        .put("events", with_query(&events, &[("flow", flow), ("seen", &seen)]))
+        .put("mail", if tells { said(look, &begun.mail, now) } else { String::new() })
         .put("code", "")
         .put("codes", begun.tries_left > 0)
         .put("resend", begun.next_letter.is_some())
         .put("wait", Value::from(u64::try_from(wait).unwrap_or_default()))
+}
+
+/// Whether the page may say where the letter is. A reset's may not: where nobody has the address there is no letter, and
+/// one that never arrives would tell.
+fn tells_of_mail(kind: &str) -> bool {
+    kind != Recovery::NAME
 }
 
 /// Where the letter is, for people.
@@ -50,27 +59,34 @@ fn mark(mail: &Mail) -> String {
     format!("{}-{}", mail.state.word(), mail.at.0)
 }
 
-/// Names the time of the newest letter where an older one's code was entered.
+/// What is wrong with a code, with the time of the newest letter where an older one's code was entered.
 pub(super) fn with_time_of_newest(
     visit: &Visit,
     errors: Vec<Wrong>,
     why: &Refusal,
     begun: Option<Begun>,
 ) -> Vec<Wrong> {
-    let at = begun.and_then(|begun| begun.issued_at.filter(|_| begun.tries_left > 0));
-    match (why, at) {
-        (Refusal::FlowEnded(_), Some(at)) => {
+    let Refusal::FlowEnded(_) = why else { return errors };
+    let one = |field, text| vec![Wrong { field, text }];
+    match begun.and_then(|begun| Some((begun.issued_at?, begun.tries_left))) {
+        Some((at, 1..)) => {
             let time = visit.house.look.words.past(at, visit.now());
-            vec![Wrong { field: Some("code"), text: fill(&visit.error("code_replaced"), &[("time", &time)]) }]
+            one(Some("code"), fill(&visit.error("code_replaced"), &[("time", &time)]))
         }
-        _ => errors,
+        Some((_, 0)) => one(None, visit.error("only_link")),
+        // It has moved on meanwhile, and the page says where to.
+        None => Vec::new(),
     }
 }
 
 /// What is said when another letter cannot be had now.
 pub(super) fn not_again(look: &Look, why: &Refusal, now: Timestamp) -> Option<Vec<Wrong>> {
-    let Refusal::SlowDown(until) = why else { return wrongs(look, why, now) };
-    let text = look.words.errors.get("resend").map(|text| fill(text, &[("time", &look.words.instant(*until, now))]));
+    let say = |code: &str, places: &[(&str, &str)]| look.words.errors.get(code).map(|text| fill(text, places));
+    let text = match why {
+        Refusal::SlowDown(until) => say("resend", &[("time", &look.words.instant(*until, now))]),
+        Refusal::FlowEnded(_) => say("no_more_mails", &[]),
+        _ => return wrongs(look, why, now),
+    };
     Some(vec![Wrong { field: None, text: text.unwrap_or_default() }])
 }
 
@@ -94,7 +110,7 @@ pub(super) async fn events(visit: &Visit, prefix: &'static str) -> Answer {
             return Ok(told("event: moved\ndata: .\n"));
         }
         let mark = mark(&begun.mail);
-        if mark != seen {
+        if mark != seen && tells_of_mail(begun.flow.kind) {
             let text = said(&visit.house.look, &begun.mail, visit.now()).replace(['\r', '\n'], " ");
             return Ok(told(&format!("event: mail\nid: {mark}\ndata: {text}\n")));
         }

@@ -15,8 +15,9 @@
     button.addEventListener("click", function () {
       var shown = field.type === "text";
       field.type = shown ? "password" : "text";
-      button.textContent = button.getAttribute(shown ? "data-show" : "data-hide");
-      button.setAttribute("aria-pressed", String(!shown));
+      var does = shown ? "data-show" : "data-hide";
+      button.textContent = button.getAttribute(does);
+      button.setAttribute("aria-label", button.getAttribute(does + "-label"));
     });
     // What is sent is a password again, so that the browser does not remember it as a text.
     if (field.form) field.form.addEventListener("submit", function () { field.type = "password"; });

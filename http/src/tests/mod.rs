@@ -9,6 +9,7 @@
 mod bodies;
 mod connections;
 mod heads;
+mod properties;
 mod tables;
 
 use std::collections::HashMap;

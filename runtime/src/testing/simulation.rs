@@ -53,6 +53,9 @@ const PATIENCE: u64 = 1_200;
 /// Seconds of driven time, and as many leaps of the clock, until all deliveries have ended.
 const TIDYING: u64 = 900;
 
+/// How far the clock leaps, one after the other, when all clients have gone home.
+const LEAPS: &[Duration] = &[Duration::ZERO, Duration::from_secs(3_600), Duration::from_secs(25 * 3_600)];
+
 /// Puts another store between the nodes and the one in memory.
 pub type Between<D> = Arc<dyn Fn(Arc<SimStore<D>>) -> Arc<dyn Store<D>> + Send + Sync>;
 
@@ -68,6 +71,9 @@ pub struct Settings<D: Domain> {
     pub faults: Option<Faults>,
     /// Bounds and spans of the engines; drawn from the seed when `None`.
     pub tuning: Option<Tuning>,
+    /// How far the clock leaps, one after the other, when all clients have gone home, so that whatever waits is woken:
+    /// at once, by an hour and by a day unless somebody waits longer.
+    pub leaps: &'static [Duration],
     /// What stands between the nodes and the store: a mutant, to see that it is found.
     pub between: Option<Between<D>>,
     /// Keeps a chronicle, which a failure then prints.
@@ -76,7 +82,16 @@ pub struct Settings<D: Domain> {
 
 impl<D: Domain> Default for Settings<D> {
     fn default() -> Self {
-        Self { nodes: 3, clients: 12, commands: 1_000, faults: None, tuning: None, between: None, chronicle: false }
+        Self {
+            nodes: 3,
+            clients: 12,
+            commands: 1_000,
+            faults: None,
+            tuning: None,
+            leaps: LEAPS,
+            between: None,
+            chronicle: false,
+        }
     }
 }
 
@@ -159,6 +174,7 @@ struct History<D: Domain> {
     crowd: Arc<Crowd>,
     clients: usize,
     nodes: usize,
+    leaps: &'static [Duration],
 }
 
 impl<D: Domain> History<D> {
@@ -201,6 +217,7 @@ impl<D: Domain> History<D> {
             crowd: Arc::new(crowd),
             clients: settings.clients,
             nodes: settings.nodes,
+            leaps: settings.leaps,
         }
     }
 
@@ -259,12 +276,12 @@ impl<D: Domain> History<D> {
         }
     }
 
-    /// Has every flow woken that waits for something within a day, and every delivery brought to its end.
+    /// Has every flow woken that waits for something within the leaps, and every delivery brought to its end.
     fn come_to_rest(&self) {
         let Cluster { judge, executor, workload, .. } = &*self.cluster;
         let clock = executor.clock();
-        for leap in [Duration::ZERO, Duration::from_secs(3_600), Duration::from_secs(25 * 3_600)] {
-            clock.advance(leap);
+        for leap in self.leaps {
+            clock.advance(*leap);
             let mut seconds = 0;
             while judge.broken().is_empty() && (seconds < 4 || !trouble::is_at_rest(&self.cluster, clock.now())) {
                 trouble::operate(&self.cluster, clock.now());

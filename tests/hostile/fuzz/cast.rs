@@ -1,8 +1,7 @@
 //! Live credentials to grow requests from: people amid everything that an account can be amid.
 
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, Page};
 use crate::support::client::encoded;
-use crate::support::person::flow_id;
 use crate::support::{App, Dice, Person, json};
 
 use super::grow::bent;
@@ -19,6 +18,12 @@ pub enum Place {
     Header,
 }
 
+/// The flow that a page waits for.
+fn flow_of(page: &Page) -> String {
+    let flow = page.url.split("flow=").nth(1).unwrap_or_else(|| panic!("no flow: {}", page.answer));
+    flow.split('&').next().unwrap_or_default().to_owned()
+}
+
 impl Cast {
     /// Brings people into every situation that a route is for.
     pub async fn of(app: &App) -> Self {
@@ -29,22 +34,22 @@ impl Cast {
         let home = browser.send(app, &form.with("identifier", &person.email).with("password", &person.password)).await;
         let form_token = home.form("logout").value("form_token").to_owned();
         let tokens = person.signs_in(app).await;
-        let client = app.client();
-
         // Somebody who has not proved their address, in another browser.
-        let waiting = Person::new("waiting");
+        let waiting = Person { password: person.password.clone(), ..Person::new("waiting") };
         let mut other = Browser::new();
         let form = other.open(app, "/register").await.form("register");
-        other.send(app, &form.with("email", &waiting.email).with("password", &waiting.password)).await;
+        let begun = other.send(app, &form.with("email", &waiting.email).with("password", &waiting.password)).await;
+        let registration = flow_of(&begun);
         let proof = waiting.verification(app).await;
-        let registration = waiting.registers(app).await;
 
-        let asked = client.post("/auth/password-reset/request", &json!({"email": person.email})).send().await;
-        let recovery = flow_id(&asked.expect(202));
+        let form = browser.open(app, "/forgot-password").await.form("forgot-password");
+        let recovery = flow_of(&browser.send(app, &form).await);
         let reset = app.letter(&person.email, "recovery.reset").await;
 
         let elsewhere = Person::new("elsewhere").email;
-        let change = person.asks_for_address(app, &tokens, &elsewhere).await;
+        let form = browser.open(app, "/account/email").await.form("change-email");
+        let form = form.with("new_email", &elsewhere).with("password", &person.password);
+        let change = flow_of(&browser.send(app, &form).await);
         let confirm = app.letter(&elsewhere, "email.confirm").await;
 
         // Somebody whose address was changed, and who signed in from a strange device.
@@ -52,15 +57,16 @@ impl Cast {
         let moved = mover.arrives(app).await;
         let undo = mover.moves_to(app, &moved, &Person::new("moved").email).await;
         let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0";
-        let login = client.clone().at_loopback(9).post("/auth/login", &mover.credentials());
+        let login = app.client().at_loopback(9).post("/auth/login", &mover.credentials());
         login.header("user-agent", agent).send().await.expect(200);
         let disown = app.letter(&mover.email, "session.new-device").await;
 
         let link = |letter: &crate::support::letter::Letter| letter.token().expect("a link in the letter");
-        let cookie = |name: &str| {
-            let found = browser.cookie(name).or_else(|| other.cookie(name));
-            found.unwrap_or_else(|| panic!("no cookie {name}")).to_owned()
+        let cookie = |browser: &Browser, name: &str| match browser.cookie(name) {
+            Some(value) => value.to_owned(),
+            None => panic!("no cookie {name}"),
         };
+        let flows = [cookie(&browser, "cairn_flows"), cookie(&other, "cairn_flows")].join(".");
         Self(vec![
             ("access", tokens.access),
             ("refresh", tokens.refresh),
@@ -79,10 +85,10 @@ impl Cast {
             ("undo", undo),
             ("disown", link(&disown)),
             ("form_token", form_token),
-            ("browser", cookie("cairn_browser")),
-            ("flows", cookie("cairn_flows")),
-            ("signed", cookie("cairn_session")),
-            ("device", cookie("cairn_device")),
+            ("browser", cookie(&browser, "cairn_browser")),
+            ("flows", flows),
+            ("signed", cookie(&browser, "cairn_session")),
+            ("device", cookie(&browser, "cairn_device")),
         ])
     }
 

@@ -28,7 +28,17 @@ pub struct Seed {
 impl Seed {
     /// Whether, where it is right, it ends a session or a link that others are asked with.
     fn ends_something(&self) -> bool {
-        let ends = ["logout", "undo", "end", "delete", "password-change", "confirm", "reset-password", "password"];
+        let ends = [
+            "logout",
+            "logout-all",
+            "undo",
+            "end",
+            "delete",
+            "password-change",
+            "confirm",
+            "reset-password",
+            "password",
+        ];
         self.method == "DELETE" || (self.method == "POST" && ends.iter().any(|end| self.route.ends_with(end)))
     }
 }

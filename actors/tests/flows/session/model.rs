@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cairn_actors::effects::{Key, Write};
-use cairn_actors::flows::session::{Command, Outcome, Session, Signal};
+use cairn_actors::flows::session::{Command, End, Outcome, Session, Signal};
 use cairn_actors::world::Settings;
 use cairn_runtime::{Flow, Input, Timestamp};
 use proptest::prelude::*;
@@ -213,7 +213,9 @@ fn drive(grace: i64, ops: &[(i64, Op)]) {
         assert_eq!(driver.number(&Key::User(user())), Some(model.number));
         let fence = driver.number(&Key::Session(driver.flow.0));
         assert_eq!(fence, (!model.over).then_some(0), "the session's fence stands for as long as it lives");
-        assert_eq!(driver.state().public().subject, Some(PLACE.0), "a place is known for as long as the row is kept");
+        let disowned = matches!(driver.state(), Session::Ended { by: End::Disowned, .. });
+        let known = (!disowned).then_some(PLACE.0);
+        assert_eq!(driver.state().public().subject, known, "a place is known as long as the row is kept, unless disowned");
         let passwords = driver.writes.iter().filter(|write| matches!(write, Write::SetPassword { .. })).count();
         assert_eq!((passwords, driver.writes.len()), (model.passwords, model.passwords));
         assert_eq!(driver.sent.len(), 1 + model.passwords, "the notice of the device, and one of each password");

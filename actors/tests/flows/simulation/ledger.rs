@@ -2,14 +2,19 @@
 //!
 //! It knows nothing of how flows decide: who has which address, how often whose password was set and how far each chain
 //! of tokens has come follow from writes, conditions and outcomes alone. A user's fence is the number of times that
-//! their password was set, whatever the table of guards says.
+//! their password was set, all their sessions ended, a change of their address taken back or a deletion asked for,
+//! whatever the table of guards says.
+
+mod accounts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use cairn_actors::acts::profile::EDIT_PROFILE;
+use cairn_actors::acts::sessions::SIGN_OUT_EVERYWHERE;
 use cairn_actors::address::Address;
 use cairn_actors::credential::Seal;
-use cairn_actors::effects::{Auth, Digest, Key, NewUser, UserId, Write};
+use cairn_actors::effects::{Auth, Digest, Key, UserId, Write};
 use cairn_actors::flows::{authorization, recovery, registration, session};
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::oauth::scope::OFFLINE_ACCESS;
@@ -19,23 +24,13 @@ use cairn_runtime::testing::store::{Logged, Tables};
 use cairn_runtime::{Domain, FlowId, Guard, Id, InputId, Timestamp};
 use serde::de::DeserializeOwned;
 
+pub(super) use self::accounts::{Account, Move, Stage};
 use super::tally::{Tally, word};
 
 /// Complaints after which nobody reads on.
 const ENOUGH: usize = 12;
 /// Wrong codes that a flow takes.
 const TRIES: u32 = 5;
-
-/// A user, as the writes left them.
-#[derive(Debug)]
-pub(super) struct Account {
-    pub(super) address: Address,
-    pub(super) address_key: Digest,
-    pub(super) username: Option<String>,
-    pub(super) password: SealedHash,
-    pub(super) fence: i64,
-    pub(super) signed_in: bool,
-}
 
 /// What came with one generation of a chain of tokens: refresh token, and `jti`, `iat`, `exp` and key of the access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +66,19 @@ pub(super) struct Ledger {
     lines: usize,
     writes: usize,
     pub(super) users: BTreeMap<UserId, Account>,
+    /// Users that were deleted, as they were then, with the number that stays behind.
+    pub(super) gone: BTreeMap<UserId, Account>,
+    /// Who has had which address.
+    pub(super) had: BTreeMap<Digest, BTreeSet<UserId>>,
+    /// Addresses that were had and given back, the last one last.
+    pub(super) freed: Vec<Address>,
+    /// All changes of address that were asked for, and those that were proved.
+    pub(super) asked_for: BTreeSet<FlowId>,
+    pub(super) moves: BTreeMap<FlowId, Move>,
+    /// Whose deletion it is.
+    pub(super) deletions: BTreeMap<FlowId, UserId>,
+    /// Deletions that delete nobody any more.
+    pub(super) called_off: BTreeSet<FlowId>,
     pub(super) by_address: BTreeMap<Digest, UserId>,
     pub(super) by_username: BTreeMap<String, UserId>,
     /// Who came of which registration.
@@ -122,6 +130,13 @@ impl Ledger {
             lines: 0,
             writes: 0,
             users: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            had: BTreeMap::new(),
+            freed: Vec::new(),
+            asked_for: BTreeSet::new(),
+            moves: BTreeMap::new(),
+            deletions: BTreeMap::new(),
+            called_off: BTreeSet::new(),
             by_address: BTreeMap::new(),
             by_username: BTreeMap::new(),
             verified: BTreeMap::new(),
@@ -188,6 +203,10 @@ impl Ledger {
             "recovery" => self.recovery(event, line, writes),
             "session" => self.session(event, line, writes),
             "authorization" => self.authorization(event, line),
+            "email_change" => self.email_change(event, line, writes),
+            "deletion" => self.deletion(event, line, writes),
+            EDIT_PROFILE => self.edited(event, line, writes),
+            SIGN_OUT_EVERYWHERE => self.signed_out_everywhere(event, line, writes),
             other => self.complain(format!("nobody knows the flow {other}")),
         }
         if let Some(row) = line.rows.first().filter(|row| row.wake_at.is_none()) {
@@ -221,28 +240,6 @@ impl Ledger {
         }
     }
 
-    fn created(&mut self, new: &NewUser) {
-        let NewUser { id, address, address_key, username, password, .. } = new;
-        let username = username.as_ref().map(ToString::to_string);
-        if *address_key != self.world.address_key(address) {
-            self.complain(format!("{id:?} is found by another address than theirs"));
-        }
-        if let Some(other) = self.by_address.insert(*address_key, *id) {
-            self.complain(format!("{other:?} and {id:?} have one verified address"));
-        }
-        if let Some(name) = &username
-            && let Some(other) = self.by_username.insert(name.clone(), *id)
-        {
-            self.complain(format!("{other:?} and {id:?} are both called {name}"));
-        }
-        let (address, password) = (address.clone(), password.clone());
-        let account = Account { address, address_key: *address_key, username, password, fence: 0, signed_in: false };
-        if self.users.insert(*id, account).is_some() {
-            self.complain(format!("{id:?} came to be twice"));
-        }
-        self.fences.insert(Auth::guard(&Key::User(*id)), *id);
-    }
-
     /// One password a recovery, with the fence moved in the same commit.
     fn recovery(&mut self, event: &Event, line: &Logged, writes: &[(InputId, Write)]) {
         use recovery::Outcome;
@@ -251,6 +248,11 @@ impl Ledger {
             (Outcome::Done { user, .. }, [(_, Write::SetPassword { user: of, password, .. })]) if of == user => {
                 if self.resets.insert(event.flow, (*user, password.clone())).is_some() {
                     self.complain(format!("the recovery {} set a second password", event.flow));
+                }
+                let has = self.users.get(user).map(|account| Auth::guard(&Key::Address(account.address_key)));
+                let by = line.guards.iter().map(Guard::key).find(|key| key.starts_with("address/"));
+                if by != has.as_ref() {
+                    self.complain(format!("the recovery {} proved {by:?}, and {user:?} has {has:?}", event.flow));
                 }
                 self.set(event, line, *user, password);
             }
@@ -271,17 +273,11 @@ impl Ledger {
         if let Some(other) = self.passwords.insert(password.as_text().to_owned(), flow) {
             self.complain(format!("{other} and {flow} set one password, typed once"));
         }
-        let fence = Auth::guard(&Key::User(user));
-        if !line.guards.iter().any(|guard| matches!(guard, Guard::Bump(key, _) if *key == fence)) {
-            self.complain(format!("{kind} {flow} set a password and left the fence of {user:?} where it was"));
-        }
         match self.users.get_mut(&user) {
-            Some(account) => {
-                account.fence += 1;
-                account.password = password.clone();
-            }
+            Some(account) => account.password = password.clone(),
             None => self.complain(format!("{kind} {flow} set the password of nobody")),
         }
+        self.fenced(event, line, user);
     }
 
     /// Another letter.

@@ -7,11 +7,12 @@ use cairn_runtime::testing::simulation::{Settings, altering, run};
 use cairn_runtime::testing::store::SimStore;
 
 use super::people::People;
+use super::settings;
 use super::tally::Tally;
 
 #[track_caller]
 fn finds(wrong: impl Fn(&SimStore<Auth>, &mut Item<Auth>) + Send + Sync + 'static, what: &[&str]) {
-    let settings = Settings { commands: 600, between: Some(altering(wrong)), ..Settings::default() };
+    let settings = Settings { commands: 600, between: Some(altering(wrong)), ..settings() };
     let tried = (1..=12).find_map(|seed| run(seed, &settings, People::counted(Tally::default())).err());
     let broken = tried.expect("it passed twelve histories");
     let named = broken.what.iter().any(|line| what.iter().any(|what| line.contains(what)));

@@ -12,6 +12,8 @@ use std::time::Duration;
 use cairn_actors::credential::{OfPurpose, Presented, Purpose, Seal};
 use cairn_actors::effects::{Answer, Auth, Key, UserId};
 use cairn_actors::flows::authorization::Authorization;
+use cairn_actors::flows::deletion::Deletion;
+use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::Session;
@@ -25,8 +27,11 @@ use cairn_runtime::testing::simulation::{Desk, Heard, Next, Order, Told, Workloa
 use cairn_runtime::testing::store::{SimStore, Tables};
 use cairn_runtime::{Domain, Fault, Flow, FlowId};
 
+use super::acting;
 use super::granting::{self, Granted};
+use super::leaving;
 use super::ledger::Ledger;
+use super::moving::{self, Wanted};
 use super::post::Post;
 use super::recovering;
 use super::registering::{self, Began};
@@ -41,6 +46,9 @@ pub(super) enum Asked {
     Session(signing_in::Asked),
     Recovery(recovering::Asked),
     Grant(granting::Asked),
+    Change(moving::Asked),
+    Deletion(leaving::Asked),
+    Act(acting::Asked),
 }
 
 /// An order, and the time that passes between reading what it is built from and giving it.
@@ -71,6 +79,7 @@ pub(super) struct People {
     pub(super) recoveries: Vec<FlowId>,
     pub(super) sessions: Vec<Held>,
     pub(super) grants: Vec<Granted>,
+    pub(super) changes: Vec<Wanted>,
     passwords: u32,
     store: Option<Arc<SimStore<Auth>>>,
     prepared: BTreeMap<usize, Plan>,
@@ -103,6 +112,7 @@ impl People {
             recoveries: Vec::new(),
             sessions: Vec::new(),
             grants: Vec::new(),
+            changes: Vec::new(),
             passwords: 0,
             store: None,
             prepared: BTreeMap::new(),
@@ -121,6 +131,17 @@ impl People {
         let ledger = self.ledger.borrow();
         let last: Vec<UserId> = ledger.users.keys().rev().take(5).copied().collect();
         rng.pick(&last).copied()
+    }
+
+    /// Somebody who is signed in, with the number of their fence, as one query finds them.
+    pub(super) fn signed_in(&self, desk: &mut Desk<'_, Auth>) -> Option<(UserId, i64)> {
+        let session = recent(&self.sessions, desk.rng)?.flow;
+        desk.store.inspect(|tables| {
+            let state = state::<Session>(tables, session)?;
+            let active = state.active()?;
+            let fence = number(tables, &Key::User(active.user)).filter(|fence| *fence == active.fence)?;
+            Some((active.user, fence))
+        })
     }
 
     /// A credential that anybody can see is not ours, once its flow's row is read.
@@ -142,9 +163,12 @@ impl People {
 
     fn plan(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
         match desk.rng.below(100) {
-            0..30 => self.plan_registration(desk),
-            30..62 => self.plan_session(desk),
-            62..74 => self.plan_recovery(desk),
+            0..24 => self.plan_registration(desk),
+            24..49 => self.plan_session(desk),
+            49..60 => self.plan_recovery(desk),
+            60..74 => self.plan_change(desk),
+            74..77 => self.plan_deletion(desk),
+            77..81 => self.plan_act(desk),
             _ => self.plan_grant(desk),
         }
     }
@@ -156,6 +180,9 @@ impl People {
             Asked::Session(asked) => self.session_doom(asked),
             Asked::Recovery(asked) => self.recovery_doom(asked),
             Asked::Grant(asked) => self.grant_doom(asked),
+            Asked::Change(asked) => self.change_doom(asked),
+            Asked::Deletion(asked) => self.deletion_doom(asked),
+            Asked::Act(asked) => self.act_doom(asked),
         };
         self.asked.insert(client, (asked, doom));
         Next::Ask(order)
@@ -190,7 +217,8 @@ pub(super) fn presented<P: OfPurpose>(world: &World, purpose: P, text: &str) -> 
 
 impl Workload<Auth> for People {
     fn register(&self, builder: Builder<Auth>) -> Builder<Auth> {
-        builder.flow::<Registration>().flow::<Session>().flow::<Recovery>().flow::<Authorization>()
+        let builder = builder.flow::<Registration>().flow::<Session>().flow::<Recovery>().flow::<Authorization>();
+        builder.flow::<EmailChange>().flow::<Deletion>()
     }
 
     fn world(&self) -> Arc<World> {
@@ -226,6 +254,9 @@ impl Workload<Auth> for People {
             Asked::Session(asked) => self.hear_session(asked, told, doom),
             Asked::Recovery(asked) => self.hear_recovery(asked, told, doom),
             Asked::Grant(asked) => self.hear_grant(asked, told, doom),
+            Asked::Change(asked) => self.hear_change(asked, told, doom),
+            Asked::Deletion(asked) => self.hear_deletion(asked, told, doom),
+            Asked::Act(asked) => self.hear_act(asked, told, doom),
         };
         match heard {
             Ok(heard) => match self.ledger.borrow_mut().news() {
@@ -247,7 +278,7 @@ impl Workload<Auth> for People {
         ledger.read(tables);
         let mut amiss = ledger.wrong().to_vec();
         if amiss.is_empty() {
-            amiss = rows::amiss(tables, &ledger);
+            amiss = rows::amiss(tables, &ledger, &self.world);
         }
         amiss
     }

@@ -1,6 +1,6 @@
 //! The mail as it arrives: each letter's code and link, read from the letter as it was carried, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cairn_actors::credential::{self, Purpose, Seal};
@@ -66,7 +66,7 @@ impl Post {
         }
         self.taken.insert(carried.id, mail.clone());
         if let Some(mail) = mail {
-            if mail.purpose == Purpose::EndSession {
+            if !has_code(mail.purpose) {
                 self.mails.push(mail);
                 return;
             }
@@ -78,21 +78,24 @@ impl Post {
             }
             self.mails.push(mail);
         }
-        let owner = ledger.by_address.get(&self.world.address_key(letter.to()));
+        // Letters are slow: by now the address may be another's, or nobody's.
+        let none = BTreeSet::new();
+        let owners = ledger.had.get(&self.world.address_key(letter.to())).unwrap_or(&none);
+        let flow = carried.flow;
         let known = match letter {
             Letter::RegistrationVerify { .. } => true,
-            Letter::RegistrationKnown { .. } | Letter::RegistrationWelcome { .. } => owner.is_some(),
-            Letter::RecoveryReset { .. } => owner.is_some(),
-            Letter::PasswordChanged { .. } => {
-                owner.is_some_and(|owner| ledger.changes.contains(&(carried.flow, *owner)))
-            }
+            Letter::RegistrationKnown { .. }
+            | Letter::RegistrationWelcome { .. }
+            | Letter::RecoveryReset { .. }
+            | Letter::EmailKnown { .. } => !owners.is_empty(),
+            Letter::PasswordChanged { .. } => owners.iter().any(|owner| ledger.changes.contains(&(flow, *owner))),
             Letter::SessionNewDevice { .. } => {
-                ledger.chains.get(&carried.flow).is_some_and(|chain| chain.user.as_ref() == owner)
+                let user = ledger.chains.get(&flow).and_then(|chain| chain.user);
+                user.is_some_and(|user| owners.contains(&user))
             }
-            Letter::EmailConfirm { .. }
-            | Letter::EmailKnown { .. }
-            | Letter::EmailChanged { .. }
-            | Letter::DeletionAsked { .. } => false,
+            Letter::EmailConfirm { .. } => ledger.asked_for.contains(&flow),
+            Letter::EmailChanged { to, .. } => ledger.moves.get(&flow).is_some_and(|change| change.before == *to),
+            Letter::DeletionAsked { .. } => ledger.deletions.get(&flow).is_some_and(|user| owners.contains(user)),
         };
         if !known {
             ledger.complain(format!("{} went to an address that has no such account", letter.name()));
@@ -104,18 +107,23 @@ impl Post {
             Letter::RegistrationVerify { seal, .. } => (Purpose::VerifyEmail, seal),
             Letter::RecoveryReset { seal, .. } => (Purpose::ResetPassword, seal),
             Letter::SessionNewDevice { seal, .. } => (Purpose::EndSession, seal),
+            Letter::EmailConfirm { seal, .. } => (Purpose::EmailChange, seal),
+            Letter::EmailChanged { seal, .. } => (Purpose::UndoEmailChange, seal),
             Letter::RegistrationKnown { .. }
             | Letter::RegistrationWelcome { .. }
             | Letter::PasswordChanged { .. }
-            | Letter::EmailConfirm { .. }
             | Letter::EmailKnown { .. }
-            | Letter::EmailChanged { .. }
             | Letter::DeletionAsked { .. } => return None,
         };
         let code = credential::code(&self.world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
-        let code = if purpose == Purpose::EndSession { String::new() } else { code.expose().to_string() };
+        let code = if has_code(purpose) { code.expose().to_string() } else { String::new() };
         Some(Mail { flow, purpose, number: seal.n, code, link: text(&self.world, purpose, flow, seal) })
     }
+}
+
+/// Letters that undo something have a link alone.
+fn has_code(purpose: Purpose) -> bool {
+    !matches!(purpose, Purpose::EndSession | Purpose::UndoEmailChange)
 }
 
 /// A credential as it stands in a letter or reply.

@@ -48,13 +48,19 @@ impl People {
     }
 
     fn recover(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
-        // Now and then an address that nobody has, or has not yet.
-        let person = match self.ledger.borrow().users.len() as u64 {
-            0 => return None,
-            so_far if desk.rng.chance(100) => so_far + desk.rng.below(3),
-            so_far => so_far.saturating_sub(1 + desk.rng.below(6)),
+        // Now and then an address that nobody has, or has not yet, or has no more.
+        let somebody = self.somebody(desk.rng).filter(|_| desk.rng.chance(600));
+        let has = somebody.and_then(|user| Some(self.ledger.borrow().users.get(&user)?.address.clone()));
+        let address = match (has, self.ledger.borrow().addresses()) {
+            (Some(address), _) => address,
+            (None, 0) => return None,
+            (None, so_far) => {
+                let rare = desk.rng.chance(250);
+                let person =
+                    if rare { so_far + desk.rng.below(3) } else { so_far.saturating_sub(1 + desk.rng.below(6)) };
+                testing::address(&format!("Person.{person}@example.org"))
+            }
         };
-        let address = testing::address(&format!("Person.{person}@example.org"));
         let address_key = self.world.address_key(&address);
         let user = self.ledger.borrow().by_address.get(&address_key).copied();
         let number = desk.store.inspect(|tables| number(tables, &Key::Address(address_key))).unwrap_or(0);

@@ -92,11 +92,8 @@ impl People {
 
     fn register(&mut self, desk: &mut Desk<'_, Auth>) -> Plan {
         let password = self.new_password();
+        let address = self.some_address(desk);
         let ledger = self.ledger.borrow();
-        let so_far = ledger.users.len() as u64;
-        // Mostly one that nobody has yet, and always one that others try for as well.
-        let person = if desk.rng.chance(150) { desk.rng.below(so_far + 1) } else { so_far + desk.rng.below(4) };
-        let address = testing::address(&format!("Person.{person}@example.org"));
         let known = ledger.by_address.contains_key(&self.world.address_key(&address));
         let name = format!("nick{}", ledger.by_username.len() as u64 + desk.rng.below(3));
         let username =

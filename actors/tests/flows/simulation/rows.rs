@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cairn_actors::address::Address;
 use cairn_actors::effects::{Auth, Digest, Key, UserId};
 use cairn_actors::flows::authorization::Authorization;
+use cairn_actors::flows::deletion::Deletion;
+use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::Session;
 use cairn_actors::username::Username;
+use cairn_actors::world::World;
 use cairn_runtime::store::Row;
 use cairn_runtime::testing::store::Tables;
 use cairn_runtime::{Domain, Flow, Timestamp};
 
 use super::granting::{NONCE, STATE};
-use super::ledger::{Handed, Ledger};
+use super::ledger::{Handed, Ledger, Stage};
 use super::signing_in::{CLIENT_ADDRESS, DEVICE};
 
 /// What must stand in no last state, and in nothing that history shows.
@@ -21,14 +25,33 @@ const PERSONAL: [&str; 10] =
     ["Person.", "person.", "@example", "nick", "Givenname", "Familyname", "sealed-hash", DEVICE, CLIENT_ADDRESS, NONCE];
 
 /// All along.
-pub(super) fn amiss(tables: &Tables<Auth>, ledger: &Ledger) -> Vec<String> {
-    let mut view = View { ledger, guards: BTreeMap::new(), amiss: Vec::new() };
+pub(super) fn amiss(tables: &Tables<Auth>, ledger: &Ledger, world: &World) -> Vec<String> {
+    let mut view = View { ledger, world, guards: BTreeMap::new(), amiss: Vec::new() };
     for (user, account) in &ledger.users {
-        view.guards.insert(Auth::guard(&Key::User(*user)), account.fence);
-        view.guards.insert(Auth::guard(&Key::Profile(*user)), 0);
-        view.guards.insert(Auth::guard(&Key::Address(account.address_key)), 0);
+        view.has(&Key::User(*user), account.fence);
+        view.has(&Key::Profile(*user), account.profile);
+        view.has(&Key::Address(account.address_key), account.number);
         if let Some(username) = account.username.as_deref().map(|name| Username::parse(name).expect("it was one")) {
-            view.guards.insert(Auth::guard(&Key::Username(username)), 0);
+            view.has(&Key::Username(username), 0);
+        }
+        if account.deletion.is_some_and(|deletion| ledger.is_finished(deletion)) {
+            view.amiss.push(format!("{:?} waits for {user:?}, and is over", account.deletion));
+        }
+    }
+    for (user, account) in &ledger.gone {
+        // Whatever was begun with the account loses by this number.
+        view.has(&Key::Profile(*user), account.profile);
+    }
+    for change in ledger.moves.values() {
+        match change.stage {
+            Stage::Standing => view.has(&view.address(&change.before), change.number),
+            Stage::Undone | Stage::Overtaken => {
+                // How often it was raised after it had been lost is nobody's business.
+                let key = view.address(&change.after);
+                let present = tables.guards.get(&Auth::guard(&key)).copied();
+                view.has(&key, present.unwrap_or_default().max(1));
+            }
+            Stage::Over => {}
         }
     }
     for stored in tables.rows.values() {
@@ -56,7 +79,9 @@ pub(super) fn amiss_at_rest(tables: &Tables<Auth>, ledger: &Ledger) -> Vec<Strin
             amiss.push(format!("{count} letters {kind} were sent, and {expected} were due"));
         }
     };
-    sent("registration.welcome", ledger.users.len());
+    sent("registration.welcome", ledger.verified.len());
+    sent("email.changed", ledger.moves.len());
+    sent("deletion.asked", ledger.deletions.len());
     sent("password.changed", ledger.changed);
     for event in tables.events.values() {
         for personal in PERSONAL {
@@ -73,17 +98,31 @@ pub(super) fn amiss_at_rest(tables: &Tables<Auth>, ledger: &Ledger) -> Vec<Strin
 
 struct View<'a> {
     ledger: &'a Ledger,
+    world: &'a World,
     guards: BTreeMap<String, i64>,
     amiss: Vec<String>,
 }
 
 impl View<'_> {
+    /// Somebody has this key at this number, and nobody else has.
+    fn has(&mut self, key: &Key, number: i64) {
+        if self.guards.insert(Auth::guard(key), number).is_some() {
+            self.amiss.push(format!("two have {}", Auth::guard(key)));
+        }
+    }
+
+    fn address(&self, address: &Address) -> Key {
+        Key::Address(self.world.address_key(address))
+    }
+
     fn row(&mut self, row: &Row) {
         match row.kind.as_str() {
             Registration::NAME => self.registration(row),
             Recovery::NAME => self.recovery(row),
             Session::NAME => self.session(row),
             Authorization::NAME => self.authorization(row),
+            EmailChange::NAME => self.email_change(row),
+            Deletion::NAME => self.deletion(row),
             _ => {}
         }
     }
@@ -116,7 +155,8 @@ impl View<'_> {
         };
         let user = self.read(row, is_over).user();
         let made = self.ledger.verified.get(&row.id).copied();
-        if user != made || user.is_some_and(|user| !self.ledger.users.contains_key(&user)) {
+        let was = |user| self.ledger.users.contains_key(&user) || self.ledger.gone.contains_key(&user);
+        if user != made || user.is_some_and(|user| !was(user)) {
             self.amiss.push(format!("the registration {} has the user {user:?}, and made {made:?}", row.id));
         }
     }
@@ -138,10 +178,51 @@ impl View<'_> {
         }
     }
 
+    fn email_change(&mut self, row: &Row) {
+        let is_over = |state: &EmailChange| {
+            matches!(state, EmailChange::Done { .. } | EmailChange::Expired { .. } | EmailChange::Ended { .. })
+        };
+        let state = self.read(row, is_over);
+        let known = self.ledger.moves.get(&row.id);
+        let right = match (&state, known.map(|change| change.stage)) {
+            (EmailChange::Changed(changed), Some(Stage::Standing | Stage::Overtaken)) => known.is_some_and(|change| {
+                (&changed.before, &changed.address, changed.number) == (&change.before, &change.after, change.number)
+                    && (changed.user, changed.until) == (change.user, change.until)
+            }),
+            (EmailChange::Undone(undone), Some(Stage::Undone)) => known.is_some_and(|change| {
+                (undone.user, &undone.address, undone.until) == (change.user, &change.after, change.until)
+            }),
+            (EmailChange::Done { user } | EmailChange::Ended { user }, Some(Stage::Over)) => {
+                known.is_some_and(|change| change.user == *user)
+            }
+            (EmailChange::AwaitingCode(_) | EmailChange::Expired { .. } | EmailChange::Ended { .. }, None) => true,
+            _ => false,
+        };
+        if !right {
+            self.amiss.push(format!("the change {} is {}, and is known as {known:?}", row.id, row.phase));
+        }
+    }
+
+    fn deletion(&mut self, row: &Row) {
+        let state = self.read(row, |state: &Deletion| !matches!(state, Deletion::Waiting(_)));
+        let user = state.user();
+        let waits = self.ledger.users.get(&user).is_some_and(|account| account.deletion == Some(row.id));
+        let by = self.ledger.gone.get(&user).and_then(|account| account.deletion);
+        let off = self.ledger.called_off.contains(&row.id);
+        let right = match &state {
+            Deletion::Waiting(_) => waits || off,
+            Deletion::Restored { .. } => off,
+            Deletion::Done { .. } => by == Some(row.id),
+        };
+        if !right || self.ledger.deletions.get(&row.id) != Some(&user) {
+            self.amiss.push(format!("the deletion {} of {user:?} is {}, off {off}, by {by:?}", row.id, row.phase));
+        }
+    }
+
     fn session(&mut self, row: &Row) {
         let is_over = |state: &Session| matches!(state, Session::Ended { .. });
         let Session::Active(active) = self.read(row, is_over) else { return };
-        self.guards.insert(Auth::guard(&Key::Session(row.id.0)), 0);
+        self.has(&Key::Session(row.id.0), 0);
         let handed = Handed { issue: active.issue, minted: active.minted };
         self.chain(row, (active.user, active.fence), &handed, active.expires_at);
     }
@@ -149,7 +230,7 @@ impl View<'_> {
     fn authorization(&mut self, row: &Row) {
         let state = self.read(row, |state| matches!(state, Authorization::Ended { .. }));
         if let Some(user_code) = state.public().subject {
-            self.guards.insert(Auth::guard(&Key::UserCode(Digest(user_code))), 0);
+            self.has(&Key::UserCode(Digest(user_code)), 0);
         }
         if let Authorization::Active(active) = state {
             let grant = active.grant;
@@ -168,7 +249,8 @@ impl View<'_> {
         if !stands {
             self.amiss.push(format!("{} {} has {present:?} of {user:?}, and history {chain:?}", row.kind, row.id));
         }
-        if self.ledger.fence(user).is_none_or(|number| number < fence) {
+        let account = self.ledger.users.get(&user).or_else(|| self.ledger.gone.get(&user));
+        if account.is_none_or(|account| account.fence < fence) {
             self.amiss.push(format!("{} {} began under the fence {fence}, which never was", row.kind, row.id));
         }
     }

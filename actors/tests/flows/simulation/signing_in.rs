@@ -11,6 +11,7 @@ use cairn_runtime::FlowId;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 
+use super::leaving::restore;
 use super::ledger::Handed;
 use super::people::{Asked as Any, People, Plan, number, presented, recent};
 use super::post::text;
@@ -98,11 +99,15 @@ impl People {
     fn sign_in(&self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
         let user = self.somebody(desk.rng)?;
         let fence = desk.store.inspect(|tables| number(tables, &Key::User(user)))?;
-        let (is_first, address) = {
+        let (is_first, address, deletion) = {
             let ledger = self.ledger.borrow();
             let account = ledger.users.get(&user)?;
-            (!account.signed_in, account.address.clone())
+            (!account.signed_in, account.address.clone(), account.deletion)
         };
+        // Before anybody signs in whose account is to be deleted, that is called off.
+        if let Some(deletion) = deletion {
+            return desk.rng.chance(300).then(|| restore(deletion, desk));
+        }
         let place = desk.rng.chance(500).then(|| self.world.digest("place", &desk.rng.below(3).to_be_bytes()));
         let is_new = desk.rng.chance(250);
         let mut crowded = self.sessions_of(user);

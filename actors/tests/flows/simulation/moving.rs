@@ -1,0 +1,213 @@
+//! People who change their address, mostly to one that others want too, and people who take a change back by the link
+//! in the letter to the address from before: one, or several of a chain, while a deletion waits or sessions are begun.
+
+use cairn_actors::address::Address;
+use cairn_actors::credential::{Purpose, of};
+use cairn_actors::effects::{Auth, Key, UserId};
+use cairn_actors::flows::email_change::{Account, Command, EmailChange, Later, Outcome, Start};
+use cairn_actors::password::Code;
+use cairn_actors::testing;
+use cairn_runtime::FlowId;
+use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
+
+use super::ledger::Stage;
+use super::people::{Asked as Any, People, Plan, number, presented, recent, state, victim};
+
+/// A change of address that somebody asked for.
+pub(super) struct Wanted {
+    flow: FlowId,
+    user: UserId,
+    fence: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    Change { user: UserId, fence: i64 },
+    Resend,
+    Prove { flow: FlowId, number: Option<u32>, by_code: bool },
+    Undo { flow: FlowId, forged: bool },
+}
+
+impl People {
+    pub(super) fn plan_change(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
+        match desk.rng.below(100) {
+            0..34 => self.change(desk),
+            34..40 => {
+                let flow = recent(&self.changes, desk.rng)?.flow;
+                let order = Order::call::<EmailChange>("resend", flow, || Command::Resend);
+                Some(Plan::at_once(Any::Change(Asked::Resend), order))
+            }
+            40..47 => {
+                let flow = victim(&self.changes)?.flow;
+                let code = format!("{:06}", desk.rng.below(1_000_000));
+                Some(self.enter(desk, flow, None, code))
+            }
+            47..58 => {
+                let mail = self.post.recent(Purpose::EmailChange, desk.rng)?;
+                Some(self.enter(desk, mail.flow, Some(mail.number), mail.code))
+            }
+            58..74 => {
+                let mail = self.post.recent(Purpose::EmailChange, desk.rng)?;
+                let (world, link, account) = (self.world.clone(), mail.link, self.account(desk, mail.flow));
+                let order = Order::call::<EmailChange>("open", mail.flow, move || Command::Open {
+                    link: presented(&world, of::EmailChange, &link),
+                    account: account.clone(),
+                });
+                let asked = Asked::Prove { flow: mail.flow, number: Some(mail.number), by_code: false };
+                Some(late(asked, order, desk))
+            }
+            _ => {
+                let mail = self.post.recent(Purpose::UndoEmailChange, desk.rng)?;
+                let forged = desk.rng.chance(30);
+                let link = if forged { self.forged(Purpose::UndoEmailChange, mail.flow) } else { mail.link };
+                let (world, account) = (self.world.clone(), self.account(desk, mail.flow));
+                let order = Order::call::<EmailChange>("undo", mail.flow, move || Command::Undo {
+                    link: presented(&world, of::UndoEmailChange, &link),
+                    account: account.clone(),
+                });
+                Some(late(Asked::Undo { flow: mail.flow, forged }, order, desk))
+            }
+        }
+    }
+
+    fn change(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
+        let (user, fence) = self.signed_in(desk)?;
+        let address = self.some_address(desk);
+        let address_key = self.world.address_key(&address);
+        let ledger = self.ledger.borrow();
+        if ledger.users.get(&user)?.address_key == address_key {
+            return None;
+        }
+        let known = ledger.by_address.contains_key(&address_key);
+        let order =
+            Order::start::<EmailChange>("change", move || Start { user, fence, address: address.clone(), known });
+        Some(Plan::hashed(Any::Change(Asked::Change { user, fence }), order, desk.rng))
+    }
+
+    /// Mostly an address that nobody has had, and always one that others try for as well; now and then one that was
+    /// given back, or any.
+    pub(super) fn some_address(&self, desk: &mut Desk<'_, Auth>) -> Address {
+        let ledger = self.ledger.borrow();
+        let so_far = ledger.addresses();
+        match desk.rng.below(100) {
+            0..12 => testing::address(&format!("Person.{}@example.org", desk.rng.below(so_far + 1))),
+            12..24 if !ledger.freed.is_empty() => recent(&ledger.freed, desk.rng).cloned().expect("there is one"),
+            _ => testing::address(&format!("Person.{}@example.org", so_far + desk.rng.below(4))),
+        }
+    }
+
+    fn enter(&self, desk: &mut Desk<'_, Auth>, flow: FlowId, number: Option<u32>, code: String) -> Plan {
+        let account = self.account(desk, flow);
+        let order = Order::call::<EmailChange>("enter", flow, move || Command::Enter {
+            code: Code::parse(&code).expect("six digits"),
+            account: account.clone(),
+        });
+        late(Asked::Prove { flow, number, by_code: true }, order, desk)
+    }
+
+    /// The account as a service reads it for a flow. By the time that the order is given, it may have moved.
+    fn account(&self, desk: &mut Desk<'_, Auth>, flow: FlowId) -> Option<Account> {
+        let user = self.changes.iter().find(|wanted| wanted.flow == flow)?.user;
+        let ledger = self.ledger.borrow();
+        let account = ledger.users.get(&user)?;
+        let mut sessions = self.sessions_of(user);
+        sessions.retain(|_| desk.rng.chance(600));
+        let (number, changes) = desk.store.inspect(|tables| {
+            let flows = ledger.moves.iter().filter(|(_, change)| change.user == user).map(|(flow, _)| *flow);
+            let changes: Vec<Later> = flows
+                .filter_map(|flow| {
+                    let state = state::<EmailChange>(tables, flow)?;
+                    let changed = state.changed()?;
+                    Some(Later { flow, before: changed.before.clone(), until: changed.until })
+                })
+                .collect();
+            (number(tables, &Key::Address(account.address_key)), changes)
+        });
+        let own = changes.iter().find(|change| change.flow == flow).map(|change| change.until);
+        let later =
+            changes.into_iter().filter(|change| change.flow != flow && own.is_none_or(|own| change.until >= own));
+        Some(Account {
+            address: account.address.clone(),
+            number: number.unwrap_or_default(),
+            sessions,
+            later: later.collect(),
+            deletion: account.deletion,
+        })
+    }
+
+    /// Why what is asked now must not be granted.
+    pub(super) fn change_doom(&self, asked: &Asked) -> Option<String> {
+        let ledger = self.ledger.borrow();
+        match asked {
+            Asked::Change { .. } | Asked::Resend => None,
+            Asked::Prove { flow, number, by_code } => {
+                let wanted = self.changes.iter().find(|wanted| wanted.flow == *flow)?;
+                let present = ledger.fence(wanted.user);
+                let done = ledger.moves.get(flow);
+                let moved = done.is_none() && present != Some(wanted.fence);
+                let moved =
+                    moved.then(|| format!("it was asked for at {}, and the fence is {present:?}", wanted.fence));
+                let undone = done.filter(|change| change.stage != Stage::Standing && change.stage != Stage::Overtaken);
+                let undone = undone.map(|change| format!("it was {:?}", change.stage));
+                moved.or(undone).or_else(|| self.replaced(*flow, *number, *by_code))
+            }
+            Asked::Undo { forged: true, .. } => Some("the link is forged".to_owned()),
+            Asked::Undo { flow, .. } => match ledger.moves.get(flow) {
+                Some(change) if matches!(change.stage, Stage::Standing | Stage::Undone) => None,
+                change => Some(format!("it was {:?}", change.map(|change| change.stage))),
+            },
+        }
+    }
+
+    pub(super) fn hear_change(&mut self, asked: &Asked, told: &Told, doom: Option<String>) -> Result<Heard, String> {
+        let outcome: Outcome = told.says().ok_or("these are not its words")?;
+        let ledger = self.ledger.borrow();
+        ledger.count("email_change", &outcome);
+        let stage = ledger.moves.get(&told.flow).map(|change| (change.user, change.until, change.stage));
+        match (asked, &outcome) {
+            (Asked::Change { user, fence }, Outcome::Awaiting { .. }) => {
+                self.changes.push(Wanted { flow: told.flow, user: *user, fence: *fence });
+                Ok(Heard::Moved)
+            }
+            (Asked::Change { .. }, _) => Err("a start awaits".to_owned()),
+            (
+                Asked::Resend,
+                Outcome::Awaiting { .. } | Outcome::TooSoon { .. } | Outcome::NoMoreLetters | Outcome::Over,
+            ) => Ok(Heard::Anything),
+            (Asked::Prove { .. }, Outcome::Changed { user, until }) => match (doom, stage) {
+                (Some(why), _) => Err(why),
+                (None, Some((of, since, _))) if (of, since) == (*user, *until) => Ok(Heard::Anything),
+                (None, stage) => Err(format!("it is {stage:?}")),
+            },
+            (Asked::Undo { .. }, Outcome::Undone { user, .. }) => match (doom, stage) {
+                (Some(why), _) => Err(why),
+                // By the time that this is heard it may be over.
+                (None, Some((of, _, Stage::Undone | Stage::Over))) if of == *user => Ok(Heard::Anything),
+                (None, stage) => Err(format!("it is {stage:?}")),
+            },
+            (Asked::Prove { by_code: true, .. }, Outcome::WrongCode { .. }) => Ok(Heard::Moved),
+            (Asked::Prove { .. }, Outcome::AddressTaken) => Ok(Heard::Moved),
+            (Asked::Prove { by_code: true, .. }, Outcome::OnlyTheLink)
+            | (Asked::Prove { by_code: false, .. } | Asked::Undo { forged: true, .. }, Outcome::Garbage)
+            | (Asked::Prove { .. }, Outcome::Replaced { .. } | Outcome::TooSoon { .. })
+            | (Asked::Prove { .. } | Asked::Undo { .. }, Outcome::Moved) => Ok(Heard::Anything),
+            (Asked::Prove { .. }, Outcome::Over) if stage.is_some_and(|(.., stage)| stage == Stage::Undone) => {
+                Ok(Heard::Anything)
+            }
+            (Asked::Prove { .. } | Asked::Undo { .. }, Outcome::Over) => {
+                drop(ledger);
+                self.over(told.flow)
+            }
+            _ => Err("that answers another question".to_owned()),
+        }
+    }
+}
+
+/// Between the page that reads and the commit lies some time, now and then a lot.
+fn late(asked: Asked, order: Order<Auth>, desk: &mut Desk<'_, Auth>) -> Plan {
+    if desk.rng.chance(400) {
+        Plan::hashed(Any::Change(asked), order, desk.rng)
+    } else {
+        Plan::at_once(Any::Change(asked), order)
+    }
+}
