@@ -79,3 +79,19 @@ async fn everything_is_reached_at_four_hundred_percent() {
     }
     seat.chrome.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_preferences_are_kept() {
+    let app = App::plan(Kind::Sqlite).named("preferences").start().await;
+    let mut seat = Seat::take(&app, "preferences", 390, false, false).await;
+    seat.chrome.prefers("forced-colors", "active").await;
+    seat.opens("/login", "Sign in").await;
+    let border = "return getComputedStyle(document.querySelector('#login button[type=submit]')).borderTopWidth";
+    assert_eq!(seat.chrome.run(border).await, "2px", "a button without its colour is a button still");
+    let moving = "return getComputedStyle(document.querySelector('#login button[type=submit]')).transitionDuration";
+    seat.chrome.prefers("prefers-reduced-motion", "reduce").await;
+    assert_eq!(seat.chrome.run(moving).await, "0s");
+    seat.chrome.prefers("prefers-reduced-motion", "no-preference").await;
+    assert_ne!(seat.chrome.run(moving).await, "0s", "else the line before shows nothing");
+    seat.chrome.quit().await;
+}

@@ -46,6 +46,8 @@ async fn the_link_sets_it_in_any_browser_and_is_used_then(app: &App) {
     for _ in 0..2 {
         phone.open(app, &link).await.says(200, "Choose a new password").says(200, &person.email);
     }
+    let (other, mut signed_in) = at_home(app, "other").await;
+    signed_in.open(app, &link).await.says(200, &format!("you are signed in as {}", other.email));
     let form = phone.open(app, &link).await.form("reset-link");
     let short = phone.send(app, &form.clone().with("new_password", "short")).await;
     short.says(422, "at least 10 characters").says_not("short\"");

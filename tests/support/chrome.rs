@@ -68,13 +68,18 @@ impl Chrome {
         let begun = chrome.ask("POST", "/session", Some(wanted)).await.expect("a browser");
         begun["sessionId"].as_str().unwrap().clone_into(&mut chrome.session);
         if dark {
-            let media = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": [{ "name": "prefers-color-scheme", "value": "dark" }] } });
-            chrome.command("POST", "goog/cdp/execute", Some(media)).await;
+            chrome.prefers("prefers-color-scheme", "dark").await;
         }
         // A window has a least width; a phone has none.
         let size = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": { "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false } });
         chrome.command("POST", "goog/cdp/execute", Some(size)).await;
         chrome
+    }
+
+    /// Has the page believe a preference of its reader: `forced-colors` is `active`.
+    pub async fn prefers(&self, feature: &str, value: &str) {
+        let media = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": [{ "name": feature, "value": value }] } });
+        self.command("POST", "goog/cdp/execute", Some(media)).await;
     }
 
     async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Value> {

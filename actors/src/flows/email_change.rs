@@ -310,7 +310,10 @@ impl Awaiting {
             let at = account.later.iter().map(|later| later.until).min().unwrap_or(cx.now);
             return stay().says(Outcome::TooSoon { at });
         }
-        let until = cx.now.after(UNDO);
+        // Later than any earlier change can be taken back, whatever the clocks of the processes say: by this they are
+        // told apart when one of them is.
+        let earlier = account.later.iter().map(|earlier| earlier.until.after(Duration::from_millis(1)));
+        let until = earlier.fold(cx.now.after(UNDO), Timestamp::max);
         let undo = Seal::new(&cx.world.ring, cx.bytes("undo"));
         let notice =
             Letter::EmailChanged { to: account.address.clone(), seal: undo.clone(), at: cx.now, expires_at: until };
@@ -380,6 +383,8 @@ impl Changed {
         .bump_from(key(&account.address), account.number)
         .bump(Key::User(user))
         .bump(Key::Profile(user))
+        // Whether or not one waited when the account was read: it may have been asked for since.
+        .write(Write::SetDeletion { user, flow: None, at: cx.now })
         .write(Write::SetAddress { user, address: self.before.clone(), address_key, at: cx.now });
         for later in &account.later {
             step = step.bump(key(&later.before)).tell::<EmailChange>(later.flow, &Signal::Undone);
@@ -388,9 +393,7 @@ impl Changed {
             step = step.tell::<Session>(*session, &session::Signal::Fenced);
         }
         if let Some(deletion) = account.deletion {
-            step = step
-                .write(Write::SetDeletion { user, flow: None, at: cx.now })
-                .tell::<Deletion>(deletion, &deletion::Signal::Restored);
+            step = step.tell::<Deletion>(deletion, &deletion::Signal::Restored);
         }
         step.says(Outcome::Undone { user, until })
     }

@@ -291,7 +291,9 @@ impl Services {
             .signing
             .sign_with(&minted.key, ACCESS_TOKEN, &claims)
             .map_err(|why| lost(&format!("an access token could not be signed: {why}")))?;
-        let expires_in = (claims.exp - self.engine.now().seconds()).max(0);
+        // Rounded up: a token that was signed a moment ago lasts as long as the setting says.
+        let left = minted.until.0.saturating_sub(self.engine.now().0).max(0);
+        let expires_in = left.saturating_add(999) / 1_000;
         Ok(Tokens { access_token, expires_in, refresh_token, session, restored: false, method: reply.method })
     }
 

@@ -16,7 +16,6 @@ mod signing_in;
 mod tally;
 
 use std::io::Write as _;
-
 use std::time::Duration;
 
 use cairn_actors::effects::Auth;

@@ -13,6 +13,7 @@ use http::StatusCode;
 use super::sheet::{Sheet, Wrong, wrongs};
 use super::visit::{Visit, typed, with_query};
 use super::waiting;
+use super::words::fill;
 use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
@@ -95,8 +96,12 @@ async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
         Standing::Good => {
             let address = visit.services().reset_address(token).await.map_err(|why| visit.problem(why))?;
             let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
+            let other = visit.signed_in().await?.map(|somebody| somebody.user.address.typed().to_owned());
+            let note = other
+                .filter(|other| *other != address)
+                .map(|other| fill(&visit.error("signed_in"), &[("address", &other)]));
             let sheet = Sheet::new("reset_password/link.html").put("link_token", token).put("address", address);
-            visit.draw(sheet.wrong(wrong))
+            visit.draw(sheet.note(note).wrong(wrong))
         }
         Standing::Replaced { at } => {
             let time = visit.house.look.words.past(at, visit.now());

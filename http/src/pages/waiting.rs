@@ -5,7 +5,7 @@ use std::time::Duration;
 use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::Begun;
-use cairn_actors::services::registration::Mail;
+use cairn_actors::services::registration::{Mail, MailState};
 use cairn_runtime::{Flow, FlowId, Id, Timestamp};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
@@ -92,8 +92,9 @@ pub(super) fn not_again(look: &Look, why: &Refusal, now: Timestamp) -> Option<Ve
 
 /// How often the place of the letter is looked at while somebody waits. The flow itself tells when it moves.
 const LOOK: Duration = Duration::from_secs(1);
-/// Looks in one answer. Then the browser asks again: a line that stays open for long would outlive a restart.
-const LOOKS: u32 = 5;
+/// How long one answer takes at most. Then the browser asks again: a line that stays open for long would outlive a
+/// restart.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// One answer of server-sent events (HTML, section 9.2), for the browser that began the flow: as soon as the flow leaves
 /// the waiting phase or its letter is somewhere else, at the latest after a few seconds.
@@ -102,23 +103,30 @@ pub(super) async fn events(visit: &Visit, prefix: &'static str) -> Answer {
     let seen = visit.request.header("last-event-id").map(str::to_owned).or_else(|| visit.request.query("seen"));
     let seen = seen.unwrap_or_default();
     let cookies = visit.browser.flows();
-    for _ in 0..LOOKS {
+    let mut left = ANSWER;
+    loop {
         let begun = visit.services().begun(&cookies, prefix, Some(&flow)).await.map_err(|why| visit.problem(why))?;
         // To anybody else there is no such flow.
         let begun = begun.ok_or_else(Problem::not_found)?;
         if begun.address.is_none() {
             return Ok(told("event: moved\ndata: .\n"));
         }
-        let mark = mark(&begun.mail);
-        if mark != seen && tells_of_mail(begun.flow.kind) {
+        let (mark, tells) = (mark(&begun.mail), tells_of_mail(begun.flow.kind));
+        if mark != seen && tells {
             let text = said(&visit.house.look, &begun.mail, visit.now()).replace(['\r', '\n'], " ");
             return Ok(told(&format!("event: mail\nid: {mark}\ndata: {text}\n")));
         }
+        if left.is_zero() {
+            return Ok(told(": nothing new\n"));
+        }
+        // A letter that has arrived, or never will, goes nowhere else.
+        let still = !tells || matches!(begun.mail.state, MailState::Accepted | MailState::Failed);
+        let span = if still { left } else { LOOK.min(left) };
+        left = left.saturating_sub(span);
         let id = Id::parse(prefix, &flow).ok_or_else(Problem::not_found)?;
-        let waited = visit.services().engine.wait(FlowId(id), begun.flow.version + 1, LOOK).await;
+        let waited = visit.services().engine.wait(FlowId(id), begun.flow.version + 1, span).await;
         waited.map_err(|why| visit.problem(why.into()))?;
     }
-    Ok(told(": nothing new\n"))
 }
 
 fn told(event: &str) -> Reply {

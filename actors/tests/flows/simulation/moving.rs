@@ -12,6 +12,7 @@ use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 
 use super::ledger::Stage;
 use super::people::{Asked as Any, People, Plan, number, presented, recent, state, victim};
+use super::post::Mail;
 
 /// A change of address that somebody asked for.
 pub(super) struct Wanted {
@@ -31,23 +32,23 @@ pub(super) enum Asked {
 impl People {
     pub(super) fn plan_change(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
         match desk.rng.below(100) {
-            0..34 => self.change(desk),
-            34..40 => {
+            0..32 => self.change(desk),
+            32..37 => {
                 let flow = recent(&self.changes, desk.rng)?.flow;
                 let order = Order::call::<EmailChange>("resend", flow, || Command::Resend);
                 Some(Plan::at_once(Any::Change(Asked::Resend), order))
             }
-            40..47 => {
+            37..43 => {
                 let flow = victim(&self.changes)?.flow;
                 let code = format!("{:06}", desk.rng.below(1_000_000));
                 Some(self.enter(desk, flow, None, code))
             }
-            47..58 => {
-                let mail = self.post.recent(Purpose::EmailChange, desk.rng)?;
+            43..60 => {
+                let mail = self.some_mail(desk, Purpose::EmailChange)?;
                 Some(self.enter(desk, mail.flow, Some(mail.number), mail.code))
             }
-            58..74 => {
-                let mail = self.post.recent(Purpose::EmailChange, desk.rng)?;
+            60..82 => {
+                let mail = self.some_mail(desk, Purpose::EmailChange)?;
                 let (world, link, account) = (self.world.clone(), mail.link, self.account(desk, mail.flow));
                 let order = Order::call::<EmailChange>("open", mail.flow, move || Command::Open {
                     link: presented(&world, of::EmailChange, &link),
@@ -57,7 +58,7 @@ impl People {
                 Some(late(asked, order, desk))
             }
             _ => {
-                let mail = self.post.recent(Purpose::UndoEmailChange, desk.rng)?;
+                let mail = self.some_mail(desk, Purpose::UndoEmailChange)?;
                 let forged = desk.rng.chance(30);
                 let link = if forged { self.forged(Purpose::UndoEmailChange, mail.flow) } else { mail.link };
                 let (world, account) = (self.world.clone(), self.account(desk, mail.flow));
@@ -68,6 +69,17 @@ impl People {
                 Some(late(Asked::Undo { flow: mail.flow, forged }, order, desk))
             }
         }
+    }
+
+    /// A letter, rather of a flow that goes on.
+    fn some_mail(&self, desk: &mut Desk<'_, Auth>, purpose: Purpose) -> Option<Mail> {
+        let mut mail = self.post.recent(purpose, desk.rng)?;
+        for _ in 0..3 {
+            if self.ledger.borrow().is_finished(mail.flow) {
+                mail = self.post.recent(purpose, desk.rng)?;
+            }
+        }
+        Some(mail)
     }
 
     fn change(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {

@@ -60,7 +60,8 @@ pub(super) fn amiss(tables: &Tables<Auth>, ledger: &Ledger, world: &World) -> Ve
     if tables.guards != view.guards {
         let present: BTreeSet<_> = tables.guards.iter().collect();
         let expected: BTreeSet<_> = view.guards.iter().collect();
-        let (more, less) = (present.difference(&expected), expected.difference(&present));
+        let more: Vec<_> = present.difference(&expected).collect();
+        let less: Vec<_> = expected.difference(&present).collect();
         view.amiss.push(format!("guards that nobody has: {more:?}; that somebody lacks: {less:?}"));
     }
     view.amiss

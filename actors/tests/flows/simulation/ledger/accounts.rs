@@ -162,10 +162,11 @@ impl Ledger {
             (
                 "undo",
                 Outcome::Undone { user, .. },
-                [(_, Write::SetAddress { user: of, address_key, .. }), more @ ..],
-            ) if user == of => {
-                self.took_back(event, line, *user, *address_key, more);
-            }
+                [
+                    (_, Write::SetDeletion { user: for_whom, flow: None, .. }),
+                    (_, Write::SetAddress { user: of, address_key, .. }),
+                ],
+            ) if user == of && user == for_whom => self.took_back(event, line, *user, *address_key),
             ("enter" | "open", Outcome::Over, []) => {}
             ("undo", Outcome::Over, []) => {
                 let owed = self
@@ -209,7 +210,7 @@ impl Ledger {
         self.profiled(event, line, user);
     }
 
-    fn took_back(&mut self, event: &Event, line: &Logged, user: UserId, to: Digest, more: Writes<'_>) {
+    fn took_back(&mut self, event: &Event, line: &Logged, user: UserId, to: Digest) {
         let flow = event.flow;
         let Some(change) = self.moves.get_mut(&flow).filter(|change| change.user == user) else {
             return self.complain(format!("email_change {flow} took back what it had not changed"));
@@ -241,11 +242,6 @@ impl Ledger {
         if let Some(deletion) = deletion {
             self.tally.count("an undo called a deletion off");
             self.called_off.insert(deletion);
-        }
-        match more {
-            [] if deletion.is_none() => {}
-            [(_, Write::SetDeletion { user: of, flow: None, .. })] if *of == user => {}
-            more => self.complain(format!("email_change {flow} left {deletion:?} of {user:?} waiting: {more:?}")),
         }
     }
 
@@ -279,7 +275,8 @@ impl Ledger {
             }
             ("restore", Outcome::Restored, [(_, Write::SetDeletion { user, flow: None, .. })]) => {
                 let before = self.users.get_mut(user).map(|account| account.deletion.take());
-                if before != Some(Some(flow)) {
+                // A change of address that was taken back may have called it off before: that is no other deletion.
+                if before != Some(Some(flow)) && !(before == Some(None) && self.called_off.contains(&flow)) {
                     self.complain(format!("deletion {flow} of {user:?} was called off where {before:?} waited"));
                 }
                 self.called_off.insert(flow);
