@@ -7,6 +7,8 @@ on_both_databases!(
     a_deletion_ends_every_session_and_a_sign_in_calls_it_off,
     a_deletion_needs_the_password,
     address_and_username_stay_taken_while_it_waits,
+    an_edit_in_the_same_moment_does_not_stand_in_the_way,
+    of_two_at_once_one_is_made,
 );
 of_each_kind!(after_a_fortnight_the_account_is_gone_and_its_names_are_free);
 
@@ -58,6 +60,35 @@ async fn a_deletion_needs_the_password(app: &App) {
     let without = app.client().request("DELETE", "/users/me").json(&json!({"password": person.password})).send().await;
     without.problem(401, "credentials");
     app.client().get("/users/me").bearer(&tokens.access).send().await.expect(200);
+}
+
+async fn an_edit_in_the_same_moment_does_not_stand_in_the_way(app: &App) {
+    let person = Person::new("restless");
+    let tokens = person.arrives(app).await;
+    // While the password is hashed the profile moves on.
+    let edits = async {
+        let mut made = 0;
+        for number in 0..6 {
+            let put = app.client().request("PUT", "/users/me").json(&json!({"first_name": format!("Name {number}")}));
+            let answer = put.bearer(&tokens.access).header("if-match", "*").send().await;
+            made += usize::from(answer.status == 200);
+            assert!([200, 401, 412].contains(&answer.status), "{answer}");
+        }
+        made
+    };
+    let (deleted, made) = tokio::join!(delete(app, &tokens, &person.password), edits);
+    deleted.expect(202);
+    assert!(made > 0, "nothing was edited meanwhile");
+}
+
+async fn of_two_at_once_one_is_made(app: &App) {
+    let person = Person::new("doubled");
+    let tokens = person.arrives(app).await;
+    let ask = || delete(app, &tokens, &person.password);
+    let (one, other) = tokio::join!(ask(), ask());
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [202, 401], "{one} {other}");
 }
 
 async fn address_and_username_stay_taken_while_it_waits(app: &App) {

@@ -5,7 +5,7 @@
 //! (its owner took a change of address back: whoever asked for this was not the owner). The number of the profile
 //! stays behind, raised: nothing that was begun with the account can still be done to it.
 //!
-//! Changes of address hold claims of their own, and give them back within seven days, which is sooner.
+//! Changes of address hold claims of their own, and give them back not long after seven days, which is sooner.
 
 use std::time::Duration;
 

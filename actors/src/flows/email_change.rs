@@ -5,7 +5,8 @@
 //! address from before stays claimed as long as it can take the change back; taking it back ends every session and
 //! every later change and calls a deletion off, in the same commit. (A signal tidies up after that. What makes a later
 //! change's own link worthless is the number of the claim on *its* address from before, which the commit raises: who
-//! took an account over must not take the owner's undo back before the signal is there.)
+//! took an account over must not take the owner's undo back before the signal is there.) What was taken meanwhile is
+//! kept for longer than a reset link is good, so that nobody has it anew while a letter from then is about.
 
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ use crate::world::World;
 
 /// How long the address from before can take a change back.
 pub const UNDO: Duration = Duration::from_secs(7 * 86_400);
+/// How long an address that was lost by a change taken back is kept at least, on top of the time that a reset link is
+/// good: whoever has it next counts from the beginning, and a letter of a recovery that was asked for before must not
+/// take their claim for the account's. Far more than clocks are wrong by.
+const KEPT: Duration = Duration::from_secs(86_400);
 /// How many changes of one account can be taken back at a time: taking the first back names all the others.
 pub const CHANGES: usize = 20;
 
@@ -93,7 +98,7 @@ pub struct Changed {
     pub until: Timestamp,
 }
 
-/// What is remembered of a change that was taken back.
+/// What is remembered of a change that was taken back, by its own link or with an earlier one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Undone {
     /// Whose address it was.
@@ -104,6 +109,9 @@ pub struct Undone {
     pub undo: Seal,
     /// Until when.
     pub until: Timestamp,
+    /// It was taken back with an earlier change: its own link does nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overtaken: bool,
 }
 
 /// What opens it.
@@ -357,7 +365,7 @@ impl Changed {
         lost: Option<&Lost<EmailChange>>,
         cx: &Cx<'_, Auth>,
     ) -> Step<EmailChange> {
-        let (user, until) = (self.user, self.until);
+        let (user, until) = (self.user, self.kept(cx));
         let key = |address| Key::Address(cx.world.address_key(address));
         // The address since went with the account, or is a later change's to give back.
         let gone = || go(EmailChange::Ended { user }).release(key(&self.before)).says(Outcome::Over);
@@ -378,6 +386,7 @@ impl Changed {
             address: self.address.clone(),
             undo: self.undo.clone(),
             until,
+            overtaken: false,
         })))
         .bump_from(Key::Address(address_key), self.number)
         .bump_from(key(&account.address), account.number)
@@ -398,11 +407,22 @@ impl Changed {
         step.says(Outcome::Undone { user, until })
     }
 
-    /// An earlier change was taken back: what this one took is nobody's now; what it had given up is the earlier one's
-    /// to give back.
+    /// An earlier change was taken back: what this one took is to be nobody's; what it had given up is the earlier
+    /// one's to give back.
     fn overtaken(&self, cx: &Cx<'_, Auth>) -> Step<EmailChange> {
-        let taken = Key::Address(cx.world.address_key(&self.address));
-        go(EmailChange::Ended { user: self.user }).release(taken).says(Outcome::Over)
+        go(EmailChange::Undone(Box::new(Undone {
+            user: self.user,
+            address: self.address.clone(),
+            undo: self.undo.clone(),
+            until: self.kept(cx),
+            overtaken: true,
+        })))
+        .says(Outcome::Over)
+    }
+
+    /// Until when the address that is lost now is kept.
+    fn kept(&self, cx: &Cx<'_, Auth>) -> Timestamp {
+        self.until.max(cx.now.after(KEPT.saturating_add(cx.world.settings.reset_ttl)))
     }
 }
 
@@ -449,7 +469,7 @@ impl EmailChange {
     pub fn knows_undo(&self, link: &Presented<of::UndoEmailChange>, world: &World) -> bool {
         match self {
             Self::Changed(changed) => link.proves(&world.ring, &changed.undo),
-            Self::Undone(undone) => link.proves(&world.ring, &undone.undo),
+            Self::Undone(undone) => !undone.overtaken && link.proves(&world.ring, &undone.undo),
             _ => false,
         }
     }
@@ -541,14 +561,16 @@ impl Flow for EmailChange {
             (Self::Changed(c), Input::Woken) => c.overtaken(cx),
             (Self::Changed(c), Input::Told(Signal::Undone)) => c.overtaken(cx),
 
-            (Self::Undone(u), Input::Asked(Command::Undo { link, .. })) => {
+            (Self::Undone(u), Input::Asked(Command::Undo { link, .. })) if !u.overtaken => {
                 if link.proves(&cx.world.ring, &u.undo) {
                     stay().says(Outcome::Undone { user: u.user, until: u.until })
                 } else {
                     stay().says(Outcome::Garbage)
                 }
             }
-            (Self::Undone(u), Input::Woken | Input::Told(_)) => {
+            // What it keeps it keeps until then, whatever else is taken back.
+            (Self::Undone(_), Input::Told(Signal::Undone)) => stay().says(Outcome::Over),
+            (Self::Undone(u), Input::Woken) => {
                 go(Self::Ended { user: u.user }).release(key(&u.address)).says(Outcome::Over)
             }
 

@@ -265,9 +265,7 @@ impl Session {
     fn end(&self, by: End, cx: &Cx<'_, Auth>) -> Step<Self> {
         // Who was not known here is not known here later either: the next sign-in from there is news again.
         let place = self.place().filter(|_| by != End::Disowned);
-        go(Self::Ended { by, user: self.user(), place })
-            .release(Key::Session(cx.flow.0))
-            .says(Outcome::Ended)
+        go(Self::Ended { by, user: self.user(), place }).release(Key::Session(cx.flow.0)).says(Outcome::Ended)
     }
 }
 

@@ -8,32 +8,42 @@ use crate::directory::User;
 use crate::flows::deletion::{Command, Deletion, Outcome, Start};
 use crate::password::Password;
 
+/// How often it is asked for anew when the account moved under it.
+const TRIES: usize = 4;
+
 impl Services {
     /// Has an account deleted. Every session ends at once; a sign-in within fourteen days has the account back.
     ///
     /// # Errors
-    /// [`Refusal::Credentials`], [`Refusal::SlowDown`], [`Refusal::SessionEnded`].
+    /// [`Refusal::Credentials`], also when the password was changed or the session ended meanwhile; [`Refusal::SlowDown`],
+    /// [`Refusal::SessionEnded`].
     pub async fn delete_account(&self, caller: &Caller, who: &SignedIn, password: &Password) -> Result<Moved, Refusal> {
         self.prove(caller, who, password).await?;
-        let user = &who.user;
-        let start = Start {
-            user: user.id,
-            fence: user.fence,
-            profile: user.version,
-            address: user.address.clone(),
-            username: user.username.clone(),
-            sessions: self.sessions_of(user.id).await?,
-        };
-        let asker = self.engine.asker(&caller.trace);
-        let reply = self.engine.start::<Deletion>(asker, start).await?;
-        match reply.outcome {
-            Outcome::Waiting { until } => {
+        let mut user = who.user.clone();
+        for _ in 0..TRIES {
+            let start = Start {
+                user: user.id,
+                fence: user.fence,
+                profile: user.version,
+                address: user.address,
+                username: user.username,
+                sessions: self.sessions_of(user.id).await?,
+            };
+            let asker = self.engine.asker(&caller.trace);
+            let reply = self.engine.start::<Deletion>(asker, start).await?;
+            if let Outcome::Waiting { until } = reply.outcome {
                 let flow = FlowView::of(Deletion::PREFIX, Deletion::NAME, &reply, Some(until));
-                Ok(Moved { flow, method: reply.method })
+                return Ok(Moved { flow, method: reply.method });
             }
-            // A fence or the profile moved while the password was checked: perhaps by the owner's hand.
-            _ => Err(Refusal::Fault(Fault::Contended)),
+            // The profile moved while the password was checked: by the same hand as likely as not. What moved the fence
+            // has ended the session, or changed the password that was proved here.
+            user = match self.directory.by_id(user.id).await? {
+                Some(now) if now.fence == who.user.fence => now,
+                Some(_) => return Err(Refusal::Credentials),
+                None => return Err(Refusal::SessionEnded),
+            };
         }
+        Err(Refusal::Fault(Fault::Contended))
     }
 
     /// Calls a deletion off, because its person has signed in. Whether there was one to be called off.

@@ -38,7 +38,7 @@ impl Services {
         }
         self.prove(caller, who, current).await?;
         let new = worthy(new, own_words(who), "/new_password").await?;
-        let password = self.hasher.hash(&new, Lane::Registration).await?;
+        let password = self.hasher.hash(&new, Lane::SignIn).await?;
         let sessions = self.sessions_of(user.id).await?;
         let others = sessions.into_iter().filter(|session| *session != who.session).collect();
         let command = Command::ChangePassword { fence: user.fence, password, to: user.address.clone(), others };

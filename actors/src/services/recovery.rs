@@ -143,11 +143,14 @@ impl Services {
     async fn new_password(&self, flow: FlowId, password: &Password) -> Result<NewPassword, Refusal> {
         let row = self.engine.store().load(flow).await?.ok_or(Refusal::NotFound)?;
         let state = decoded(&row)?;
-        let same = match self.hasher.verify(password, state.password(), flow.bytes()).await? {
+        // Somebody waits who has shown a link or a code: not behind those who register.
+        let verdict = self.hasher.verify(password, state.password(), flow.bytes());
+        let (verdict, hash) = tokio::join!(verdict, self.hasher.hash(password, Lane::SignIn));
+        let same = match verdict? {
             Verdict::Right(proved) => Some(proved),
             Verdict::Wrong => None,
         };
-        let hash = self.hasher.hash(password, Lane::Registration).await?;
+        let hash = hash?;
         let sessions = match state.user() {
             Some(user) => self.sessions_of(user).await?,
             None => Vec::new(),

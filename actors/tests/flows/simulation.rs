@@ -34,7 +34,7 @@ fn settings() -> Settings<Auth> {
 }
 
 /// Where people come to, if they try for long enough. Who never gets there proves nothing of it.
-const WAYS: [&str; 32] = [
+const WAYS: [&str; 54] = [
     "registration told Verified",
     "registration told AddressTaken",
     "registration told Replaced",
@@ -67,6 +67,28 @@ const WAYS: [&str; 32] = [
     "authorization came to be ended code_reused",
     "authorization came to be ended fenced",
     "authorization came to be ended reused",
+    "email_change told Changed",
+    "email_change told Undone",
+    "email_change told AddressTaken",
+    "email_change told Moved",
+    "email_change told OnlyTheLink",
+    "email_change told Replaced",
+    "email_change told TooSoon",
+    "email_change came to be done",
+    "email_change came to be ended",
+    "email_change came to be expired",
+    "an undo took later changes back with it",
+    "an undo called a deletion off",
+    "deletion told Waiting",
+    "deletion told Restored",
+    "deletion told Moved",
+    "deletion came to be done",
+    "deletion came to be ended",
+    "edit_profile told Done",
+    "edit_profile told Changed",
+    "edit_profile told UsernameTaken",
+    "edit_profile told SessionEnded",
+    "sign_out_everywhere told",
 ];
 
 #[test]

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use cairn_actors::address::Address;
 use cairn_actors::effects::{Auth, Key, Letter, Write};
 use cairn_actors::flows::deletion::{self, Deletion};
 use cairn_actors::flows::email_change::{Account, Command, EmailChange, Later, Outcome, Start};
 use cairn_actors::testing;
-use cairn_actors::world::World;
+use cairn_actors::world::{Settings, World};
 use cairn_runtime::{Domain, Flow, FlowId, Id, Timestamp};
 use proptest::prelude::*;
 
@@ -366,8 +367,29 @@ fn the_first_of_two_changes_taken_back_takes_the_second_with_it() {
     assert!(matches!(house.undo(at(300), 0, account), Some(Outcome::Undone { .. })));
     assert_eq!(house.address.typed(), ADDRESS);
     house.arrive(at(301), 0);
-    assert_eq!(house.changes[1].phase(), "ended");
+    assert_eq!(house.changes[1].state().public().phase, "ended");
+    let account = house.account(house.changes[1].flow);
+    assert_eq!(house.undo(at(302), 1, account), Some(Outcome::Over), "its own link does nothing");
     house.sound();
+    house.ends(true);
+}
+
+#[test]
+fn what_was_taken_meanwhile_is_nobodys_for_longer_than_a_reset_link_is_good() {
+    let mut house = taken_over();
+    // Just before the first could be taken back no more.
+    let (last, day) = (at(7 * DAY - 1), Duration::from_secs(86_400));
+    let account = house.account(house.changes[0].flow);
+    assert!(matches!(house.undo(last, 0, account), Some(Outcome::Undone { .. })));
+    house.arrive(last, 0);
+    let kept = last.after(day.saturating_add(Settings::default().reset_ttl));
+    let claimed = |house: &House| {
+        ADDRESSES[1..3].iter().all(|address| house.guards.contains_key(&guard(&testing::address(address))))
+    };
+    house.wake(Timestamp(kept.0 - 1), false);
+    assert!(claimed(&house), "or a letter of a recovery could take the next one's claim for the account's");
+    house.wake(kept, false);
+    assert!(!claimed(&house));
     house.ends(true);
 }
 

@@ -215,7 +215,11 @@ fn drive(grace: i64, ops: &[(i64, Op)]) {
         assert_eq!(fence, (!model.over).then_some(0), "the session's fence stands for as long as it lives");
         let disowned = matches!(driver.state(), Session::Ended { by: End::Disowned, .. });
         let known = (!disowned).then_some(PLACE.0);
-        assert_eq!(driver.state().public().subject, known, "a place is known as long as the row is kept, unless disowned");
+        assert_eq!(
+            driver.state().public().subject,
+            known,
+            "a place is known as long as the row is kept, unless disowned"
+        );
         let passwords = driver.writes.iter().filter(|write| matches!(write, Write::SetPassword { .. })).count();
         assert_eq!((passwords, driver.writes.len()), (model.passwords, model.passwords));
         assert_eq!(driver.sent.len(), 1 + model.passwords, "the notice of the device, and one of each password");

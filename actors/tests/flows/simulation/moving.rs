@@ -59,6 +59,10 @@ impl People {
             }
             _ => {
                 let mail = self.some_mail(desk, Purpose::UndoEmailChange)?;
+                // Rather the first of a chain than the last.
+                if self.ledger.borrow().is_last(mail.flow) && desk.rng.chance(700) {
+                    return None;
+                }
                 let forged = desk.rng.chance(30);
                 let link = if forged { self.forged(Purpose::UndoEmailChange, mail.flow) } else { mail.link };
                 let (world, account) = (self.world.clone(), self.account(desk, mail.flow));
@@ -83,7 +87,12 @@ impl People {
     }
 
     fn change(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
-        let (user, fence) = self.signed_in(desk)?;
+        // Rather somebody who has just changed theirs, so that there is a chain to be taken back.
+        let again =
+            self.ledger.borrow().moves.values().rev().find(|change| change.stage == Stage::Standing).map(|c| c.user);
+        let again = again.filter(|_| desk.rng.chance(500)).into_iter().flat_map(|user| self.sessions_of(user));
+        let again: Option<(UserId, i64)> = again.into_iter().find_map(|session| Self::in_session(desk, session));
+        let (user, fence) = again.or_else(|| self.signed_in(desk))?;
         let address = self.some_address(desk);
         let address_key = self.world.address_key(&address);
         let ledger = self.ledger.borrow();
@@ -204,6 +213,11 @@ impl People {
             | (Asked::Prove { .. }, Outcome::Replaced { .. } | Outcome::TooSoon { .. })
             | (Asked::Prove { .. } | Asked::Undo { .. }, Outcome::Moved) => Ok(Heard::Anything),
             (Asked::Prove { .. }, Outcome::Over) if stage.is_some_and(|(.., stage)| stage == Stage::Undone) => {
+                Ok(Heard::Anything)
+            }
+            (Asked::Prove { .. } | Asked::Undo { .. }, Outcome::Over)
+                if stage.is_some_and(|(.., stage)| stage == Stage::Overtaken) =>
+            {
                 Ok(Heard::Anything)
             }
             (Asked::Prove { .. } | Asked::Undo { .. }, Outcome::Over) => {

@@ -23,7 +23,7 @@ fn finds(wrong: impl Fn(&SimStore<Auth>, &mut Item<Auth>) + Send + Sync + 'stati
 fn believes(prefix: &'static str) -> impl Fn(&SimStore<Auth>, &mut Item<Auth>) {
     move |store, item| {
         for guard in &mut item.guards {
-            if let Guard::Hold(key, number) = guard
+            if let Guard::Hold(key, number) | Guard::Bump(key, Some(number)) = guard
                 && key.starts_with(prefix)
                 && let Some(present) = store.inspect(|tables| tables.guards.get(key.as_str()).copied())
             {
@@ -125,4 +125,38 @@ fn an_end_that_remembers_whom_it_was_about_is_found() {
         }
     };
     finds(remembers, &["has ended and holds"]);
+}
+
+#[test]
+fn an_address_from_before_that_keeps_its_number_is_found() {
+    let forgotten =
+        |_: &SimStore<Auth>, guard: &Guard<String>| matches!(guard, Guard::Bump(key, _) if key.starts_with("address/"));
+    finds(forgets(forgotten), &["guards that nobody has", "and is known as", "the recovery "]);
+}
+
+#[test]
+fn a_change_that_is_taken_back_and_leaves_the_sessions_is_found() {
+    let spares = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        if item.writes.iter().any(|write| matches!(write, Write::SetAddress { .. })) {
+            item.guards.retain(|guard| !matches!(guard, Guard::Bump(key, _) if key.starts_with("user/")));
+        }
+    };
+    finds(spares, &["left the fence"]);
+}
+
+#[test]
+fn a_deletion_of_somebody_who_came_back_is_found() {
+    // The owner's undo does not reach the deletion, and the deletion does not look.
+    let blind = |store: &SimStore<Auth>, item: &mut Item<Auth>| {
+        if item.writes.iter().any(|write| matches!(write, Write::DeleteUser { .. })) {
+            believes("profile/")(store, item);
+        }
+        item.outbox.retain(|delivery| delivery.flow_kind != "email_change" || delivery.kind != "signal");
+    };
+    finds(blind, &["who was to stay"]);
+}
+
+#[test]
+fn an_edit_of_a_profile_that_was_edited_meanwhile_is_found() {
+    finds(believes("profile/"), &["fence and profile were read", "deleted"]);
 }

@@ -136,6 +136,11 @@ impl People {
     /// Somebody who is signed in, with the number of their fence, as one query finds them.
     pub(super) fn signed_in(&self, desk: &mut Desk<'_, Auth>) -> Option<(UserId, i64)> {
         let session = recent(&self.sessions, desk.rng)?.flow;
+        Self::in_session(desk, session)
+    }
+
+    /// Whoever's session it is, if it is still good.
+    pub(super) fn in_session(desk: &Desk<'_, Auth>, session: FlowId) -> Option<(UserId, i64)> {
         desk.store.inspect(|tables| {
             let state = state::<Session>(tables, session)?;
             let active = state.active()?;

@@ -190,7 +190,10 @@ impl View<'_> {
                 (&changed.before, &changed.address, changed.number) == (&change.before, &change.after, change.number)
                     && (changed.user, changed.until) == (change.user, change.until)
             }),
-            (EmailChange::Undone(undone), Some(Stage::Undone)) => known.is_some_and(|change| {
+            (EmailChange::Undone(undone), Some(Stage::Overtaken)) if undone.overtaken => {
+                known.is_some_and(|change| (undone.user, &undone.address) == (change.user, &change.after))
+            }
+            (EmailChange::Undone(undone), Some(Stage::Undone)) if !undone.overtaken => known.is_some_and(|change| {
                 (undone.user, &undone.address, undone.until) == (change.user, &change.after, change.until)
             }),
             (EmailChange::Done { user } | EmailChange::Ended { user }, Some(Stage::Over)) => {

@@ -35,7 +35,8 @@ pub(in super::super) enum Stage {
     Standing,
     /// It was taken back, and keeps what it had taken for a while.
     Undone,
-    /// An earlier one was taken back, and this with it; it has not heard of that.
+    /// An earlier one was taken back, and this with it: whether or not it has heard of that, it keeps what it had taken
+    /// for a while.
     Overtaken,
     /// It keeps nothing.
     Over,
@@ -142,6 +143,7 @@ impl Ledger {
         let outcome: Outcome = says(event);
         let held = self.held(event, line);
         let flow = event.flow;
+        let is_over = line.rows.first().is_some_and(|row| row.wake_at.is_none());
         match (event.name.as_str(), &outcome, writes) {
             ("change_email" | "resend", Outcome::Awaiting { .. }, []) => {
                 self.asked_for.insert(flow);
@@ -161,12 +163,12 @@ impl Ledger {
             }
             (
                 "undo",
-                Outcome::Undone { user, .. },
+                Outcome::Undone { user, until },
                 [
                     (_, Write::SetDeletion { user: for_whom, flow: None, .. }),
                     (_, Write::SetAddress { user: of, address_key, .. }),
                 ],
-            ) if user == of && user == for_whom => self.took_back(event, line, *user, *address_key),
+            ) if user == of && user == for_whom => self.took_back(event, line, (*user, *until), *address_key),
             ("enter" | "open", Outcome::Over, []) => {}
             ("undo", Outcome::Over, []) => {
                 let owed = self
@@ -176,18 +178,19 @@ impl Ledger {
                 if owed {
                     self.complain(format!("email_change {flow} could be taken back, and was not"));
                 }
-                self.gives_back(flow);
             }
             ("undone", Outcome::Over, []) => {
                 if self.moves.get(&flow).is_none_or(|change| change.stage == Stage::Standing) {
                     self.complain(format!("email_change {flow} was told that an earlier one was taken back"));
                 }
-                self.gives_back(flow);
             }
-            ("woken", Outcome::Over, []) => self.gives_back(flow),
+            ("woken", Outcome::Over, []) => {}
             (name, ..) => {
                 self.complain(format!("email_change {flow} took {name}, said {outcome:?} and wrote {writes:?}"));
             }
+        }
+        if is_over {
+            self.gives_back(flow);
         }
     }
 
@@ -210,12 +213,13 @@ impl Ledger {
         self.profiled(event, line, user);
     }
 
-    fn took_back(&mut self, event: &Event, line: &Logged, user: UserId, to: Digest) {
+    fn took_back(&mut self, event: &Event, line: &Logged, (user, until): (UserId, Timestamp), to: Digest) {
         let flow = event.flow;
         let Some(change) = self.moves.get_mut(&flow).filter(|change| change.user == user) else {
             return self.complain(format!("email_change {flow} took back what it had not changed"));
         };
         let stage = std::mem::replace(&mut change.stage, Stage::Undone);
+        change.until = until;
         let (before, number, place) = (change.before.clone(), change.number, change.place);
         if stage != Stage::Standing {
             self.complain(format!("email_change {flow} took a change back that was {stage:?} by then"));
@@ -347,6 +351,14 @@ impl Ledger {
             Some(user) => self.fenced(event, line, user),
             None => self.complain(format!("{} raised no fence and wrote {writes:?}", event.kind)),
         }
+    }
+
+    /// Whether a change can be taken back, and nobody has changed the address since.
+    pub(in super::super) fn is_last(&self, flow: FlowId) -> bool {
+        self.moves.get(&flow).is_some_and(|change| {
+            let mut others = self.moves.values().filter(|other| other.user == change.user);
+            change.stage == Stage::Standing && others.all(|other| other.place <= change.place)
+        })
     }
 
     /// How often what is kept about a user was changed; of one who is gone, how often it had been.
