@@ -169,10 +169,13 @@ impl Flow for Deletion {
     fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
         match (self, input) {
             (Self::Waiting(w), Input::Asked(Command::Restore)) if lost.is_none() => go(Self::Restored { user: w.user })
-                .bump(Key::Profile(w.user))
+                .bump_from(Key::Profile(w.user), w.profile)
                 .write(Write::SetDeletion { user: w.user, flow: None, at: cx.now })
                 .says(Outcome::Restored),
-            (Self::Waiting(w), Input::Asked(Command::Restore)) => go(Self::Done { user: w.user }).says(Outcome::Over),
+            // It was called off before, and the signal of that is on its way. Another may wait since: that is not ours.
+            (Self::Waiting(w), Input::Asked(Command::Restore)) => {
+                go(Self::Restored { user: w.user }).says(Outcome::Over)
+            }
             (Self::Waiting(w), Input::Told(Signal::Restored)) => {
                 go(Self::Restored { user: w.user }).says(Outcome::Restored)
             }

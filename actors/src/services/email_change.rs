@@ -12,8 +12,6 @@ use crate::effects::UserId;
 use crate::flows::email_change::{Account, CHANGES, Command, EmailChange, Later, Outcome, Start};
 use crate::password::Password;
 
-const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
-const OVER: Refusal = Refusal::FlowEnded("This code or link is not, or no longer, good.");
 /// How often a command is decided anew when the account moved under it.
 const TRIES: usize = 4;
 /// Changes of one user that are looked at: one more than there can be.
@@ -62,10 +60,8 @@ impl Services {
         match reply.outcome {
             Outcome::Awaiting { .. } => Ok(moved(&reply)),
             Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
-            Outcome::NoMoreLetters => {
-                Err(Refusal::FlowEnded("Five letters were sent. Look for them in the mailbox, or ask anew."))
-            }
-            _ => Err(Refusal::FlowEnded("Nothing is waiting for a letter here.")),
+            Outcome::NoMoreLetters => Err(Refusal::NO_MORE_LETTERS),
+            _ => Err(Refusal::NOTHING_AWAITED),
         }
     }
 
@@ -105,7 +101,7 @@ impl Services {
     /// As [`Services::confirm_email_by_code`].
     pub async fn confirm_email_by_link(&self, caller: &Caller, token: &str) -> Result<(Moved, User), Refusal> {
         let world = self.engine.world();
-        let parse = || Presented::parse(&world.ring, of::EmailChange, token).map_err(|_| GARBAGE);
+        let parse = || Presented::parse(&world.ring, of::EmailChange, token).map_err(|_| Refusal::GARBAGE);
         let (flow, user) = self.changed_by(FlowId::from_bytes(parse()?.flow())).await?;
         self.decide(caller, flow, user, &[token], |account| Ok(Command::Open { link: parse()?, account })).await
     }
@@ -117,14 +113,14 @@ impl Services {
     /// [`Refusal::FlowEnded`].
     pub async fn undo_email_change(&self, caller: &Caller, token: &str) -> Result<(Moved, User), Refusal> {
         let world = self.engine.world();
-        let parse = || Presented::parse(&world.ring, of::UndoEmailChange, token).map_err(|_| GARBAGE);
+        let parse = || Presented::parse(&world.ring, of::UndoEmailChange, token).map_err(|_| Refusal::GARBAGE);
         let (flow, user) = self.changed_by(FlowId::from_bytes(parse()?.flow())).await?;
         self.decide(caller, flow, user, &[token], |account| Ok(Command::Undo { link: parse()?, account })).await
     }
 
     async fn changed_by(&self, flow: FlowId) -> Result<(FlowId, UserId), Refusal> {
         let row = self.engine.store().load(flow).await?.filter(|row| row.kind == EmailChange::NAME);
-        let row = row.ok_or(GARBAGE)?;
+        let row = row.ok_or(Refusal::GARBAGE)?;
         Ok((flow, decoded(&row)?.user()))
     }
 
@@ -177,17 +173,15 @@ impl Services {
             Outcome::Changed { .. } | Outcome::Undone { .. } => {}
             Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
             Outcome::AddressTaken => return Err(Refusal::AddressTaken),
-            Outcome::Replaced { .. } => {
-                return Err(Refusal::FlowEnded("A newer letter replaced this one; use the newest."));
-            }
+            Outcome::Replaced { .. } => return Err(Refusal::REPLACED),
             Outcome::TooSoon { at } => return Err(Refusal::SlowDown(at)),
-            Outcome::OnlyTheLink => {
-                return Err(Refusal::FlowEnded("Five codes were wrong; only the link in the letter works now."));
+            Outcome::OnlyTheLink => return Err(Refusal::ONLY_THE_LINK),
+            Outcome::Garbage => return Err(Refusal::GARBAGE),
+            Outcome::Over | Outcome::Moved | Outcome::Awaiting { .. } | Outcome::NoMoreLetters => {
+                return Err(Refusal::OVER);
             }
-            Outcome::Garbage => return Err(GARBAGE),
-            Outcome::Over | Outcome::Moved | Outcome::Awaiting { .. } | Outcome::NoMoreLetters => return Err(OVER),
         }
-        let user = self.directory.by_id(user).await?.ok_or(OVER)?;
+        let user = self.directory.by_id(user).await?.ok_or(Refusal::OVER)?;
         Ok((moved(&reply), user))
     }
 }

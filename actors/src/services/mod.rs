@@ -92,6 +92,22 @@ pub enum Refusal {
     Fault(Fault),
 }
 
+impl Refusal {
+    /// A link that was never sent, or whose flow is forgotten.
+    pub const GARBAGE: Self = Self::FlowEnded("This link is not, or no longer, good.");
+    /// A code or link of a flow that has ended.
+    pub const OVER: Self = Self::FlowEnded("This code or link is not, or no longer, good.");
+    /// A code or link of a letter that is not the last.
+    pub const REPLACED: Self = Self::FlowEnded("A newer letter replaced this one; use the newest.");
+    /// A code after the last try.
+    pub const ONLY_THE_LINK: Self = Self::FlowEnded("Five codes were wrong; only the link in the letter works now.");
+    /// Another letter after the last.
+    pub const NO_MORE_LETTERS: Self =
+        Self::FlowEnded("Five letters were sent. Look for them in the mailbox, or begin anew.");
+    /// A letter for a flow that awaits none.
+    pub const NOTHING_AWAITED: Self = Self::FlowEnded("Nothing is waiting for a letter here.");
+}
+
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         match fault {

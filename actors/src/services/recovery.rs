@@ -13,9 +13,6 @@ use crate::hasher::{Lane, Verdict};
 use crate::password::{Code, Password};
 use crate::strength::OwnWords;
 
-const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
-const OVER: Refusal = Refusal::FlowEnded("This code or link is not, or no longer, good.");
-
 /// What proves the address.
 enum Proof {
     Code(Code),
@@ -49,10 +46,8 @@ impl Services {
         match reply.outcome {
             Outcome::Awaiting { .. } => Ok(moved(&reply)),
             Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
-            Outcome::NoMoreLetters => {
-                Err(Refusal::FlowEnded("Five letters were sent. Look for them in the mailbox, or ask anew."))
-            }
-            _ => Err(Refusal::FlowEnded("Nothing is waiting for a letter here.")),
+            Outcome::NoMoreLetters => Err(Refusal::NO_MORE_LETTERS),
+            _ => Err(Refusal::NOTHING_AWAITED),
         }
     }
 
@@ -97,18 +92,18 @@ impl Services {
     ) -> Result<Moved, Refusal> {
         let world = self.engine.world();
         let parse = || Presented::parse(&world.ring, of::ResetPassword, token);
-        let flow = FlowId::from_bytes(parse().map_err(|_| GARBAGE)?.flow());
-        let Some(row) = self.engine.store().load(flow).await? else { return Err(GARBAGE) };
+        let flow = FlowId::from_bytes(parse().map_err(|_| Refusal::GARBAGE)?.flow());
+        let Some(row) = self.engine.store().load(flow).await? else { return Err(Refusal::GARBAGE) };
         let state = decoded(&row)?;
         let password = worthy(password, own_words(&state), "/new_password").await?;
-        let link = parse().map_err(|_| GARBAGE)?;
+        let link = parse().map_err(|_| Refusal::GARBAGE)?;
         if !state.knows_link(&link, &world) {
             // Nothing is hashed for a link that opens nothing; the flow says which kind of nothing it is.
             let command = Command::Open { link, password: unhashed() };
             let reply = self.engine.call::<Recovery>(flow, self.asker(caller, &[token]), command).await?;
             return confirmed(reply);
         }
-        self.confirm(caller, flow, &[token], &password, || parse().map(Proof::Link).map_err(|_| GARBAGE)).await
+        self.confirm(caller, flow, &[token], &password, || parse().map(Proof::Link).map_err(|_| Refusal::GARBAGE)).await
     }
 
     /// Asks the flow, and once more when it was reset while this password was hashed: perhaps with this very one.
@@ -197,14 +192,14 @@ fn confirmed(reply: Reply<Outcome>) -> Result<Moved, Refusal> {
     match reply.outcome {
         Outcome::Done { .. } => Ok(moved(&reply)),
         Outcome::WrongCode { tries_left } => Err(Refusal::WrongCode { tries_left }),
-        Outcome::Replaced { .. } => Err(Refusal::FlowEnded("A newer letter replaced this one; use the newest.")),
-        Outcome::OnlyTheLink => {
-            Err(Refusal::FlowEnded("Five codes were wrong; only the link in the letter works now."))
-        }
+        Outcome::Replaced { .. } => Err(Refusal::REPLACED),
+        Outcome::OnlyTheLink => Err(Refusal::ONLY_THE_LINK),
         Outcome::UsedUp => {
             Err(Refusal::FlowEnded("This has set another password already; ask for a new letter to set one more."))
         }
-        Outcome::Garbage => Err(GARBAGE),
-        Outcome::Over | Outcome::Awaiting { .. } | Outcome::TooSoon { .. } | Outcome::NoMoreLetters => Err(OVER),
+        Outcome::Garbage => Err(Refusal::GARBAGE),
+        Outcome::Over | Outcome::Awaiting { .. } | Outcome::TooSoon { .. } | Outcome::NoMoreLetters => {
+            Err(Refusal::OVER)
+        }
     }
 }

@@ -67,8 +67,6 @@ pub struct Mail {
     pub at: Timestamp,
 }
 
-const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
-
 /// Parses all members, so that one answer names all that must be mended.
 fn parse(typed: &Typed, disposable: Disposable) -> Result<(Address, Names), Refusal> {
     let mut members = typed::Typed::default();
@@ -166,10 +164,8 @@ impl Services {
                 Ok(Moved { flow, method: reply.method })
             }
             Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
-            Outcome::NoMoreLetters => {
-                Err(Refusal::FlowEnded("Five letters were sent. Look for them in the mailbox, or register again."))
-            }
-            _ => Err(Refusal::FlowEnded("Nothing is waiting for a letter here.")),
+            Outcome::NoMoreLetters => Err(Refusal::NO_MORE_LETTERS),
+            _ => Err(Refusal::NOTHING_AWAITED),
         }
     }
 
@@ -208,9 +204,9 @@ impl Services {
         password: &Password,
     ) -> Result<(Moved, User), Refusal> {
         let world = self.engine.world();
-        let link = Presented::parse(&world.ring, of::VerifyEmail, token).map_err(|_| GARBAGE)?;
+        let link = Presented::parse(&world.ring, of::VerifyEmail, token).map_err(|_| Refusal::GARBAGE)?;
         let flow = FlowId::from_bytes(link.flow());
-        let Some(row) = self.engine.store().load(flow).await? else { return Err(GARBAGE) };
+        let Some(row) = self.engine.store().load(flow).await? else { return Err(Refusal::GARBAGE) };
         let Some(state) = decoded(&row.state) else { return Err(Refusal::Fault(Fault::Quarantined)) };
         let mut proved = None;
         if state.knows_link(&link, &world) {
@@ -233,7 +229,7 @@ impl Services {
     /// As [`Services::verify_by_code`]; [`Refusal::Credentials`] when none of the cookies is the one of this registration.
     pub async fn verify_here(&self, caller: &Caller, token: &str, cookies: &[&str]) -> Result<(Moved, User), Refusal> {
         let ring = &self.engine.world().ring;
-        let link = Presented::parse(ring, of::VerifyEmail, token).map_err(|_| GARBAGE)?;
+        let link = Presented::parse(ring, of::VerifyEmail, token).map_err(|_| Refusal::GARBAGE)?;
         let cookie = cookies
             .iter()
             .filter_map(|cookie| Presented::parse(ring, of::FlowCookie, cookie).ok())
@@ -244,7 +240,7 @@ impl Services {
         let reply = self.engine.call::<Registration>(flow, asker, Command::OpenHere { link, cookie }).await;
         match reply.map_err(Refusal::from) {
             Ok(reply) => self.verified(reply).await,
-            Err(Refusal::NotFound) => Err(GARBAGE),
+            Err(Refusal::NotFound) => Err(Refusal::GARBAGE),
             Err(other) => Err(other),
         }
     }
@@ -255,19 +251,13 @@ impl Services {
             Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
             Outcome::AddressTaken => return Err(Refusal::AddressTaken),
             Outcome::PasswordNeeded => return Err(Refusal::Credentials),
-            Outcome::Replaced { .. } => {
-                return Err(Refusal::FlowEnded("A newer letter replaced this one; use the newest."));
-            }
-            Outcome::OnlyTheLink => {
-                return Err(Refusal::FlowEnded("Five codes were wrong; only the link in the letter works now."));
-            }
+            Outcome::Replaced { .. } => return Err(Refusal::REPLACED),
+            Outcome::OnlyTheLink => return Err(Refusal::ONLY_THE_LINK),
             Outcome::Garbage
             | Outcome::Over
             | Outcome::Awaiting { .. }
             | Outcome::TooSoon { .. }
-            | Outcome::NoMoreLetters => {
-                return Err(Refusal::FlowEnded("This code or link is not, or no longer, good."));
-            }
+            | Outcome::NoMoreLetters => return Err(Refusal::OVER),
         };
         let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, Some(until));
         let user =

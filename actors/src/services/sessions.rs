@@ -77,14 +77,13 @@ impl Services {
     /// # Errors
     /// [`Refusal::FlowEnded`] for what is no such link.
     pub async fn disown_session(&self, caller: &Caller, token: &str) -> Result<(), Refusal> {
-        const GARBAGE: Refusal = Refusal::FlowEnded("This link is not, or no longer, good.");
-        let link = Presented::parse(&self.engine.world().ring, of::EndSession, token).map_err(|_| GARBAGE)?;
+        let link = Presented::parse(&self.engine.world().ring, of::EndSession, token).map_err(|_| Refusal::GARBAGE)?;
         let flow = FlowId::from_bytes(link.flow());
         let asker = self.asker(caller, &[token]);
         match self.engine.call::<Session>(flow, asker, Command::Disown(link)).await {
-            Ok(reply) if reply.outcome == Outcome::Garbage => Err(GARBAGE),
+            Ok(reply) if reply.outcome == Outcome::Garbage => Err(Refusal::GARBAGE),
             Ok(_) => Ok(()),
-            Err(Fault::NotFound) => Err(GARBAGE),
+            Err(Fault::NotFound) => Err(Refusal::GARBAGE),
             Err(other) => Err(other.into()),
         }
     }
