@@ -205,9 +205,13 @@ macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!($name))),+] };
 }
 
-static FILES: [(&str, &str); 22] = files![
+static FILES: [(&str, &str); 26] = files![
     "layout.html",
     "parts.html",
+    "proof.txt",
+    "proof.html",
+    "notice.txt",
+    "notice.html",
     "registration.verify.txt",
     "registration.verify.html",
     "registration.known.txt",

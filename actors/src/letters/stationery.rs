@@ -18,6 +18,9 @@ pub(super) struct Stationery {
     pub(super) language: Language,
 }
 
+/// Templates that several letters extend: what proves an address or a right, and what tells of something that a link
+/// undoes.
+const SHARED: [&str; 2] = ["proof", "notice"];
 /// The name of the file of words.
 const WORDS: &str = "en.json";
 
@@ -79,8 +82,8 @@ impl Stationery {
             .chain(["link", "login", "forgot_password"].map(|name| (name, "http://localhost/")))
             .map(|(name, value)| (name, value.to_owned()))
             .collect();
-        for (file, _) in FILES.iter().filter(|(file, _)| file.ends_with(".txt")) {
-            let name = file.trim_end_matches(".txt");
+        let letters = FILES.iter().filter_map(|(file, _)| file.strip_suffix(".txt"));
+        for name in letters.filter(|name| !SHARED.contains(name)) {
             write_on(self, name, &said, placed.clone()).map_err(|why| format!("the letter {name}: {why}"))?;
         }
         Ok(())
