@@ -149,7 +149,7 @@ pub struct Change {
 }
 
 /// One step, act or settlement, ready to be committed with others in one transaction.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Item<D: Domain> {
     /// The input that caused it.
     pub input: InputId,
@@ -172,6 +172,24 @@ pub struct Item<D: Domain> {
     pub settles: Option<Settle>,
     /// What history says of it; `None` when it only holds or settles.
     pub event: Option<Event>,
+}
+
+// By hand, because the domain itself need not be one that can be cloned.
+impl<D: Domain> Clone for Item<D> {
+    fn clone(&self) -> Self {
+        Self {
+            input: self.input,
+            seen: self.seen,
+            change: self.change.clone(),
+            expects: self.expects,
+            guards: self.guards.clone(),
+            writes: self.writes.clone(),
+            opened: self.opened.clone(),
+            outbox: self.outbox.clone(),
+            settles: self.settles.clone(),
+            event: self.event.clone(),
+        }
+    }
 }
 
 impl<D: Domain> Item<D> {

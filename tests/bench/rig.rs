@@ -14,12 +14,10 @@ use cairn_persistence::{AuthWrites, Database, Options};
 use cairn_runtime::clock::{SystemClock, SystemDice};
 use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
 use cairn_runtime::outbox::{Carrying, Courier, Trouble};
-use cairn_runtime::store::{
-    Audit, Claim, Counts, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
-};
+use cairn_runtime::store::{Item, Store, StoreFault, Verdict};
+use cairn_runtime::testing::store::{Front, Passing};
 use cairn_runtime::{
-    Clock, Cx, Engine, Flow, FlowId, Host, Input, InputId, Lost, Named, Never, Parts, Public, Step, Timestamp, Tuning,
-    go, stay,
+    Clock, Cx, Engine, Flow, FlowId, Host, Input, Lost, Named, Never, Parts, Public, Step, Timestamp, Tuning, go, stay,
 };
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -185,7 +183,11 @@ struct Counted {
     tally: Arc<Tally>,
 }
 
-impl Store<Auth> for Counted {
+impl Passing<Auth> for Counted {
+    fn inside(&self) -> &dyn Store<Auth> {
+        self.store.as_ref()
+    }
+
     fn commit<'a>(&'a self, batch: &'a [Item<Auth>]) -> BoxFuture<'a, Result<Vec<Verdict>, StoreFault>> {
         Box::pin(async move {
             let began = Instant::now();
@@ -207,64 +209,6 @@ impl Store<Auth> for Counted {
             }
             verdicts
         })
-    }
-
-    fn load(&self, flow: FlowId) -> BoxFuture<'_, Result<Option<Row>, StoreFault>> {
-        self.store.load(flow)
-    }
-    fn event(&self, input: InputId) -> BoxFuture<'_, Result<Option<Event>, StoreFault>> {
-        self.store.event(input)
-    }
-    fn history(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Event>, StoreFault>> {
-        self.store.history(flow)
-    }
-    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<cairn_runtime::store::Delivery>, StoreFault>> {
-        self.store.deliveries(flow)
-    }
-    fn check<'a>(&'a self, item: &'a Item<Auth>) -> BoxFuture<'a, Result<Verdict, StoreFault>> {
-        self.store.check(item)
-    }
-    fn claim_due(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
-        self.store.claim_due(claim)
-    }
-    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<cairn_runtime::store::Delivery>, StoreFault>> {
-        self.store.claim_deliveries(claim)
-    }
-    fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.store.postpone(postponed)
-    }
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
-        self.store.unclaim(flow, until, counts)
-    }
-    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.store.release_claims(node)
-    }
-    fn quarantine<'a>(
-        &'a self,
-        flow: FlowId,
-        version: u64,
-        at: Timestamp,
-        why: &'a str,
-    ) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.store.quarantine(flow, version, at, why)
-    }
-    fn operate(&self, flow: FlowId, verb: Verb, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreFault>> {
-        self.store.operate(flow, verb, now)
-    }
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreFault>> {
-        self.store.next_due()
-    }
-    fn retain(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreFault>> {
-        self.store.retain(retention)
-    }
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
-        self.store.counts()
-    }
-    fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {
-        self.store.audit(now)
-    }
-    fn ping(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
-        self.store.ping()
     }
 }
 
@@ -304,7 +248,7 @@ impl Rig {
         let tally = Arc::new(Tally::default());
         let store = Counted { store: Box::new(database.store::<Auth, _>(AuthWrites)), tally: Arc::clone(&tally) };
         let engine = Engine::<Auth>::builder(Parts {
-            store: Arc::new(store),
+            store: Arc::new(Front(Arc::new(store))),
             courier: courier(&world, &clock),
             host: Arc::clone(&host) as Arc<dyn Host>,
             clock,

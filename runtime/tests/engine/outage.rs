@@ -10,7 +10,7 @@ use cairn_runtime::testing::store::Mode;
 use cairn_runtime::testing::toy::{Faulty, Ticket, faulty, ticket};
 use cairn_runtime::{Fault, Method, Tuning};
 
-use crate::support::between::{Between, Instead};
+use crate::support::between::Instead;
 use crate::support::{HOUR, House, MINUTE, Plan, nth, repeating, until};
 
 async fn comes_back(house: &House) {
@@ -119,7 +119,7 @@ async fn a_letter_whose_commit_was_in_doubt_goes_out_once() {
 #[tokio::test(start_paused = true)]
 async fn a_fate_that_stays_unknown_is_not_waited_for_for_ever() {
     let tuning = Tuning { ambiguity: Duration::from_secs(8), ..Tuning::default() };
-    let (plan, between) = Plan { tuning, ..Plan::new() }.through(Between::new);
+    let (plan, between) = Plan { tuning, ..Plan::new() }.between();
     let house = plan.build().await;
     let flow = house.ticket("ada").await;
     between.poison(|_| Some(StoreFault::Ambiguous("cut".to_owned())));
@@ -133,7 +133,7 @@ async fn a_fate_that_stays_unknown_is_not_waited_for_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn a_conflict_is_tried_again_and_nobody_hears_of_it() {
-    let (plan, between) = Plan::new().through(Between::new);
+    let (plan, between) = Plan::new().between();
     let house = plan.build().await;
     let flow = house.ticket("ada").await;
     for _ in 0..5 {
@@ -146,7 +146,7 @@ async fn a_conflict_is_tried_again_and_nobody_hears_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn one_item_that_the_database_refuses_disturbs_none_of_the_others() {
-    let (plan, between) = Plan::new().through(Between::new);
+    let (plan, between) = Plan::new().between();
     let house = plan.build().await;
     let mut flows = Vec::new();
     for number in 0..16 {
@@ -176,7 +176,7 @@ async fn one_item_that_the_database_refuses_disturbs_none_of_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_is_answered_and_outlived() {
-    let (plan, between) = Plan::new().through(Between::new);
+    let (plan, between) = Plan::new().between();
     let house = plan.build().await;
     let flow = house.ticket("ada").await;
     between.plan(Instead::Fault(StoreFault::Full("no space left".to_owned())));
@@ -188,7 +188,7 @@ async fn a_full_disk_is_answered_and_outlived() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_write_that_could_not_be_made_durable_the_process_ends_itself() {
-    let (plan, between) = Plan::new().through(Between::new);
+    let (plan, between) = Plan::new().between();
     let house = plan.build().await;
     let flow = house.ticket("ada").await;
     between.plan(Instead::Fault(StoreFault::SyncFailed("fsync".to_owned())));
@@ -198,7 +198,7 @@ async fn after_a_write_that_could_not_be_made_durable_the_process_ends_itself() 
 
 #[tokio::test(start_paused = true)]
 async fn a_step_that_always_finds_others_faster_gives_up_in_the_end() {
-    let (plan, between) = Plan::new().through(Between::new);
+    let (plan, between) = Plan::new().between();
     let house = plan.build().await;
     let other = house.neighbour("other").await;
     let flow = house.ticket("ada").await;
@@ -220,7 +220,7 @@ async fn a_step_that_always_finds_others_faster_gives_up_in_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_lost_on_an_older_state_is_not_held_against_the_fresh_one() {
-    let (plan, between) = Plan::new().through(Between::new);
+    let (plan, between) = Plan::new().between();
     let house = plan.build().await;
     let other = house.neighbour("other").await;
     let (flow, eve) = (house.ticket("ada").await, other.ticket("eve").await);

@@ -11,7 +11,7 @@ use cairn_runtime::testing::suite::given;
 use cairn_runtime::testing::toy::{Errand, Faulty, Toy, errand, faulty, ticket};
 use cairn_runtime::{Clock, FlowId, Timestamp, pump};
 
-use crate::support::between::{Between, Instead};
+use crate::support::between::Instead;
 use crate::support::flows::{Count, Metronome};
 use crate::support::{HOUR, House, MINUTE, Plan, crashes, nth};
 
@@ -26,7 +26,7 @@ async fn tickets(house: &House, count: usize) -> Vec<FlowId> {
 
 #[tokio::test(start_paused = true)]
 async fn many_due_at_once_are_woken_in_one_batch_without_shells() {
-    let (plan, between) = Plan::new().through(Between::new);
+    let (plan, between) = Plan::new().between();
     let house = plan.build().await;
     let flows = tickets(&house, 500).await;
     house.clock.advance(2 * HOUR);
@@ -54,7 +54,7 @@ async fn a_shell_that_lives_notices_that_its_flow_was_woken_beside_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wake_up_is_moot_when_the_flow_has_moved_meanwhile() {
-    let (plan, between) = Plan::new().through(Between::new);
+    let (plan, between) = Plan::new().between();
     let house = plan.build().await;
     let flow = house.faulty(faulty::Defects::default()).await;
     house.is_at_rest().await;
@@ -75,7 +75,7 @@ async fn a_wake_up_is_moot_when_the_flow_has_moved_meanwhile() {
 
 #[tokio::test(start_paused = true)]
 async fn a_command_goes_on_when_another_node_wakes_its_flow_first() {
-    let (plan, between) = Plan::new().through(Between::new);
+    let (plan, between) = Plan::new().between();
     let house = plan.build().await;
     let errand = house.start::<Errand>(errand::Go { card: "4242".to_owned(), cents: 5 }).await.unwrap().flow;
     let other = house.neighbour("other").await;

@@ -5,13 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cairn_runtime::effects::Guard;
-use cairn_runtime::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
-};
+use cairn_runtime::store::{Claim, Delivery, Event, Item, Row, Store, StoreFault, Verdict};
 use cairn_runtime::testing::simulation::{Broken, Settings, run};
-use cairn_runtime::testing::store::SimStore;
+use cairn_runtime::testing::store::{Front, Passing, SimStore};
 use cairn_runtime::testing::toy::Toy;
-use cairn_runtime::{DeliveryId, FlowId, InputId, Timestamp};
+use cairn_runtime::{DeliveryId, FlowId, InputId};
 use futures_util::future::BoxFuture;
 
 use super::{Toys, hush};
@@ -48,18 +46,7 @@ impl Mutant {
     }
 
     fn spoil(&self, item: &Item<Toy>) -> Item<Toy> {
-        let mut item = Item {
-            input: item.input,
-            seen: item.seen,
-            change: item.change.clone(),
-            expects: item.expects,
-            guards: item.guards.clone(),
-            writes: item.writes.clone(),
-            opened: item.opened.clone(),
-            outbox: item.outbox.clone(),
-            settles: item.settles.clone(),
-            event: item.event.clone(),
-        };
+        let mut item = item.clone();
         match self.wrong {
             Wrong::ForgetsInputs => {
                 item.seen = false;
@@ -86,7 +73,11 @@ impl Mutant {
     }
 }
 
-impl Store<Toy> for Mutant {
+impl Passing<Toy> for Mutant {
+    fn inside(&self) -> &dyn Store<Toy> {
+        self.inside.as_ref()
+    }
+
     fn load(&self, flow: FlowId) -> BoxFuture<'_, Result<Option<Row>, StoreFault>> {
         Box::pin(async move {
             let row = self.inside.load(flow).await?;
@@ -103,14 +94,6 @@ impl Store<Toy> for Mutant {
             return Box::pin(std::future::ready(Ok(None)));
         }
         self.inside.event(input)
-    }
-
-    fn history(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Event>, StoreFault>> {
-        self.inside.history(flow)
-    }
-
-    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
-        self.inside.deliveries(flow)
     }
 
     fn check<'a>(&'a self, item: &'a Item<Toy>) -> BoxFuture<'a, Result<Verdict, StoreFault>> {
@@ -161,57 +144,11 @@ impl Store<Toy> for Mutant {
             Ok(claimed)
         })
     }
-
-    fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.inside.postpone(postponed)
-    }
-
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
-        self.inside.unclaim(flow, until, counts)
-    }
-
-    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.inside.release_claims(node)
-    }
-
-    fn quarantine<'a>(
-        &'a self,
-        flow: FlowId,
-        version: u64,
-        at: Timestamp,
-        why: &'a str,
-    ) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.inside.quarantine(flow, version, at, why)
-    }
-
-    fn operate(&self, flow: FlowId, verb: Verb, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreFault>> {
-        self.inside.operate(flow, verb, now)
-    }
-
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreFault>> {
-        self.inside.next_due()
-    }
-
-    fn retain(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreFault>> {
-        self.inside.retain(retention)
-    }
-
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
-        self.inside.counts()
-    }
-
-    fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {
-        self.inside.audit(now)
-    }
-
-    fn ping(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
-        self.inside.ping()
-    }
 }
 
 fn mutated(wrong: Wrong) -> Settings<Toy> {
     let between = move |inside| -> Arc<dyn Store<Toy>> {
-        Arc::new(Mutant { inside, wrong, count: AtomicU64::new(0), first: Mutex::default() })
+        Arc::new(Front(Arc::new(Mutant { inside, wrong, count: AtomicU64::new(0), first: Mutex::default() })))
     };
     Settings { commands: 400, between: Some(Arc::new(between)), ..Settings::default() }
 }

@@ -3,11 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use cairn_runtime::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
-};
+use cairn_runtime::store::{Item, Store, StoreFault, Verdict};
+use cairn_runtime::testing::store::Passing;
 use cairn_runtime::testing::toy::Toy;
-use cairn_runtime::{FlowId, InputId, Timestamp};
 use futures_util::future::BoxFuture;
 
 /// What happens at one call of `commit`.
@@ -60,7 +58,11 @@ impl Between {
     }
 }
 
-impl Store<Toy> for Between {
+impl Passing<Toy> for Between {
+    fn inside(&self) -> &dyn Store<Toy> {
+        self.inside.as_ref()
+    }
+
     fn commit<'a>(&'a self, batch: &'a [Item<Toy>]) -> BoxFuture<'a, Result<Vec<Verdict>, StoreFault>> {
         self.sizes.lock().unwrap().push(batch.len());
         let planned = self.planned.lock().unwrap().pop_front();
@@ -78,18 +80,6 @@ impl Store<Toy> for Between {
         })
     }
 
-    fn load(&self, flow: FlowId) -> BoxFuture<'_, Result<Option<Row>, StoreFault>> {
-        self.inside.load(flow)
-    }
-    fn event(&self, input: InputId) -> BoxFuture<'_, Result<Option<Event>, StoreFault>> {
-        self.inside.event(input)
-    }
-    fn history(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Event>, StoreFault>> {
-        self.inside.history(flow)
-    }
-    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
-        self.inside.deliveries(flow)
-    }
     fn check<'a>(&'a self, item: &'a Item<Toy>) -> BoxFuture<'a, Result<Verdict, StoreFault>> {
         let first = self.before_check.lock().unwrap().take();
         Box::pin(async move {
@@ -98,47 +88,5 @@ impl Store<Toy> for Between {
             }
             self.inside.check(item).await
         })
-    }
-    fn claim_due(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
-        self.inside.claim_due(claim)
-    }
-    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
-        self.inside.claim_deliveries(claim)
-    }
-    fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.inside.postpone(postponed)
-    }
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
-        self.inside.unclaim(flow, until, counts)
-    }
-    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.inside.release_claims(node)
-    }
-    fn quarantine<'a>(
-        &'a self,
-        flow: FlowId,
-        version: u64,
-        at: Timestamp,
-        why: &'a str,
-    ) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.inside.quarantine(flow, version, at, why)
-    }
-    fn operate(&self, flow: FlowId, verb: Verb, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreFault>> {
-        self.inside.operate(flow, verb, now)
-    }
-    fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreFault>> {
-        self.inside.next_due()
-    }
-    fn retain(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreFault>> {
-        self.inside.retain(retention)
-    }
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
-        self.inside.counts()
-    }
-    fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {
-        self.inside.audit(now)
-    }
-    fn ping(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
-        self.inside.ping()
     }
 }

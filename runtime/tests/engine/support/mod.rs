@@ -13,9 +13,11 @@ use cairn_runtime::testing::clock::{FixedClock, Rng, SeededDice};
 use cairn_runtime::testing::scenarios::host::WatchedHost;
 use cairn_runtime::testing::scenarios::stage;
 use cairn_runtime::testing::scenarios::town::Town;
-use cairn_runtime::testing::store::{Aim, Dropped, FaultyStore, Mode, SimStore};
+use cairn_runtime::testing::store::{Aim, Dropped, FaultyStore, Front, Mode, SimStore};
 use cairn_runtime::testing::toy::{Child, Errand, Faulty, Gate, Parent, Ticket, Toy, Trip, faulty, ticket};
 use cairn_runtime::{Asker, Engine, Fault, Flow, FlowId, InputId, Parts, Tuning, pump};
+
+use self::between::Between;
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
@@ -49,16 +51,18 @@ impl Plan {
         Self::over(&Arc::new(SimStore::new()))
     }
 
-    /// With a store around the store in memory.
-    pub(crate) fn through<S: Store<Toy>>(mut self, around: impl FnOnce(Arc<dyn Store<Toy>>) -> S) -> (Self, Arc<S>) {
-        let store = Arc::new(around(Arc::clone(&self.sim) as _));
-        self.store = Arc::clone(&store) as _;
-        (self, store)
+    /// With somebody standing before the store in memory.
+    pub(crate) fn between(mut self) -> (Self, Arc<Between>) {
+        let between = Arc::new(Between::new(Arc::clone(&self.sim) as _));
+        self.store = Arc::new(Front(Arc::clone(&between)));
+        (self, between)
     }
 
     /// With a store that fails where it is told to.
-    pub(crate) fn faulty(self) -> (Self, Arc<FaultyStore<Toy>>) {
-        self.through(|inside| FaultyStore::new(inside, None))
+    pub(crate) fn faulty(mut self) -> (Self, Arc<FaultyStore<Toy>>) {
+        let faulty = Arc::new(FaultyStore::new(Arc::clone(&self.sim) as _, None));
+        self.store = Arc::clone(&faulty) as _;
+        (self, faulty)
     }
 
     /// Only an engine, on a host of one's own; its committer runs.
