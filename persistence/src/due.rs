@@ -100,6 +100,19 @@ async fn take_flows(database: &Database, alone: bool, claim: &Claim) -> Result<V
     Ok(rows)
 }
 
+/// What a claim took, read once more.
+pub(crate) async fn claimed_flows(database: &Database, claim: &Claim) -> Result<Vec<Row>, StoreFault> {
+    let found = flows::Entity::find()
+        .filter(flows::Column::ClaimedUntil.is_not_null())
+        .filter(flows::Column::ClaimedUntil.eq(claim.until.0))
+        .filter(flows::Column::ClaimedBy.eq(claim.node.as_str()))
+        .filter(flows::Column::QuarantinedAt.is_null())
+        .all(database.writer())
+        .await
+        .map_err(|error| fault(Stage::Within, &error))?;
+    found.into_iter().map(|row| Row::try_from(row).map_err(|error| fault(Stage::Within, &error))).collect()
+}
+
 /// Claims due deliveries, oldest first.
 pub(crate) async fn claim_deliveries(database: &Database, claim: &Claim) -> Result<Vec<Delivery>, StoreFault> {
     if claim.limit == 0 {

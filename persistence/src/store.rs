@@ -147,6 +147,10 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
         Box::pin(async move { due::claim_flows(&self.database, &claim).await })
     }
 
+    fn claimed(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        Box::pin(async move { due::claimed_flows(&self.database, &claim).await })
+    }
+
     fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
         Box::pin(async move { due::claim_deliveries(&self.database, &claim).await })
     }

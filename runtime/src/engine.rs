@@ -200,6 +200,8 @@ pub(crate) struct Inner<D: Domain> {
     pub(crate) admitted: Semaphore,
     pub(crate) due: Notify,
     pub(crate) pumping: tokio::sync::Mutex<()>,
+    /// A claim of due flows whose answer was lost.
+    pub(crate) unanswered: std::sync::Mutex<Option<crate::store::Claim>>,
     world: RwLock<Arc<D::World>>,
     kinds: HashMap<&'static str, Arc<dyn Kind<D>>>,
     available: AtomicBool,
@@ -249,6 +251,7 @@ impl<D: Domain> Builder<D> {
             admitted: Semaphore::new(tuning.commands),
             due: Notify::new(),
             pumping: tokio::sync::Mutex::new(()),
+            unanswered: std::sync::Mutex::default(),
             world: RwLock::new(world),
             kinds: self.kinds,
             available: AtomicBool::new(true),

@@ -384,6 +384,9 @@ pub trait Store<D: Domain>: Send + Sync + 'static {
     /// Claims flows that are due and unclaimed, counting the attempt. Those that failed before (`attempts > 0`) come
     /// one at a time and alone, so that a flow that takes the process down is known by name.
     fn claim_due(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
+    /// What a claim of flows took whose answer was lost: the rows that are still its node's until that very instant, as it
+    /// left them. The attempt is not counted again.
+    fn claimed(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
     /// Claims deliveries that are due and unclaimed, counting the attempt, oldest first.
     fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
     /// Puts deliveries off.

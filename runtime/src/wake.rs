@@ -1,5 +1,6 @@
 //! The wake pump: flows whose instant has come are claimed in batches and woken without shells.
 
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
@@ -9,7 +10,7 @@ use crate::crash::Point;
 use crate::engine::{Engine, Fault};
 use crate::flow::Domain;
 use crate::id::FlowId;
-use crate::store::{Claim, PATIENCE, Row};
+use crate::store::{Claim, PATIENCE, Row, StoreFault};
 
 /// Due flows claimed at once.
 const BATCH: u32 = 1_024;
@@ -27,17 +28,47 @@ pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> 
     if engine.is_draining() {
         return Ok(0);
     }
-    let now = engine.now();
-    match engine.0.store.next_due().await? {
-        Some(next) if next <= now => {}
-        _ => return Ok(0),
+    let mut rows = recall(engine).await?;
+    if rows.is_empty() {
+        rows = claim(engine).await?;
     }
-    let claim = Claim { now, until: now.after(engine.0.tuning.claim), node: engine.node().to_owned(), limit: BATCH };
-    let rows = engine.chore(move |store| Box::pin(async move { store.claim_due(claim).await })).await?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
     let count = rows.len();
     engine.0.host.pass(Point::DueClaimed);
     join_all(rows.into_iter().map(|row| wake(engine, row))).await;
     Ok(count)
+}
+
+/// Claims what is due, if anything is.
+async fn claim<D: Domain>(engine: &Engine<D>) -> Result<Vec<Row>, Fault> {
+    let now = engine.now();
+    match engine.0.store.next_due().await? {
+        Some(next) if next <= now => {}
+        _ => return Ok(Vec::new()),
+    }
+    let claim = Claim { now, until: now.after(engine.0.tuning.claim), node: engine.node().to_owned(), limit: BATCH };
+    let asked = claim.clone();
+    let claimed = engine.chore(move |store| Box::pin(async move { store.claim_due(asked).await })).await;
+    if let Err(StoreFault::Ambiguous(_)) = &claimed {
+        *unanswered(engine) = Some(claim);
+    }
+    Ok(claimed?)
+}
+
+/// What a claim took whose answer was lost. Left alone it would lapse, and count as an attempt of which nothing was
+/// heard: three of those set a flow aside that harms nobody.
+async fn recall<D: Domain>(engine: &Engine<D>) -> Result<Vec<Row>, Fault> {
+    let lost = unanswered(engine).clone();
+    let Some(claim) = lost else { return Ok(Vec::new()) };
+    let rows = if claim.until > engine.now() { engine.0.store.claimed(claim).await? } else { Vec::new() };
+    *unanswered(engine) = None;
+    Ok(rows)
+}
+
+fn unanswered<D: Domain>(engine: &Engine<D>) -> MutexGuard<'_, Option<Claim>> {
+    engine.0.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn wake<D: Domain>(engine: &Engine<D>, row: Row) {

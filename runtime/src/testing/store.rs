@@ -306,6 +306,10 @@ impl<D: Domain> Store<D> for SimStore<D> {
         Box::pin(self.write(move |tables| tables.claim_due(&claim)))
     }
 
+    fn claimed(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        Box::pin(self.read(move |tables| tables.claimed(&claim)))
+    }
+
     fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
         Box::pin(self.write(move |tables| tables.claim_deliveries(&claim)))
     }

@@ -161,6 +161,9 @@ impl Store<Auth> for Turned {
     fn claim_due(&self, claim: Claim) -> Asked<'_, Vec<Row>> {
         self.turn(move |store| store.claim_due(claim))
     }
+    fn claimed(&self, claim: Claim) -> Asked<'_, Vec<Row>> {
+        self.turn(move |store| store.claimed(claim))
+    }
     fn claim_deliveries(&self, claim: Claim) -> Asked<'_, Vec<Delivery>> {
         self.turn(move |store| store.claim_deliveries(claim))
     }

@@ -99,6 +99,10 @@ impl<D: Domain> Store<D> for Watched<D> {
         Box::pin(self.write(self.inside.claim_due(claim)))
     }
 
+    fn claimed(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        Box::pin(self.read(self.inside.claimed(claim)))
+    }
+
     fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
         Box::pin(self.write(self.inside.claim_deliveries(claim)))
     }

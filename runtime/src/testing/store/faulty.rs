@@ -236,6 +236,10 @@ impl<D: Domain> Store<D> for FaultyStore<D> {
         Box::pin(self.call("claim_due", move || self.inside.claim_due(claim)))
     }
 
+    fn claimed(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        Box::pin(self.call("claimed", move || self.inside.claimed(claim)))
+    }
+
     fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
         Box::pin(self.call("claim_deliveries", move || self.inside.claim_deliveries(claim)))
     }

@@ -46,6 +46,10 @@ pub trait Passing<D: Domain>: Send + Sync + 'static {
         self.inside().claim_due(claim)
     }
 
+    fn claimed(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        self.inside().claimed(claim)
+    }
+
     fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
         self.inside().claim_deliveries(claim)
     }
@@ -128,6 +132,10 @@ impl<D: Domain, P: Passing<D>> Store<D> for Front<P> {
 
     fn claim_due(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
         self.0.claim_due(claim)
+    }
+
+    fn claimed(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        self.0.claimed(claim)
     }
 
     fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {

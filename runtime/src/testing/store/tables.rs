@@ -301,6 +301,15 @@ impl<D: Domain> Tables<D> {
         rows
     }
 
+    /// What a claim took, read once more.
+    pub fn claimed(&self, claim: &Claim) -> Vec<Row> {
+        let its = |stored: &&Stored| {
+            stored.claimed_until == Some(claim.until) && stored.claimed_by.as_ref() == Some(&claim.node)
+        };
+        let free = |stored: &&Stored| stored.row.quarantined.is_none();
+        self.rows.values().filter(its).filter(free).map(|stored| stored.row.clone()).collect()
+    }
+
     /// Claims due deliveries, oldest first.
     pub fn claim_deliveries(&mut self, claim: &Claim) -> Vec<Delivery> {
         let due = self.due_deliveries.iter().take_while(|(due, _)| *due <= claim.now);

@@ -110,6 +110,13 @@ impl Passing<Toy> for Mutant {
         })
     }
 
+    fn claimed(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        Box::pin(async move {
+            let rows = self.inside.claimed(claim).await?;
+            Ok(if self.wrong == Wrong::WakesNobody { Vec::new() } else { rows })
+        })
+    }
+
     fn claim_due(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
         Box::pin(async move {
             let rows = self.inside.claim_due(claim).await?;
