@@ -104,6 +104,8 @@ pub trait Directory: Send + Sync + 'static {
     fn changes(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
     /// A user's sessions that have not ended, last used first, at most this many. Their fence may have moved.
     fn sessions(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
+    /// A user's sessions that have not ended but those last used, of which there are `room`; at most a thousand.
+    fn sessions_beyond(&self, user: UserId, room: u32) -> BoxFuture<'_, Result<Vec<FlowId>, StoreFault>>;
     /// Whether a user has, or within the time that rows are kept had, a session from this device and network.
     fn knows_place(&self, place: Digest) -> BoxFuture<'_, Result<bool, StoreFault>>;
     /// What happened to a user's flows, newest first, at most this many.

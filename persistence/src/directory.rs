@@ -82,6 +82,10 @@ impl SqlDirectory {
             .filter(flows::Column::QuarantinedAt.is_null())
     }
 
+    fn living_sessions(&self, user: UserId) -> Select<flows::Entity> {
+        self.flows_of_user(user).filter(flows::Column::Kind.eq(Session::NAME)).filter(flows::Column::Phase.eq("active"))
+    }
+
     async fn last_touched(&self, select: Select<flows::Entity>, limit: u32) -> Result<Vec<Row>, StoreFault> {
         let found = select
             .order_by_desc(flows::Column::TouchedAt)
@@ -250,11 +254,25 @@ impl Directory for SqlDirectory {
     }
 
     fn sessions(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
-        let living = self
-            .flows_of_user(user)
-            .filter(flows::Column::Kind.eq(Session::NAME))
-            .filter(flows::Column::Phase.eq("active"));
-        Box::pin(self.last_touched(living, limit))
+        Box::pin(self.last_touched(self.living_sessions(user), limit))
+    }
+
+    fn sessions_beyond(&self, user: UserId, room: u32) -> BoxFuture<'_, Result<Vec<FlowId>, StoreFault>> {
+        Box::pin(async move {
+            let found: Vec<Vec<u8>> = self
+                .living_sessions(user)
+                .select_only()
+                .column(flows::Column::Id)
+                .order_by_desc(flows::Column::TouchedAt)
+                .order_by_desc(flows::Column::Id)
+                .offset(u64::from(room))
+                .limit(1_000)
+                .into_tuple()
+                .all(self.0.readers())
+                .await
+                .map_err(odd)?;
+            found.iter().map(|session| Ok(FlowId(id(session).map_err(odd)?))).collect()
+        })
     }
 
     fn knows_place(&self, place: Digest) -> BoxFuture<'_, Result<bool, StoreFault>> {

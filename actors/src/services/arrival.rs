@@ -10,9 +10,6 @@ use crate::directory::User;
 use crate::effects::Digest;
 use crate::flows::session::{Arrival, Command, Notice, Session};
 
-/// How many sessions are looked at: no setting lets there be more.
-const MOST: u32 = 1_000;
-
 impl Services {
     /// What a sign-in of this user brings about. `known`: the browser has shown a device cookie of this account.
     pub(super) async fn arrival(&self, caller: &Caller, user: &User, known: bool) -> Result<Arrival, Refusal> {
@@ -45,15 +42,11 @@ impl Services {
         self.engine.world().digest("place", &super::unambiguous(&parts))
     }
 
-    /// Sessions that must go so that there is room for one more, those first that were idle for longest.
+    /// Sessions that must go so that there is room for one more, those first that were idle for longest. Those whose
+    /// fence has moved count until they have tidied up after themselves: they are the first to go.
     async fn crowded(&self, user: &User) -> Result<Vec<FlowId>, Refusal> {
-        let room = usize::try_from(self.engine.world().settings.max_sessions.saturating_sub(1)).unwrap_or(usize::MAX);
-        let rows = self.directory.sessions(user.id, MOST).await?;
-        let living = rows.iter().filter(|row| {
-            let state: Option<Session> = serde_json::from_str(&row.state).ok();
-            state.as_ref().and_then(Session::active).is_some_and(|active| active.fence == user.fence)
-        });
-        Ok(living.skip(room).map(|row| row.id).collect())
+        let room = self.engine.world().settings.max_sessions.saturating_sub(1);
+        Ok(self.directory.sessions_beyond(user.id, room).await?)
     }
 }
 

@@ -221,6 +221,7 @@ sentences! {
         a_step_gives_the_claim_back
         a_claim_can_be_given_back_early
         all_claims_of_a_node_are_given_back
+        a_claim_whose_answer_was_lost_is_read_back
         racing_nodes_claim_no_flow_twice
     }
     deliveries {

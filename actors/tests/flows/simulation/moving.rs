@@ -59,6 +59,10 @@ impl People {
             }
             _ => {
                 let mail = self.some_mail(desk, Purpose::UndoEmailChange)?;
+                // Rather the first of a chain than the last.
+                if self.ledger.borrow().is_last(mail.flow) && desk.rng.chance(700) {
+                    return None;
+                }
                 let forged = desk.rng.chance(30);
                 let link = if forged { self.forged(Purpose::UndoEmailChange, mail.flow) } else { mail.link };
                 let (world, account) = (self.world.clone(), self.account(desk, mail.flow));

@@ -53,6 +53,25 @@ fn waiting(number: u64) -> i64 {
     50 - i64::try_from(number).expect("a small number")
 }
 
+/// Nothing is counted twice, and nothing of another node or of another claim is in it.
+pub async fn a_claim_whose_answer_was_lost_is_read_back(bench: Bench) {
+    bench.commit((1..=4).map(|number| start(number).wakes(Some(at(0))))).await;
+    let two = |node, now| Claim { limit: 2, ..claim(node, now) };
+    let taken = due(&bench, two("one", at(0))).await;
+    due(&bench, two("two", at(0))).await;
+    let back = async |claim| bench.store.claimed(claim).await.expect("a read");
+    let by_id = |mut rows: Vec<Row>| {
+        rows.sort_by_key(|row| row.id);
+        rows
+    };
+    assert_eq!(by_id(back(two("one", at(0))).await), by_id(taken.clone()));
+    assert_eq!(back(two("one", at(1))).await, [], "another claim of the same node");
+    let [first, second] = [taken[0].id, taken[1].id];
+    bench.store.quarantine(first, 1, at(1), "panics").await.expect("a write");
+    bench.store.unclaim(second, at(1), true).await.expect("a write");
+    assert_eq!(back(two("one", at(0))).await, [], "set aside, and given back");
+}
+
 /// A node that died with a flow in its hands does not keep it.
 pub async fn a_claim_runs_out(bench: Bench) {
     bench.done(start(1).wakes(Some(at(0)))).await;

@@ -353,6 +353,14 @@ impl Ledger {
         }
     }
 
+    /// Whether a change can be taken back, and nobody has changed the address since.
+    pub(in super::super) fn is_last(&self, flow: FlowId) -> bool {
+        self.moves.get(&flow).is_some_and(|change| {
+            let mut others = self.moves.values().filter(|other| other.user == change.user);
+            change.stage == Stage::Standing && others.all(|other| other.place <= change.place)
+        })
+    }
+
     /// How often what is kept about a user was changed; of one who is gone, how often it had been.
     pub(in super::super) fn profile(&self, user: UserId) -> Option<i64> {
         self.users.get(&user).or_else(|| self.gone.get(&user)).map(|account| account.profile)
