@@ -1,6 +1,6 @@
 //! What is due: flows and deliveries are claimed for a while, put off, set aside and given back.
 
-use cairn_runtime::store::{Claim, Delivery, Postpone, Row, StoreFault};
+use cairn_runtime::store::{Claim, Delivery, Postpone, Row, StoreFault, Unclaim};
 use cairn_runtime::{FlowId, Timestamp};
 use sea_orm::sea_query::{
     CommonTableExpression, Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, UpdateStatement,
@@ -172,32 +172,32 @@ pub(crate) async fn postpone(database: &Database, texts: &Texts, postponed: &[Po
 }
 
 /// Has a flow's claim end at another instant.
-pub(crate) async fn unclaim(
-    database: &Database,
-    flow: FlowId,
-    until: Timestamp,
-    counts: bool,
-) -> Result<(), StoreFault> {
+pub(crate) async fn unclaim(database: &Database, back: &Unclaim) -> Result<(), StoreFault> {
     let attempts = Expr::col(flows::Column::Attempts);
     let fewer = Expr::case(attempts.clone().gt(literal(0)), attempts.clone().sub(literal(1))).finally(literal(0));
+    let (until, by) = (Expr::col(flows::Column::ClaimedUntil), Expr::col(flows::Column::ClaimedBy));
+    // A claim that has lapsed may be another's by now: that one stands.
+    let still = || flows::Column::ClaimedBy.eq(back.node.as_str()).and(flows::Column::ClaimedUntil.eq(back.lapses.0));
     flows::Entity::update_many()
-        .col_expr(flows::Column::ClaimedUntil, Expr::value(until.0))
-        .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
-        .col_expr(flows::Column::Attempts, if counts { attempts } else { fewer.into() })
-        .filter(flows::Column::Id.eq(flow.bytes().to_vec()))
+        .col_expr(flows::Column::ClaimedUntil, Expr::case(still(), back.until.0).finally(until).into())
+        .col_expr(flows::Column::ClaimedBy, Expr::case(still(), None::<String>).finally(by).into())
+        .col_expr(flows::Column::Attempts, if back.counts { attempts } else { fewer.into() })
+        .filter(flows::Column::Id.eq(back.flow.bytes().to_vec()))
+        .filter(flows::Column::Version.eq(i64::try_from(back.version).unwrap_or(i64::MAX)))
         .exec(database.writer())
         .await
         .map(|_| ())
         .map_err(|error| written(&error))
 }
 
-/// Gives back all that a node has claimed; the attempts stay counted.
+/// Gives back all that a node has claimed, but for flows that it had claimed alone; the attempts stay counted.
 pub(crate) async fn release_claims(database: &Database, node: &str) -> Result<(), StoreFault> {
     flows::Entity::update_many()
         .col_expr(flows::Column::ClaimedUntil, Expr::value(None::<i64>))
         .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
         .filter(flows::Column::ClaimedUntil.is_not_null())
         .filter(flows::Column::ClaimedBy.eq(node))
+        .filter(flows::Column::Attempts.lte(1))
         .exec(database.writer())
         .await
         .map_err(|error| written(&error))?;

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use cairn_runtime::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
+    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use cairn_runtime::{Domain, FlowId, Guard, InputId, Timestamp};
 use futures_util::future::BoxFuture;
@@ -159,8 +159,8 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
         Box::pin(due::postpone(&self.database, &self.texts, postponed))
     }
 
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
-        Box::pin(due::unclaim(&self.database, flow, until, counts))
+    fn unclaim<'a>(&'a self, back: &'a Unclaim) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(due::unclaim(&self.database, back))
     }
 
     fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {

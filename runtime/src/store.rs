@@ -295,6 +295,23 @@ pub struct Postpone {
     pub counts: bool,
 }
 
+/// A due flow's claim that is given back before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unclaim {
+    /// Which.
+    pub flow: FlowId,
+    /// The version that was claimed: of a flow that has moved meanwhile nothing is to be given back.
+    pub version: u64,
+    /// The node that claimed it.
+    pub node: String,
+    /// When its claim ends by itself. If it has, and another holds the flow by now, that claim stands.
+    pub lapses: Timestamp,
+    /// When it may be claimed again.
+    pub until: Timestamp,
+    /// Whether the attempt counts; it does not when the failure was not the flow's own.
+    pub counts: bool,
+}
+
 /// Failures in a row after which an input that comes by itself puts its flow into quarantine.
 pub const PATIENCE: u32 = 3;
 
@@ -391,10 +408,11 @@ pub trait Store<D: Domain>: Send + Sync + 'static {
     fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
     /// Puts deliveries off.
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>>;
-    /// Gives a due flow's claim back before its time: a failure that was not the flow's own (`counts` false takes the
-    /// attempt back as well), or an early next attempt.
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>>;
-    /// Gives back all claims of a node: it is this very node, started anew, or one known to be dead.
+    /// Gives a due flow's claim back.
+    fn unclaim<'a>(&'a self, back: &'a Unclaim) -> BoxFuture<'a, Result<(), StoreFault>>;
+    /// Gives back all claims of a node: it is this very node, started anew, or one known to be dead. A flow that was
+    /// claimed alone (more than one attempt) stays claimed until its claim ends by itself: should it be what ends the
+    /// process, then not at every start.
     fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>>;
     /// Sets a flow aside; `version` guards against one that moved meanwhile.
     fn quarantine<'a>(

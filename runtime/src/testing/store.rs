@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
+    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use crate::testing::clock::Rng;
 
@@ -318,8 +318,8 @@ impl<D: Domain> Store<D> for SimStore<D> {
         Box::pin(self.write(|tables| tables.postpone(postponed)))
     }
 
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
-        Box::pin(self.write(move |tables| tables.unclaim(flow, until, counts)))
+    fn unclaim<'a>(&'a self, back: &'a Unclaim) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(self.write(move |tables| tables.unclaim(back)))
     }
 
     fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {

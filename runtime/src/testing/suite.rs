@@ -220,6 +220,7 @@ sentences! {
         a_flow_that_failed_before_comes_alone
         a_step_gives_the_claim_back
         a_claim_can_be_given_back_early
+        a_claim_that_has_lapsed_is_not_given_back_for_another
         all_claims_of_a_node_are_given_back
         a_claim_whose_answer_was_lost_is_read_back
         racing_nodes_claim_no_flow_twice

@@ -138,7 +138,8 @@ async fn a_database_that_goes_away_amid_a_wake_up_is_not_held_against_the_flow()
     house.is_at_rest().await;
 }
 
-/// The next process: it runs on the same machine, and begins by giving back what its predecessor had in hand.
+/// The next process: it runs on the same machine, and begins by giving back what its predecessor had in hand, but for
+/// what it had claimed alone.
 async fn next_life(sim: &Arc<SimStore<Toy>>, clock: &Arc<FixedClock>, seed: u64) -> House {
     let house = Plan { clock: Arc::clone(clock), seed, ..Plan::over(sim) }.build().await;
     house.engine.store().release_claims("one").await.unwrap();
@@ -187,13 +188,17 @@ async fn a_flow_that_takes_the_process_down_is_found_among_many_and_set_aside_al
                     break;
                 }
             }
-            if !ended {
+            if ended {
+                crashed += 1;
+            } else if set_aside(&sim).is_empty() {
+                // The culprit's claim of the last life lasts still; between its deaths the process has time to work.
+                clock.advance(Duration::from_secs(20));
+            } else {
                 break;
             }
-            crashed += 1;
         }
         assert_eq!(set_aside(&sim), [culprit], "the culprit, and nobody who was claimed together with it");
-        assert_eq!(crashed, 4, "once in company, three times alone");
+        assert_eq!(crashed, 7, "once in company, six times alone");
         assert_eq!(first.row(culprit).state, before);
         for innocent in flows.iter().filter(|flow| **flow != culprit) {
             assert_eq!(first.row(*innocent).phase, "expired");
@@ -207,7 +212,7 @@ async fn a_process_that_is_killed_again_and_again_sets_nobody_aside() {
     let flows = tickets(&first, 60).await;
     first.clock.advance(2 * HOUR);
     let (sim, clock) = (Arc::clone(&first.sim), Arc::clone(&first.clock));
-    // Killed with all of them in hand, then twice with the first in hand that it hands out alone.
+    // Killed with all of them in hand, then twice with one in hand that it hands out alone: each another.
     for life in 2..5 {
         let house = next_life(&sim, &clock, life).await;
         house.host.at(Point::DueClaimed, strike);
@@ -215,7 +220,7 @@ async fn a_process_that_is_killed_again_and_again_sets_nobody_aside() {
         assert!(crashes(async move { pump::tick(&engine).await }).await);
     }
     let attempts: Vec<u32> = flows.iter().map(|flow| first.row(*flow).attempts).collect();
-    assert_eq!((attempts.iter().max(), attempts.iter().filter(|attempts| **attempts > 1).count()), (Some(&3), 1));
+    assert_eq!((attempts.iter().max(), attempts.iter().filter(|attempts| **attempts > 1).count()), (Some(&2), 2));
     // And then at any time while it works off what the others left behind.
     let mut rng = Rng::new(7);
     for life in 5..25 {
@@ -228,6 +233,7 @@ async fn a_process_that_is_killed_again_and_again_sets_nobody_aside() {
         let _ = crashes(async move { pump::tick(&engine).await }).await;
     }
     let house = next_life(&sim, &clock, 99).await;
+    clock.advance(Duration::from_secs(20));
     while house.tick().await > 0 {}
     assert_eq!(set_aside(&sim), []);
     assert!(flows.iter().all(|flow| house.row(*flow).phase == "expired"));

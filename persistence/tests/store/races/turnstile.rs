@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cairn_actors::effects::Auth;
 use cairn_runtime::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
+    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{FlowId, InputId, Timestamp};
@@ -170,8 +170,8 @@ impl Store<Auth> for Turned {
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> Asked<'a, ()> {
         self.turn(move |store| store.postpone(postponed))
     }
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> Asked<'_, ()> {
-        self.turn(move |store| store.unclaim(flow, until, counts))
+    fn unclaim<'a>(&'a self, back: &'a Unclaim) -> Asked<'a, ()> {
+        self.turn(move |store| store.unclaim(back))
     }
     fn release_claims<'a>(&'a self, node: &'a str) -> Asked<'a, ()> {
         self.turn(move |store| store.release_claims(node))

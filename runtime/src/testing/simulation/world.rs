@@ -12,7 +12,7 @@ use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::outbox::{Carrying, Courier, Trouble};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
+    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use crate::testing::executor::NodeHandle;
 
@@ -111,8 +111,8 @@ impl<D: Domain> Store<D> for Watched<D> {
         Box::pin(self.write(self.inside.postpone(postponed)))
     }
 
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
-        Box::pin(self.write(self.inside.unclaim(flow, until, counts)))
+    fn unclaim<'a>(&'a self, back: &'a Unclaim) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(self.write(self.inside.unclaim(back)))
     }
 
     fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {

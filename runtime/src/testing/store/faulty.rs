@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
+    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 
 /// How a call fails.
@@ -248,8 +248,8 @@ impl<D: Domain> Store<D> for FaultyStore<D> {
         Box::pin(self.call("postpone", move || self.inside.postpone(postponed)))
     }
 
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
-        Box::pin(self.call("unclaim", move || self.inside.unclaim(flow, until, counts)))
+    fn unclaim<'a>(&'a self, back: &'a Unclaim) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(self.call("unclaim", move || self.inside.unclaim(back)))
     }
 
     fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {

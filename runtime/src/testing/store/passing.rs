@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Verb, Verdict,
+    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 
 /// What stands in front of a store, to be made a [`Store`] itself by [`Front`]. What is not written out goes to the store
@@ -58,8 +58,8 @@ pub trait Passing<D: Domain>: Send + Sync + 'static {
         self.inside().postpone(postponed)
     }
 
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
-        self.inside().unclaim(flow, until, counts)
+    fn unclaim<'a>(&'a self, back: &'a Unclaim) -> BoxFuture<'a, Result<(), StoreFault>> {
+        self.inside().unclaim(back)
     }
 
     fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
@@ -146,8 +146,8 @@ impl<D: Domain, P: Passing<D>> Store<D> for Front<P> {
         self.0.postpone(postponed)
     }
 
-    fn unclaim(&self, flow: FlowId, until: Timestamp, counts: bool) -> BoxFuture<'_, Result<(), StoreFault>> {
-        self.0.unclaim(flow, until, counts)
+    fn unclaim<'a>(&'a self, back: &'a Unclaim) -> BoxFuture<'a, Result<(), StoreFault>> {
+        self.0.unclaim(back)
     }
 
     fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {

@@ -8,7 +8,7 @@ use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::store::{
     Audit, Claim, Counts, Delivery, Event, Finding, Item, PATIENCE, Postpone, Quarantine, Retention, Row, Settle,
-    StoreFault, Verb, Verdict,
+    StoreFault, Unclaim, Verb, Verdict,
 };
 
 /// The phase of a flow that an operator ended.
@@ -350,19 +350,23 @@ impl<D: Domain> Tables<D> {
     }
 
     /// Has a flow's claim end at another instant.
-    pub fn unclaim(&mut self, flow: FlowId, until: Timestamp, counts: bool) {
-        if let Some(stored) = self.rows.get_mut(&flow) {
-            stored.claimed_until = Some(until);
+    pub fn unclaim(&mut self, back: &Unclaim) {
+        let Some(stored) = self.rows.get_mut(&back.flow).filter(|stored| stored.row.version == back.version) else {
+            return;
+        };
+        if stored.claimed_by.as_ref() == Some(&back.node) && stored.claimed_until == Some(back.lapses) {
+            stored.claimed_until = Some(back.until);
             stored.claimed_by = None;
-            if !counts {
-                stored.row.attempts = stored.row.attempts.saturating_sub(1);
-            }
+        }
+        if !back.counts {
+            stored.row.attempts = stored.row.attempts.saturating_sub(1);
         }
     }
 
-    /// Gives back all that a node has claimed; the attempts stay counted.
+    /// Gives back all that a node has claimed, but for what it had claimed alone; the attempts stay counted.
     pub fn release_claims(&mut self, node: &str) {
-        for stored in self.rows.values_mut().filter(|stored| stored.claimed_by.as_deref() == Some(node)) {
+        let its = |stored: &&mut Stored| stored.claimed_by.as_deref() == Some(node) && stored.row.attempts <= 1;
+        for stored in self.rows.values_mut().filter(its) {
             stored.claimed_until = None;
             stored.claimed_by = None;
         }

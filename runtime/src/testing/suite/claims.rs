@@ -8,7 +8,7 @@ use super::Bench;
 use super::given::{at, claim, flow, row, start, step};
 use crate::clock::Timestamp;
 use crate::id::FlowId;
-use crate::store::{Claim, Row};
+use crate::store::{Claim, Row, Unclaim};
 
 async fn due(bench: &Bench, claim: Claim) -> Vec<Row> {
     bench.store.claim_due(claim).await.expect("a claim")
@@ -16,6 +16,12 @@ async fn due(bench: &Bench, claim: Claim) -> Vec<Row> {
 
 async fn due_ids(bench: &Bench, node: &str, now: Timestamp) -> Vec<FlowId> {
     due(bench, claim(node, now)).await.into_iter().map(|row| row.id).collect()
+}
+
+/// A claim of node one at an instant, given back until another.
+fn given_back(flow: FlowId, claimed: Timestamp, until: Timestamp, counts: bool) -> Unclaim {
+    let Claim { node, until: lapses, .. } = claim("one", claimed);
+    Unclaim { flow, version: 1, node, lapses, until, counts }
 }
 
 /// The attempt is counted at the claim, so that a crash on the way is counted too.
@@ -68,7 +74,7 @@ pub async fn a_claim_whose_answer_was_lost_is_read_back(bench: Bench) {
     assert_eq!(back(two("one", at(1))).await, [], "another claim of the same node");
     let [first, second] = [taken[0].id, taken[1].id];
     bench.store.quarantine(first, 1, at(1), "panics").await.expect("a write");
-    bench.store.unclaim(second, at(1), true).await.expect("a write");
+    bench.store.unclaim(&given_back(second, at(0), at(1), true)).await.expect("a write");
     assert_eq!(back(two("one", at(0))).await, [], "set aside, and given back");
 }
 
@@ -117,16 +123,29 @@ pub async fn a_step_gives_the_claim_back(bench: Bench) {
 pub async fn a_claim_can_be_given_back_early(bench: Bench) {
     bench.done(start(1).wakes(Some(at(0)))).await;
     assert_eq!(due_ids(&bench, "one", at(0)).await, [flow(1)]);
-    bench.store.unclaim(flow(1), at(5), false).await.expect("a write");
+    bench.store.unclaim(&given_back(flow(1), at(0), at(5), false)).await.expect("a write");
     assert_eq!(bench.row(flow(1)).await.attempts, 0);
     assert_eq!(due_ids(&bench, "one", at(4)).await, []);
     assert_eq!(due_ids(&bench, "one", at(5)).await, [flow(1)]);
-    bench.store.unclaim(flow(1), at(7), true).await.expect("a write");
+    bench.store.unclaim(&given_back(flow(1), at(5), at(7), true)).await.expect("a write");
     assert_eq!(bench.row(flow(1)).await.attempts, 1);
     assert_eq!(due_ids(&bench, "two", at(6)).await, []);
     assert_eq!(due_ids(&bench, "two", at(7)).await, [flow(1)]);
     assert_eq!(bench.row(flow(1)).await.attempts, 2);
-    bench.store.unclaim(flow(2), at(7), false).await.expect("who is not there is not missed");
+    bench.store.unclaim(&given_back(flow(2), at(0), at(7), false)).await.expect("who is not there is not missed");
+}
+
+/// Whoever gives back late takes nothing out of another's hands, and of a flow that has moved on nothing is taken.
+pub async fn a_claim_that_has_lapsed_is_not_given_back_for_another(bench: Bench) {
+    bench.done(start(1).wakes(Some(at(0)))).await;
+    assert_eq!(due_ids(&bench, "one", at(0)).await, [flow(1)]);
+    let lapsed = claim("one", at(0)).until;
+    assert_eq!(due_ids(&bench, "two", lapsed).await, [flow(1)]);
+    bench.store.unclaim(&given_back(flow(1), at(0), at(1), false)).await.expect("a write");
+    assert_eq!(bench.row(flow(1)).await.attempts, 1, "the attempt of the first was not the flow's fault");
+    assert_eq!(due_ids(&bench, "three", lapsed).await, [], "the second has it still");
+    bench.store.unclaim(&Unclaim { version: 2, ..given_back(flow(1), at(0), at(1), false) }).await.expect("a write");
+    assert_eq!(bench.row(flow(1)).await.attempts, 1);
 }
 
 /// A node that begins anew has nothing in its hands; what it had tried stays counted.
@@ -141,6 +160,11 @@ pub async fn all_claims_of_a_node_are_given_back(bench: Bench) {
     assert_eq!(BTreeSet::from_iter(back), BTreeSet::from([flow(1), flow(2)]), "the claim of another node stands");
     assert_eq!(due_ids(&bench, "two", at(2)).await, []);
     assert_eq!(bench.row(flow(1)).await.attempts, 2);
+    bench.store.release_claims("two").await.expect("a write");
+    assert_eq!(due_ids(&bench, "two", at(3)).await, [flow(3)], "what was claimed alone waits until its claim ends");
+    let mut later = due_ids(&bench, "two", claim("two", at(2)).until).await;
+    later.extend(due_ids(&bench, "two", claim("two", at(2)).until).await);
+    assert_eq!(BTreeSet::from_iter(later), BTreeSet::from([flow(1), flow(2)]));
 }
 
 /// However many ask at once, each flow comes to one of them.
