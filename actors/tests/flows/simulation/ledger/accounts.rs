@@ -279,14 +279,14 @@ impl Ledger {
             }
             ("restore", Outcome::Restored, [(_, Write::SetDeletion { user, flow: None, .. })]) => {
                 let before = self.users.get_mut(user).map(|account| account.deletion.take());
-                // A change of address that was taken back may have called it off before: that is no other deletion.
-                if before != Some(Some(flow)) && !(before == Some(None) && self.called_off.contains(&flow)) {
+                if before != Some(Some(flow)) || self.called_off.contains(&flow) {
                     self.complain(format!("deletion {flow} of {user:?} was called off where {before:?} waited"));
                 }
                 self.called_off.insert(flow);
                 self.profiled(event, line, *user);
             }
-            ("restored" | "woken", Outcome::Restored, []) => {
+            // A change of address that was taken back has called it off, and word of that is on its way.
+            ("restore", Outcome::Over, []) | ("restored" | "woken", Outcome::Restored, []) => {
                 if !self.called_off.contains(&flow) {
                     self.complain(format!("deletion {flow} ended at {}, and nobody called it off", event.name));
                 }
