@@ -56,13 +56,13 @@ impl User {
     }
 }
 
-/// A user and one session, as one query finds them.
+/// A session and its user, as one query finds them.
 #[derive(Clone, Debug)]
 pub struct InSession {
     /// The user.
     pub user: User,
-    /// The state of the session's row, if there is one.
-    pub session: Option<String>,
+    /// The state of the session's row.
+    pub session: String,
 }
 
 /// An event of a user's flows, for their history.
@@ -90,8 +90,8 @@ pub trait Directory: Send + Sync + 'static {
     fn by_username<'a>(&'a self, username: &'a Username) -> BoxFuture<'a, Result<Option<User>, StoreFault>>;
     /// The user with this id.
     fn by_id(&self, user: UserId) -> BoxFuture<'_, Result<Option<User>, StoreFault>>;
-    /// The user with this id, and the state of one session's row.
-    fn with_session(&self, user: UserId, session: FlowId) -> BoxFuture<'_, Result<Option<InSession>, StoreFault>>;
+    /// A session with its user. Nothing once it has ended: then it is nobody's.
+    fn session(&self, session: FlowId) -> BoxFuture<'_, Result<Option<InSession>, StoreFault>>;
     /// A user's flows of one kind (of every kind when `None`) whose rows are not in quarantine, last touched first, at
     /// most this many.
     fn flows_of<'a>(

@@ -26,6 +26,7 @@ pub mod strength;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod username;
+mod verified;
 pub mod workers;
 pub mod world;
 

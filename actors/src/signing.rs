@@ -20,6 +20,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::ring::{Ring, SealError};
+use crate::verified::Verified;
 
 /// The type of access tokens (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN: &str = "at+jwt";
@@ -178,6 +179,7 @@ impl SigningKey {
 pub struct SigningKeys {
     current: SigningKey,
     older: Vec<SigningKey>,
+    verified: Verified<serde_json::Value>,
 }
 
 impl SigningKeys {
@@ -192,7 +194,7 @@ impl SigningKeys {
         let at = newest.iter().position(|row| row.retired_at.is_none()).ok_or(SigningError::NoKey)?;
         let current = newest.remove(at).open(ring)?;
         let older = newest.into_iter().take(MOST_KEYS - 1).map(|row| row.open(ring)).collect::<Result<_, _>>()?;
-        Ok(Self { current, older })
+        Ok(Self { current, older, verified: Verified::default() })
     }
 
     /// The name of the key that signs.
@@ -242,6 +244,16 @@ impl SigningKeys {
         aud: &str,
         now: i64,
     ) -> Result<C, TokenError> {
+        let claims = self.verified.claims([token, typ, iss, aud], || self.check(token, typ, iss, aud))?;
+        // RFC 7519 section 4.1.4: the present must be *before* it.
+        if claims.get("exp").and_then(serde_json::Value::as_i64).is_none_or(|exp| exp <= now) {
+            return Err(TokenError::Expired);
+        }
+        C::deserialize(&*claims).map_err(|_| TokenError::Claims)
+    }
+
+    /// All of a verification that is the same whenever it is done.
+    fn check(&self, token: &str, typ: &str, iss: &str, aud: &str) -> Result<serde_json::Value, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
         if header.alg != Algorithm::EdDSA {
             return Err(TokenError::Algorithm);
@@ -261,12 +273,7 @@ impl SigningKeys {
         rules.set_required_spec_claims(&["exp", "iss", "aud"]);
         rules.set_issuer(&[iss]);
         rules.set_audience(&[aud]);
-        let claims = jsonwebtoken::decode::<serde_json::Value>(token, &key.verifying, &rules).map_err(refusal)?.claims;
-        // RFC 7519 section 4.1.4: the present must be *before* it.
-        if claims.get("exp").and_then(serde_json::Value::as_i64).is_none_or(|exp| exp <= now) {
-            return Err(TokenError::Expired);
-        }
-        serde_json::from_value(claims).map_err(|_| TokenError::Claims)
+        Ok(jsonwebtoken::decode(token, &key.verifying, &rules).map_err(refusal)?.claims)
     }
 
     fn all(&self) -> impl Iterator<Item = &SigningKey> {

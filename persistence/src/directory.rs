@@ -1,4 +1,8 @@
-//! The reads of auth's services: one query each, on connections that cannot write.
+//! The reads of auth's services: one query each, or one for all who ask at the same time, on connections that cannot
+//! write.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use cairn_actors::address::Address;
 use cairn_actors::directory::{Directory, Happened, InSession, User};
@@ -11,68 +15,47 @@ use cairn_actors::username::Username;
 use cairn_actors::workers::budget::Postbook;
 use cairn_runtime::store::{Delivery, Row, StoreFault};
 use cairn_runtime::{DeliveryId, Flow, FlowId, Timestamp};
+use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Order, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    Select, Value,
+    Select, Statement, Value,
 };
 
 use crate::connect::Database;
 use crate::entity::{events, failures, flows, guards, id, outbox, users};
 use crate::fault::{Stage, fault};
+use crate::records::json;
+use crate::sql::ids;
+use crate::together::Together;
 
 /// The directory over a database.
 #[derive(Clone, Debug)]
-pub struct SqlDirectory(Database);
+pub struct SqlDirectory {
+    database: Database,
+    /// Sessions with their users, which every request of somebody who is signed in asks for.
+    sessions: Arc<Together<FlowId, InSession>>,
+    /// A list of ids → the sessions that are there, with their users.
+    find_sessions: Arc<str>,
+}
 
 impl SqlDirectory {
     /// Reads through the database's readers.
     pub fn new(database: Database) -> Self {
-        Self(database)
-    }
-
-    /// Users with the numbers of their fences and of the claims on their addresses.
-    fn users(&self) -> SelectStatement {
-        // Their keys are made of the user's id and the address's hash in hexadecimal; the builder has no word for that.
-        let (fence, claim) = match self.0.backend() {
-            DbBackend::Postgres => {
-                ("'user/' || encode(users.id, 'hex')", "'address/' || encode(users.email_key, 'hex')")
-            }
-            _ => ("'user/' || lower(hex(users.id))", "'address/' || lower(hex(users.email_key))"),
-        };
-        let claims = Alias::new("claims");
-        let mut select = Query::select();
-        for column in [
-            users::Column::Id,
-            users::Column::Email,
-            users::Column::EmailMail,
-            users::Column::Username,
-            users::Column::FirstName,
-            users::Column::LastName,
-            users::Column::Password,
-            users::Column::Roles,
-            users::Column::CreatedAt,
-            users::Column::UpdatedAt,
-            users::Column::Version,
-            users::Column::Deletion,
-            users::Column::SignedInAt,
-            users::Column::PasswordChangedAt,
-        ] {
-            select.column((users::Entity, column));
-        }
+        let mut select = users(database.backend());
+        // The builder has no word for a function that gives a table.
+        let wanted = format!(r#""flows"."id" IN (SELECT "id" FROM {} AS n)"#, ids(database.backend()));
         select
-            .expr_as(Expr::col((guards::Entity, guards::Column::Value)), "fence")
-            .expr_as(Expr::col((claims.clone(), guards::Column::Value)), "number")
-            .from(users::Entity)
-            .left_join(guards::Entity, Expr::col((guards::Entity, guards::Column::Key)).eq(Expr::cust(fence)))
-            .join_as(
-                sea_orm::JoinType::LeftJoin,
-                guards::Entity,
-                claims.clone(),
-                Expr::col((claims, guards::Column::Key)).eq(Expr::cust(claim)),
-            );
-        select
+            .expr_as(Expr::col((flows::Entity, flows::Column::Id)), "session_id")
+            .expr_as(Expr::col((flows::Entity, flows::Column::State)), "session")
+            .inner_join(
+                flows::Entity,
+                Expr::col((flows::Entity, flows::Column::UserId)).equals((users::Entity, users::Column::Id)),
+            )
+            .and_where(Expr::cust(wanted));
+        let find_sessions = database.backend().build(&select).sql.into();
+        Self { database, sessions: Together::new(), find_sessions }
     }
 
     /// A user's flows that are not in quarantine.
@@ -91,18 +74,72 @@ impl SqlDirectory {
             .order_by_desc(flows::Column::TouchedAt)
             .order_by_desc(flows::Column::Id)
             .limit(u64::from(limit))
-            .all(self.0.readers())
+            .all(self.database.readers())
             .await
             .map_err(odd)?;
         found.into_iter().map(|row| Row::try_from(row).map_err(odd)).collect()
     }
 
+    async fn read_sessions(&self, sessions: Vec<FlowId>) -> Result<HashMap<FlowId, InSession>, StoreFault> {
+        let list: Vec<String> = sessions.iter().map(|session| HEXLOWER.encode(session.bytes())).collect();
+        let values = [json(&list).map_err(odd)?.into()];
+        let statement = Statement::from_sql_and_values(self.database.backend(), &*self.find_sessions, values);
+        let rows = self.database.readers().query_all_raw(statement).await.map_err(odd)?;
+        let found = rows.iter().map(|row| {
+            let user = Stored::from_query_result(row, "").and_then(User::try_from)?;
+            let session: Vec<u8> = row.try_get("", "session_id")?;
+            Ok((FlowId(id(&session)?), InSession { user, session: row.try_get("", "session")? }))
+        });
+        found.collect::<Result<_, DbErr>>().map_err(odd)
+    }
+
     async fn one(&self, column: users::Column, value: impl Into<Value>) -> Result<Option<User>, StoreFault> {
-        let mut select = self.users();
+        let mut select = users(self.database.backend());
         select.and_where(Expr::col((users::Entity, column)).eq(Expr::val(value.into())));
-        let found = self.0.readers().query_one(&select).await.map_err(|error| fault(Stage::Within, &error))?;
+        let found = self.database.readers().query_one(&select).await.map_err(|error| fault(Stage::Within, &error))?;
         found.map(|row| Stored::from_query_result(&row, "").and_then(User::try_from)).transpose().map_err(odd)
     }
+}
+
+/// Users with the numbers of their fences and of the claims on their addresses.
+fn users(backend: DbBackend) -> SelectStatement {
+    // Their keys are made of the user's id and the address's hash in hexadecimal; the builder has no word for that.
+    let (fence, claim) = match backend {
+        DbBackend::Postgres => ("'user/' || encode(users.id, 'hex')", "'address/' || encode(users.email_key, 'hex')"),
+        _ => ("'user/' || lower(hex(users.id))", "'address/' || lower(hex(users.email_key))"),
+    };
+    let claims = Alias::new("claims");
+    let mut select = Query::select();
+    for column in [
+        users::Column::Id,
+        users::Column::Email,
+        users::Column::EmailMail,
+        users::Column::Username,
+        users::Column::FirstName,
+        users::Column::LastName,
+        users::Column::Password,
+        users::Column::Roles,
+        users::Column::CreatedAt,
+        users::Column::UpdatedAt,
+        users::Column::Version,
+        users::Column::Deletion,
+        users::Column::SignedInAt,
+        users::Column::PasswordChangedAt,
+    ] {
+        select.column((users::Entity, column));
+    }
+    select
+        .expr_as(Expr::col((guards::Entity, guards::Column::Value)), "fence")
+        .expr_as(Expr::col((claims.clone(), guards::Column::Value)), "number")
+        .from(users::Entity)
+        .left_join(guards::Entity, Expr::col((guards::Entity, guards::Column::Key)).eq(Expr::cust(fence)))
+        .join_as(
+            sea_orm::JoinType::LeftJoin,
+            guards::Entity,
+            claims.clone(),
+            Expr::col((claims, guards::Column::Key)).eq(Expr::cust(claim)),
+        );
+    select
 }
 
 fn odd(error: DbErr) -> StoreFault {
@@ -177,7 +214,7 @@ impl Postbook for SqlDirectory {
                 .filter(earlier)
                 .limit(u64::from(most))
                 .into_tuple()
-                .all(self.0.readers())
+                .all(self.database.readers())
                 .await
                 .map_err(odd)?;
             Ok(u32::try_from(found.len()).unwrap_or(u32::MAX))
@@ -198,19 +235,8 @@ impl Directory for SqlDirectory {
         Box::pin(self.one(users::Column::Id, user.0.bytes().to_vec()))
     }
 
-    fn with_session(&self, user: UserId, session: FlowId) -> BoxFuture<'_, Result<Option<InSession>, StoreFault>> {
-        Box::pin(async move {
-            let mut select = self.users();
-            let id = Expr::val(session.bytes().to_vec());
-            select
-                .expr_as(Expr::col((flows::Entity, flows::Column::State)), "session")
-                .left_join(flows::Entity, Expr::col((flows::Entity, flows::Column::Id)).eq(id))
-                .and_where(Expr::col((users::Entity, users::Column::Id)).eq(Expr::val(user.0.bytes().to_vec())));
-            let Some(row) = self.0.readers().query_one(&select).await.map_err(odd)? else { return Ok(None) };
-            let user = Stored::from_query_result(&row, "").and_then(User::try_from).map_err(odd)?;
-            let session: Option<String> = row.try_get("", "session").map_err(odd)?;
-            Ok(Some(InSession { user, session }))
-        })
+    fn session(&self, session: FlowId) -> BoxFuture<'_, Result<Option<InSession>, StoreFault>> {
+        Box::pin(self.sessions.find(session, |sessions| self.read_sessions(sessions)))
     }
 
     fn failures(&self, of: Digest, after: Timestamp, limit: u32) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreFault>> {
@@ -223,7 +249,7 @@ impl Directory for SqlDirectory {
                 .and_where(Expr::col(failures::Column::At).gt(Expr::val(after.0)))
                 .order_by(failures::Column::At, Order::Desc)
                 .limit(u64::from(limit));
-            let rows = self.0.readers().query_all(&select).await.map_err(odd)?;
+            let rows = self.database.readers().query_all(&select).await.map_err(odd)?;
             rows.iter().map(|row| row.try_get_by_index(0).map(Timestamp).map_err(odd)).collect()
         })
     }
@@ -268,7 +294,7 @@ impl Directory for SqlDirectory {
                 .offset(u64::from(room))
                 .limit(1_000)
                 .into_tuple()
-                .all(self.0.readers())
+                .all(self.database.readers())
                 .await
                 .map_err(odd)?;
             found.iter().map(|session| Ok(FlowId(id(session).map_err(odd)?))).collect()
@@ -283,7 +309,7 @@ impl Directory for SqlDirectory {
                 .filter(flows::Column::Subject.eq(place.0.to_vec()))
                 .limit(1)
                 .into_tuple()
-                .one(self.0.readers())
+                .one(self.database.readers())
                 .await
                 .map_err(odd)?;
             Ok(found.is_some())
@@ -302,7 +328,7 @@ impl Directory for SqlDirectory {
                 .order_by_desc(events::Column::At)
                 .order_by_desc(events::Column::Version)
                 .limit(u64::from(limit))
-                .all(self.0.readers())
+                .all(self.database.readers())
                 .await
                 .map_err(odd)?;
             let happened = |event: events::Model| {
@@ -322,7 +348,7 @@ impl Directory for SqlDirectory {
                 .order_by_desc(outbox::Column::Created)
                 .order_by_desc(outbox::Column::Id)
                 .limit(u64::from(limit))
-                .all(self.0.readers())
+                .all(self.database.readers())
                 .await
                 .map_err(odd)?;
             newest.into_iter().rev().map(|row| Delivery::try_from(row).map_err(odd)).collect()

@@ -17,6 +17,7 @@ mod operator;
 mod records;
 mod sql;
 pub mod store;
+mod together;
 mod upkeep;
 mod writes;
 

@@ -244,6 +244,11 @@ fn recordset(columns: &[Column]) -> String {
     format!("(SELECT {} FROM json_to_recordset($1::json) AS r({}))", wanted.join(", "), typed.join(", "))
 }
 
+/// The first parameter, a JSON list of ids in hexadecimal, as a table of one column.
+pub(crate) fn ids(backend: DbBackend) -> String {
+    keys(backend, ("id", Kind::Bytes))
+}
+
 /// The first parameter, a JSON list of texts, as a table of one column.
 fn keys(backend: DbBackend, (name, kind): Column) -> String {
     match (backend, kind) {

@@ -342,9 +342,7 @@ impl Services {
         let active = state.active().ok_or(Refusal::SessionEnded)?;
         let seal = Seal { n: 0, ..active.issue.clone() };
         let token = credential::render(&self.engine.world().ring, Purpose::SessionCookie, *id.bytes(), &seal);
-        let token = token.ok_or(Refusal::SessionEnded)?;
-        // The user is named beside it, so that one query finds both; the state has the last word on whose it is.
-        Ok(Token::of(format!("{}.{}", token.expose(), active.user.text())))
+        token.ok_or(Refusal::SessionEnded)
     }
 
     /// Who is signed in by a session's cookie: it is genuine, its session lives, and neither fence has moved.
@@ -353,11 +351,10 @@ impl Services {
     /// Only that the database is away: whatever else is wrong with it, nobody is signed in.
     pub async fn browsing(&self, caller: &Caller, cookie: &str) -> Result<Option<Browsing>, Refusal> {
         let world = self.engine.world();
-        let Some((cookie, user)) = self.session_of(cookie) else { return Ok(None) };
+        let Some(cookie) = self.session_of(cookie) else { return Ok(None) };
         let flow = FlowId::from_bytes(cookie.flow());
-        let Some(found) = self.directory.with_session(user, flow).await? else { return Ok(None) };
-        let InSession { user, session: state } = found;
-        let Some(state) = state.and_then(|state| serde_json::from_str::<Session>(&state).ok()) else { return Ok(None) };
+        let Some(InSession { user, session: state }) = self.directory.session(flow).await? else { return Ok(None) };
+        let Ok(state) = serde_json::from_str::<Session>(&state) else { return Ok(None) };
         let Some(active) = state.active() else { return Ok(None) };
         let now = self.engine.now();
         let good = cookie.is_genuine(&world.ring, &active.issue.salt)
@@ -387,7 +384,7 @@ impl Services {
     /// # Errors
     /// Only the engine's.
     pub async fn leave(&self, caller: &Caller, cookie: &str) -> Result<(), Refusal> {
-        let Some((cookie, _)) = self.session_of(cookie) else { return Ok(()) };
+        let Some(cookie) = self.session_of(cookie) else { return Ok(()) };
         let flow = FlowId::from_bytes(cookie.flow());
         let asker = self.engine.asker(&caller.trace);
         match self.engine.call::<Session>(flow, asker, Command::Leave(cookie)).await.map_err(Refusal::from) {
@@ -396,11 +393,9 @@ impl Services {
         }
     }
 
-    fn session_of(&self, cookie: &str) -> Option<(Presented<of::SessionCookie>, UserId)> {
-        let (cookie, user) = cookie.split_once('.')?;
-        let user = UserId::parse(user)?;
+    fn session_of(&self, cookie: &str) -> Option<Presented<of::SessionCookie>> {
         let cookie = Presented::parse(&self.engine.world().ring, of::SessionCookie, cookie).ok()?;
-        (cookie.generation() == 0).then_some((cookie, user))
+        (cookie.generation() == 0).then_some(cookie)
     }
 }
 

@@ -310,13 +310,12 @@ impl Services {
     /// [`Refusal::SessionEnded`] when any of that is not so.
     pub async fn signed_in(&self, token: &str) -> Result<SignedIn, Refusal> {
         let claims = self.claims_of(token)?;
-        let user = UserId::parse(&claims.sub).ok_or(Refusal::SessionEnded)?;
+        let subject = UserId::parse(&claims.sub).ok_or(Refusal::SessionEnded)?;
         let session = FlowId(Id::parse(Session::PREFIX, &claims.sid).ok_or(Refusal::SessionEnded)?);
-        let InSession { user, session: state } =
-            self.directory.with_session(user, session).await?.ok_or(Refusal::SessionEnded)?;
-        let state: Session = state.and_then(|state| serde_json::from_str(&state).ok()).ok_or(Refusal::SessionEnded)?;
+        let InSession { user, session: state } = self.directory.session(session).await?.ok_or(Refusal::SessionEnded)?;
+        let state: Session = serde_json::from_str(&state).map_err(|_| Refusal::SessionEnded)?;
         match state.active() {
-            Some(active) if active.user == user.id && active.fence == user.fence => {
+            Some(active) if subject == user.id && active.user == user.id && active.fence == user.fence => {
                 Ok(SignedIn { user, session, claims, amr: active.amr.clone() })
             }
             _ => Err(Refusal::SessionEnded),

@@ -30,7 +30,7 @@ impl People {
             0..25 => before.clone(),
             25..35 => None,
             // Mostly one that nobody has, and always one that others try for as well.
-            _ => Some(format!("nick{}", ledger.by_username.len() as u64 + desk.rng.below(3))),
+            _ => Some(format!("nick.{}", ledger.by_username.len() as u64 + desk.rng.below(3))),
         };
         let asked = Asked::Edit { user, fence, version, username: username.clone() };
         let name = |name: Option<String>| name.map(|name| testing::username(&name));

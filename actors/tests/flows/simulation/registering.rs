@@ -95,7 +95,7 @@ impl People {
         let address = self.some_address(desk);
         let ledger = self.ledger.borrow();
         let known = ledger.by_address.contains_key(&self.world.address_key(&address));
-        let name = format!("nick{}", ledger.by_username.len() as u64 + desk.rng.below(3));
+        let name = format!("nick.{}", ledger.by_username.len() as u64 + desk.rng.below(3));
         let username =
             (desk.rng.chance(600) && !ledger.by_username.contains_key(&name)).then(|| testing::username(&name));
         let asked = Asked::Register { password: password.clone() };

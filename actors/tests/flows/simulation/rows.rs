@@ -21,8 +21,18 @@ use super::ledger::{Handed, Ledger, Stage};
 use super::signing_in::{CLIENT_ADDRESS, DEVICE};
 
 /// What must stand in no last state, and in nothing that history shows.
-const PERSONAL: [&str; 10] =
-    ["Person.", "person.", "@example", "nick", "Givenname", "Familyname", "sealed-hash", DEVICE, CLIENT_ADDRESS, NONCE];
+const PERSONAL: [&str; 10] = [
+    "Person.",
+    "person.",
+    "@example",
+    "nick.",
+    "Givenname",
+    "Familyname",
+    "sealed-hash",
+    DEVICE,
+    CLIENT_ADDRESS,
+    NONCE,
+];
 
 /// All along.
 pub(super) fn amiss(tables: &Tables<Auth>, ledger: &Ledger, world: &World) -> Vec<String> {

@@ -1,0 +1,242 @@
+//! Reads that wait for each other and then go as one: who comes while a read is under way goes with the next, together
+//! with all who came meanwhile.
+//!
+//! The same that the committer does for writes, and for the same reason: a statement costs a journey to the database and
+//! back whatever it asks for. There is no task behind it. One of those who ask reads for all, hands the role on when it
+//! is done, and when it is dropped amid its read those who went along ask again.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cairn_runtime::store::StoreFault;
+use tokio::sync::oneshot;
+
+/// Keys that one read asks for at most.
+const MOST: usize = 256;
+/// Reads under way at once.
+const READS: usize = 2;
+
+/// What is read together: by key, at most one each.
+#[derive(Debug)]
+pub(crate) struct Together<K, V>(Mutex<Waiting<K, V>>);
+
+#[derive(Debug)]
+struct Waiting<K, V> {
+    reading: usize,
+    line: VecDeque<(K, oneshot::Sender<Word<K, V>>)>,
+}
+
+#[derive(Debug)]
+enum Word<K, V> {
+    Found(Result<Option<V>, StoreFault>),
+    /// Read for the others too.
+    Lead(Lead<K, V>),
+}
+
+/// The role of whoever reads; dropped, it goes to the next in the line, or there is one reading less.
+#[derive(Debug)]
+struct Lead<K, V>(Arc<Together<K, V>>);
+
+impl<K, V> Drop for Lead<K, V> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock();
+        waiting.line.retain(|(_, told)| !told.is_closed());
+        match waiting.line.pop_front() {
+            Some((_, told)) => {
+                drop(waiting);
+                // Whoever has gone meanwhile drops what they were sent, and it goes on from there.
+                let _ = told.send(Word::Lead(Self(Arc::clone(&self.0))));
+            }
+            None => waiting.reading -= 1,
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone> Together<K, V> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Waiting { reading: 0, line: VecDeque::new() })))
+    }
+
+    /// What is found under a key by a read that begins after this call. `read` may be asked for others' keys too.
+    ///
+    /// # Errors
+    /// That of the read, which all who went together share.
+    pub(crate) async fn find<F>(self: &Arc<Self>, key: K, read: impl Fn(Vec<K>) -> F) -> Result<Option<V>, StoreFault>
+    where
+        F: Future<Output = Result<HashMap<K, V>, StoreFault>>,
+    {
+        let lead = loop {
+            let told = match self.enter(&key) {
+                Ok(lead) => break lead,
+                Err(told) => told,
+            };
+            match told.await {
+                Ok(Word::Found(found)) => return found,
+                Ok(Word::Lead(lead)) => break lead,
+                Err(_) => {} // who read for us was dropped
+            }
+        };
+        let others: Vec<_> = {
+            let mut waiting = self.lock();
+            let end = waiting.line.len().min(MOST - 1);
+            waiting.line.drain(..end).collect()
+        };
+        let keys = std::iter::once(&key).chain(others.iter().map(|(key, _)| key)).cloned().collect();
+        let found = read(keys).await;
+        let of = |key: &K| found.as_ref().map(|found| found.get(key).cloned()).map_err(StoreFault::clone);
+        for (key, told) in others {
+            let _ = told.send(Word::Found(of(&key)));
+        }
+        drop(lead);
+        of(&key)
+    }
+
+    fn enter(self: &Arc<Self>, key: &K) -> Result<Lead<K, V>, oneshot::Receiver<Word<K, V>>> {
+        let mut waiting = self.lock();
+        if waiting.reading < READS {
+            waiting.reading += 1;
+            return Ok(Lead(Arc::clone(self)));
+        }
+        let (tell, told) = oneshot::channel();
+        waiting.line.push_back((key.clone(), tell));
+        Err(told)
+    }
+}
+
+impl<K, V> Together<K, V> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::{BoxFuture, join_all};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    type Read = BoxFuture<'static, Result<HashMap<u32, u32>, StoreFault>>;
+
+    /// Finds the double of every even number, when it is let.
+    struct Slow {
+        gate: Arc<Semaphore>,
+        asked: Arc<Mutex<Vec<Vec<u32>>>>,
+    }
+
+    impl Slow {
+        fn new() -> Self {
+            Self { gate: Arc::new(Semaphore::new(0)), asked: Arc::default() }
+        }
+
+        fn read(&self) -> impl Fn(Vec<u32>) -> Read + Clone + Send + 'static {
+            let (gate, asked) = (Arc::clone(&self.gate), Arc::clone(&self.asked));
+            move |keys| {
+                asked.lock().unwrap().push(keys.clone());
+                let gate = Arc::clone(&gate);
+                Box::pin(async move {
+                    gate.acquire().await.unwrap().forget();
+                    Ok(keys.into_iter().filter(|key| key % 2 == 0).map(|key| (key, key * 2)).collect())
+                })
+            }
+        }
+
+        fn sizes(&self) -> Vec<usize> {
+            self.asked.lock().unwrap().iter().map(Vec::len).collect()
+        }
+    }
+
+    async fn settle() {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_it_reads_goes_with_the_next() {
+        let (together, slow) = (Together::new(), Slow::new());
+        let asks = (0..20).map(|key| {
+            let (together, read) = (Arc::clone(&together), slow.read());
+            tokio::spawn(async move { together.find(key, read).await })
+        });
+        let asks: Vec<_> = asks.collect();
+        settle().await;
+        assert_eq!(slow.sizes(), [1, 1], "two read, the others wait");
+        slow.gate.add_permits(1);
+        settle().await;
+        assert_eq!(slow.sizes(), [1, 1, 18]);
+        slow.gate.add_permits(2);
+        for (key, found) in (0..).zip(join_all(asks).await) {
+            assert_eq!(found.unwrap(), Ok((key % 2 == 0).then_some(key * 2)));
+        }
+        assert_eq!(together.lock().reading, 0);
+    }
+
+    #[tokio::test]
+    async fn no_read_asks_for_more_than_its_measure() {
+        let (together, slow) = (Together::new(), Slow::new());
+        slow.gate.add_permits(1_000);
+        let asks: Vec<_> = (0..1_000_u32).map(|key| together.find(key, slow.read())).collect();
+        assert!(join_all(asks).await.into_iter().all(|found| found.is_ok()));
+        assert!(slow.sizes().into_iter().all(|size| size <= MOST), "{:?}", slow.sizes());
+    }
+
+    #[tokio::test]
+    async fn who_is_dropped_amid_a_read_or_in_the_line_leaves_nobody_behind() {
+        let (together, slow) = (Together::new(), Slow::new());
+        let ask = |key: u32| {
+            let (together, read) = (Arc::clone(&together), slow.read());
+            Box::pin(async move { together.find(key, read).await })
+        };
+        let (mut first, mut second) = (ask(0), ask(2));
+        assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        let (mut gone, mut stays) = (ask(4), ask(6));
+        assert!((&mut gone).now_or_never().is_none() && (&mut stays).now_or_never().is_none());
+        // The role goes to the next in the line, who is dropped before they know of it, and on to the one who stays.
+        drop(first);
+        drop(gone);
+        assert!((&mut stays).now_or_never().is_none());
+        drop(second);
+        let mut along = ask(8);
+        let mut reads = ask(10);
+        assert!((&mut reads).now_or_never().is_none());
+        assert!((&mut along).now_or_never().is_none(), "it waits for one of the two that read");
+        slow.gate.add_permits(10);
+        let (stays, reads, along) = tokio::join!(stays, reads, along);
+        assert_eq!((stays, reads, along), (Ok(Some(12)), Ok(Some(20)), Ok(Some(16))));
+        assert_eq!(together.lock().reading, 0);
+    }
+
+    #[tokio::test]
+    async fn who_went_along_with_one_that_was_dropped_asks_again() {
+        let (together, slow) = (Together::new(), Slow::new());
+        let ask = |key: u32| {
+            let (together, read) = (Arc::clone(&together), slow.read());
+            Box::pin(async move { together.find(key, read).await })
+        };
+        let (mut one, mut two, mut leads, mut along) = (ask(0), ask(2), ask(4), ask(6));
+        for waits in [&mut one, &mut two, &mut leads, &mut along] {
+            assert!(waits.now_or_never().is_none());
+        }
+        drop(one);
+        assert!((&mut leads).now_or_never().is_none(), "it reads for itself and for the one behind");
+        assert_eq!(slow.sizes(), [1, 1, 2]);
+        drop(leads);
+        slow.gate.add_permits(10);
+        assert_eq!(along.await, Ok(Some(12)));
+        assert_eq!(two.await, Ok(Some(4)));
+        assert_eq!(together.lock().reading, 0);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_fails_fails_for_all_who_went_together_and_for_nobody_after() {
+        let together = Together::<u32, u32>::new();
+        let away = |_| std::future::ready(Err(StoreFault::Unavailable("away".to_owned())));
+        assert_eq!(together.find(2, away).await, Err(StoreFault::Unavailable("away".to_owned())));
+        assert_eq!(together.find(2, |_| std::future::ready(Ok(HashMap::from([(2, 4)])))).await, Ok(Some(4)));
+    }
+}
