@@ -13,7 +13,6 @@ use super::{Caller, FlowView, Refusal, Services};
 use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, Token, of};
 use crate::directory::InSession;
-use crate::effects::UserId;
 use crate::flows::email_change::EmailChange;
 use crate::flows::issue::{Issues, Judged, RESENDS};
 use crate::flows::recovery::Recovery;
