@@ -2,6 +2,8 @@
 //!
 //! Whoever implements it is held to the contract suite in [`crate::testing`].
 
+mod passing;
+
 use std::fmt;
 
 use futures_util::future::BoxFuture;
@@ -11,6 +13,8 @@ use crate::clock::Timestamp;
 use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, Id, InputId};
+
+pub use self::passing::{Front, Passing};
 
 /// A flow as it stands in its row.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,8 +14,7 @@ use cairn_persistence::{AuthWrites, Database, Options};
 use cairn_runtime::clock::{SystemClock, SystemDice};
 use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
 use cairn_runtime::outbox::{Carrying, Courier, Trouble};
-use cairn_runtime::store::{Item, Store, StoreFault, Verdict};
-use cairn_runtime::testing::store::{Front, Passing};
+use cairn_runtime::store::{Front, Item, Passing, Store, StoreFault, Verdict};
 use cairn_runtime::{
     Clock, Cx, Engine, Flow, FlowId, Host, Input, Lost, Named, Never, Parts, Public, Step, Timestamp, Tuning, go, stay,
 };

@@ -1,7 +1,6 @@
 //! A store in memory: what every store must do, without a disk, and with a database's bad days on demand.
 
 mod faulty;
-mod passing;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -13,7 +12,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 pub use self::faulty::{Aim, Dropped, FaultyStore, MODES, Mode, sweep};
-pub use self::passing::{Front, Passing};
 pub use self::tables::{Logged, Stored, Tables};
 use crate::clock::Timestamp;
 use crate::flow::Domain;

@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 
 use super::Between;
 use crate::flow::Domain;
-use crate::store::{Item, Store, StoreFault, Verdict};
-use crate::testing::store::{Front, Passing, SimStore};
+use crate::store::{Front, Item, Passing, Store, StoreFault, Verdict};
+use crate::testing::store::SimStore;
 
 /// Puts a store in between that alters a copy of each item before it is checked or committed.
 ///

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cairn_runtime::effects::Guard;
-use cairn_runtime::store::{Claim, Delivery, Event, Item, Row, Store, StoreFault, Verdict};
+use cairn_runtime::store::{Claim, Delivery, Event, Front, Item, Passing, Row, Store, StoreFault, Verdict};
 use cairn_runtime::testing::simulation::{Broken, Settings, run};
-use cairn_runtime::testing::store::{Front, Passing, SimStore};
+use cairn_runtime::testing::store::SimStore;
 use cairn_runtime::testing::toy::Toy;
 use cairn_runtime::{DeliveryId, FlowId, InputId};
 use futures_util::future::BoxFuture;

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use cairn_runtime::store::{Item, Store, StoreFault, Verdict};
-use cairn_runtime::testing::store::Passing;
+use cairn_runtime::store::{Item, Passing, Store, StoreFault, Verdict};
 use cairn_runtime::testing::toy::Toy;
 use futures_util::future::BoxFuture;
 

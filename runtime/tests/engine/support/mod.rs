@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use cairn_runtime::engine::{InHand, Reply};
 use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
-use cairn_runtime::store::{Delivery, Row, Store};
+use cairn_runtime::store::{Delivery, Front, Row, Store};
 use cairn_runtime::testing::clock::{FixedClock, Rng, SeededDice};
 use cairn_runtime::testing::scenarios::host::WatchedHost;
 use cairn_runtime::testing::scenarios::stage;
 use cairn_runtime::testing::scenarios::town::Town;
-use cairn_runtime::testing::store::{Aim, Dropped, FaultyStore, Front, Mode, SimStore};
+use cairn_runtime::testing::store::{Aim, Dropped, FaultyStore, Mode, SimStore};
 use cairn_runtime::testing::toy::{Child, Errand, Faulty, Gate, Parent, Ticket, Toy, Trip, faulty, ticket};
 use cairn_runtime::{Asker, Engine, Fault, Flow, FlowId, InputId, Parts, Tuning, pump};
 
