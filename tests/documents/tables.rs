@@ -68,7 +68,7 @@ fn documents_name_no_setting_that_is_not_there() {
 }
 
 /// Cookies: named as metrics are, and none.
-const COOKIES: [&str; 4] = ["cairn_device", "cairn_browser", "cairn_flows", "cairn_session"];
+const COOKIES: [&str; 5] = ["cairn_device", "cairn_browser", "cairn_flows", "cairn_next", "cairn_session"];
 
 /// The names of all metrics: quoted, in small letters, no prefix of a credential and no cookie.
 fn metrics() -> BTreeSet<String> {

@@ -22,8 +22,8 @@ async fn a_person_comes_all_the_way_though_the_server_dies_between_every_two_cli
     let person = Person::new("traveller");
     let mut seat = Seat::take(&app, "journey", width, dark, true).await;
 
-    // An error first: it takes the focus, and what was typed is kept.
-    seat.opens("/register", "Create your account").await;
+    // An error first: it takes the focus, and what was typed is kept, with where it shall lead in the end.
+    seat.opens("/register?next=%2Faccount%2Fprofile", "Create your account").await;
     seat.types("#email", "nobody").await;
     seat.types("#password", "short").await;
     seat.clicks("#register button[type=submit]", "Error: Create your account").await;
@@ -46,7 +46,8 @@ async fn a_person_comes_all_the_way_though_the_server_dies_between_every_two_cli
     seat.types("#password", "not the velvet umbrella").await;
     seat.clicks("#login button[type=submit]", "Error: Sign in").await;
     seat.types("#password", &person.password).await;
-    seat.clicks("#login button[type=submit]", "Your account").await;
+    seat.clicks("#login button[type=submit]", "Name and username").await;
+    seat.clicks(".ways li:last-child a", "Your account").await;
 
     for (path, title) in [
         ("profile", "Name and username"),

@@ -169,13 +169,14 @@ async fn no_bytes_of_a_form_a_cookie_or_a_query_cause_a_fault(app: &App) {
     for _ in 0..400 {
         let (path, names) = dice.pick(&forms);
         let mut browser = home.clone();
-        for name in ["cairn_browser", "cairn_flows", "cairn_session", "cairn_device"] {
+        for name in ["cairn_browser", "cairn_flows", "cairn_next", "cairn_session", "cairn_device"] {
             if dice.one_in(6) {
                 let junk = [
                     "",
                     "x",
                     "a.b.c",
                     "cairn_fc_AAAA.cairn_fc_",
+                    "reg_00000000000000000000000000.Ly94.",
                     "%00",
                     "cairn_sc_AAAA.usr_00000000000000000000000000",
                     "~",

@@ -1,7 +1,8 @@
 //! `/verify-email`: the page that waits for the mail, and the page behind the link in it.
 
 use super::registers;
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, Page};
+use crate::support::client::encoded;
 use crate::support::{App, Kind, Person};
 
 on_both_databases!(
@@ -13,11 +14,13 @@ on_both_databases!(
     a_broken_link_is_told_kindly_and_leads_on,
     the_page_moves_on_when_the_link_is_opened_elsewhere,
     another_mail_can_be_had_but_not_at_once,
+    a_link_leads_nobody_to_where_a_stranger_wanted_to_go,
 );
 of_each_kind!(
     a_replaced_link_and_a_replaced_code_say_when_the_newer_mail_was_sent,
     an_expired_registration_says_so_and_begins_again,
     the_page_says_where_the_letter_is,
+    where_one_wanted_to_go_is_kept_for_the_link_though_the_server_dies_in_between,
 );
 
 async fn the_page_that_waits_takes_the_code(app: &App) {
@@ -200,4 +203,75 @@ async fn the_page_says_where_the_letter_is(kind: Kind) {
         page.html.contains("The next try is at").then_some(())
     })
     .await;
+}
+
+/// Registers on the way to somewhere.
+async fn registers_on_the_way(browser: &mut Browser, app: &App, person: &Person, next: &str) -> Page {
+    let page = browser.open(app, &format!("/register?next={}", encoded(next))).await;
+    let form = page.form("register").with("email", &person.email).with("password", &person.password);
+    browser.send(app, &form).await
+}
+
+async fn where_one_wanted_to_go_is_kept_for_the_link_though_the_server_dies_in_between(kind: Kind) {
+    let app = App::plan(kind).named("destination").start().await;
+    let (mut browser, person) = (Browser::new(), Person::new("traveller"));
+    let next = "/account/history?from=a&to=b%2Fc";
+    let login = format!("/login?next={}", encoded(next).replace("%2F", "/"));
+    registers_on_the_way(&mut browser, &app, &person, next).await.says(200, "Check your mail");
+    // Another account begun in the same browser meanwhile is on its own way.
+    let other = Person::new("companion");
+    registers_on_the_way(&mut browser, &app, &other, "/account/profile").await.says(200, "Check your mail");
+    app.crash_and_restart().await;
+    let link = person.verification(&app).await.link().unwrap();
+    let page = browser.open(&app, &link).await;
+    page.says(200, "One more click");
+    app.crash_and_restart().await;
+    let page = browser.send(&app, &page.form("verify-link")).await;
+    page.says(200, "Your address is confirmed");
+    assert_eq!(page.link("Sign in"), login);
+    assert_eq!(browser.open(&app, &link).await.says(200, "confirmed before").link("Sign in"), login);
+    // What the page that waits leads to, when it moves on by itself.
+    let waiting = browser.open(&app, "/verify-email").await;
+    let here = waiting.says(200, &other.email).html.split("data-next=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert!(here.ends_with("&amp;next=/account/profile"), "{here}");
+    app.crash_and_restart().await;
+    let form = browser.open(&app, &page.link("Sign in")).await.form("login");
+    let form = form.with("identifier", &person.email).with("password", &person.password);
+    let there = browser.send(&app, &form).await;
+    assert_eq!(there.url, next);
+    there.says(200, "What happened to your account");
+    assert_eq!(browser.cookie("cairn_next"), None, "it has led where it should");
+}
+
+async fn a_link_leads_nobody_to_where_a_stranger_wanted_to_go(app: &App) {
+    let (mut browser, mut phone, person) = (Browser::new(), Browser::new(), Person::new("led"));
+    let page = registers_on_the_way(&mut browser, app, &person, "/account/delete").await;
+    let flow = page.form("verify-code").value("flow").to_owned();
+    let link = person.verification(app).await.link().unwrap();
+    assert!(!link.contains("next") && !link.contains("delete"), "{link}");
+    // Neither what is added to the link nor a cookie without the flow's own is heard.
+    phone.set_cookie("cairn_next", &format!("{flow}.L2FjY291bnQvZGVsZXRl"));
+    let page = phone.open(app, &format!("{link}&next=%2Faccount%2Fdelete")).await;
+    let form = page.says(200, "another browser").form("verify-link");
+    let form = form.with("password", &person.password).with("next", "/account/delete");
+    assert_eq!(phone.send(app, &form).await.says(200, "Your address is confirmed").link("Sign in"), "/login");
+    assert_eq!(phone.open(app, &link).await.link("Sign in"), "/login");
+    // In the browser that began it, only a path of this host leads on.
+    assert_eq!(browser.open(app, &link).await.link("Sign in"), "/login?next=/account/delete");
+    for (there, why) in [
+        ("Ly9ldmlsLmV4YW1wbGU", "//evil.example"),
+        ("aHR0cHM6Ly9ldmlsLmV4YW1wbGU", "https://evil.example"),
+        ("L1xldmlsLmV4YW1wbGU", "/\\evil.example"),
+        ("Lw0KYTogYg", "/ and a header"),
+        ("", "nothing"),
+        ("_w", "no text"),
+    ] {
+        browser.set_cookie("cairn_next", &format!("{flow}.{there}"));
+        assert_eq!(browser.open(app, &link).await.link("Sign in"), "/login", "{why}");
+    }
+    for next in ["//evil.example", "https://evil.example/", "/\\evil.example"] {
+        let mut browser = Browser::new();
+        registers_on_the_way(&mut browser, app, &Person::new("lured"), next).await.says(200, "Check your mail");
+        assert_eq!(browser.cookie("cairn_next"), None, "{next}");
+    }
 }

@@ -215,15 +215,15 @@ impl Services {
         .await
     }
 
-    /// Whether one of the cookies is the one of the browser that began the registration of this link.
+    /// The registration of this link, where one of the cookies is the one of the browser that began it.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn began_here(&self, token: &str, cookies: &[&str]) -> Result<bool, Refusal> {
+    pub async fn began_here(&self, token: &str, cookies: &[&str]) -> Result<Option<Begun>, Refusal> {
         let ring = &self.engine.world().ring;
-        let Ok(link) = Presented::parse(ring, of::VerifyEmail, token) else { return Ok(false) };
+        let Ok(link) = Presented::parse(ring, of::VerifyEmail, token) else { return Ok(None) };
         let flow = Id::from_bytes(link.flow()).text(Registration::PREFIX);
-        Ok(self.begun(cookies, Registration::PREFIX, Some(&flow)).await?.is_some())
+        self.begun(cookies, Registration::PREFIX, Some(&flow)).await
     }
 
     /// What a reset link would find. It changes nothing, however often it is asked.

@@ -18,12 +18,16 @@ pub(crate) enum Cookie {
     Browser,
     /// The credentials of the flows that the browser began, the newest first.
     Flows,
+    /// Where whoever began a flow wanted to go, by the flow.
+    Next,
     /// The session that the browser signed in to.
     Session,
 }
 
 /// How long a browser may go on with a flow that it began. No flow waits for longer.
 pub(crate) const FLOWS_LAST: Duration = Duration::from_secs(7 * 86_400);
+/// Octets of the cookie of destinations: browsers keep 4 096 with name and attributes. The longest one fits.
+const LONGEST_NEXT: usize = 3_500;
 
 impl Cookie {
     /// Its name, with TLS or without.
@@ -31,6 +35,7 @@ impl Cookie {
         let name = match self {
             Self::Browser => "__Host-cairn_browser",
             Self::Flows => "__Host-cairn_flows",
+            Self::Next => "__Host-cairn_next",
             Self::Session => "__Host-cairn_session",
         };
         if secure { name } else { name.trim_start_matches("__Host-") }
@@ -68,6 +73,8 @@ pub(crate) struct Browser {
     pub(crate) is_new: bool,
     /// The credentials of flows, the newest first.
     pub(crate) flows: Vec<String>,
+    /// Flows, and where whoever began them wanted to go: as it came, so it may be anything.
+    pub(crate) destinations: Vec<(String, String)>,
     /// The text of the session's cookie, good or not.
     pub(crate) session: Option<String>,
     /// Whether cookies need TLS.
@@ -85,6 +92,7 @@ impl Browser {
             is_new: known.is_none(),
             id: known.map_or_else(fresh, str::to_owned),
             flows: of(Cookie::Flows).map(flows).unwrap_or_default(),
+            destinations: of(Cookie::Next).map(destinations).unwrap_or_default(),
             session: of(Cookie::Session).map(str::to_owned),
             secure,
         }
@@ -101,11 +109,42 @@ impl Browser {
         let all: Vec<&str> = std::iter::once(credential).chain(others).take(most).collect();
         Cookie::Flows.set(self.secure, &all.join("."), Some(FLOWS_LAST))
     }
+
+    /// The cookie with the destination of one more flow. The oldest are left out where there is no room.
+    pub(crate) fn with_destination(&self, flow: &str, next: &str) -> Option<HeaderValue> {
+        let others = self.destinations.iter().filter(|(known, _)| known != flow);
+        let others = others.map(|(flow, next)| (flow.as_str(), next.as_str()));
+        let mut text = String::new();
+        for (flow, next) in std::iter::once((flow, next)).chain(others) {
+            let one = format!("{flow}.{}", BASE64URL_NOPAD.encode(next.as_bytes()));
+            if text.len() + one.len() >= LONGEST_NEXT {
+                break;
+            }
+            if !text.is_empty() {
+                text.push('.');
+            }
+            text.push_str(&one);
+        }
+        Cookie::Next.set(self.secure, &text, Some(FLOWS_LAST))
+    }
 }
 
 /// Takes a cookie apart. Longer lists than we ever write are cut.
 fn flows(value: &str) -> Vec<String> {
     value.split('.').filter(|one| !one.is_empty() && one.len() <= 128).take(8).map(str::to_owned).collect()
+}
+
+/// Takes a cookie of destinations apart. What we never wrote is left out.
+fn destinations(value: &str) -> Vec<(String, String)> {
+    let mut parts = value.split('.');
+    let pairs = std::iter::from_fn(|| Some((parts.next()?, parts.next()?)));
+    pairs
+        .take(8)
+        .filter_map(|(flow, next)| {
+            let next = BASE64URL_NOPAD.decode(next.as_bytes()).ok()?;
+            Some((flow.to_owned(), String::from_utf8(next).ok()?))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -123,6 +162,34 @@ mod tests {
         let plain = text(Cookie::Session.set(false, "x", None));
         assert_eq!(plain, "cairn_session=x; Path=/; HttpOnly; SameSite=Lax");
         assert!(text(Cookie::Flows.clear(true)).contains("__Host-cairn_flows=; Path=/"));
+    }
+
+    #[test]
+    fn destinations_are_kept_by_their_flow_and_the_oldest_give_way() {
+        let mut browser = Browser {
+            id: String::new(),
+            is_new: false,
+            flows: Vec::new(),
+            destinations: Vec::new(),
+            session: None,
+            secure: true,
+        };
+        let long = format!("/authorize?{}", "x".repeat(2_037));
+        for (flow, next) in [("reg_1", "/one"), ("reg_2", "/two?a=b&c"), ("reg_1", "/once/more"), ("reg_3", &long)] {
+            let set = text(browser.with_destination(flow, next));
+            assert!(set.len() < 4_096, "{set}");
+            let value = set.split(['=', ';']).nth(1).unwrap_or_default();
+            browser.destinations = destinations(value);
+            assert_eq!(browser.destinations.first(), Some(&(flow.to_owned(), next.to_owned())), "{set}");
+        }
+        let flows: Vec<&str> = browser.destinations.iter().map(|(flow, _)| flow.as_str()).collect();
+        assert_eq!(flows, ["reg_3", "reg_1", "reg_2"]);
+        let set = text(browser.with_destination("reg_4", &long));
+        let kept = destinations(set.split(['=', ';']).nth(1).unwrap_or_default());
+        assert_eq!(kept.len(), 1, "there is no room for two of the longest");
+        for junk in ["", "reg_1", "reg_1.~", "reg_1._w", "....", "a.b.c"] {
+            assert!(destinations(junk).iter().all(|(_, next)| next.is_empty()), "{junk}");
+        }
     }
 
     #[test]

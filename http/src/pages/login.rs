@@ -87,7 +87,8 @@ pub(super) async fn sign_in(house: Arc<House>, request: Request) -> Answer {
             // Whoever signs in to have a deleted account back is told that they have it.
             let there =
                 if tokens.restored { with_query(HOME, &[("said", "restored")]) } else { destination.to_owned() };
-            Ok(visit.with_session(visit.go(&there)?, cookie.expose()).cookie(known))
+            let reply = visit.without_destinations(visit.go(&there)?);
+            Ok(visit.with_session(reply, cookie.expose()).cookie(known))
         }
         Err(Refusal::Credentials) => {
             let text = visit.error("sign_in");

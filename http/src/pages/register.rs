@@ -108,7 +108,8 @@ pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
     match answer {
         Ok(moved) => {
             let there = with_query("/verify-email", &[("flow", &moved.flow.id), ("next", &typed.next)]);
-            Ok(visit.with_flow(visit.go(&there)?, &moved.flow.id).await)
+            let reply = visit.with_destination(visit.go(&there)?, &moved.flow.id, &typed.next);
+            Ok(visit.with_flow(reply, &moved.flow.id).await)
         }
         Err(why) => {
             let asks = |value: &BadValue| value.code == "disposable_unconfirmed";

@@ -39,46 +39,69 @@ async fn begun(visit: &Visit, flow: Option<&str>) -> Result<Option<Begun>, crate
 /// The page that waits, or where the flow has got to meanwhile.
 async fn wait(visit: &Visit, flow: Option<&str>, next: &str, wrong: Vec<Wrong>, note: Option<String>) -> Answer {
     let Some(begun) = begun(visit, flow).await? else {
-        return visit.draw(Sheet::message("verify_email/nothing", "/register").put("second", "/login"));
+        return visit.draw(Sheet::message("verify_email/nothing", &register(next)).put("second", login(next)));
     };
+    // A page that moved on by itself, or was opened anew, does not name it.
+    let next = if next.is_empty() { visit.destination(&begun.flow.id) } else { next.to_owned() };
+    let next = next.as_str();
     match &begun.address {
         Some(address) => {
             let sheet = waiting::sheet(&visit.house.look, "verify_email/waiting.html", PATH, &begun, visit.now())
                 .put("address", address.typed())
                 .put("next", next)
+                .put("here", with_query(PATH, &[("flow", &begun.flow.id), ("next", next)]))
                 .put("change", with_query("/register", &[("flow", &begun.flow.id), ("next", next)]));
             visit.draw(sheet.note(note).wrong(wrong))
         }
         None => match begun.flow.phase.as_str() {
-            "expired" => visit.draw(over("verify_email/expired", "/register")),
-            "ended" => visit.draw(over("verify_email/taken", "/login")),
-            _ => visit.draw(Sheet::message("verify_email/verified", &with_query("/login", &[("next", next)]))),
+            "expired" => visit.draw(over("verify_email/expired", &register(next))),
+            "ended" => visit.draw(over("verify_email/taken", &login(next))),
+            _ => visit.draw(Sheet::message("verify_email/verified", &login(next))),
         },
     }
+}
+
+/// Signing in, and on to where one wanted to go.
+fn login(next: &str) -> String {
+    with_query("/login", &[("next", next)])
+}
+
+/// Beginning again, and on to where one wanted to go.
+fn register(next: &str) -> String {
+    with_query("/register", &[("next", next)])
 }
 
 /// The link of a letter: what stands behind it, with one button that leads on from there.
 async fn link(visit: &Visit, token: &str) -> Answer {
     let standing = visit.services().verification_link(token).await.map_err(|why| visit.problem(why))?;
+    let kept = next_of_link(visit, token).await?;
+    let here = kept.is_some();
+    let next = kept.unwrap_or_default();
     match standing {
-        Standing::Good => visit.draw(ask(visit, token).await?),
+        Standing::Good => visit.draw(ask(visit, token, here).await?),
         Standing::Replaced { at } => {
-            let sheet = Sheet::message("verify_email/replaced", PATH).put("second", "/register");
+            let sheet = Sheet::message("verify_email/replaced", PATH).put("second", register(&next));
             let time = visit.house.look.words.past(at, visit.now());
             visit.draw(sheet.say("time", time).status(StatusCode::GONE))
         }
         Standing::Done => {
-            visit.draw(Sheet::message("verify_email/already", "/login").put("second", "/forgot-password"))
+            visit.draw(Sheet::message("verify_email/already", &login(&next)).put("second", "/forgot-password"))
         }
-        Standing::Expired => visit.draw(over("verify_email/expired", "/register")),
-        Standing::Overtaken => visit.draw(over("verify_email/taken", "/login")),
+        Standing::Expired => visit.draw(over("verify_email/expired", &register(&next))),
+        Standing::Overtaken => visit.draw(over("verify_email/taken", &login(&next))),
         Standing::Garbage => visit.draw(over("verify_email/garbage", "/verify-email").put("second", "/register")),
     }
 }
 
+/// Where whoever began the registration of this link wanted to go; `None` in another browser, where the link leads nobody
+/// anywhere.
+async fn next_of_link(visit: &Visit, token: &str) -> Result<Option<String>, crate::problem::Problem> {
+    let begun = visit.services().began_here(token, &visit.browser.flows()).await.map_err(|why| visit.problem(why))?;
+    Ok(begun.map(|begun| visit.destination(&begun.flow.id)))
+}
+
 /// The page with one button; in another browser than the one that began, with the password.
-async fn ask(visit: &Visit, token: &str) -> Result<Sheet, crate::problem::Problem> {
-    let here = visit.services().began_here(token, &visit.browser.flows()).await.map_err(|why| visit.problem(why))?;
+async fn ask(visit: &Visit, token: &str, here: bool) -> Result<Sheet, crate::problem::Problem> {
     let note = visit.signed_in().await?.map(|somebody| {
         let address = somebody.user.address.typed().to_owned();
         super::words::fill(&visit.error("signed_in"), &[("address", &address)])
@@ -114,7 +137,7 @@ pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
         Ok(_) if begun(&visit, Some(&flow)).await?.is_some() => {
             visit.go(&with_query(PATH, &[("flow", &flow), ("next", &next)]))
         }
-        Ok(_) => visit.draw(Sheet::message("verify_email/verified", &with_query("/login", &[("next", &next)]))),
+        Ok(_) => visit.draw(Sheet::message("verify_email/verified", &login(&next))),
         Err(Refusal::NotFound | Refusal::AddressTaken) => wait(&visit, Some(&flow), &next, Vec::new(), None).await,
         Err(why) => match super::sheet::wrongs(&visit.house.look, &why, visit.now()) {
             Some(errors) => {
@@ -140,7 +163,11 @@ async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool
         None => visit.services().verify_here(&visit.caller(), token, &visit.browser.flows()).await,
     };
     match answer {
-        Ok(_) => visit.draw(Sheet::message("verify_email/verified", "/login")),
+        Ok(_) => {
+            // What has been done is no failure for want of where to go next.
+            let next = next_of_link(visit, token).await.ok().flatten().unwrap_or_default();
+            visit.draw(Sheet::message("verify_email/verified", &login(&next)))
+        }
         // The button without the password, in a browser that has forgotten: now it is asked for.
         Err(Refusal::Credentials) if password.is_none() => visit.draw(with_password(token)),
         Err(Refusal::FlowEnded(_) | Refusal::AddressTaken) => link(visit, token).await,

@@ -164,6 +164,28 @@ impl Visit {
         }
     }
 
+    /// Keeps where whoever began a flow in this browser wants to go. No letter carries it: its link is opened anywhere.
+    pub(super) fn with_destination(&self, reply: Reply, flow: &str, next: &str) -> Reply {
+        match self.browser.with_destination(flow, next).filter(|_| !next.is_empty()) {
+            Some(cookie) => reply.cookie(cookie),
+            None => reply,
+        }
+    }
+
+    /// Forgets where anybody wanted to go: they are led there now.
+    pub(super) fn without_destinations(&self, reply: Reply) -> Reply {
+        match Cookie::Next.clear(self.browser.secure).filter(|_| !self.browser.destinations.is_empty()) {
+            Some(cookie) => reply.cookie(cookie),
+            None => reply,
+        }
+    }
+
+    /// Where whoever began this flow wanted to go. The caller has shown that this browser began it.
+    pub(super) fn destination(&self, flow: &str) -> String {
+        let kept = self.browser.destinations.iter().find(|(known, _)| known == flow);
+        kept.map(|(_, next)| next.clone()).filter(|next| is_local(next)).unwrap_or_default()
+    }
+
     /// Keeps that this browser is signed in.
     pub(super) fn with_session(&self, reply: Reply, cookie: &str) -> Reply {
         let lasts: Duration = self.services().engine.world().settings.session_ttl;

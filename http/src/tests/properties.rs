@@ -60,7 +60,7 @@ const IN_JSON: &[&str] = &[
     "é",
 ];
 const IN_COOKIES: &[&str] =
-    &["a", "b", "=", ";", "; ", " ", "\"", ",", "a=1", "b=2", "cairn_flows", "cairn_browser=", "x.y", "é"];
+    &["a", "b", "=", ";", "; ", " ", "\"", ",", "a=1", "cairn_flows", "cairn_browser=", "cairn_next=", "x.y", "é"];
 
 /// Percent-encodes every byte.
 fn encoded(text: &str) -> String {
@@ -183,6 +183,7 @@ proptest! {
         prop_assert_eq!(browser.id.len(), 22, "a browser always has a name");
         prop_assert!(browser.flows.len() <= 8 && browser.flows.iter().all(|flow| flow.len() <= 128 && !flow.is_empty()));
         prop_assert!(browser.flows().len() <= 8);
+        prop_assert!(browser.destinations.len() <= 8);
     }
 
     #[test]

@@ -127,7 +127,7 @@ const HEADERS: [&str; 34] = [
     "sec-fetch-site: cross-site",
     "sec-fetch-site: same-origin",
     "cookie: cairn_device=%00; =; a",
-    "cookie: cairn_session=a.b.c; cairn_flows=...",
+    "cookie: cairn_session=a.b.c; cairn_flows=...; cairn_next=a.b.c",
     "if-match: *",
     "if-match: \"1\"",
     "if-match: W/\"",
