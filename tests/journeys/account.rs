@@ -55,6 +55,7 @@ async fn a_person_comes_all_the_way_though_the_server_dies_between_every_two_cli
         ("password", "Change your password"),
         ("sessions", "Where you are signed in"),
         ("history", "What happened to your account"),
+        ("export", "Your data"),
         ("delete", "Delete your account"),
     ] {
         seat.clicks(&format!("a[href='/account/{path}']"), title).await;

@@ -2,7 +2,8 @@
 
 use super::{at_home, signs_in};
 use crate::support::browser::Browser;
-use crate::support::{App, Person};
+use crate::support::client::encoded;
+use crate::support::{App, Person, Value};
 
 on_both_databases!(
     who_is_not_signed_in_is_led_to_sign_in_and_back,
@@ -11,12 +12,14 @@ on_both_databases!(
     another_address_is_proved_by_its_mail,
     sessions_are_listed_and_ended,
     history_is_told_in_words,
+    what_is_kept_about_oneself_is_downloaded_with_the_password,
+    nobody_downloads_what_is_kept_without_the_password,
     an_account_is_deleted_and_had_back,
     password_managers_find_the_page,
 );
 
 async fn who_is_not_signed_in_is_led_to_sign_in_and_back(app: &App) {
-    for path in ["", "/profile", "/password", "/email", "/sessions", "/history", "/delete"] {
+    for path in ["", "/profile", "/password", "/email", "/sessions", "/history", "/export", "/delete"] {
         let page = Browser::new().open(app, &format!("/account{path}")).await;
         page.says(200, "Sign in");
         assert_eq!(page.form("login").value("next"), format!("/account{path}"));
@@ -137,4 +140,54 @@ async fn password_managers_find_the_page(app: &App) {
     page.says(200, "Change your password")
         .says(200, "autocomplete=\"username\"")
         .says(200, "autocomplete=\"new-password\"");
+}
+
+async fn what_is_kept_about_oneself_is_downloaded_with_the_password(app: &App) {
+    let (person, mut browser) = at_home(app, "collector").await;
+    let page = browser.open(app, "/account").await;
+    let page = browser.open(app, &page.link("Your data")).await;
+    page.says(200, "Your data").says(200, "Download").says(200, "autocomplete=\"current-password\"");
+    let answer = browser.post(app, &page.form("export").with("password", &person.password)).await;
+    let export = answer.expect(200);
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{answer}");
+    assert_eq!(answer.header("content-disposition"), Some("attachment; filename=\"account.json\""), "{answer}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer}");
+    assert_eq!(export["profile"]["email"], person.email.as_str());
+    // To a program the interface says the same; it has a session of its own.
+    let tokens = person.signs_in(app).await;
+    let same = app.client().get("/users/me/export").bearer(&tokens.access).send().await.expect(200);
+    let members = |export: &Value| export.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(members(&export), members(&same));
+    assert_eq!(export["profile"], same["profile"]);
+    assert_eq!(export["sessions"].as_array().unwrap().len() + 1, same["sessions"].as_array().unwrap().len());
+    for secret in [person.password.as_str(), browser.cookie("cairn_session").unwrap(), "argon2", "cairn_"] {
+        assert!(!answer.text().contains(secret), "{secret} in {answer}");
+    }
+}
+
+async fn nobody_downloads_what_is_kept_without_the_password(app: &App) {
+    let (person, mut browser) = at_home(app, "guarded").await;
+    let form = browser.open(app, "/account/export").await.form("export").with("password", &person.password);
+    for bad in [form.clone().with("password", "not the velvet umbrella"), form.clone().with("password", "")] {
+        let page = browser.send(app, &bad).await;
+        page.says(422, "This is not the password").says(422, "<a href=\"#password\">").says_not("\"profile\"");
+        assert_eq!(page.answer.header("content-disposition"), None, "{}", page.answer);
+        page.says_not("not the velvet umbrella");
+    }
+    for bad in [form.clone().without("form_token"), form.clone().with("form_token", "AAAAAAAAAAAAAAAAAAAAAA")] {
+        browser.send(app, &bad).await.says(422, "Press the button once more").says_not("\"profile\"");
+    }
+    // Not by a link, not from another site, and not for who is signed in as nobody.
+    let loaded = browser.open(app, &format!("/account/export?password={}", encoded(&person.password))).await;
+    loaded.says(200, "Download").says_not("\"profile\"");
+    let mut forged = app.client().request("POST", "/account/export").header("sec-fetch-site", "cross-site");
+    forged = forged.header("content-type", "application/x-www-form-urlencoded");
+    forged = forged.header("cookie", &format!("cairn_session={}", browser.cookie("cairn_session").unwrap()));
+    let refused = forged.body(format!("password={}", encoded(&person.password))).send().await;
+    assert_eq!(refused.status, 403, "{refused}");
+    let (_, mut other) = at_home(app, "onlooker").await;
+    other.send(app, &form).await.says(422, "Press the button once more").says_not(&person.email);
+    let mut nobody = Browser::new();
+    assert_eq!(nobody.send(app, &form).await.url, "/login?next=/account/export");
+    browser.send(app, &form).await.says(200, "\"profile\"");
 }

@@ -136,6 +136,7 @@ async fn no_bytes_of_a_form_a_cookie_or_a_query_cause_a_fault(app: &App) {
         ("/account/email/code", "flow code"),
         ("/account/email/resend", "flow"),
         ("/account/sessions/end", "session"),
+        ("/account/export", "password"),
         ("/account/delete", "password"),
         ("/email-change", "token"),
         ("/undo-email-change", "token"),

@@ -14,6 +14,7 @@ use crate::flows::email_change::EmailChange;
 use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
 use crate::flows::session::Session;
+use crate::password::Password;
 
 /// How many flows and events an export or a history holds.
 const MOST: u32 = 1_000;
@@ -98,6 +99,21 @@ impl Services {
         let rows = self.directory.flows_of(who.user.id, None, MOST).await?;
         let history = self.history(who).await?;
         Ok(Export { user: who.user.clone(), sessions, flows: rows.iter().map(record).collect(), history })
+    }
+
+    /// All that is kept about whoever is signed in, who proves the password once more: for a browser, whose session may be
+    /// older than a sensitive act allows.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`], also when the password was changed meanwhile; [`Refusal::SlowDown`],
+    /// [`Refusal::SessionEnded`].
+    pub async fn export_proved(&self, caller: &Caller, who: &SignedIn, password: &Password) -> Result<Export, Refusal> {
+        self.prove(caller, who, password).await?;
+        match self.directory.by_id(who.user.id).await? {
+            Some(now) if now.fence == who.user.fence => self.export(&SignedIn { user: now, ..who.clone() }).await,
+            Some(_) => Err(Refusal::Credentials),
+            None => Err(Refusal::SessionEnded),
+        }
     }
 
     /// What happened to the flows of whoever is signed in, newest first.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cairn_actors::directory::{Happened, User};
 use cairn_actors::password::Password;
-use cairn_actors::services::profile::{FlowRecord, TypedProfile};
+use cairn_actors::services::profile::{Export, FlowRecord, TypedProfile};
 use http::header::{CONTENT_DISPOSITION, ETAG, IF_MATCH};
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -126,7 +126,11 @@ pub(super) async fn delete(house: Arc<House>, request: Request) -> Answer {
 
 pub(super) async fn export(house: Arc<House>, request: Request) -> Answer {
     let services = &house.services;
-    let export = services.export(signed_in(&request)?).await.map_err(|why| problem(services, why))?;
+    file(services.export(signed_in(&request)?).await.map_err(|why| problem(services, why))?)
+}
+
+/// An export as a file, which browsers keep and do not show.
+pub(crate) fn file(export: Export) -> Answer {
     let body = ExportBody {
         profile: Profile::from(&export.user),
         sessions: export.sessions.into_iter().map(SessionBody::from).collect(),

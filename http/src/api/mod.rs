@@ -19,7 +19,7 @@ use crate::room::{Room, Route, Schema, TableFault};
 mod email_change;
 mod login;
 mod logout;
-mod me;
+pub(crate) mod me;
 mod password_change;
 mod password_reset;
 mod refresh;

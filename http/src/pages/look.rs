@@ -63,6 +63,7 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates!(
     "account/email_waiting.html",
     "account/sessions.html",
     "account/history.html",
+    "account/export.html",
     "account/delete.html",
 );
 

@@ -129,6 +129,7 @@ const NAMES: &[&str] = &[
     "account/email_waiting",
     "account/sessions",
     "account/history",
+    "account/export",
     "account/delete",
     "account/deleted",
     "email_change/link",

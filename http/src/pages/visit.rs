@@ -142,7 +142,8 @@ impl Visit {
         Ok(self.named(Reply::see_other(location)?))
     }
 
-    fn named(&self, reply: Reply) -> Reply {
+    /// An answer of any kind, with the cookies of this visit.
+    pub(super) fn named(&self, reply: Reply) -> Reply {
         let reply = match (&self.browser.session, self.carried_on.load(Ordering::Relaxed)) {
             (Some(cookie), true) => self.with_session(reply, cookie),
             _ => reply,

@@ -160,6 +160,8 @@ pub const SEEDS: &[Seed] = &[
     page("/account/sessions", "/account/sessions"),
     form("/account/sessions/end", "session=<session>"),
     page("/account/history", "/account/history"),
+    page("/account/export", "/account/export"),
+    form("/account/export", "password=<password>"),
     page("/account/delete", "/account/delete"),
     form("/account/delete", "password=<password>"),
     page("/email-change", "/email-change?token=<confirm>"),

@@ -18,6 +18,7 @@ use crate::room::Answer;
 
 pub(super) mod deletion;
 pub(super) mod email;
+pub(super) mod export;
 pub(super) mod history;
 pub(super) mod password;
 pub(super) mod profile;

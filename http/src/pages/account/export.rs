@@ -1,0 +1,50 @@
+//! `/account/export`: all that is kept about oneself, as a file, the password proved once more.
+
+use std::sync::Arc;
+
+use cairn_actors::password::Password;
+use http::HeaderValue;
+use http::header::CACHE_CONTROL;
+
+use super::super::sheet::Sheet;
+use super::super::visit::Visit;
+use super::Who;
+use crate::api::me;
+use crate::house::House;
+use crate::request::Request;
+use crate::room::Answer;
+
+/// The form.
+pub(in crate::pages) fn sheet(address: &str) -> Sheet {
+    Sheet::new("account/export.html").put("address", address)
+}
+
+pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    match visit.who().await {
+        Who::Somebody(who) => visit.draw(sheet(who.user.address.typed())),
+        Who::Nobody(answer) => answer,
+    }
+}
+
+/// The file. It answers a form and has no URL of its own: nothing that is linked to or loaded again gives it away.
+pub(in crate::pages) async fn download(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    let who = match visit.who().await {
+        Who::Somebody(who) => who,
+        Who::Nobody(answer) => return answer,
+    };
+    let again = sheet(who.user.address.typed());
+    if !visit.holds(&form) {
+        return visit.stale(again);
+    }
+    let password = Password::typed(form.get("password").unwrap_or_default().to_owned());
+    match visit.services().export_proved(&visit.caller(), &who, &password).await {
+        Ok(export) => {
+            let file = me::file(export)?.header(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            Ok(visit.named(file))
+        }
+        Err(why) => visit.again_beside(again, why, "password"),
+    }
+}
