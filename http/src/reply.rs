@@ -93,7 +93,7 @@ impl Reply {
         self
     }
 
-    fn is_html(&self) -> bool {
+    pub(crate) fn is_html(&self) -> bool {
         self.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
     }
 

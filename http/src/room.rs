@@ -13,15 +13,15 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_TYPE, ORIGIN,
-    VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_TYPE, EXPECT,
+    ORIGIN, RETRY_AFTER, VARY,
 };
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::decode;
 use crate::door::client_address::client_address;
-use crate::door::{Carried, Door, Doors, sent_by_another_site};
+use crate::door::{Carried, Door, Doors, Limited, sent_by_another_site};
 use crate::problem::{Kind, Problem};
 use crate::reply::Reply;
 use crate::request::{BodyStream, Head, Request, collect, discard, wants_html};
@@ -116,6 +116,7 @@ pub struct Room<S: 'static> {
     everything_else: bool,
     cross_origin: bool,
     error_page: Option<ErrorPage<S>>,
+    forms_again: bool,
 }
 
 impl<S: Doors> Room<S> {
@@ -143,7 +144,16 @@ impl<S: Doors> Room<S> {
                 why: error.to_string(),
             })?;
         }
-        Ok(Self { name, state, paths, prefixes: &[], everything_else: false, cross_origin: false, error_page: None })
+        Ok(Self {
+            name,
+            state,
+            paths,
+            prefixes: &[],
+            everything_else: false,
+            cross_origin: false,
+            error_page: None,
+            forms_again: false,
+        })
     }
 
     /// Paths below these belong to this room even when its table does not have them.
@@ -171,6 +181,14 @@ impl<S: Doors> Room<S> {
     #[must_use]
     pub fn error_page(mut self, page: ErrorPage<S>) -> Self {
         self.error_page = Some(page);
+        self
+    }
+
+    /// Who sends a form of ours and finds the bucket empty is shown it again. Every handler of such a form promises that
+    /// it shows it and does nothing else where [`Limited`] is among the request's extensions.
+    #[must_use]
+    pub fn forms_again(mut self) -> Self {
+        self.forms_again = true;
         self
     }
 
@@ -210,7 +228,13 @@ impl<S: Doors> Room<S> {
         if let Some(bucket) = route.bucket {
             let metered = self.state.meter(bucket, &request);
             trail.headers.extend(metered.headers);
-            metered.verdict?;
+            match metered.verdict {
+                Ok(()) => {}
+                Err(slow) if self.may_show_again(settings, route, &request) => {
+                    return Ok(Next::ShowAgain(route, Box::new(request), Box::new(slow)));
+                }
+                Err(slow) => return Err(slow),
+            }
         }
         match route.door {
             Door::Open => {}
@@ -226,6 +250,9 @@ impl<S: Doors> Room<S> {
     async fn answer(&self, settings: &Settings, head: &Head, body: BodyStream, id: &str, trail: &mut Trail) -> Answer {
         let (route, mut request) = match self.judge(settings, head, id, trail).await {
             Ok(Next::Run(route, request)) => (route, request),
+            Ok(Next::ShowAgain(route, request, slow)) => {
+                return self.show_again(settings, head, body, route, request, *slow).await;
+            }
             Ok(Next::Said(reply)) => {
                 discard(&head.headers, body, &settings.limits).await;
                 return Ok(reply);
@@ -242,6 +269,48 @@ impl<S: Doors> Room<S> {
             Schema::Form => request.check_media_type("application/x-www-form-urlencoded")?,
         }
         (route.run)(Arc::clone(&self.state), *request).await
+    }
+
+    /// Whether a limited request is a form of our own pages, sent from one by a person.
+    fn may_show_again(&self, settings: &Settings, route: &Route<S>, request: &Request) -> bool {
+        self.forms_again
+            && route.door == Door::OwnPage
+            && route.schema == Schema::Form
+            && !sent_by_another_site(&request.headers, &settings.own_origin)
+            && request.wants_html()
+    }
+
+    /// Has the form of a limited request shown again, with what was typed. The meter has spoken before, so it costs a
+    /// flood no more than opening the same page would: its body is waited for no longer than to throw it away, and
+    /// whatever is not the form in the end is the plain refusal.
+    async fn show_again(
+        &self,
+        settings: &Settings,
+        head: &Head,
+        body: BodyStream,
+        route: &'static Route<S>,
+        mut request: Box<Request>,
+        slow: Problem,
+    ) -> Answer {
+        // Who waits for a 100 has not sent it yet, and should not.
+        if head.headers.contains_key(EXPECT) {
+            return Err(slow);
+        }
+        let reading = collect(&head.headers, body, &settings.limits);
+        match tokio::time::timeout(settings.limits.linger_time, reading).await {
+            Ok(Ok(body)) => request.body = body,
+            Ok(Err(_)) | Err(_) => return Err(slow),
+        }
+        let seconds = slow.seconds_to_wait().unwrap_or(1);
+        request.extensions_mut().insert(Limited { seconds });
+        match (route.run)(Arc::clone(&self.state), *request).await {
+            Ok(mut form) if form.is_html() => {
+                form.status = slow.status();
+                form.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+                Ok(form)
+            }
+            _ => Err(slow),
+        }
     }
 
     /// Names a listed origin as welcome. Others get no such header and are served all the same: their browser keeps
@@ -288,6 +357,7 @@ impl<S: Doors> Room<S> {
 enum Next<S: 'static> {
     Said(Reply),
     Run(&'static Route<S>, Box<Request>),
+    ShowAgain(&'static Route<S>, Box<Request>, Box<Problem>),
 }
 
 /// What is known of a request however it ends.

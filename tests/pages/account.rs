@@ -3,7 +3,7 @@
 use super::{at_home, signs_in};
 use crate::support::browser::Browser;
 use crate::support::client::encoded;
-use crate::support::{App, Person, Value};
+use crate::support::{App, Kind, Person, Value};
 
 on_both_databases!(
     who_is_not_signed_in_is_led_to_sign_in_and_back,
@@ -17,6 +17,7 @@ on_both_databases!(
     an_account_is_deleted_and_had_back,
     password_managers_find_the_page,
 );
+of_each_kind!(who_guesses_at_a_session_left_open_is_slowed_down);
 
 async fn who_is_not_signed_in_is_led_to_sign_in_and_back(app: &App) {
     for path in ["", "/profile", "/password", "/email", "/sessions", "/history", "/export", "/delete"] {
@@ -190,4 +191,31 @@ async fn nobody_downloads_what_is_kept_without_the_password(app: &App) {
     let mut nobody = Browser::new();
     assert_eq!(nobody.send(app, &form).await.url, "/login?next=/account/export");
     browser.send(app, &form).await.says(200, "\"profile\"");
+}
+
+async fn who_guesses_at_a_session_left_open_is_slowed_down(kind: Kind) {
+    let app = App::plan(kind).named("left-open").set("CAIRN_LIMITS", "on").start().await;
+    for (path, id, field) in [
+        ("/account/export", "export", "password"),
+        ("/account/password", "change-password", "current_password"),
+        ("/account/delete", "delete-account", "password"),
+    ] {
+        let (person, mut browser) = at_home(&app, "absent").await;
+        let form = browser.open(&app, path).await.form(id).with("new_password", "marble cactus seven trumpets");
+        let mut slowed = None;
+        for _ in 0..14 {
+            let page = browser.send(&app, &form.clone().with(field, "not the velvet umbrella")).await;
+            if page.status == 429 {
+                slowed = Some(page);
+                break;
+            }
+        }
+        let page = slowed.expect("a slow-down");
+        page.says(429, "Try again at").says_not("\"profile\"");
+        assert!(page.answer.header("retry-after").is_some(), "{}", page.answer);
+        assert_eq!(page.answer.header("content-disposition"), None, "{}", page.answer);
+        browser.open(&app, "/account").await.says(200, &person.email);
+        // Counts of clients are in memory, those of people are not: the next is another person.
+        app.crash_and_restart().await;
+    }
 }

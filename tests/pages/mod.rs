@@ -7,6 +7,7 @@ mod look;
 mod register;
 mod reset_password;
 mod safety;
+mod slowed;
 mod verify_email;
 
 use crate::support::browser::{Browser, Page};

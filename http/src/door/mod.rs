@@ -57,6 +57,14 @@ impl Default for Metered {
     }
 }
 
+/// Left by the front for a page's handler whose client's bucket is empty: it shows its form again with what was typed, and
+/// does nothing else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limited {
+    /// Until there is room again.
+    pub(crate) seconds: u64,
+}
+
 /// Headers that the answer to one request will carry, however it ends. Every request has one among its extensions, so
 /// that a handler which finds out more than the meter could know may tell it on its refusals too.
 #[derive(Clone, Debug, Default)]

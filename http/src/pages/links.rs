@@ -7,7 +7,7 @@ use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::Standing;
 use http::StatusCode;
 
-use super::sheet::Sheet;
+use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, typed};
 use crate::house::House;
 use crate::problem::Problem;
@@ -86,13 +86,14 @@ async fn standing(visit: &Visit, link: Link, token: &str) -> Result<Standing, Pr
 }
 
 /// What stands behind the link, with one button that leads on from there.
-async fn page(visit: &Visit, link: Link, token: &str) -> Answer {
+async fn page(visit: &Visit, link: Link, token: &str, wrong: Vec<Wrong>) -> Answer {
     let pages = link.pages();
     let over = |words| Sheet::message(words, pages.lead).status(StatusCode::GONE);
     let sheet = match standing(visit, link, token).await? {
         Standing::Good => {
             let sheet = Sheet::button(pages.button, pages.path, "link", token);
-            if link == Link::EndSession { sheet.put("danger", true) } else { sheet }
+            let sheet = if link == Link::EndSession { sheet.put("danger", true) } else { sheet };
+            sheet.wrong(wrong)
         }
         Standing::Done => Sheet::message(pages.already, pages.lead),
         Standing::Replaced { at } => {
@@ -108,7 +109,7 @@ async fn page(visit: &Visit, link: Link, token: &str) -> Answer {
 pub(super) async fn show(house: Arc<House>, request: Request, link: Link) -> Answer {
     let visit = Visit::new(house, request);
     let token = visit.request.query("token").unwrap_or_default();
-    page(&visit, link, &token).await
+    page(&visit, link, &token, Vec::new()).await
 }
 
 /// The button was pressed.
@@ -117,7 +118,7 @@ pub(super) async fn press(house: Arc<House>, request: Request, link: Link) -> An
     let form = visit.form()?;
     let token = typed(&form, "token");
     if !visit.holds(&form) {
-        return page(&visit, link, &token).await;
+        return page(&visit, link, &token, visit.held_up()).await;
     }
     let (services, caller) = (visit.services(), visit.caller());
     let pressed = match link {
@@ -134,7 +135,7 @@ pub(super) async fn press(house: Arc<House>, request: Request, link: Link) -> An
         Err(Refusal::FlowEnded(_)) => match standing(&visit, link, &token).await? {
             // It said no, and looks good: it cannot be done now, whatever the reason.
             Standing::Good => visit.draw(Sheet::message(pages.overtaken, pages.lead).status(StatusCode::GONE)),
-            _ => page(&visit, link, &token).await,
+            _ => page(&visit, link, &token, Vec::new()).await,
         },
         Err(why) => Err(visit.problem(why)),
     }

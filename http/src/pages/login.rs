@@ -64,7 +64,8 @@ pub(super) async fn sign_in(house: Arc<House>, request: Request) -> Answer {
     let destination = if next.is_empty() { HOME } else { next.as_str() };
     if !visit.holds(&form) {
         // A second tab: the sign-in of the first is this one's too.
-        return if visit.signed_in().await?.is_some() { visit.go(destination) } else { visit.stale(again) };
+        let elsewhere = !visit.is_limited() && visit.signed_in().await?.is_some();
+        return if elsewhere { visit.go(destination) } else { visit.stale(again) };
     }
     let password = form.get("password").unwrap_or_default();
     let mut missing = Vec::new();

@@ -108,7 +108,7 @@ const fn form(path: &'static str, run: Run<House>) -> Route<House> {
 /// # Errors
 /// When the table contradicts itself.
 pub fn room(house: &Arc<House>) -> Result<Room<House>, TableFault> {
-    Ok(Room::new("pages", Arc::clone(house), ROUTES)?.error_page(problem_page::tell).everything_else())
+    Ok(Room::new("pages", Arc::clone(house), ROUTES)?.error_page(problem_page::tell).forms_again().everything_else())
 }
 
 /// The start: one's account, or the way to it.

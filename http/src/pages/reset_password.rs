@@ -122,11 +122,10 @@ fn over(words: &'static str) -> Sheet {
 pub(super) async fn reset(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
     let sent = visit.form()?;
-    let stale = || vec![Wrong { field: None, text: visit.error("stale") }];
     let password = Password::typed(sent.get("new_password").unwrap_or_default().to_owned());
     if let Some(token) = sent.get("token") {
         if !visit.holds(&sent) {
-            return link(&visit, token, stale()).await;
+            return link(&visit, token, visit.held_up()).await;
         }
         return match visit.services().confirm_reset_by_link(&visit.caller(), token, password).await {
             Ok(_) => done(&visit),
@@ -139,7 +138,7 @@ pub(super) async fn reset(house: Arc<House>, request: Request) -> Answer {
     }
     let (flow, code) = (typed(&sent, "flow"), typed(&sent, "code"));
     if !visit.holds(&sent) {
-        return wait(&visit, Some(&flow), &code, stale()).await;
+        return wait(&visit, Some(&flow), &code, visit.held_up()).await;
     }
     match visit.services().confirm_reset_by_code(&visit.caller(), &flow, &code, password).await {
         Ok(_) => done(&visit),
@@ -168,8 +167,7 @@ pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
     let form = visit.form()?;
     let flow = typed(&form, "flow");
     if !visit.holds(&form) {
-        let text = visit.error("stale");
-        return wait(&visit, Some(&flow), "", vec![Wrong { field: None, text }]).await;
+        return wait(&visit, Some(&flow), "", visit.held_up()).await;
     }
     match visit.services().resend_reset(&visit.caller(), &flow).await {
         Ok(_) => visit.go(&with_query(PATH, &[("flow", &flow)])),

@@ -105,6 +105,11 @@ impl Sheet {
         self
     }
 
+    /// Whether it says that something is wrong.
+    pub(crate) fn is_wrong(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// Draws it.
     ///
     /// # Errors

@@ -21,11 +21,11 @@ const PATH: &str = "/verify-email";
 pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
     match visit.request.query("token") {
-        Some(token) => link(&visit, &token).await,
+        Some(token) => link(&visit, &token, Vec::new()).await,
         None => {
             let flow = visit.request.query("flow");
             let next = visit.next(None);
-            wait(&visit, flow.as_deref(), &next, Vec::new(), None).await
+            wait(&visit, flow.as_deref(), &next, "", Vec::new()).await
         }
     }
 }
@@ -37,7 +37,7 @@ async fn begun(visit: &Visit, flow: Option<&str>) -> Result<Option<Begun>, crate
 }
 
 /// The page that waits, or where the flow has got to meanwhile.
-async fn wait(visit: &Visit, flow: Option<&str>, next: &str, wrong: Vec<Wrong>, note: Option<String>) -> Answer {
+async fn wait(visit: &Visit, flow: Option<&str>, next: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
     let Some(begun) = begun(visit, flow).await? else {
         return visit.draw(Sheet::message("verify_email/nothing", &register(next)).put("second", login(next)));
     };
@@ -49,9 +49,10 @@ async fn wait(visit: &Visit, flow: Option<&str>, next: &str, wrong: Vec<Wrong>, 
             let sheet = waiting::sheet(&visit.house.look, "verify_email/waiting.html", PATH, &begun, visit.now())
                 .put("address", address.typed())
                 .put("next", next)
+                .put("code", code)
                 .put("here", with_query(PATH, &[("flow", &begun.flow.id), ("next", next)]))
                 .put("change", with_query("/register", &[("flow", &begun.flow.id), ("next", next)]));
-            visit.draw(sheet.note(note).wrong(wrong))
+            visit.draw(sheet.wrong(wrong))
         }
         None => match begun.flow.phase.as_str() {
             "expired" => visit.draw(over("verify_email/expired", &register(next))),
@@ -72,13 +73,13 @@ fn register(next: &str) -> String {
 }
 
 /// The link of a letter: what stands behind it, with one button that leads on from there.
-async fn link(visit: &Visit, token: &str) -> Answer {
+async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
     let standing = visit.services().verification_link(token).await.map_err(|why| visit.problem(why))?;
     let kept = next_of_link(visit, token).await?;
     let here = kept.is_some();
     let next = kept.unwrap_or_default();
     match standing {
-        Standing::Good => visit.draw(ask(visit, token, here).await?),
+        Standing::Good => visit.draw(ask(visit, token, here).await?.wrong(wrong)),
         Standing::Replaced { at } => {
             let sheet = Sheet::message("verify_email/replaced", PATH).put("second", register(&next));
             let time = visit.house.look.words.past(at, visit.now());
@@ -129,8 +130,7 @@ pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
     }
     let (flow, code, next) = (typed(&form, "flow"), typed(&form, "code"), visit.next(Some(&form)));
     if stale {
-        let text = visit.error("stale");
-        return wait(&visit, Some(&flow), &next, vec![Wrong { field: None, text }], None).await;
+        return wait(&visit, Some(&flow), &next, &code, visit.held_up()).await;
     }
     match visit.services().verify_by_code(&visit.caller(), &flow, &code).await {
         // Shown at a URL of its own, so that loading it again sends nothing again.
@@ -138,11 +138,11 @@ pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
             visit.go(&with_query(PATH, &[("flow", &flow), ("next", &next)]))
         }
         Ok(_) => visit.draw(Sheet::message("verify_email/verified", &login(&next))),
-        Err(Refusal::NotFound | Refusal::AddressTaken) => wait(&visit, Some(&flow), &next, Vec::new(), None).await,
+        Err(Refusal::NotFound | Refusal::AddressTaken) => wait(&visit, Some(&flow), &next, "", Vec::new()).await,
         Err(why) => match super::sheet::wrongs(&visit.house.look, &why, visit.now()) {
             Some(errors) => {
                 let errors = waiting::with_time_of_newest(&visit, errors, &why, begun(&visit, Some(&flow)).await?);
-                wait(&visit, Some(&flow), &next, errors, None).await
+                wait(&visit, Some(&flow), &next, "", errors).await
             }
             None => Err(visit.problem(why)),
         },
@@ -152,8 +152,7 @@ pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
 /// The button behind a link was pressed.
 async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool) -> Answer {
     if stale {
-        // Nothing that was typed here could be shown again.
-        return link(visit, token).await;
+        return link(visit, token, visit.held_up()).await;
     }
     let answer = match password {
         Some(password) => {
@@ -170,7 +169,7 @@ async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool
         }
         // The button without the password, in a browser that has forgotten: now it is asked for.
         Err(Refusal::Credentials) if password.is_none() => visit.draw(with_password(token)),
-        Err(Refusal::FlowEnded(_) | Refusal::AddressTaken) => link(visit, token).await,
+        Err(Refusal::FlowEnded(_) | Refusal::AddressTaken) => link(visit, token, Vec::new()).await,
         Err(why) => visit.again(with_password(token), why),
     }
 }
@@ -181,14 +180,13 @@ pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
     let form = visit.form()?;
     let (flow, next) = (typed(&form, "flow"), visit.next(Some(&form)));
     if !visit.holds(&form) {
-        let text = visit.error("stale");
-        return wait(&visit, Some(&flow), &next, vec![Wrong { field: None, text }], None).await;
+        return wait(&visit, Some(&flow), &next, "", visit.held_up()).await;
     }
     match visit.services().resend_registration(&visit.caller(), &flow).await {
         Ok(_) => visit.go(&with_query(PATH, &[("flow", &flow), ("next", &next)])),
-        Err(Refusal::NotFound) => wait(&visit, Some(&flow), &next, Vec::new(), None).await,
+        Err(Refusal::NotFound) => wait(&visit, Some(&flow), &next, "", Vec::new()).await,
         Err(why) => match waiting::not_again(&visit.house.look, &why, visit.now()) {
-            Some(errors) => wait(&visit, Some(&flow), &next, errors, None).await,
+            Some(errors) => wait(&visit, Some(&flow), &next, "", errors).await,
             None => Err(visit.problem(why)),
         },
     }

@@ -12,9 +12,10 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 
 use super::sheet::{Sheet, Wrong, wrongs};
+use super::words::fill;
 use crate::api;
 use crate::door::browser::{Browser, Cookie};
-use crate::door::csrf;
+use crate::door::{Limited, csrf};
 use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -28,6 +29,8 @@ pub(super) struct Visit {
     pub(super) browser: Browser,
     /// The session was carried on: its cookie is set anew, to live as long.
     carried_on: AtomicBool,
+    /// Until when forms from this client do nothing.
+    limited: Option<Timestamp>,
 }
 
 /// Values that a form may carry; longer ones are nobody's address, code or name.
@@ -38,7 +41,9 @@ impl Visit {
         let engine = &house.services.engine;
         let secure = engine.world().settings.public_url.starts_with("https://");
         let browser = Browser::of(&request, secure, engine.seed());
-        Self { house, request, browser, carried_on: AtomicBool::new(false) }
+        let limited = request.extensions().get::<Limited>();
+        let limited = limited.map(|limited| engine.now().after(Duration::from_secs(limited.seconds)));
+        Self { house, request, browser, carried_on: AtomicBool::new(false), limited }
     }
 
     pub(super) fn services(&self) -> &Services {
@@ -74,9 +79,24 @@ impl Visit {
         self.request.form()
     }
 
-    /// Whether the form that came was given to this browser by us.
+    /// Whether the form that came may do anything: it was given to this browser by us, and not too many come from there.
+    /// Every handler of a form asks this first, and shows the form again where it does not hold.
     pub(super) fn holds(&self, form: &Form) -> bool {
-        csrf::holds(&self.services().engine.world(), &self.browser, form.get(csrf::FIELD))
+        !self.is_limited() && csrf::holds(&self.services().engine.world(), &self.browser, form.get(csrf::FIELD))
+    }
+
+    /// Whether too many forms come from there.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limited.is_some()
+    }
+
+    /// Why the form that came has done nothing: see [`Visit::holds`].
+    pub(super) fn held_up(&self) -> Vec<Wrong> {
+        let text = match self.limited {
+            Some(until) => fill(&self.error("limited"), &[("time", &self.house.look.words.instant(until, self.now()))]),
+            None => self.error("stale"),
+        };
+        vec![Wrong { field: None, text }]
     }
 
     /// Who is signed in. The database away is told; whatever else is wrong with the cookie, nobody is.
@@ -97,25 +117,24 @@ impl Visit {
     /// The page again with what a refusal says, or the problem that it is.
     pub(super) fn again(&self, sheet: Sheet, why: Refusal) -> Answer {
         match wrongs(&self.house.look, &why, self.now()) {
-            Some(errors) => {
-                let slow = matches!(why, Refusal::SlowDown(_));
-                let sheet = if slow { sheet.status(StatusCode::TOO_MANY_REQUESTS) } else { sheet };
-                let mut reply = self.draw(sheet.wrong(errors))?;
-                if let Refusal::SlowDown(until) = why {
-                    let seconds = until.since(self.now()).as_millis().div_ceil(1_000).max(1);
-                    let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-                    reply.headers.insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
-                }
-                Ok(reply)
-            }
+            Some(errors) => self.refused(sheet, errors, &why),
             None => Err(self.problem(why)),
         }
     }
 
-    /// The page again, because its form was not given to this browser by us: it is now, and the next try goes through.
+    /// The page with what is wrong; a slow-down says to programs, too, when to come back.
+    pub(super) fn refused(&self, sheet: Sheet, errors: Vec<Wrong>, why: &Refusal) -> Answer {
+        let Refusal::SlowDown(until) = why else { return self.draw(sheet.wrong(errors)) };
+        let mut reply = self.draw(sheet.status(StatusCode::TOO_MANY_REQUESTS).wrong(errors))?;
+        let seconds = until.since(self.now()).as_millis().div_ceil(1_000).max(1);
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        reply.headers.insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
+        Ok(reply)
+    }
+
+    /// The page again, because its form was held up. It is given to this browser now: the next try goes through.
     pub(super) fn stale(&self, sheet: Sheet) -> Answer {
-        let text = self.error("stale");
-        self.draw(sheet.wrong(vec![Wrong { field: None, text }]))
+        self.draw(sheet.wrong(self.held_up()))
     }
 
     /// A text of the file of words.
@@ -125,6 +144,12 @@ impl Visit {
 
     /// Draws a page for this browser, which has a name from then on.
     pub(super) fn draw(&self, sheet: Sheet) -> Answer {
+        if let Some(until) = self.limited
+            && !sheet.is_wrong()
+        {
+            // No form that could be sent again: the plain refusal says more.
+            return Err(Problem::slow_down(until.since(self.now())));
+        }
         let token = csrf::token(&self.services().engine.world(), &self.browser);
         let drawn = sheet.draw(&self.house.look, &token);
         let page = drawn.map_err(|why| Problem::fault(format!("the template {}: {why:#}", sheet.template)))?;

@@ -27,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::door::Limited;
 use crate::server::{Ended, serve};
 use crate::*;
 
@@ -150,7 +151,7 @@ static API: [Route<Demo>; 12] = [
     },
 ];
 
-static PAGES: [Route<Demo>; 2] = [
+static PAGES: [Route<Demo>; 3] = [
     route(Method::GET, "/page", Schema::Nothing, |_, _| {
         Box::pin(async { Ok(Reply::html(StatusCode::OK, "<!doctype html><p>hello")) })
     }),
@@ -167,7 +168,26 @@ static PAGES: [Route<Demo>; 2] = [
             })
         },
     },
+    Route {
+        method: Method::POST,
+        path: "/page/limited",
+        door: Door::OwnPage,
+        bucket: Some("demo"),
+        schema: Schema::Form,
+        run: |_, request| Box::pin(async move { limited(&request) }),
+    },
 ];
+
+/// A form that keeps its promise: see [`Room::forms_again`].
+fn limited(request: &Request) -> Answer {
+    let form = request.form()?;
+    let code = form.get("code").unwrap_or_default();
+    match (request.extensions().get::<Limited>(), code) {
+        (Some(_), "elsewhere") => Reply::see_other("/page"),
+        (Some(_), _) => Ok(Reply::html(StatusCode::UNPROCESSABLE_ENTITY, format!("again with {code}"))),
+        (None, _) => Ok(Reply::html(StatusCode::OK, format!("done with {code}"))),
+    }
+}
 
 fn fresh_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -199,7 +219,7 @@ impl House {
         settings.cors_origins = vec!["https://app.example".to_owned()];
         settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
         let api = Room::new("api", Arc::clone(&demo), &API).unwrap().below(&["/auth", "/users"]).cross_origin();
-        let pages = Room::new("pages", Arc::clone(&demo), &PAGES).unwrap().everything_else().error_page(
+        let pages = Room::new("pages", Arc::clone(&demo), &PAGES).unwrap().everything_else().forms_again().error_page(
             |_, problem, request_id| {
                 let page = format!("<!doctype html><h1>{}</h1><p>{request_id}", problem.kind().title());
                 Reply::html(problem.status(), page)
@@ -307,6 +327,10 @@ impl Told {
 
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     fn json(&self) -> Value {

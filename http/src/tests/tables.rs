@@ -180,6 +180,44 @@ async fn a_limited_route_tells_its_policy_on_every_answer() {
 }
 
 #[tokio::test]
+async fn a_limited_form_of_a_person_is_shown_again_and_every_other_is_refused() {
+    let limits = Limits { linger_time: Duration::from_millis(200), ..Limits::default() };
+    let house = House::with(limits).await;
+    let form = "content-type: application/x-www-form-urlencoded\r\naccept: text/html\r\n";
+    let post = |path: &str, more: &str, body: &str| {
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n{more}\r\n{body}", body.len())
+    };
+    let told = house.ask(post("/page/limited", form, "code=7")).await;
+    assert_eq!((told.status, told.text().as_str()), (200, "done with 7"));
+    let told = house.ask(post("/page/limited?full", form, "code=7")).await;
+    assert_eq!((told.status, told.text().as_str()), (429, "again with 7"));
+    assert_eq!((told.header("retry-after"), told.header("ratelimit-policy")), ("2", "\"demo\";q=1;w=60"));
+
+    let machine = "content-type: application/x-www-form-urlencoded\r\n";
+    let stranger = format!("{form}sec-fetch-site: cross-site\r\n");
+    let typeless = "content-type: text/plain\r\naccept: text/html\r\n";
+    let patient = format!("{form}expect: 100-continue\r\n");
+    let long = format!("code={}", "7".repeat(70_000));
+    let late = "POST /page/limited?full HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n".to_owned() + form + "\r\ncode";
+    for asked in [
+        post("/page/limited?full", machine, "code=7"),
+        post("/page/limited?full", &stranger, "code=7"),
+        post("/page/limited?full", typeless, "code=7"),
+        post("/page/limited?full", form, "code=%ff"),
+        post("/page/limited?full", form, "code=elsewhere"),
+        post("/page/limited?full", form, &long),
+        post("/page/limited?full", &patient, "code=7"),
+        // Of which no more than this ever comes.
+        late,
+    ] {
+        let told = house.ask(&asked).await;
+        assert_eq!((told.status, told.header("retry-after")), (429, "2"), "{}", &asked[..120]);
+        assert!(!told.text().contains("again with") && !told.text().contains("done"), "{}", told.text());
+        assert!(!told.headers.contains_key("location"), "{}", &asked[..120]);
+    }
+}
+
+#[tokio::test]
 async fn a_listed_origin_is_welcome_and_no_other_is_refused() {
     let house = House::open().await;
     let ask = |method: &str, path: &str, more: &str| format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n");

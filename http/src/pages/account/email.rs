@@ -31,13 +31,13 @@ pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answe
         Who::Nobody(answer) => return answer,
     };
     match visit.request.query("flow") {
-        Some(flow) => wait(&visit, &who, &flow, Vec::new()).await,
+        Some(flow) => wait(&visit, &who, &flow, "", Vec::new()).await,
         None => visit.draw(sheet(who.user.address.typed(), "", &visit.once())),
     }
 }
 
 /// The page that waits for the letter, or where the change has got to.
-async fn wait(visit: &Visit, who: &SignedIn, flow: &str, wrong: Vec<Wrong>) -> Answer {
+async fn wait(visit: &Visit, who: &SignedIn, flow: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
     let begun = visit.services().begun(&visit.browser.flows(), EmailChange::PREFIX, Some(flow)).await;
     let Some(begun) = begun.map_err(|why| visit.problem(why))? else {
         // Begun in another browser: this one can only begin anew.
@@ -47,6 +47,7 @@ async fn wait(visit: &Visit, who: &SignedIn, flow: &str, wrong: Vec<Wrong>) -> A
         Some(address) => visit.draw(
             waiting::sheet(&visit.house.look, "account/email_waiting.html", PATH, &begun, visit.now())
                 .put("address", address.typed())
+                .put("code", code)
                 .wrong(wrong),
         ),
         None => match begun.flow.phase.as_str() {
@@ -96,15 +97,14 @@ pub(in crate::pages) async fn confirm(house: Arc<House>, request: Request) -> An
     };
     let (flow, code) = (typed(&form, "flow"), typed(&form, "code"));
     if !visit.holds(&form) {
-        let text = visit.error("stale");
-        return wait(&visit, &who, &flow, vec![Wrong { field: None, text }]).await;
+        return wait(&visit, &who, &flow, &code, visit.held_up()).await;
     }
     match visit.services().confirm_email_by_code(&visit.caller(), &flow, &code).await {
         Ok(_) => done(&visit, "email"),
         Err(Refusal::AddressTaken) => {
             visit.draw(Sheet::message("email_change/taken", "/account").status(StatusCode::CONFLICT))
         }
-        Err(Refusal::NotFound) => wait(&visit, &who, &flow, Vec::new()).await,
+        Err(Refusal::NotFound) => wait(&visit, &who, &flow, "", Vec::new()).await,
         Err(why) => refused(&visit, &who, &flow, why).await,
     }
 }
@@ -119,13 +119,12 @@ pub(in crate::pages) async fn resend(house: Arc<House>, request: Request) -> Ans
     };
     let flow = typed(&form, "flow");
     if !visit.holds(&form) {
-        let text = visit.error("stale");
-        return wait(&visit, &who, &flow, vec![Wrong { field: None, text }]).await;
+        return wait(&visit, &who, &flow, "", visit.held_up()).await;
     }
     match visit.services().resend_email_change(&visit.caller(), &who, &flow).await {
         Ok(_) => visit.go(&with_query(PATH, &[("flow", &flow)])),
         Err(why @ Refusal::SlowDown(_)) => match waiting::not_again(&visit.house.look, &why, visit.now()) {
-            Some(wrong) => wait(&visit, &who, &flow, wrong).await,
+            Some(wrong) => wait(&visit, &who, &flow, "", wrong).await,
             None => Err(visit.problem(why)),
         },
         Err(why) => refused(&visit, &who, &flow, why).await,
@@ -137,7 +136,7 @@ async fn refused(visit: &Visit, who: &SignedIn, flow: &str, why: Refusal) -> Ans
         Some(wrong) => {
             let begun = visit.services().begun(&visit.browser.flows(), EmailChange::PREFIX, Some(flow)).await;
             let begun = begun.map_err(|why| visit.problem(why))?;
-            wait(visit, who, flow, waiting::with_time_of_newest(visit, wrong, &why, begun)).await
+            wait(visit, who, flow, "", waiting::with_time_of_newest(visit, wrong, &why, begun)).await
         }
         None => Err(visit.problem(why)),
     }

@@ -72,7 +72,7 @@ impl Visit {
                 one.field = Some(secret);
             }
         }
-        self.draw(sheet.wrong(wrong))
+        self.refused(sheet, wrong, &why)
     }
 
     /// What the page before has done, said once more on this one. Only words of ours can be said.

@@ -9,7 +9,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::super::sheet::{Sheet, Wrong};
+use super::super::sheet::Sheet;
 use super::super::visit::{Visit, typed};
 use super::{At, Who};
 use crate::house::House;
@@ -67,8 +67,7 @@ pub(in crate::pages) async fn end(house: Arc<House>, request: Request) -> Answer
     };
     let sessions = visit.services().sessions(&who).await.map_err(|why| visit.problem(why))?;
     if !visit.holds(&form) {
-        let text = visit.error("stale");
-        return visit.draw(list(&visit, sessions).wrong(vec![Wrong { field: None, text }]));
+        return visit.stale(list(&visit, sessions));
     }
     let named = typed(&form, "session");
     let ended = sessions.iter().filter(|session| if named.is_empty() { !session.current } else { session.id == named });
