@@ -4,12 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::registers;
 use crate::support::app::binary;
 use crate::support::browser::Browser;
 use crate::support::folder::Folder;
-use crate::support::{App, Kind};
+use crate::support::{App, Kind, Person};
 
-of_each_kind!(name_logo_colour_and_templates_are_the_operators);
+of_each_kind!(
+    name_logo_colour_and_templates_are_the_operators,
+    pages_that_wait_are_changed_together_one_by_one_and_as_a_whole,
+);
 
 async fn name_logo_colour_and_templates_are_the_operators(kind: Kind) {
     let folder = Folder::new("look");
@@ -37,6 +41,33 @@ async fn name_logo_colour_and_templates_are_the_operators(kind: Kind) {
     assert_eq!((logo.status, logo.header("content-type")), (200, Some("image/svg+xml")), "{logo}");
     let css = app.client().get(&of("<link rel=\"stylesheet\" href=\"")).send().await;
     assert!(css.text().contains("--accent: #7a0019"), "{css}");
+}
+
+async fn pages_that_wait_are_changed_together_one_by_one_and_as_a_whole(kind: Kind) {
+    let folder = Folder::new("waiting-look");
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("http/src/templates/waiting.html");
+    let base = fs::read_to_string(base).unwrap();
+    write(folder.path(), "pages/waiting.html", &base.replace("</h1>", "</h1><p>Ours</p>"));
+    // One of them stands for itself, as it did before there was a file for all.
+    let alone = "{% extends \"layout.html\" %}{% from \"parts.html\" import token, field %}{% block main %}<h1>Alone</h1>\
+                 <form method=\"post\" action=\"/verify-email\" id=\"verify-code\">{{ token(form_token) }}\
+                 <input type=\"hidden\" name=\"flow\" value=\"{{ flow }}\"><input type=\"hidden\" name=\"next\" value=\"{{ next }}\">\
+                 {{ field(errors, \"code\", words.code, code) }}<button>{{ words.button }}</button></form>\
+                 <p>{{ mail }} {{ events }} {{ here }} {{ change }} {{ wait }} {{ resend }} {{ codes }}</p>{% endblock %}";
+    write(folder.path(), "pages/verify_email/waiting.html", alone);
+    let own = folder.path().display().to_string();
+    let (good, said) = check(&[("CAIRN_TEMPLATES", &own)]);
+    assert!(good, "{said}");
+    let app = App::plan(kind).named("waiting-look").set("CAIRN_TEMPLATES", own).start().await;
+    let (mut browser, person) = (Browser::new(), Person::new("looker"));
+    let page = registers(&mut browser, &app, &person).await;
+    page.says(200, "<h1>Alone</h1>").says_not("Ours");
+    let code = person.verification(&app).await.code().unwrap();
+    let form = page.form("verify-code").with("code", &code);
+    browser.send(&app, &form).await.says(200, "Your address is confirmed");
+    let form = browser.open(&app, "/forgot-password").await.form("forgot-password").with("email", &person.email);
+    let page = browser.send(&app, &form).await;
+    page.says(200, "<p>Ours</p>").says(200, "Choose a new password with the code").says(200, "new-password");
 }
 
 fn check(settings: &[(&str, &str)]) -> (bool, String) {
@@ -69,6 +100,13 @@ fn what_does_not_fit_is_named_before_anything_is_served() {
             "login/form",
         ),
         ("pages/login/form.html", "{% if %}", "login/form.html"),
+        (
+            "pages/waiting.html",
+            "{% extends \"layout.html\" %}{% block main %}{{ nothing }}{% endblock %}",
+            "verify_email/waiting",
+        ),
+        ("pages/waiting.html", "{% endblock %}", "waiting.html"),
+        ("pages/verify_email/waiting.html", "{% extends \"wating.html\" %}", "verify_email/waiting"),
         ("pages/login/from.html", "", "login/from.html"),
         ("pages/en.json", "{}", "en.json"),
         ("letters/registration.welcome.txt", "{{ words.nothing }}", "registration.welcome"),

@@ -45,6 +45,7 @@ macro_rules! templates {
 pub(super) const TEMPLATES: &[(&str, &str)] = templates!(
     "layout.html",
     "parts.html",
+    "waiting.html",
     "message.html",
     "confirm.html",
     "problem.html",

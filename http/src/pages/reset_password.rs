@@ -12,7 +12,7 @@ use http::StatusCode;
 
 use super::sheet::{Sheet, Wrong, wrongs};
 use super::visit::{Visit, typed, with_query};
-use super::waiting;
+use super::waiting::{self, Waiting};
 use super::words::fill;
 use crate::house::House;
 use crate::request::Request;
@@ -20,6 +20,13 @@ use crate::room::Answer;
 
 const PATH: &str = "/reset-password";
 const ASK: &str = "/forgot-password";
+const WAITING: Waiting = Waiting {
+    prefix: Recovery::PREFIX,
+    path: PATH,
+    template: "reset_password/waiting.html",
+    action: PATH,
+    form_id: "reset-code",
+};
 
 /// The form that asks for a letter.
 pub(super) fn form(email: &str, once: &str) -> Sheet {
@@ -70,17 +77,14 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
 
 /// The page that waits, or where the flow has got to meanwhile.
 async fn wait(visit: &Visit, flow: Option<&str>, code: &str, wrong: Vec<Wrong>) -> Answer {
-    let begun = visit.services().begun(&visit.browser.flows(), Recovery::PREFIX, flow).await;
-    let Some(begun) = begun.map_err(|why| visit.problem(why))? else {
+    let Some(begun) = WAITING.begun(visit, flow).await? else {
         return visit.draw(Sheet::message("reset_password/nothing", ASK).put("second", "/login"));
     };
     match &begun.address {
-        Some(address) => visit.draw(
-            waiting::sheet(&visit.house.look, "reset_password/waiting.html", PATH, &begun, visit.now())
-                .put("address", address.typed())
-                .put("code", code)
-                .wrong(wrong),
-        ),
+        Some(address) => {
+            let sheet = WAITING.sheet(visit, &begun, address, ASK.to_owned(), "");
+            visit.draw(sheet.put("code", code).wrong(wrong))
+        }
         None => match begun.flow.phase.as_str() {
             "expired" => visit.draw(over("reset_password/expired")),
             "ended" => visit.draw(over("reset_password/overtaken")),
@@ -142,17 +146,11 @@ pub(super) async fn reset(house: Arc<House>, request: Request) -> Answer {
     }
     match visit.services().confirm_reset_by_code(&visit.caller(), &flow, &code, password).await {
         Ok(_) => done(&visit),
-        Err(Refusal::NotFound) => wait(&visit, Some(&flow), "", Vec::new()).await,
-        Err(why) => match wrongs(&visit.house.look, &why, visit.now()) {
-            Some(wrong) => {
-                // A code that was right enough to be looked at stays in its field when it is the password that is not.
-                let kept = if matches!(why, Refusal::Values(_)) { code.as_str() } else { "" };
-                let begun = visit.services().begun(&visit.browser.flows(), Recovery::PREFIX, Some(&flow)).await;
-                let begun = begun.map_err(|why| visit.problem(why))?;
-                wait(&visit, Some(&flow), kept, waiting::with_time_of_newest(&visit, wrong, &why, begun)).await
-            }
-            None => Err(visit.problem(why)),
-        },
+        Err(why) => {
+            // A code that was right enough to be looked at stays in its field when it is the password that is not.
+            let kept = if matches!(why, Refusal::Values(_)) { code.as_str() } else { "" };
+            wait(&visit, Some(&flow), kept, WAITING.refused(&visit, &flow, why).await?).await
+        }
     }
 }
 
@@ -170,16 +168,12 @@ pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
         return wait(&visit, Some(&flow), "", visit.held_up()).await;
     }
     match visit.services().resend_reset(&visit.caller(), &flow).await {
-        Ok(_) => visit.go(&with_query(PATH, &[("flow", &flow)])),
-        Err(Refusal::NotFound) => wait(&visit, Some(&flow), "", Vec::new()).await,
-        Err(why) => match waiting::not_again(&visit.house.look, &why, visit.now()) {
-            Some(wrong) => wait(&visit, Some(&flow), "", wrong).await,
-            None => Err(visit.problem(why)),
-        },
+        Ok(_) => visit.go(&WAITING.at(&flow, "")),
+        Err(why) => wait(&visit, Some(&flow), "", waiting::not_again(&visit, why)?).await,
     }
 }
 
 /// Tells the waiting page when its flow moves.
 pub(super) async fn events(house: Arc<House>, request: Request) -> Answer {
-    waiting::events(&Visit::new(house, request), Recovery::PREFIX).await
+    WAITING.events(&Visit::new(house, request)).await
 }

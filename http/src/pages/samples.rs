@@ -49,6 +49,7 @@ fn sample(words: &'static str, full: bool) -> Sheet {
         "events",
         "mail",
         "change",
+        "again",
         "title",
         "request_id",
         "name",
@@ -174,7 +175,7 @@ mod tests {
         assert_eq!(words, named);
         let used: BTreeSet<&str> = NAMES.iter().map(|name| template(name)).collect();
         let idle: Vec<&str> = TEMPLATES.iter().map(|(name, _)| *name).filter(|name| !used.contains(name)).collect();
-        assert_eq!(idle, ["layout.html", "parts.html"], "nothing is drawn with these");
+        assert_eq!(idle, ["layout.html", "parts.html", "waiting.html"], "nothing is drawn with these");
     }
 
     #[test]

@@ -6,17 +6,24 @@ use std::sync::Arc;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
-use cairn_actors::services::browser::{Begun, Standing};
+use cairn_actors::services::browser::Standing;
 use http::StatusCode;
 
 use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, typed, with_query};
-use super::waiting;
+use super::waiting::{self, Waiting};
 use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
 
 const PATH: &str = "/verify-email";
+const WAITING: Waiting = Waiting {
+    prefix: Registration::PREFIX,
+    path: PATH,
+    template: "verify_email/waiting.html",
+    action: PATH,
+    form_id: "verify-code",
+};
 
 pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
@@ -30,15 +37,9 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
     }
 }
 
-/// The flow of this browser that is named, or its newest.
-async fn begun(visit: &Visit, flow: Option<&str>) -> Result<Option<Begun>, crate::problem::Problem> {
-    let begun = visit.services().begun(&visit.browser.flows(), Registration::PREFIX, flow).await;
-    begun.map_err(|why| visit.problem(why))
-}
-
 /// The page that waits, or where the flow has got to meanwhile.
 async fn wait(visit: &Visit, flow: Option<&str>, next: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
-    let Some(begun) = begun(visit, flow).await? else {
+    let Some(begun) = WAITING.begun(visit, flow).await? else {
         return visit.draw(Sheet::message("verify_email/nothing", &register(next)).put("second", login(next)));
     };
     // A page that moved on by itself, or was opened anew, does not name it.
@@ -46,12 +47,8 @@ async fn wait(visit: &Visit, flow: Option<&str>, next: &str, code: &str, wrong: 
     let next = next.as_str();
     match &begun.address {
         Some(address) => {
-            let sheet = waiting::sheet(&visit.house.look, "verify_email/waiting.html", PATH, &begun, visit.now())
-                .put("address", address.typed())
-                .put("next", next)
-                .put("code", code)
-                .put("here", with_query(PATH, &[("flow", &begun.flow.id), ("next", next)]))
-                .put("change", with_query("/register", &[("flow", &begun.flow.id), ("next", next)]));
+            let change = with_query("/register", &[("flow", &begun.flow.id), ("next", next)]);
+            let sheet = WAITING.sheet(visit, &begun, address, change, next).put("code", code);
             visit.draw(sheet.wrong(wrong))
         }
         None => match begun.flow.phase.as_str() {
@@ -134,18 +131,10 @@ pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
     }
     match visit.services().verify_by_code(&visit.caller(), &flow, &code).await {
         // Shown at a URL of its own, so that loading it again sends nothing again.
-        Ok(_) if begun(&visit, Some(&flow)).await?.is_some() => {
-            visit.go(&with_query(PATH, &[("flow", &flow), ("next", &next)]))
-        }
+        Ok(_) if WAITING.begun(&visit, Some(&flow)).await?.is_some() => visit.go(&WAITING.at(&flow, &next)),
         Ok(_) => visit.draw(Sheet::message("verify_email/verified", &login(&next))),
-        Err(Refusal::NotFound | Refusal::AddressTaken) => wait(&visit, Some(&flow), &next, "", Vec::new()).await,
-        Err(why) => match super::sheet::wrongs(&visit.house.look, &why, visit.now()) {
-            Some(errors) => {
-                let errors = waiting::with_time_of_newest(&visit, errors, &why, begun(&visit, Some(&flow)).await?);
-                wait(&visit, Some(&flow), &next, "", errors).await
-            }
-            None => Err(visit.problem(why)),
-        },
+        Err(Refusal::AddressTaken) => wait(&visit, Some(&flow), &next, "", Vec::new()).await,
+        Err(why) => wait(&visit, Some(&flow), &next, "", WAITING.refused(&visit, &flow, why).await?).await,
     }
 }
 
@@ -183,16 +172,12 @@ pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
         return wait(&visit, Some(&flow), &next, "", visit.held_up()).await;
     }
     match visit.services().resend_registration(&visit.caller(), &flow).await {
-        Ok(_) => visit.go(&with_query(PATH, &[("flow", &flow), ("next", &next)])),
-        Err(Refusal::NotFound) => wait(&visit, Some(&flow), &next, "", Vec::new()).await,
-        Err(why) => match waiting::not_again(&visit.house.look, &why, visit.now()) {
-            Some(errors) => wait(&visit, Some(&flow), &next, "", errors).await,
-            None => Err(visit.problem(why)),
-        },
+        Ok(_) => visit.go(&WAITING.at(&flow, &next)),
+        Err(why) => wait(&visit, Some(&flow), &next, "", waiting::not_again(&visit, why)?).await,
     }
 }
 
 /// Tells the waiting page when its flow moves.
 pub(super) async fn events(house: Arc<House>, request: Request) -> Answer {
-    waiting::events(&Visit::new(house, request), Registration::PREFIX).await
+    WAITING.events(&Visit::new(house, request)).await
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cairn_actors::address::Address;
 use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::Begun;
@@ -19,22 +20,109 @@ use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::room::Answer;
 
-/// The page of a flow that waits at `path`. The caller places the address.
-pub(super) fn sheet(look: &Look, template: &'static str, path: &str, begun: &Begun, now: Timestamp) -> Sheet {
-    let flow = begun.flow.id.as_str();
-    let events = format!("{path}/events");
-    let tells = tells_of_mail(begun.flow.kind);
-    let seen = if tells { mark(&begun.mail) } else { String::new() };
-    let wait = begun.next_letter.map(|at| at.since(now).as_millis().div_ceil(1_000)).unwrap_or_default();
-    Sheet::new(template)
-        .put("flow", flow)
-        .put("here", with_query(path, &[("flow", flow)]))
-        .put("events", with_query(&events, &[("flow", flow), ("seen", &seen)]))
-        .put("mail", if tells { said(look, &begun.mail, now) } else { String::new() })
-        .put("code", "")
-        .put("codes", begun.tries_left > 0)
-        .put("resend", begun.next_letter.is_some())
-        .put("wait", Value::from(u64::try_from(wait).unwrap_or_default()))
+/// One of the pages that wait for a mail: whose flow it is, and where it lies. Another letter is asked for, and its events
+/// are told, below it.
+pub(super) struct Waiting {
+    /// The prefix of its flows' ids.
+    pub(super) prefix: &'static str,
+    /// Its path.
+    pub(super) path: &'static str,
+    /// Its template, which extends `waiting.html`.
+    pub(super) template: &'static str,
+    /// Where the form of the code goes.
+    pub(super) action: &'static str,
+    /// What that form is called.
+    pub(super) form_id: &'static str,
+}
+
+impl Waiting {
+    /// Where a flow of it is waited for, on the way to `next`.
+    pub(super) fn at(&self, flow: &str, next: &str) -> String {
+        with_query(self.path, &[("flow", flow), ("next", next)])
+    }
+
+    /// The flow of this browser that is named, or its newest.
+    pub(super) async fn begun(&self, visit: &Visit, flow: Option<&str>) -> Result<Option<Begun>, Problem> {
+        let begun = visit.services().begun(&visit.browser.flows(), self.prefix, flow).await;
+        begun.map_err(|why| visit.problem(why))
+    }
+
+    /// The page while a letter to `address` is awaited; `change` leads to where another address is given.
+    pub(super) fn sheet(&self, visit: &Visit, begun: &Begun, address: &Address, change: String, next: &str) -> Sheet {
+        let (look, now) = (&visit.house.look, visit.now());
+        let flow = begun.flow.id.as_str();
+        let tells = tells_of_mail(begun.flow.kind);
+        let seen = if tells { mark(&begun.mail) } else { String::new() };
+        let wait = begun.next_letter.map(|at| at.since(now).as_millis().div_ceil(1_000)).unwrap_or_default();
+        Sheet::new(self.template)
+            .put("address", address.typed())
+            .put("change", change)
+            .put("action", self.action)
+            .put("form_id", self.form_id)
+            .put("flow", flow)
+            .put("next", next)
+            .put("here", self.at(flow, next))
+            .put("again", format!("{}/resend", self.path))
+            .put("login", with_query("/login", &[("next", next)]))
+            .put("events", with_query(&format!("{}/events", self.path), &[("flow", flow), ("seen", &seen)]))
+            .put("mail", if tells { said(look, &begun.mail, now) } else { String::new() })
+            .put("code", "")
+            .put("codes", begun.tries_left > 0)
+            .put("resend", begun.next_letter.is_some())
+            .put("wait", Value::from(u64::try_from(wait).unwrap_or_default()))
+    }
+
+    /// What is wrong with a code that was refused, with the time of the newest letter where it was an older one's. Nothing
+    /// where this browser has no such flow: the page says so itself.
+    pub(super) async fn refused(&self, visit: &Visit, flow: &str, why: Refusal) -> Result<Vec<Wrong>, Problem> {
+        if why == Refusal::NotFound {
+            return Ok(Vec::new());
+        }
+        let Some(errors) = wrongs(&visit.house.look, &why, visit.now()) else { return Err(visit.problem(why)) };
+        let Refusal::FlowEnded(_) = why else { return Ok(errors) };
+        let one = |field, text| vec![Wrong { field, text }];
+        let begun = self.begun(visit, Some(flow)).await?;
+        Ok(match begun.and_then(|begun| Some((begun.issued_at?, begun.tries_left))) {
+            Some((at, 1..)) => {
+                let time = visit.house.look.words.past(at, visit.now());
+                one(Some("code"), fill(&visit.error("code_replaced"), &[("time", &time)]))
+            }
+            Some((_, 0)) => one(None, visit.error("only_link")),
+            // It has moved on meanwhile, and the page says where to.
+            None => Vec::new(),
+        })
+    }
+
+    /// One answer of server-sent events (HTML, section 9.2), for the browser that began the flow: as soon as the flow
+    /// leaves the waiting phase or its letter is somewhere else, at the latest after a few seconds.
+    pub(super) async fn events(&self, visit: &Visit) -> Answer {
+        let flow = visit.request.query("flow").unwrap_or_default();
+        let seen = visit.request.header("last-event-id").map(str::to_owned).or_else(|| visit.request.query("seen"));
+        let seen = seen.unwrap_or_default();
+        let mut left = ANSWER;
+        loop {
+            // To anybody else there is no such flow.
+            let begun = self.begun(visit, Some(&flow)).await?.ok_or_else(Problem::not_found)?;
+            if begun.address.is_none() {
+                return Ok(told("event: moved\ndata: .\n"));
+            }
+            let (mark, tells) = (mark(&begun.mail), tells_of_mail(begun.flow.kind));
+            if mark != seen && tells {
+                let text = said(&visit.house.look, &begun.mail, visit.now()).replace(['\r', '\n'], " ");
+                return Ok(told(&format!("event: mail\nid: {mark}\ndata: {text}\n")));
+            }
+            if left.is_zero() {
+                return Ok(told(": nothing new\n"));
+            }
+            // A letter that has arrived, or never will, goes nowhere else.
+            let still = !tells || matches!(begun.mail.state, MailState::Accepted | MailState::Failed);
+            let span = if still { left } else { LOOK.min(left) };
+            left = left.saturating_sub(span);
+            let id = Id::parse(self.prefix, &flow).ok_or_else(Problem::not_found)?;
+            let waited = visit.services().engine.wait(FlowId(id), begun.flow.version + 1, span).await;
+            waited.map_err(|why| visit.problem(why.into()))?;
+        }
+    }
 }
 
 /// Whether the page may say where the letter is. A reset's may not: where nobody has the address there is no letter, and
@@ -59,35 +147,19 @@ fn mark(mail: &Mail) -> String {
     format!("{}-{}", mail.state.word(), mail.at.0)
 }
 
-/// What is wrong with a code, with the time of the newest letter where an older one's code was entered.
-pub(super) fn with_time_of_newest(
-    visit: &Visit,
-    errors: Vec<Wrong>,
-    why: &Refusal,
-    begun: Option<Begun>,
-) -> Vec<Wrong> {
-    let Refusal::FlowEnded(_) = why else { return errors };
-    let one = |field, text| vec![Wrong { field, text }];
-    match begun.and_then(|begun| Some((begun.issued_at?, begun.tries_left))) {
-        Some((at, 1..)) => {
-            let time = visit.house.look.words.past(at, visit.now());
-            one(Some("code"), fill(&visit.error("code_replaced"), &[("time", &time)]))
-        }
-        Some((_, 0)) => one(None, visit.error("only_link")),
-        // It has moved on meanwhile, and the page says where to.
-        None => Vec::new(),
-    }
-}
-
-/// What is said when another letter cannot be had now.
-pub(super) fn not_again(look: &Look, why: &Refusal, now: Timestamp) -> Option<Vec<Wrong>> {
-    let say = |code: &str, places: &[(&str, &str)]| look.words.errors.get(code).map(|text| fill(text, places));
+/// What is said when another letter cannot be had now; nothing where this browser has no such flow.
+pub(super) fn not_again(visit: &Visit, why: Refusal) -> Result<Vec<Wrong>, Problem> {
     let text = match why {
-        Refusal::SlowDown(until) => say("resend", &[("time", &look.words.instant(*until, now))]),
-        Refusal::FlowEnded(_) => say("no_more_mails", &[]),
-        _ => return wrongs(look, why, now),
+        Refusal::NotFound => return Ok(Vec::new()),
+        Refusal::SlowDown(until) => {
+            fill(&visit.error("resend"), &[("time", &visit.house.look.words.instant(until, visit.now()))])
+        }
+        Refusal::FlowEnded(_) => visit.error("no_more_mails"),
+        other => {
+            return wrongs(&visit.house.look, &other, visit.now()).ok_or_else(|| visit.problem(other));
+        }
     };
-    Some(vec![Wrong { field: None, text: text.unwrap_or_default() }])
+    Ok(vec![Wrong { field: None, text }])
 }
 
 /// How often the place of the letter is looked at while somebody waits. The flow itself tells when it moves.
@@ -95,39 +167,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long one answer takes at most. Then the browser asks again: a line that stays open for long would outlive a
 /// restart.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// One answer of server-sent events (HTML, section 9.2), for the browser that began the flow: as soon as the flow leaves
-/// the waiting phase or its letter is somewhere else, at the latest after a few seconds.
-pub(super) async fn events(visit: &Visit, prefix: &'static str) -> Answer {
-    let flow = visit.request.query("flow").unwrap_or_default();
-    let seen = visit.request.header("last-event-id").map(str::to_owned).or_else(|| visit.request.query("seen"));
-    let seen = seen.unwrap_or_default();
-    let cookies = visit.browser.flows();
-    let mut left = ANSWER;
-    loop {
-        let begun = visit.services().begun(&cookies, prefix, Some(&flow)).await.map_err(|why| visit.problem(why))?;
-        // To anybody else there is no such flow.
-        let begun = begun.ok_or_else(Problem::not_found)?;
-        if begun.address.is_none() {
-            return Ok(told("event: moved\ndata: .\n"));
-        }
-        let (mark, tells) = (mark(&begun.mail), tells_of_mail(begun.flow.kind));
-        if mark != seen && tells {
-            let text = said(&visit.house.look, &begun.mail, visit.now()).replace(['\r', '\n'], " ");
-            return Ok(told(&format!("event: mail\nid: {mark}\ndata: {text}\n")));
-        }
-        if left.is_zero() {
-            return Ok(told(": nothing new\n"));
-        }
-        // A letter that has arrived, or never will, goes nowhere else.
-        let still = !tells || matches!(begun.mail.state, MailState::Accepted | MailState::Failed);
-        let span = if still { left } else { LOOK.min(left) };
-        left = left.saturating_sub(span);
-        let id = Id::parse(prefix, &flow).ok_or_else(Problem::not_found)?;
-        let waited = visit.services().engine.wait(FlowId(id), begun.flow.version + 1, span).await;
-        waited.map_err(|why| visit.problem(why.into()))?;
-    }
-}
 
 fn told(event: &str) -> Reply {
     let kind = HeaderValue::from_static("text/event-stream");

@@ -9,15 +9,22 @@ use cairn_actors::services::Refusal;
 use cairn_actors::services::session::SignedIn;
 use http::StatusCode;
 
-use super::super::sheet::{Sheet, Wrong, wrongs};
+use super::super::sheet::{Sheet, Wrong};
 use super::super::visit::{Visit, typed, with_query};
-use super::super::waiting;
+use super::super::waiting::{self, Waiting};
 use super::{Who, done};
 use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
 
 const PATH: &str = "/account/email";
+const WAITING: Waiting = Waiting {
+    prefix: EmailChange::PREFIX,
+    path: PATH,
+    template: "account/email_waiting.html",
+    action: "/account/email/code",
+    form_id: "email-code",
+};
 
 /// The form.
 pub(in crate::pages) fn sheet(address: &str, new_email: &str, once: &str) -> Sheet {
@@ -38,18 +45,15 @@ pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answe
 
 /// The page that waits for the letter, or where the change has got to.
 async fn wait(visit: &Visit, who: &SignedIn, flow: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
-    let begun = visit.services().begun(&visit.browser.flows(), EmailChange::PREFIX, Some(flow)).await;
-    let Some(begun) = begun.map_err(|why| visit.problem(why))? else {
+    let Some(begun) = WAITING.begun(visit, Some(flow)).await? else {
         // Begun in another browser: this one can only begin anew.
         return visit.draw(sheet(who.user.address.typed(), "", &visit.once()));
     };
     match &begun.address {
-        Some(address) => visit.draw(
-            waiting::sheet(&visit.house.look, "account/email_waiting.html", PATH, &begun, visit.now())
-                .put("address", address.typed())
-                .put("code", code)
-                .wrong(wrong),
-        ),
+        Some(address) => {
+            let sheet = WAITING.sheet(visit, &begun, address, PATH.to_owned(), "");
+            visit.draw(sheet.put("code", code).wrong(wrong))
+        }
         None => match begun.flow.phase.as_str() {
             "expired" | "ended" => {
                 visit.draw(Sheet::message("email_change/overtaken", "/account").status(StatusCode::GONE))
@@ -104,8 +108,7 @@ pub(in crate::pages) async fn confirm(house: Arc<House>, request: Request) -> An
         Err(Refusal::AddressTaken) => {
             visit.draw(Sheet::message("email_change/taken", "/account").status(StatusCode::CONFLICT))
         }
-        Err(Refusal::NotFound) => wait(&visit, &who, &flow, "", Vec::new()).await,
-        Err(why) => refused(&visit, &who, &flow, why).await,
+        Err(why) => wait(&visit, &who, &flow, "", WAITING.refused(&visit, &flow, why).await?).await,
     }
 }
 
@@ -122,27 +125,12 @@ pub(in crate::pages) async fn resend(house: Arc<House>, request: Request) -> Ans
         return wait(&visit, &who, &flow, "", visit.held_up()).await;
     }
     match visit.services().resend_email_change(&visit.caller(), &who, &flow).await {
-        Ok(_) => visit.go(&with_query(PATH, &[("flow", &flow)])),
-        Err(why @ Refusal::SlowDown(_)) => match waiting::not_again(&visit.house.look, &why, visit.now()) {
-            Some(wrong) => wait(&visit, &who, &flow, "", wrong).await,
-            None => Err(visit.problem(why)),
-        },
-        Err(why) => refused(&visit, &who, &flow, why).await,
-    }
-}
-
-async fn refused(visit: &Visit, who: &SignedIn, flow: &str, why: Refusal) -> Answer {
-    match wrongs(&visit.house.look, &why, visit.now()) {
-        Some(wrong) => {
-            let begun = visit.services().begun(&visit.browser.flows(), EmailChange::PREFIX, Some(flow)).await;
-            let begun = begun.map_err(|why| visit.problem(why))?;
-            wait(visit, who, flow, "", waiting::with_time_of_newest(visit, wrong, &why, begun)).await
-        }
-        None => Err(visit.problem(why)),
+        Ok(_) => visit.go(&WAITING.at(&flow, "")),
+        Err(why) => wait(&visit, &who, &flow, "", waiting::not_again(&visit, why)?).await,
     }
 }
 
 /// Tells the waiting page when its flow moves.
 pub(in crate::pages) async fn events(house: Arc<House>, request: Request) -> Answer {
-    waiting::events(&Visit::new(house, request), EmailChange::PREFIX).await
+    WAITING.events(&Visit::new(house, request)).await
 }
