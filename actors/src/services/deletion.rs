@@ -3,13 +3,10 @@
 use cairn_runtime::{Fault, Flow, FlowId, Reply};
 
 use super::session::SignedIn;
-use super::{Caller, FlowView, Moved, Refusal, Services};
+use super::{Caller, FlowView, Moved, Refusal, Services, TRIES};
 use crate::directory::User;
 use crate::flows::deletion::{Command, Deletion, Outcome, Start};
 use crate::password::Password;
-
-/// How often it is asked for anew when the account moved under it.
-const TRIES: usize = 4;
 
 impl Services {
     /// Has an account deleted. Every session ends at once; a sign-in within fourteen days has the account back.

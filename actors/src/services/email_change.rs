@@ -5,15 +5,13 @@ use cairn_runtime::{Fault, Flow, FlowId, Reply};
 
 use super::session::SignedIn;
 use super::typed::{self, Typed};
-use super::{BadValue, Caller, FlowView, Moved, Refusal, Services};
+use super::{BadValue, Caller, FlowView, Moved, Refusal, Services, TRIES};
 use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::effects::UserId;
 use crate::flows::email_change::{Account, CHANGES, Command, EmailChange, Later, Outcome, Start};
 use crate::password::Password;
 
-/// How often a command is decided anew when the account moved under it.
-const TRIES: usize = 4;
 /// Changes of one user that are looked at: one more than there can be.
 const MOST: u32 = CHANGES as u32 + 1;
 

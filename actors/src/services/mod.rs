@@ -169,6 +169,10 @@ pub struct Moved {
     pub method: Method,
 }
 
+/// How often a step is asked for anew when the account moved under it: more often than somebody edits who does nothing
+/// else meanwhile.
+const TRIES: usize = 8;
+
 /// All use cases, with what they need.
 #[derive(Clone)]
 pub struct Services {
