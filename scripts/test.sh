@@ -35,7 +35,7 @@ stage 'formatting and clippy' "$here/lint.sh"
 printf '\n== cargo test\n'
 log=$(mktemp "${TMPDIR:-/tmp}/cairn-test.XXXXXX")
 trap 'rm -f "$log"' EXIT
-"$here/with-postgres.sh" "$here/cargo-tests.sh" "${profile[@]}" 2>&1 | tee "$log"
+"$here/with-postgres.sh" cargo test --workspace --all-features --no-fail-fast "${profile[@]}" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 
 # cargo prints `test result: ok. 12 passed; 0 failed; …` once for each test binary.

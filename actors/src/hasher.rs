@@ -8,6 +8,7 @@
 mod queue;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -17,10 +18,11 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64ct::{Base64Unpadded, Encoding};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 pub use self::queue::Turn;
-use self::queue::{Gate, Turns, lock};
+use self::queue::{Gate, Job, Turns, lock};
 use crate::password::Password;
 use crate::ring::{KeyId, Ring, SealError, SharedRing};
 
@@ -163,7 +165,7 @@ struct Pool {
     ring: SharedRing,
     params: Params,
     workers: usize,
-    gate: Arc<Gate>,
+    gate: Gate<Box<dyn Hashing>>,
     turns: Arc<Turns>,
     memory: Mutex<Vec<Vec<Block>>>,
     random: SystemRandom,
@@ -256,19 +258,65 @@ impl Hasher {
         op: &'static str,
         work: impl FnOnce(&Pool, &mut Vec<Block>) -> Result<T, HashFault> + Send + 'static,
     ) -> Result<T, HashFault> {
-        let permit = self.0.gate.enter(lane).await?;
-        let pool = Arc::clone(&self.0);
-        // The permit goes along: when the caller gives up, the core is still busy until the hash is done.
-        let worked = tokio::task::spawn_blocking(move || {
-            let begun = Instant::now();
+        let (tell, told) = oneshot::channel();
+        if let Some(mut job) = self.0.gate.enter(lane, Box::new(Work { work, op, tell }))? {
+            let pool = Arc::clone(&self.0);
+            // The core goes from one job to the next without a word to anybody, so that it is never idle between two.
+            // Whoever gives up while theirs is run keeps it busy until that is done.
+            tokio::task::spawn_blocking(move || {
+                loop {
+                    job.run(&pool);
+                    match pool.gate.next() {
+                        Some(next) => job = next,
+                        None => break,
+                    }
+                }
+            });
+        }
+        told.await.map_err(|_| HashFault::Interrupted)?
+    }
+}
+
+/// A hash to be made or checked, and who waits for it.
+struct Work<W, T> {
+    work: W,
+    op: &'static str,
+    tell: oneshot::Sender<Result<T, HashFault>>,
+}
+
+trait Hashing: Job + Send {
+    fn run(self: Box<Self>, pool: &Pool);
+}
+
+impl<W, T> Job for Work<W, T> {
+    fn is_wanted(&self) -> bool {
+        !self.tell.is_closed()
+    }
+}
+
+impl Job for Box<dyn Hashing> {
+    fn is_wanted(&self) -> bool {
+        (**self).is_wanted()
+    }
+}
+
+impl<W, T> Hashing for Work<W, T>
+where
+    W: FnOnce(&Pool, &mut Vec<Block>) -> Result<T, HashFault> + Send,
+    T: Send,
+{
+    fn run(self: Box<Self>, pool: &Pool) {
+        let Self { work, op, tell } = *self;
+        let begun = Instant::now();
+        // A panic is that job's own: its memory is gone, and the core goes on.
+        let done = catch_unwind(AssertUnwindSafe(|| {
             let mut memory = pool.take_memory();
-            let result = work(&pool, &mut memory);
+            let result = work(pool, &mut memory);
             pool.keep_memory(memory);
-            metrics::histogram!("cairn_password_hash_seconds", "op" => op).record(begun.elapsed().as_secs_f64());
-            drop(permit);
             result
-        });
-        worked.await.map_err(|_| HashFault::Interrupted)?
+        }));
+        metrics::histogram!("cairn_password_hash_seconds", "op" => op).record(begun.elapsed().as_secs_f64());
+        let _ = tell.send(done.unwrap_or(Err(HashFault::Interrupted)));
     }
 }
 
@@ -487,6 +535,17 @@ mod tests {
         for settings in [Settings { cost, ..Settings::quick() }, Settings { workers: 0, ..Settings::quick() }] {
             assert_eq!(Hasher::new(shared(), settings).unwrap_err(), HashFault::Settings);
         }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_interrupted_and_the_next_is_not() {
+        let hasher = hasher();
+        let fails = hasher.work(Lane::SignIn, "verify", |_, _| -> Result<(), HashFault> { panic!("a defect") });
+        let (typed, waits) = (password("x"), password("y"));
+        let (fault, one, other) =
+            tokio::join!(fails, hasher.verify(&typed, None, "ada"), hasher.hash(&waits, Lane::Registration));
+        assert_eq!(fault, Err(HashFault::Interrupted));
+        assert!(one.is_ok() && other.is_ok());
     }
 
     #[tokio::test]

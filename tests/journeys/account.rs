@@ -1,4 +1,5 @@
-//! From registering to a new password, with a kill between every two clicks, on a phone and a desk, in light and dark.
+//! From registering to a new password, with a kill between every two clicks, on a phone and a desk, in light and dark, on both
+//! databases.
 
 use super::Seat;
 use crate::support::{App, Kind, Person};
@@ -6,19 +7,25 @@ use crate::support::{App, Kind, Person};
 mod phone_in_light {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn sqlite() {
-        super::a_person_comes_all_the_way_though_the_server_dies_between_every_two_clicks(390, false).await;
+        use crate::support::Kind::Sqlite;
+        super::a_person_comes_all_the_way_though_the_server_dies_between_every_two_clicks(Sqlite, 390, false).await;
     }
 }
 
 mod desk_in_dark {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn sqlite() {
-        super::a_person_comes_all_the_way_though_the_server_dies_between_every_two_clicks(1280, true).await;
+    async fn postgres() {
+        use crate::support::Kind::Postgres;
+        super::a_person_comes_all_the_way_though_the_server_dies_between_every_two_clicks(Postgres, 1280, true).await;
     }
 }
 
-async fn a_person_comes_all_the_way_though_the_server_dies_between_every_two_clicks(width: u32, dark: bool) {
-    let app = App::plan(Kind::Sqlite).named("journey").set("CAIRN_RESEND_COOLDOWN", 0).start().await;
+async fn a_person_comes_all_the_way_though_the_server_dies_between_every_two_clicks(
+    kind: Kind,
+    width: u32,
+    dark: bool,
+) {
+    let app = App::plan(kind).named("journey").set("CAIRN_RESEND_COOLDOWN", 0).start().await;
     let person = Person::new("traveller");
     let mut seat = Seat::take(&app, "journey", width, dark, true).await;
 

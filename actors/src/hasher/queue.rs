@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::ring::digest;
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::OwnedMutexGuard;
 
 use super::{HashFault, Lane};
 
@@ -17,18 +17,21 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A semaphore with two queues, of which one always goes first.
-pub(super) struct Gate(Mutex<Lanes>);
-
-struct Lanes {
-    free: usize,
-    longest: usize,
-    sign_in: VecDeque<oneshot::Sender<Permit>>,
-    registration: VecDeque<oneshot::Sender<Permit>>,
+/// What waits for a core.
+pub(super) trait Job {
+    /// Whether somebody waits for its result still.
+    fn is_wanted(&self) -> bool;
 }
 
-/// The right to keep one core busy. Dropping it hands it to whoever is next.
-pub(super) struct Permit(Option<Arc<Gate>>);
+/// So many cores, and two queues before them, of which one always goes first.
+pub(super) struct Gate<J>(Mutex<Lanes<J>>);
+
+struct Lanes<J> {
+    free: usize,
+    longest: usize,
+    sign_in: VecDeque<(J, Waiting)>,
+    registration: VecDeque<(J, Waiting)>,
+}
 
 /// Counts who waits, also when they stop waiting half-way.
 struct Waiting;
@@ -46,58 +49,46 @@ impl Drop for Waiting {
     }
 }
 
-impl Gate {
-    pub(super) fn new(free: usize, longest: usize) -> Arc<Self> {
-        let lanes = Lanes { free, longest, sign_in: VecDeque::new(), registration: VecDeque::new() };
-        Arc::new(Self(Mutex::new(lanes)))
+impl<J: Job> Gate<J> {
+    pub(super) fn new(free: usize, longest: usize) -> Self {
+        Self(Mutex::new(Lanes { free, longest, sign_in: VecDeque::new(), registration: VecDeque::new() }))
     }
 
-    pub(super) async fn enter(self: &Arc<Self>, lane: Lane) -> Result<Permit, HashFault> {
-        let waiting = {
-            let mut lanes = lock(&self.0);
-            // A permit is free only when nobody waits: see `release`.
-            if let Some(fewer) = lanes.free.checked_sub(1) {
-                lanes.free = fewer;
-                return Ok(Permit(Some(Arc::clone(self))));
-            }
-            let longest = lanes.longest;
-            let queue = match lane {
-                Lane::SignIn => &mut lanes.sign_in,
-                Lane::Registration => &mut lanes.registration,
-            };
-            if queue.len() >= longest {
-                // Who hung up while waiting takes no place from the living.
-                queue.retain(|waiter| !waiter.is_closed());
-            }
-            if queue.len() >= longest {
-                return Err(HashFault::Overloaded);
-            }
-            let (next, waiting) = oneshot::channel();
-            queue.push_back(next);
-            waiting
-        };
-        let _waiting = Waiting::begin();
-        waiting.await.map_err(|_| HashFault::Interrupted)
-    }
-
-    fn release(self: Arc<Self>) {
+    /// Gives the job back when a core is free for it: run it, and whatever [`Gate::next`] gives until it gives nothing.
+    /// Else it waits in its lane for another that does so.
+    pub(super) fn enter(&self, lane: Lane, job: J) -> Result<Option<J>, HashFault> {
         let mut lanes = lock(&self.0);
-        while let Some(waiter) = lanes.sign_in.pop_front().or_else(|| lanes.registration.pop_front()) {
-            match waiter.send(Permit(Some(Arc::clone(&self)))) {
-                Ok(()) => return,
-                // It hung up; the permit must not come back here, where the lock is held.
-                Err(mut unsent) => unsent.0 = None,
+        // A core is free only when nobody waits.
+        if let Some(fewer) = lanes.free.checked_sub(1) {
+            lanes.free = fewer;
+            return Ok(Some(job));
+        }
+        let longest = lanes.longest;
+        let queue = match lane {
+            Lane::SignIn => &mut lanes.sign_in,
+            Lane::Registration => &mut lanes.registration,
+        };
+        if queue.len() >= longest {
+            // Who hung up while waiting takes no place from the living.
+            queue.retain(|(waiter, _)| waiter.is_wanted());
+        }
+        if queue.len() >= longest {
+            return Err(HashFault::Overloaded);
+        }
+        queue.push_back((job, Waiting::begin()));
+        Ok(None)
+    }
+
+    /// What is to be run next on a core that has done its job. With nothing left the core is free.
+    pub(super) fn next(&self) -> Option<J> {
+        let mut lanes = lock(&self.0);
+        while let Some((job, _)) = lanes.sign_in.pop_front().or_else(|| lanes.registration.pop_front()) {
+            if job.is_wanted() {
+                return Some(job);
             }
         }
         lanes.free += 1;
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(gate) = self.0.take() {
-            gate.release();
-        }
+        None
     }
 }
 
@@ -171,66 +162,58 @@ impl Drop for Turn {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::pin::Pin;
-
-    use futures_util::FutureExt;
-
     use super::*;
 
-    type Entering<'a> = Pin<Box<dyn Future<Output = Result<Permit, HashFault>> + 'a>>;
+    /// Its number, and whether somebody waits for it.
+    type Numbered = (u32, Arc<()>);
 
-    /// Asks to enter, as far as it goes without waiting.
-    fn ask(gate: &Arc<Gate>, lane: Lane) -> (Entering<'_>, Option<Result<Permit, HashFault>>) {
-        let mut entering: Entering<'_> = Box::pin(gate.enter(lane));
-        let answer = (&mut entering).now_or_never();
-        (entering, answer)
+    impl Job for Numbered {
+        fn is_wanted(&self) -> bool {
+            Arc::strong_count(&self.1) > 1
+        }
+    }
+
+    fn next(gate: &Gate<Numbered>) -> Option<u32> {
+        gate.next().map(|(number, _)| number)
     }
 
     #[test]
     fn a_waiting_sign_in_is_served_before_a_registration_that_came_first() {
-        let gate = Gate::new(1, 8);
-        let held = ask(&gate, Lane::Registration).1.unwrap().unwrap();
-        let (mut registering, none) = ask(&gate, Lane::Registration);
-        assert!(none.is_none());
-        let (mut first, _) = ask(&gate, Lane::SignIn);
-        let (mut second, _) = ask(&gate, Lane::SignIn);
-
-        drop(held);
-        let held = (&mut first).now_or_never().unwrap().unwrap();
-        assert!((&mut second).now_or_never().is_none());
-        drop(held);
-        let held = (&mut second).now_or_never().unwrap().unwrap();
-        assert!((&mut registering).now_or_never().is_none());
-        drop(held);
-        let held = (&mut registering).now_or_never().unwrap().unwrap();
-        drop(held);
+        let (gate, asker) = (Gate::new(1, 8), Arc::new(()));
+        let enter = |number, lane| gate.enter(lane, (number, Arc::clone(&asker))).unwrap();
+        assert!(enter(0, Lane::Registration).is_some(), "the core is free");
+        for (number, lane) in [(1, Lane::Registration), (2, Lane::SignIn), (3, Lane::SignIn)] {
+            assert!(enter(number, lane).is_none());
+        }
+        assert_eq!([next(&gate), next(&gate), next(&gate), next(&gate)], [Some(2), Some(3), Some(1), None]);
         assert_eq!(lock(&gate.0).free, 1);
+        assert!(enter(4, Lane::Registration).is_some());
     }
 
     #[test]
     fn a_full_lane_is_overloaded_and_the_other_is_not() {
-        let gate = Gate::new(1, 2);
-        let _held = ask(&gate, Lane::SignIn).1.unwrap().unwrap();
-        let (_one, _) = ask(&gate, Lane::Registration);
-        let (two, _) = ask(&gate, Lane::Registration);
-        assert!(matches!(ask(&gate, Lane::Registration).1, Some(Err(HashFault::Overloaded))));
-        assert!(ask(&gate, Lane::SignIn).1.is_none());
-        drop(two);
-        assert!(ask(&gate, Lane::Registration).1.is_none(), "who hung up has left its place");
+        let (gate, asker, hangs_up) = (Gate::new(1, 2), Arc::new(()), Arc::new(()));
+        let enter = |lane, asker: &Arc<()>| gate.enter(lane, (0, Arc::clone(asker)));
+        assert!(enter(Lane::SignIn, &asker).unwrap().is_some());
+        assert!(enter(Lane::Registration, &asker).unwrap().is_none());
+        assert!(enter(Lane::Registration, &hangs_up).unwrap().is_none());
+        assert!(matches!(enter(Lane::Registration, &asker), Err(HashFault::Overloaded)));
+        assert!(enter(Lane::SignIn, &asker).unwrap().is_none());
+        drop(hangs_up);
+        assert!(enter(Lane::Registration, &asker).unwrap().is_none(), "who hung up has left its place");
     }
 
     #[test]
-    fn no_permit_is_lost_to_those_who_hang_up() {
-        let gate = Gate::new(1, 8);
-        let held = ask(&gate, Lane::SignIn).1.unwrap().unwrap();
-        let (gone, _) = ask(&gate, Lane::SignIn);
-        let (served_and_gone, _) = ask(&gate, Lane::SignIn);
-        let (mut last, _) = ask(&gate, Lane::Registration);
-        drop(gone);
-        drop(held); // handed to `served_and_gone`, which never looks
-        assert!((&mut last).now_or_never().is_none());
-        drop(served_and_gone);
-        drop((&mut last).now_or_never().unwrap().unwrap());
+    fn nothing_is_done_for_those_who_hung_up_and_no_core_is_lost_to_them() {
+        let (gate, asker) = (Gate::new(1, 8), Arc::new(()));
+        let (one, other) = (Arc::new(()), Arc::new(()));
+        let enter = |number, lane, asker: &Arc<()>| gate.enter(lane, (number, Arc::clone(asker))).unwrap();
+        assert!(enter(0, Lane::SignIn, &asker).is_some());
+        assert!(enter(1, Lane::SignIn, &one).is_none());
+        assert!(enter(2, Lane::Registration, &asker).is_none());
+        assert!(enter(3, Lane::Registration, &other).is_none());
+        drop((one, other));
+        assert_eq!([next(&gate), next(&gate)], [Some(2), None]);
         assert_eq!(lock(&gate.0).free, 1);
     }
 }
