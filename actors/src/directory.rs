@@ -90,7 +90,7 @@ pub trait Directory: Send + Sync + 'static {
     fn by_username<'a>(&'a self, username: &'a Username) -> BoxFuture<'a, Result<Option<User>, StoreFault>>;
     /// The user with this id.
     fn by_id(&self, user: UserId) -> BoxFuture<'_, Result<Option<User>, StoreFault>>;
-    /// A session with its user. Nothing once it has ended: then it is nobody's.
+    /// A session with its user, also one that has ended; nothing once its row or its user is gone.
     fn session(&self, session: FlowId) -> BoxFuture<'_, Result<Option<InSession>, StoreFault>>;
     /// A user's flows of one kind (of every kind when `None`) whose rows are not in quarantine, last touched first, at
     /// most this many.

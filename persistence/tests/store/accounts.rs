@@ -257,6 +257,10 @@ async fn what_a_moved_fence_ended_is_still_listed_and_told_by_its_number(kind: K
     let state: Session = serde_json::from_str(&found.session).unwrap();
     assert_eq!((found.user.fence, state.active().map(|active| active.fence)), (1, Some(0)));
     assert_eq!(directory(&town).sessions(user(0), 10).await.unwrap().len(), 1);
+    engine.call::<Session>(flow, engine.asker("test"), session::Command::Revoke).await.unwrap();
+    let ended = directory(&town).session(flow).await.unwrap().expect("its row is kept for a while");
+    let state: Session = serde_json::from_str(&ended.session).unwrap();
+    assert_eq!((ended.user.id, state.active().is_some()), (user(0), false));
     node.end().await;
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_runtime::crash::Point;
+use cairn_runtime::store::StoreFault;
 use cairn_runtime::testing::clock::{FixedClock, Rng};
 use cairn_runtime::testing::scenarios::host::strike;
 use cairn_runtime::testing::store::{Mode, SimStore, Stored};
@@ -133,6 +134,40 @@ async fn a_database_that_goes_away_amid_a_wake_up_is_not_held_against_the_flow()
         assert_eq!((house.row(flow).attempts, house.row(flow).quarantined), (0, None));
         house.clock.advance(MINUTE);
     }
+    assert_eq!(house.tick().await, 1);
+    assert_eq!(house.row(flow).phase, "expired");
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_answer_was_lost_is_gone_on_with() {
+    let (plan, store) = Plan::new().faulty();
+    let house = plan.build().await;
+    let flows = tickets(&house, 3).await;
+    house.clock.advance(2 * HOUR);
+    store.aim(nth(1, "claim_due", Mode::ErrorAfter));
+    assert!(pump::tick(&house.engine).await.is_err());
+    assert_eq!(store.hit(), Some("claim_due"));
+    assert!(flows.iter().all(|flow| house.row(*flow).attempts == 1), "they are claimed, and nobody knows");
+    // No instant has passed: nothing waits until the claim runs out, and nobody is claimed a second time.
+    assert_eq!(house.tick().await, 3);
+    assert!(flows.iter().all(|flow| house.row(*flow).phase == "expired"));
+    assert_eq!(house.tick().await, 0);
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_given_back_however_long_the_database_is_away() {
+    let (plan, between) = Plan::new().between();
+    let house = plan.build().await;
+    let flow = house.ticket("ada").await;
+    house.clock.advance(2 * HOUR);
+    between.plan(Instead::Fault(StoreFault::Unavailable("away".to_owned())));
+    // Tried every half second, so for longer than the claim lasts.
+    between.refuses_give_backs(100);
+    assert_eq!(house.tick().await, 1);
+    assert_eq!((house.row(flow).attempts, house.row(flow).quarantined), (0, None), "it was not the flow's fault");
+    house.clock.advance(MINUTE);
     assert_eq!(house.tick().await, 1);
     assert_eq!(house.row(flow).phase, "expired");
     house.is_at_rest().await;

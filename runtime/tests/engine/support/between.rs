@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use cairn_runtime::store::{Item, Passing, Store, StoreFault, Verdict};
+use cairn_runtime::store::{Item, Passing, Store, StoreFault, Unclaim, Verdict};
 use cairn_runtime::testing::toy::Toy;
 use futures_util::future::BoxFuture;
 
@@ -23,6 +23,7 @@ pub(crate) struct Between {
     before_check: Mutex<Option<BoxFuture<'static, ()>>>,
     poison: Mutex<Option<Poison>>,
     sizes: Mutex<Vec<usize>>,
+    refused: Mutex<u32>,
 }
 
 impl Between {
@@ -33,6 +34,7 @@ impl Between {
             before_check: Mutex::default(),
             poison: Mutex::default(),
             sizes: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -49,6 +51,11 @@ impl Between {
     /// Every batch is looked at, and refused when this says so.
     pub(crate) fn poison(&self, poison: impl Fn(&[Item<Toy>]) -> Option<StoreFault> + Send + Sync + 'static) {
         *self.poison.lock().unwrap() = Some(Box::new(poison));
+    }
+
+    /// So many times no claim is taken back.
+    pub(crate) fn refuses_give_backs(&self, times: u32) {
+        *self.refused.lock().unwrap() = times;
     }
 
     /// The sizes of all batches that came.
@@ -77,6 +84,15 @@ impl Passing<Toy> for Between {
                 None => self.inside.commit(batch).await,
             }
         })
+    }
+
+    fn unclaim<'a>(&'a self, back: &'a Unclaim) -> BoxFuture<'a, Result<(), StoreFault>> {
+        let mut refused = self.refused.lock().unwrap();
+        if let Some(fewer) = refused.checked_sub(1) {
+            *refused = fewer;
+            return Box::pin(std::future::ready(Err(StoreFault::Unavailable("away".to_owned()))));
+        }
+        self.inside.unclaim(back)
     }
 
     fn check<'a>(&'a self, item: &'a Item<Toy>) -> BoxFuture<'a, Result<Verdict, StoreFault>> {
