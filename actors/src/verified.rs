@@ -1,7 +1,8 @@
 //! Access tokens whose signature was found good, so that the next request with the same one need not check it again.
 //!
 //! Checking an Ed25519 signature costs more than all else that a read of an account takes. What is kept is what the token
-//! says; whether its time is over and whether its session lives is asked anew each time.
+//! says; whether its time is over and whether its session lives is asked anew each time. It belongs to one set of keys, and
+//! goes with it: what a key signed that was taken away is known no more.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
