@@ -65,6 +65,15 @@ pub struct InSession {
     pub session: String,
 }
 
+/// What a user's sessions, past and present, say to one more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Visits {
+    /// The user has, or within the time that rows are kept had, a session from the same device and network.
+    pub knows_place: bool,
+    /// Sessions that have not ended but those last used, of which there is room for so many; at most a thousand.
+    pub beyond: Vec<FlowId>,
+}
+
 /// An event of a user's flows, for their history.
 #[derive(Clone, Debug)]
 pub struct Happened {
@@ -104,10 +113,8 @@ pub trait Directory: Send + Sync + 'static {
     fn changes(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
     /// A user's sessions that have not ended, last used first, at most this many. Their fence may have moved.
     fn sessions(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
-    /// A user's sessions that have not ended but those last used, of which there are `room`; at most a thousand.
-    fn sessions_beyond(&self, user: UserId, room: u32) -> BoxFuture<'_, Result<Vec<FlowId>, StoreFault>>;
-    /// Whether a user has, or within the time that rows are kept had, a session from this device and network.
-    fn knows_place(&self, place: Digest) -> BoxFuture<'_, Result<bool, StoreFault>>;
+    /// What a user's sessions say to one more from a place, of which besides it `room` may be.
+    fn visits(&self, user: UserId, place: Digest, room: u32) -> BoxFuture<'_, Result<Visits, StoreFault>>;
     /// What happened to a user's flows, newest first, at most this many.
     fn history(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>>;
     /// When guesses at this have failed after an instant, newest first, at most this many.

@@ -10,6 +10,7 @@ mod queue;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Instant;
 
 use ::ring::rand::{SecureRandom, SystemRandom};
@@ -259,19 +260,21 @@ impl Hasher {
         work: impl FnOnce(&Pool, &mut Vec<Block>) -> Result<T, HashFault> + Send + 'static,
     ) -> Result<T, HashFault> {
         let (tell, told) = oneshot::channel();
-        if let Some(mut job) = self.0.gate.enter(lane, Box::new(Work { work, op, tell }))? {
+        if let Some(job) = self.0.gate.enter(lane, Box::new(Work { work, op, tell }))? {
             let pool = Arc::clone(&self.0);
-            // The core goes from one job to the next without a word to anybody, so that it is never idle between two.
-            // Whoever gives up while theirs is run keeps it busy until that is done.
-            tokio::task::spawn_blocking(move || {
-                loop {
+            // A thread for as long as there is work. It goes from one job to the next without a word to anybody, so that
+            // the core is never idle between two; whoever gives up while theirs is run keeps it busy until that is done.
+            let spawned = thread::Builder::new().name("password-hash".to_owned()).spawn(move || {
+                let mut next = Some(job);
+                while let Some(job) = next {
                     job.run(&pool);
-                    match pool.gate.next() {
-                        Some(next) => job = next,
-                        None => break,
-                    }
+                    next = pool.gate.next();
                 }
             });
+            if spawned.is_err() {
+                // No thread is to be had. Nobody waits for one that will not come.
+                while self.0.gate.next().is_some() {}
+            }
         }
         told.await.map_err(|_| HashFault::Interrupted)?
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cairn_actors::address::Address;
-use cairn_actors::directory::{Directory, Happened, InSession, User};
+use cairn_actors::directory::{Directory, Happened, InSession, User, Visits};
 use cairn_actors::effects::{Digest, UserId};
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::session::Session;
@@ -17,14 +17,14 @@ use cairn_runtime::store::{Delivery, Row, StoreFault};
 use cairn_runtime::{DeliveryId, Flow, FlowId, Timestamp};
 use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Order, Query, SelectStatement};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
     Select, Statement, Value,
 };
 
 use crate::connect::Database;
-use crate::entity::{events, failures, flows, guards, id, outbox, users};
+use crate::entity::{events, flows, guards, id, outbox, users};
 use crate::fault::{Stage, fault};
 use crate::records::json;
 use crate::sql::ids;
@@ -142,6 +142,21 @@ fn users(backend: DbBackend) -> SelectStatement {
     select
 }
 
+// Numbers stand in the texts below and are not bound: SQLite prepares a statement anew whenever a limit is bound.
+
+/// A user and a place → the user's sessions for which there is no room, and a null if there is or was one from the place.
+fn visits(room: u32) -> String {
+    format!(
+        r#"SELECT "id" FROM (SELECT "id" FROM "flows" WHERE "user_id" = $1 AND "kind" = '{kind}' AND "phase" = 'active' AND "quarantined_at" IS NULL ORDER BY "touched_at" DESC, "id" DESC LIMIT 1000 OFFSET {room}) AS beyond UNION ALL SELECT NULL FROM (SELECT 1 FROM "flows" WHERE "subject" = $2 LIMIT 1) AS seen"#,
+        kind = Session::NAME,
+    )
+}
+
+/// What is guessed at and an instant → when guesses after that failed, newest first.
+fn failures(limit: u32) -> String {
+    format!(r#"SELECT "at" FROM "failures" WHERE "of" = $1 AND "at" > $2 ORDER BY "at" DESC LIMIT {limit}"#)
+}
+
 fn odd(error: DbErr) -> StoreFault {
     fault(Stage::Within, &error)
 }
@@ -241,15 +256,9 @@ impl Directory for SqlDirectory {
 
     fn failures(&self, of: Digest, after: Timestamp, limit: u32) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreFault>> {
         Box::pin(async move {
-            let mut select = Query::select();
-            select
-                .column(failures::Column::At)
-                .from(failures::Entity)
-                .and_where(Expr::col(failures::Column::Of).eq(Expr::val(of.0.to_vec())))
-                .and_where(Expr::col(failures::Column::At).gt(Expr::val(after.0)))
-                .order_by(failures::Column::At, Order::Desc)
-                .limit(u64::from(limit));
-            let rows = self.database.readers().query_all(&select).await.map_err(odd)?;
+            let values = [of.0.to_vec().into(), after.0.into()];
+            let statement = Statement::from_sql_and_values(self.database.backend(), failures(limit), values);
+            let rows = self.database.readers().query_all_raw(statement).await.map_err(odd)?;
             rows.iter().map(|row| row.try_get_by_index(0).map(Timestamp).map_err(odd)).collect()
         })
     }
@@ -283,36 +292,19 @@ impl Directory for SqlDirectory {
         Box::pin(self.last_touched(self.living_sessions(user), limit))
     }
 
-    fn sessions_beyond(&self, user: UserId, room: u32) -> BoxFuture<'_, Result<Vec<FlowId>, StoreFault>> {
+    fn visits(&self, user: UserId, place: Digest, room: u32) -> BoxFuture<'_, Result<Visits, StoreFault>> {
         Box::pin(async move {
-            let found: Vec<Vec<u8>> = self
-                .living_sessions(user)
-                .select_only()
-                .column(flows::Column::Id)
-                .order_by_desc(flows::Column::TouchedAt)
-                .order_by_desc(flows::Column::Id)
-                .offset(u64::from(room))
-                .limit(1_000)
-                .into_tuple()
-                .all(self.database.readers())
-                .await
-                .map_err(odd)?;
-            found.iter().map(|session| Ok(FlowId(id(session).map_err(odd)?))).collect()
-        })
-    }
-
-    fn knows_place(&self, place: Digest) -> BoxFuture<'_, Result<bool, StoreFault>> {
-        Box::pin(async move {
-            let found: Option<Vec<u8>> = flows::Entity::find()
-                .select_only()
-                .column(flows::Column::Id)
-                .filter(flows::Column::Subject.eq(place.0.to_vec()))
-                .limit(1)
-                .into_tuple()
-                .one(self.database.readers())
-                .await
-                .map_err(odd)?;
-            Ok(found.is_some())
+            let values = [user.0.bytes().to_vec().into(), place.0.to_vec().into()];
+            let statement = Statement::from_sql_and_values(self.database.backend(), visits(room), values);
+            let rows = self.database.readers().query_all_raw(statement).await.map_err(odd)?;
+            let mut visits = Visits::default();
+            for row in &rows {
+                match row.try_get_by_index::<Option<Vec<u8>>>(0).map_err(odd)? {
+                    Some(beyond) => visits.beyond.push(FlowId(id(&beyond).map_err(odd)?)),
+                    None => visits.knows_place = true,
+                }
+            }
+            Ok(visits)
         })
     }
 

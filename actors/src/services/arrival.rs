@@ -14,14 +14,17 @@ impl Services {
     /// What a sign-in of this user brings about. `known`: the browser has shown a device cookie of this account.
     pub(super) async fn arrival(&self, caller: &Caller, user: &User, known: bool) -> Result<Arrival, Refusal> {
         let place = self.place(caller, user);
+        // Those whose fence has moved count until they have tidied up after themselves: they are the first to go.
+        let room = self.engine.world().settings.max_sessions.saturating_sub(1);
+        let visits = self.directory.visits(user.id, place, room).await?;
         let is_first = user.signed_in_at.is_none();
-        let is_news = !is_first && !known && !self.directory.knows_place(place).await?;
+        let is_news = !is_first && !known && !visits.knows_place;
         let notice = is_news.then(|| Notice {
             to: user.address.clone(),
             device: in_words(caller.device.as_deref()),
             client_address: caller.address.to_canonical().to_string(),
         });
-        Ok(Arrival { place: Some(place), notice, is_first, crowded: self.crowded(user).await? })
+        Ok(Arrival { place: Some(place), notice, is_first, crowded: visits.beyond })
     }
 
     /// Ends sessions that are too many before the sign-in is answered. They are told in its commit as well: whatever
@@ -40,13 +43,6 @@ impl Services {
         let parts = [user.id.0.text("usr"), caller.device.clone().unwrap_or_default(), neighbourhood(caller.address)];
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         self.engine.world().digest("place", &super::unambiguous(&parts))
-    }
-
-    /// Sessions that must go so that there is room for one more, those first that were idle for longest. Those whose
-    /// fence has moved count until they have tidied up after themselves: they are the first to go.
-    async fn crowded(&self, user: &User) -> Result<Vec<FlowId>, Refusal> {
-        let room = self.engine.world().settings.max_sessions.saturating_sub(1);
-        Ok(self.directory.sessions_beyond(user.id, room).await?)
     }
 }
 

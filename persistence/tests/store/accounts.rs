@@ -1,7 +1,7 @@
 //! Accounts as they change: several kinds of change to several users in one batch, what the directory reads of them, and
 //! the migration that gave profiles their numbers.
 
-use cairn_actors::directory::{Directory, User};
+use cairn_actors::directory::{Directory, User, Visits};
 use cairn_actors::effects::{Auth, Digest, Key, NewUser, UserId, Write};
 use cairn_actors::flows::email_change::{self, EmailChange};
 use cairn_actors::flows::session::{self, Arrival, Session};
@@ -220,6 +220,10 @@ async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
     assert_eq!(ids(directory.sessions(user(0), 1).await.unwrap()), [two]);
     assert_eq!(ids(directory.sessions(user(1), 10).await.unwrap()), [strangers]);
     assert_eq!(ids(directory.flows_of(user(0), None, 10).await.unwrap()), [change, two, one]);
+    for (room, beyond) in [(0, vec![two, one]), (1, vec![one]), (2, vec![])] {
+        let known = Visits { knows_place: true, beyond };
+        assert_eq!(directory.visits(user(0), here, room).await.unwrap(), known, "room for {room}");
+    }
     assert_eq!(ids(directory.flows_of(user(0), Some("email_change"), 10).await.unwrap()), [change]);
     assert_eq!(ids(directory.changes(user(0), 10).await.unwrap()), [], "it changed nothing yet");
 
@@ -229,8 +233,9 @@ async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
     assert_eq!(ids(directory.flows_of(user(0), None, 10).await.unwrap()), [one, change, two]);
     engine.call::<Session>(strangers, engine.asker("test"), session::Command::Revoke).await.unwrap();
     engine.call::<Session>(two, engine.asker("test"), session::Command::Revoke).await.unwrap();
-    assert!(directory.knows_place(here).await.unwrap(), "a place is known though every session from there has ended");
-    assert!(!directory.knows_place(there).await.unwrap());
+    let visits = async |place: Digest| directory.visits(user(0), place, 0).await.unwrap();
+    assert!(visits(here).await.knows_place, "a place is known though every session from there has ended");
+    assert_eq!(visits(there).await, Visits::default());
 
     let history = directory.history(user(0), 100).await.unwrap();
     let names: Vec<(&str, &str)> = history.iter().map(|event| (event.kind.as_str(), event.name.as_str())).collect();
