@@ -269,7 +269,8 @@ impl Letter {
     }
 
     /// The purse that it is paid from, each with the same budget: what strangers can cause must not use up what its
-    /// owner needs, and what a forgotten password can cause (by anybody) must not keep a notice of a theft away.
+    /// owner needs, what a forgotten password can cause (by anybody) must not keep a notice of a theft away, and no
+    /// number of notices, which a thief can cause, the two letters that tell how to undo a theft.
     pub const fn purse(&self) -> &'static str {
         match self {
             Self::RegistrationVerify { .. }
@@ -278,10 +279,9 @@ impl Letter {
             | Self::EmailConfirm { .. }
             | Self::EmailKnown { .. } => "strangers",
             Self::RecoveryReset { .. } => "recovery",
-            Self::PasswordChanged { .. }
-            | Self::EmailChanged { .. }
-            | Self::SessionNewDevice { .. }
-            | Self::DeletionAsked { .. } => "notices",
+            Self::PasswordChanged { .. } | Self::SessionNewDevice { .. } => "notices",
+            Self::EmailChanged { .. } => "changed",
+            Self::DeletionAsked { .. } => "deletion",
         }
     }
 

@@ -212,6 +212,17 @@ impl Request {
         json::read(&self.body, self.nesting)
     }
 
+    /// Sees to it that a body that has nothing to say says nothing: it is missing, or an object without members.
+    ///
+    /// # Errors
+    /// As [`Request::json`].
+    pub fn no_members(&self) -> Result<(), Problem> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct NoMembers {}
+        if self.body.is_empty() { Ok(()) } else { self.json::<NoMembers>().map(|_| ()) }
+    }
+
     /// The body as a form of a page. A missing body is an empty form.
     ///
     /// # Errors

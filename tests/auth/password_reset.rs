@@ -12,6 +12,7 @@ on_both_databases!(
     five_wrong_codes_leave_only_the_link,
     of_several_passwords_at_once_one_is_set,
     a_password_that_is_no_good_leaves_the_link_good,
+    by_the_link_ones_own_names_are_no_password,
     what_is_no_link_has_ended,
     a_request_with_a_key_is_known_when_it_comes_again,
 );
@@ -171,6 +172,22 @@ async fn a_password_that_is_no_good_leaves_the_link_good(app: &App) {
         let problem = confirm(app, json!({"token": token, "new_password": password})).await.problem(422, "value");
         assert_eq!(problem["errors"][0]["pointer"], "/new_password", "{problem}");
         assert!(problem["errors"][0]["detail"].as_str().is_some_and(|detail| !detail.contains(password)), "{problem}");
+    }
+    confirm(app, json!({"token": token, "new_password": NEW})).await.expect(200);
+}
+
+async fn by_the_link_ones_own_names_are_no_password(app: &App) {
+    let person = Person::new("namesake");
+    let tokens = person.arrives(app).await;
+    let profile = json!({"first_name": "Bartholomew", "last_name": "Featherstonehaugh"});
+    let before = app.client().get("/users/me").bearer(&tokens.access).send().await;
+    let edit = app.client().request("PUT", "/users/me").json(&profile).bearer(&tokens.access);
+    edit.header("if-match", before.header("etag").unwrap()).send().await.expect(200);
+    request(app, &person.email).await.expect(202);
+    let token = app.letter(&person.email, "recovery.reset").await.token();
+    for password in ["bartholomew.featherstonehaugh", "Featherstonehaugh7"] {
+        let problem = confirm(app, json!({"token": token, "new_password": password})).await.problem(422, "value");
+        assert_eq!(problem["errors"][0]["pointer"], "/new_password", "{problem}");
     }
     confirm(app, json!({"token": token, "new_password": NEW})).await.expect(200);
 }

@@ -46,6 +46,31 @@ async fn a_browser_that_is_known_is_let_through_while_strangers_wait() {
 }
 
 #[tokio::test]
+async fn whoever_has_stolen_a_token_locks_nobody_out_of_a_browser_that_is_known() {
+    let app = App::plan(Kind::Sqlite).named("stolen").unset("CAIRN_LIMITS").start().await;
+    let person = Person::new("robbed");
+    person.joins(&app).await;
+    let first = app.client().post("/auth/login", &person.credentials()).send().await;
+    let access = first.expect(200)["access_token"].as_str().unwrap().to_owned();
+    let (name, value, _) = cookie(&first);
+    let step_up = |last: u8, password: &str| {
+        let body = json!({"password": password});
+        app.client().at_loopback(last).post("/auth/step-up", &body).bearer(&access)
+    };
+    for number in 0..10 {
+        step_up(number + 3, "velvet tractor wrong").send().await.problem(401, "credentials");
+    }
+    step_up(20, &person.password).send().await.problem(429, "slow-down");
+    let shown = format!("{name}={value}");
+    step_up(20, &person.password).header("cookie", &shown).send().await.expect(200);
+    // It is no free pass: the browser has a count of its own.
+    for number in 0..10 {
+        step_up(number + 30, "velvet tractor wrong").header("cookie", &shown).send().await.problem(401, "credentials");
+    }
+    step_up(50, &person.password).header("cookie", &shown).send().await.problem(429, "slow-down");
+}
+
+#[tokio::test]
 async fn a_sign_in_that_is_refused_sets_no_cookie() {
     let app = App::plan(Kind::Sqlite).named("no-cookie").start().await;
     let body = json!({"email": "ada@example.org", "password": "velvet tractor wrong"});

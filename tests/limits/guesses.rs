@@ -2,7 +2,10 @@
 
 use crate::support::{App, Kind, Person, Value, json};
 
-of_each_kind!(a_slow_down_outlives_the_process_and_tells_nothing);
+of_each_kind!(
+    a_slow_down_outlives_the_process_and_tells_nothing,
+    a_wrong_code_that_is_sent_again_under_its_key_is_one_guess,
+);
 
 /// One guess, from a client of its own.
 async fn guess(app: &App, last: u8, body: &Value) -> crate::support::Answer {
@@ -45,4 +48,35 @@ async fn a_slow_down_outlives_the_process_and_tells_nothing(kind: Kind) {
     for number in 0..9 {
         guess(&app, number + 5, &known(wrong)).await.problem(401, "credentials");
     }
+}
+
+async fn a_wrong_code_that_is_sent_again_under_its_key_is_one_guess(kind: Kind) {
+    let app = App::plan(kind).named("repeats").unset("CAIRN_LIMITS").start().await;
+    let person = Person::new("patient");
+    let tokens = person.arrives(&app).await;
+    let wrong = |code: &str| if code == "000000" { "000001" } else { "000000" };
+
+    let asked = app.client().post("/auth/password-reset/request", &json!({"email": person.email})).send().await;
+    let code = app.letter(&person.email, "recovery.reset").await.code().unwrap();
+    let new = "granite lantern 47 marmalade";
+    let reset = |code: &str| json!({"flow": asked.json()["flow"]["id"], "code": code, "new_password": new});
+    let to = Person::new("next").email;
+    let body = json!({"new_email": to, "password": person.password});
+    let begun = app.client().post("/auth/email-change", &body).bearer(&tokens.access).send().await.expect(202);
+    let next = app.letter(&to, "email.confirm").await.code().unwrap();
+    let change = |code: &str| json!({"flow": begun["flow"]["id"], "code": code});
+
+    // More often than codes of an address may be wrong in a day, each path from a client of its own.
+    for _ in 0..22 {
+        for (last, path, body) in [
+            (2, "/auth/email-change/confirm", change(wrong(&next))),
+            (3, "/auth/password-reset/confirm", reset(wrong(&code))),
+        ] {
+            let again = app.client().at_loopback(last).post(path, &body).key("again").send().await;
+            assert_eq!(again.problem(422, "value")["tries_left"], 4, "{again}");
+        }
+    }
+    app.client().post("/auth/email-change/confirm", &change(&next)).send().await.expect(200);
+    // The reset was asked for at the address from before, so it is over; its codes are not held back.
+    app.client().post("/auth/password-reset/confirm", &reset(&code)).send().await.problem(410, "flow-ended");
 }

@@ -82,15 +82,13 @@ impl Services {
             Some(address) => Some(self.attempt_code(address).await?),
             None => None,
         };
-        let entered = self
-            .decide(caller, row.id, state.user(), &[flow, code], |account| {
-                Ok(Command::Enter { code: parse()?, account })
-            })
-            .await;
-        if let (Err(Refusal::WrongCode { .. }), Some(attempt)) = (&entered, attempt) {
+        let command = |account| Ok(Command::Enter { code: parse()?, account });
+        let reply = self.decide(caller, row.id, state.user(), &[flow, code], command).await?;
+        let wrong = matches!(reply.outcome, Outcome::WrongCode { .. } | Outcome::Replaced { .. });
+        if let Some(attempt) = attempt.filter(|_| wrong && !reply.repeated) {
             self.failed(caller, attempt, Some(state.user())).await?;
         }
-        entered
+        self.decided(state.user(), reply).await
     }
 
     /// Proves the new address by the link of the letter.
@@ -101,7 +99,9 @@ impl Services {
         let world = self.engine.world();
         let parse = || Presented::parse(&world.ring, of::EmailChange, token).map_err(|_| Refusal::GARBAGE);
         let (flow, user) = self.changed_by(FlowId::from_bytes(parse()?.flow())).await?;
-        self.decide(caller, flow, user, &[token], |account| Ok(Command::Open { link: parse()?, account })).await
+        let command = |account| Ok(Command::Open { link: parse()?, account });
+        let reply = self.decide(caller, flow, user, &[token], command).await?;
+        self.decided(user, reply).await
     }
 
     /// Takes a change back by the link of the letter to the address from before: that address is the account's again,
@@ -113,7 +113,9 @@ impl Services {
         let world = self.engine.world();
         let parse = || Presented::parse(&world.ring, of::UndoEmailChange, token).map_err(|_| Refusal::GARBAGE);
         let (flow, user) = self.changed_by(FlowId::from_bytes(parse()?.flow())).await?;
-        self.decide(caller, flow, user, &[token], |account| Ok(Command::Undo { link: parse()?, account })).await
+        let command = |account| Ok(Command::Undo { link: parse()?, account });
+        let reply = self.decide(caller, flow, user, &[token], command).await?;
+        self.decided(user, reply).await
     }
 
     async fn changed_by(&self, flow: FlowId) -> Result<(FlowId, UserId), Refusal> {
@@ -130,13 +132,13 @@ impl Services {
         user: UserId,
         body: &[&str],
         command: impl Fn(Option<Account>) -> Result<Command, Refusal>,
-    ) -> Result<(Moved, User), Refusal> {
+    ) -> Result<Reply<Outcome>, Refusal> {
         for _ in 0..TRIES {
             let account = self.account(flow, user).await?;
             let asker = self.asker(caller, body);
             let reply = self.engine.call::<EmailChange>(flow, asker, command(account)?).await?;
             if reply.outcome != Outcome::Moved {
-                return self.decided(user, reply).await;
+                return Ok(reply);
             }
         }
         Err(Refusal::Fault(Fault::Contended))

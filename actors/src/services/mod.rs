@@ -36,6 +36,8 @@ pub struct Caller {
     pub address: IpAddr,
     /// The user agent, as it says it.
     pub device: Option<String>,
+    /// The device cookie that the browser shows, whatever it is worth.
+    pub known_by: Option<String>,
     /// The route (method and path) and the `Idempotency-Key` that came with it.
     pub repeat: Option<Repeat>,
 }

@@ -5,6 +5,7 @@ use cairn_runtime::Timestamp;
 use super::passwords::worthy;
 use super::session::SignedIn;
 use super::{Caller, Refusal, Services};
+use crate::directory::User;
 use crate::flows::session::{Command, Outcome, Session};
 use crate::hasher::Lane;
 use crate::password::Password;
@@ -37,7 +38,7 @@ impl Services {
             };
         }
         self.prove(caller, who, current).await?;
-        let new = worthy(new, own_words(who), "/new_password").await?;
+        let new = worthy(new, own_words_of(user), "/new_password").await?;
         let password = self.hasher.hash(&new, Lane::SignIn).await?;
         let sessions = self.sessions_of(user.id).await?;
         let others = sessions.into_iter().filter(|session| *session != who.session).collect();
@@ -52,8 +53,8 @@ impl Services {
     }
 }
 
-fn own_words(who: &SignedIn) -> OwnWords {
-    let user = &who.user;
+/// The words of an account that its password may not be made of.
+pub(super) fn own_words_of(user: &User) -> OwnWords {
     let username = user.username.as_ref().map(|name| name.as_str());
     let names =
         [&user.first_name, &user.last_name].into_iter().filter_map(|name| name.as_ref().map(|name| name.as_str()));

@@ -3,6 +3,7 @@
 use cairn_runtime::store::Row;
 use cairn_runtime::{Fault, Flow, FlowId, Id, Reply};
 
+use super::password::own_words_of;
 use super::passwords::worthy;
 use super::typed::{self, bad};
 use super::{Caller, FlowView, Moved, Refusal, Services};
@@ -73,11 +74,12 @@ impl Services {
             Recovery::AwaitingCode(awaiting) => Some(self.attempt_code(&awaiting.address).await?),
             _ => None,
         };
-        let confirmed = self.confirm(caller, row.id, &[flow, code], &password, proof).await;
-        if let (Err(Refusal::WrongCode { .. }), Some(attempt)) = (&confirmed, attempt) {
+        let reply = self.confirm(caller, row.id, &[flow, code], &password, proof).await?;
+        let wrong = matches!(reply.outcome, Outcome::WrongCode { .. } | Outcome::Replaced { .. });
+        if let Some(attempt) = attempt.filter(|_| wrong && !reply.repeated) {
             self.failed(caller, attempt, None).await?;
         }
-        confirmed
+        confirmed(reply)
     }
 
     /// Sets a new password by the link of the letter.
@@ -95,15 +97,24 @@ impl Services {
         let flow = FlowId::from_bytes(parse().map_err(|_| Refusal::GARBAGE)?.flow());
         let Some(row) = self.engine.store().load(flow).await? else { return Err(Refusal::GARBAGE) };
         let state = decoded(&row)?;
-        let password = worthy(password, own_words(&state), "/new_password").await?;
         let link = parse().map_err(|_| Refusal::GARBAGE)?;
-        if !state.knows_link(&link, &world) {
+        let knows_link = state.knows_link(&link, &world);
+        let words = match (&state, state.user()) {
+            // The link proves the address: to whoever holds it, no name of the account is a secret.
+            (Recovery::AwaitingCode(_), Some(user)) if knows_link => {
+                self.directory.by_id(user).await?.map_or_else(|| own_words(&state), |user| own_words_of(&user))
+            }
+            _ => own_words(&state),
+        };
+        let password = worthy(password, words, "/new_password").await?;
+        if !knows_link {
             // Nothing is hashed for a link that opens nothing; the flow says which kind of nothing it is.
             let command = Command::Open { link, password: unhashed() };
             let reply = self.engine.call::<Recovery>(flow, self.asker(caller, &[token]), command).await?;
             return confirmed(reply);
         }
-        self.confirm(caller, flow, &[token], &password, || parse().map(Proof::Link).map_err(|_| Refusal::GARBAGE)).await
+        let proof = || parse().map(Proof::Link).map_err(|_| Refusal::GARBAGE);
+        confirmed(self.confirm(caller, flow, &[token], &password, proof).await?)
     }
 
     /// Asks the flow, and once more when it was reset while this password was hashed: perhaps with this very one.
@@ -114,7 +125,7 @@ impl Services {
         body: &[&str],
         password: &Password,
         proof: impl Fn() -> Result<Proof, Refusal>,
-    ) -> Result<Moved, Refusal> {
+    ) -> Result<Reply<Outcome>, Refusal> {
         let asker = self.asker(caller, body);
         let new = self.new_password(flow, password).await?;
         if asker.repeatable
@@ -123,15 +134,15 @@ impl Services {
             // Whoever repeats a reset knows the password that it set; with another it is another request.
             return match (&before.outcome, &new.same) {
                 (Outcome::Done { .. }, None) => Err(Refusal::Mismatch),
-                _ => confirmed(before),
+                _ => Ok(before),
             };
         }
         let reply = self.engine.call::<Recovery>(flow, asker.clone(), command(proof()?, new)).await?;
         if reply.outcome != Outcome::UsedUp {
-            return confirmed(reply);
+            return Ok(reply);
         }
         let new = self.new_password(flow, password).await?;
-        confirmed(self.engine.call::<Recovery>(flow, asker, command(proof()?, new)).await?)
+        Ok(self.engine.call::<Recovery>(flow, asker, command(proof()?, new)).await?)
     }
 
     /// Hashes a new password, and looks whether it is the one that the flow has set already. Both always cost the same.

@@ -7,6 +7,7 @@ use super::{Caller, Refusal, Services};
 use crate::acts::guesses::Target;
 use crate::acts::sessions as acts;
 use crate::credential::{Presented, of};
+use crate::device::Device;
 use crate::effects::{Key, UserId};
 use crate::flows::session::{Command, Outcome, Session};
 use crate::password::Password;
@@ -96,7 +97,8 @@ impl Services {
     pub async fn sign_out_everywhere(&self, caller: &Caller, token: &str) -> Result<(), Refusal> {
         let claims = self.claims_of(token)?;
         let user = UserId::parse(&claims.sub).ok_or(Refusal::SessionEnded)?;
-        let asker = self.asker_of(caller, Some(user), &[]);
+        // Of this session: under a key of an earlier one nobody is told that this one has ended.
+        let asker = self.asker_of(caller, Some(user), &[&claims.sid]);
         if asker.repeatable && self.engine.recall::<()>(&asker).await?.is_some() {
             return Ok(());
         }
@@ -124,9 +126,16 @@ impl Services {
         self.tokens(reply, None).await
     }
 
-    /// Checks the password of somebody who is signed in, and counts.
+    /// Checks the password of somebody who is signed in, and counts: for a browser that is known to them by itself, so
+    /// that whoever has stolen a token cannot lock them out there.
     pub(super) async fn prove(&self, caller: &Caller, who: &SignedIn, password: &Password) -> Result<(), Refusal> {
         let (user, hash) = (who.user.id, who.user.password.as_ref());
-        self.verify_guarded(caller, Target::User(user), Some(user), password, hash).await.map(|_| ())
+        let world = self.engine.world();
+        let device = caller.known_by.as_deref().and_then(|cookie| Device::parse(&world, cookie, self.engine.now()));
+        let target = match device.filter(|device| device.user() == user) {
+            Some(device) => Target::Device(device.key(&world)),
+            None => Target::User(user),
+        };
+        self.verify_guarded(caller, target, Some(user), password, hash).await.map(|_| ())
     }
 }

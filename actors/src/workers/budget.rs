@@ -166,6 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn no_number_of_notices_keeps_away_what_undoes_a_theft() {
+        let office = Office::new(Settings::default());
+        let to = || Address::parse("ada@example.org").unwrap();
+        let at = Timestamp(0);
+        let notice = || Letter::PasswordChanged { to: to(), at };
+        assert!((0..10).all(|second| office.sends(notice(), second)));
+        assert!(!office.sends(notice(), 10));
+        let seal = Seal { key: crate::ring::KeyId(1), n: 0, salt: [0; 16] };
+        let changed = Letter::EmailChanged { to: to(), seal, at, expires_at: at };
+        assert!(office.sends(changed, 11));
+        assert!(office.sends(Letter::DeletionAsked { to: to(), until: at }, 12));
+    }
+
+    #[test]
     fn the_eleventh_letter_within_an_hour_does_not_go_out() {
         let office = Office::new(Settings::default());
         let sent: Vec<bool> = (0..12).map(|second| office.sends(known("ada@example.org"), second)).collect();

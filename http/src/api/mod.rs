@@ -10,7 +10,7 @@ use cairn_runtime::{Fault, Method, Timestamp};
 use http::Method as Verb;
 use serde::Serialize;
 
-use crate::door::{Door, rate};
+use crate::door::{Door, device, rate};
 use crate::house::House;
 use crate::problem::{Problem, Unacceptable};
 use crate::request::Request;
@@ -38,7 +38,7 @@ static ROUTES: &[Route<House>] = &[
     route(Verb::GET, "/auth/register/{flow}", Door::Open, Schema::Nothing, |house, request| {
         Box::pin(register::status(house, request))
     }),
-    route(Verb::POST, "/auth/register/{flow}/resend", Door::Open, Schema::Nothing, |house, request| {
+    route(Verb::POST, "/auth/register/{flow}/resend", Door::Open, Schema::Json, |house, request| {
         Box::pin(register::resend(house, request))
     }),
     route(Verb::POST, "/auth/verify-email", Door::Open, Schema::Json, |house, request| {
@@ -54,7 +54,7 @@ static ROUTES: &[Route<House>] = &[
     route(Verb::POST, "/auth/logout", Door::Open, Schema::Json, |house, request| {
         Box::pin(logout::logout(house, request))
     }),
-    route(Verb::POST, "/auth/logout-all", Door::Open, Schema::Nothing, |house, request| {
+    route(Verb::POST, "/auth/logout-all", Door::Open, Schema::Json, |house, request| {
         Box::pin(sessions::leave_all(house, request))
     }),
     route(Verb::GET, "/auth/sessions", Door::Bearer, Schema::Nothing, |house, request| {
@@ -147,6 +147,7 @@ pub(crate) fn stranger(request: &Request) -> Caller {
         trace: request.id().to_owned(),
         address: request.client(),
         device: request.header("user-agent").map(str::to_owned),
+        known_by: device::shown(request).map(str::to_owned),
         repeat: None,
     }
 }

@@ -56,6 +56,7 @@ pub(super) async fn status(house: Arc<House>, request: Request) -> Answer {
 
 /// Sends another letter.
 pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
+    request.no_members()?;
     let caller = caller(&request)?;
     let moved = house
         .services

@@ -89,6 +89,7 @@ pub(super) async fn disown(house: Arc<House>, request: Request) -> Answer {
 }
 
 pub(super) async fn leave_all(house: Arc<House>, request: Request) -> Answer {
+    request.no_members()?;
     let caller = caller(&request)?;
     // The door is the service's: a repeat comes with a token whose session is over.
     let token = request.bearer().ok_or_else(Problem::credentials)?;

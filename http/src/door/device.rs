@@ -22,6 +22,11 @@ pub(crate) fn presented<'a>(request: &'a Request, public_url: &str) -> Option<&'
     request.cookie(name(public_url))
 }
 
+/// The same by either name, where all that it does is to have a count of failures of its own.
+pub(crate) fn shown(request: &Request) -> Option<&str> {
+    [NAME, name("")].into_iter().find_map(|name| request.cookie(name))
+}
+
 /// The `Set-Cookie` that makes the browser known for a year.
 ///
 /// # Errors

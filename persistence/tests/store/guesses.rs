@@ -35,7 +35,7 @@ struct Scene {
 
 fn caller() -> Caller {
     let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    Caller { trace: "a guess".to_owned(), address, device: None, repeat: None }
+    Caller { trace: "a guess".to_owned(), address, device: None, known_by: None, repeat: None }
 }
 
 fn typed(text: &str) -> Password {

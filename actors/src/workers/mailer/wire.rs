@@ -4,6 +4,9 @@
 //! in hand already, and takes them for the first words under encryption (CVE-2021-38371 and its kin). Here the words in
 //! clear are taken one byte at a time, as long as encryption may still begin: what follows the agreement stays in the
 //! socket, and is no handshake.
+//!
+//! And what is said at once has a measure. A word of a mail server is a few lines of at most 512 octets (RFC 5321 section
+//! 4.5.3.1.5); what reads it here would keep any length of it in memory, and look at all of it again with each line.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,12 +24,21 @@ use tokio::time::timeout;
 /// The first byte of a handshake (RFC 8446 section 5.1); no word of a mail server begins with it.
 const HANDSHAKE: u8 = 22;
 
+/// Octets that are heard at most before we speak again.
+const A_WORD: usize = 8 * 1_024;
+/// Octets that a handshake, with the certificates in it, may have besides.
+const CERTIFICATES: usize = 32 * 1_024;
+
 /// A connection that may yet be encrypted.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
     careful: Careful,
     at_line_start: bool,
+    /// Octets that may still be heard before we speak again.
+    patience: usize,
+    /// Octets that may be heard besides, once.
+    besides: usize,
 }
 
 /// Whether reading ahead could do harm; shared with whoever knows that encryption will not begin any more.
@@ -49,7 +61,9 @@ impl Wire {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;
                     let careful = Careful(Arc::new(AtomicBool::new(true)));
-                    return Ok((Self { stream, careful: careful.clone(), at_line_start: true }, careful));
+                    let wire =
+                        Self { stream, careful: careful.clone(), at_line_start: true, patience: A_WORD, besides: 0 };
+                    return Ok((wire, careful));
                 }
                 Ok(Err(why)) => last = why,
                 Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, "nobody answered in time"),
@@ -59,10 +73,26 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Counts what was heard.
+    fn heard(&mut self, octets: usize) -> io::Result<()> {
+        let over = octets.saturating_sub(self.patience);
+        self.patience = self.patience.saturating_sub(octets);
+        match self.besides.checked_sub(over) {
+            Some(left) => self.besides = left,
+            None => return Err(io::Error::new(io::ErrorKind::InvalidData, "the server talks without end")),
+        }
+        Ok(())
+    }
+}
+
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.careful.0.load(Ordering::Relaxed) || into.remaining() == 0 {
-            return Pin::new(&mut self.stream).poll_read(cx, into);
+            let before = into.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
+            let octets = into.filled().len().saturating_sub(before);
+            return Poll::Ready(self.heard(octets));
         }
         let mut byte = [0];
         let mut one = ReadBuf::new(&mut byte);
@@ -70,8 +100,10 @@ impl AsyncRead for Wire {
         if let [byte] = one.filled() {
             if self.at_line_start && *byte == HANDSHAKE {
                 self.careful.end();
+                self.besides = CERTIFICATES;
             }
             self.at_line_start = *byte == b'\n';
+            self.heard(1)?;
         }
         into.put_slice(one.filled());
         Poll::Ready(Ok(()))
@@ -80,7 +112,11 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        if written > 0 {
+            self.patience = A_WORD;
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -145,6 +181,40 @@ mod tests {
         server.write_all(&[HANDSHAKE, 3, 3, 0, 2, 1, 0]).await.unwrap();
         assert_eq!(taken(&mut wire).await, [HANDSHAKE]);
         assert_eq!(taken(&mut wire).await, [3, 3, 0, 2, 1, 0]);
+    }
+
+    /// Everything until the end or the error, and how much that was.
+    async fn listen(wire: &mut Wire) -> (usize, io::Result<()>) {
+        let (mut heard, mut buffer) = (0, [0; 1_024]);
+        loop {
+            match wire.read(&mut buffer).await {
+                Ok(0) => return (heard, Ok(())),
+                Ok(octets) => heard += octets,
+                Err(why) => return (heard, Err(why)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_talks_without_end_is_heard_no_longer() {
+        for first in ["250-more\r\n".as_bytes(), &[HANDSHAKE]] {
+            let (mut server, mut wire, _careful) = pair().await;
+            server.write_all(&[first, &[b'2'; A_WORD + CERTIFICATES]].concat()).await.unwrap();
+            drop(server);
+            let (heard, end) = listen(&mut wire).await;
+            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::InvalidData);
+            assert!(heard <= A_WORD + CERTIFICATES, "{heard}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_word_of_ours_earns_another_of_theirs() {
+        let (mut server, mut wire, _careful) = pair().await;
+        for _ in 0..10 {
+            wire.write_all(b"NOOP\r\n").await.unwrap();
+            server.write_all(&[b'2'; A_WORD / 2]).await.unwrap();
+            wire.read_exact(&mut [0; A_WORD / 2]).await.unwrap();
+        }
     }
 
     #[tokio::test]

@@ -187,7 +187,7 @@ async fn of_two_who_want_one_username_one_has_it_and_both_are_verified_on_postgr
 /// A request with the key of its repeat.
 fn caller(route: &str, key: String) -> Caller {
     let repeat = Some(Repeat { route: route.to_owned(), key });
-    Caller { trace: "twice".to_owned(), address: IpAddr::V4(Ipv4Addr::LOCALHOST), device: None, repeat }
+    Caller { trace: "twice".to_owned(), address: IpAddr::V4(Ipv4Addr::LOCALHOST), device: None, known_by: None, repeat }
 }
 
 async fn one_request_twice(kind: Kind) {

@@ -93,7 +93,13 @@ impl<'t> Stand<'t> {
 
     /// A request without a key.
     pub fn stranger() -> Caller {
-        Caller { trace: "sweep".to_owned(), address: IpAddr::V4(Ipv4Addr::LOCALHOST), device: None, repeat: None }
+        Caller {
+            trace: "sweep".to_owned(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            device: None,
+            known_by: None,
+            repeat: None,
+        }
     }
 
     /// Somebody who has an account since before the fault.
