@@ -8,7 +8,7 @@ use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::{Identifier, SignedIn, Tokens};
 use cairn_runtime::Fault;
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 
 use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, typed, with_query};
@@ -33,6 +33,12 @@ pub(super) fn sheet(identifier: &str, next: &str) -> Sheet {
 /// Somebody is signed in, and may be somebody else.
 pub(super) fn already(somebody: &SignedIn, back: &str) -> Sheet {
     Sheet::message("login/already", HOME).say("address", somebody.user.address.typed()).put("leave", back)
+}
+
+/// The button that signs out, for a form that was held up: whoever is signed in may be somebody else by now.
+fn leave(somebody: &SignedIn, next: &str) -> Sheet {
+    let sheet = Sheet::button("sign_out/link", "/logout", "logout", "");
+    sheet.say("address", somebody.user.address.typed()).put("next", next).put("second", HOME)
 }
 
 pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
@@ -124,7 +130,7 @@ pub(super) async fn sign_out(house: Arc<House>, request: Request) -> Answer {
     let next = visit.next(Some(&form));
     if !visit.holds(&form) {
         return match visit.signed_in().await? {
-            Some(somebody) => visit.draw(already(&somebody, &next).status(StatusCode::UNPROCESSABLE_ENTITY)),
+            Some(somebody) => visit.stale(leave(&somebody, &next)),
             None => visit.go("/login"),
         };
     }

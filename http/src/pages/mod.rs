@@ -43,6 +43,7 @@ static ROUTES: &[Route<House>] = &[
     page("/verify-email", |house, request| Box::pin(verify_email::show(house, request))),
     form("/verify-email", |house, request| Box::pin(verify_email::verify(house, request))).limited(rate::CODE),
     form("/verify-email/resend", |house, request| Box::pin(verify_email::resend(house, request))),
+    page("/verify-email/resend", |house, request| Box::pin(back(house, request, "/verify-email"))),
     page("/verify-email/events", |house, request| Box::pin(verify_email::events(house, request))),
     page("/login", |house, request| Box::pin(login::show(house, request))),
     form("/login", |house, request| Box::pin(login::sign_in(house, request))).limited(rate::LOGIN),
@@ -54,6 +55,7 @@ static ROUTES: &[Route<House>] = &[
     form("/reset-password", |house, request| Box::pin(reset_password::reset(house, request))).limited(rate::CODE),
     form("/reset-password/resend", |house, request| Box::pin(reset_password::resend(house, request)))
         .limited(rate::RESET),
+    page("/reset-password/resend", |house, request| Box::pin(back(house, request, "/reset-password"))),
     page("/reset-password/events", |house, request| Box::pin(reset_password::events(house, request))),
     page("/account", |house, request| Box::pin(account::show(house, request))),
     page("/account/profile", |house, request| Box::pin(account::profile::show(house, request))),
@@ -66,6 +68,8 @@ static ROUTES: &[Route<House>] = &[
     form("/account/email/code", |house, request| Box::pin(account::email::confirm(house, request))).limited(rate::CODE),
     form("/account/email/resend", |house, request| Box::pin(account::email::resend(house, request)))
         .limited(rate::RESET),
+    page("/account/email/code", |house, request| Box::pin(back(house, request, "/account/email"))),
+    page("/account/email/resend", |house, request| Box::pin(back(house, request, "/account/email"))),
     page("/account/email/events", |house, request| Box::pin(account::email::events(house, request))),
     page("/account/sessions", |house, request| Box::pin(account::sessions::show(house, request))),
     form("/account/sessions/end", |house, request| Box::pin(account::sessions::end(house, request))),
@@ -116,6 +120,11 @@ async fn home(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
     let there = if visit.browser.session.is_some() { "/account" } else { "/login" };
     visit.go(there)
+}
+
+/// Where only a form is sent to, opened as a page: from the address bar, or because it was answered there with a page.
+async fn back(house: Arc<House>, request: Request, page: &'static str) -> Answer {
+    Visit::new(house, request).go(page)
 }
 
 /// Where password managers are led to: see [`account::password::well_known`].

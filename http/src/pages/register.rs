@@ -75,7 +75,9 @@ pub(super) fn sheet(typed: &Typed) -> Sheet {
 pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
     if let Some(signed_in) = visit.signed_in().await? {
-        return visit.draw(super::login::already(&signed_in, "/register"));
+        let next = visit.next(None);
+        let sheet = super::login::already(&signed_in, &with_query("/register", &[("next", &next)]));
+        return visit.draw(if next.is_empty() { sheet } else { sheet.put("lead", next) });
     }
     // An address that is to be changed need not be typed again. It is found by the cookie: URLs stay in histories.
     let email = match visit.request.query("flow") {

@@ -113,6 +113,7 @@ const NAMES: &[&str] = &[
     "login/form",
     "login/already",
     "login/signed_out",
+    "sign_out/link",
     "forgot_password/form",
     "reset_password/waiting",
     "reset_password/link",

@@ -63,6 +63,7 @@ impl Sheet {
             .put("action", action)
             .put("form_id", form_id)
             .put("link_token", token)
+            .put("next", "")
             .put("danger", false)
             .put("second", "/login")
     }

@@ -55,9 +55,8 @@ async fn wait(visit: &Visit, who: &SignedIn, flow: &str, code: &str, wrong: Vec<
             visit.draw(sheet.put("code", code).wrong(wrong))
         }
         None => match begun.flow.phase.as_str() {
-            "expired" | "ended" => {
-                visit.draw(Sheet::message("email_change/overtaken", "/account").status(StatusCode::GONE))
-            }
+            "expired" => visit.draw(Sheet::message("email_change/expired", "/account").status(StatusCode::GONE)),
+            "ended" => visit.draw(Sheet::message("email_change/overtaken", "/account").status(StatusCode::GONE)),
             _ => done(visit, "email"),
         },
     }

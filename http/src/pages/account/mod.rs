@@ -10,7 +10,7 @@ use minijinja::value::Serde;
 use serde::Serialize;
 
 use super::sheet::Sheet;
-use super::visit::{Visit, with_query};
+use super::visit::{Visit, is_local, with_query};
 use crate::api;
 use crate::house::House;
 use crate::request::Request;
@@ -52,7 +52,10 @@ impl Visit {
                 // The answer to a form is no place to come back to; its page is.
                 let path = self.request.path();
                 let form = ["/end", "/code", "/resend"].iter().find_map(|form| path.strip_suffix(form));
-                let back = form.unwrap_or(path);
+                // Of a query only the flow is kept: nothing else that a page of ours asks for needs to be found again.
+                let flow = self.request.query("flow").unwrap_or_default();
+                let back = with_query(form.unwrap_or(path), &[("flow", &flow)]);
+                let back = if is_local(&back) { back.as_str() } else { path };
                 Who::Nobody(self.go(&with_query("/login", &[("next", back)])))
             }
             Err(problem) => Who::Nobody(Err(problem)),
