@@ -392,7 +392,7 @@ impl Services {
         }
     }
 
-    fn session_of(&self, cookie: &str) -> Option<Presented<of::SessionCookie>> {
+    pub(super) fn session_of(&self, cookie: &str) -> Option<Presented<of::SessionCookie>> {
         let cookie = Presented::parse(&self.engine.world().ring, of::SessionCookie, cookie).ok()?;
         (cookie.generation() == 0).then_some(cookie)
     }

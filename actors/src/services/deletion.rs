@@ -1,11 +1,13 @@
 //! Deleting one's account, and having it back by signing in.
 
-use cairn_runtime::{Fault, Flow, FlowId, Reply};
+use cairn_runtime::store::Row;
+use cairn_runtime::{Fault, Flow, FlowId, Reply, Timestamp};
 
 use super::session::SignedIn;
 use super::{Caller, FlowView, Moved, Refusal, Services, TRIES};
 use crate::directory::User;
 use crate::flows::deletion::{Command, Deletion, Outcome, Start};
+use crate::flows::session::Session;
 use crate::password::Password;
 
 impl Services {
@@ -33,14 +35,49 @@ impl Services {
                 return Ok(Moved { flow, method: reply.method });
             }
             // The profile moved while the password was checked: by the same hand as likely as not. What moved the fence
-            // has ended the session, or changed the password that was proved here.
+            // has ended the session, or changed the password that was proved here. It may have been this very request,
+            // sent twice: then it has what it asks for.
             user = match self.directory.by_id(user.id).await? {
                 Some(now) if now.fence == who.user.fence => now,
-                Some(_) => return Err(Refusal::Credentials),
+                Some(now) => {
+                    let row = self.awaited_deletion(&now).await?.ok_or(Refusal::Credentials)?.0;
+                    let flow = FlowView::of_row(Deletion::PREFIX, Deletion::NAME, &row);
+                    return Ok(Moved { flow, method: reply.method });
+                }
                 None => return Err(Refusal::SessionEnded),
             };
         }
         Err(Refusal::Fault(Fault::Contended))
+    }
+
+    /// Until when the account of a session's cookie can be had back, where it waits for its deletion. The session has
+    /// ended by it: this is for whoever asked twice.
+    ///
+    /// # Errors
+    /// Only that the database is away.
+    pub async fn deletion_behind(&self, cookie: &str) -> Result<Option<Timestamp>, Refusal> {
+        let Some(cookie) = self.session_of(cookie) else { return Ok(None) };
+        let row = self.engine.store().load(FlowId::from_bytes(cookie.flow())).await?;
+        let row = row.filter(|row| row.kind == Session::NAME);
+        let Some(session) = row.and_then(|row| serde_json::from_str::<Session>(&row.state).ok()) else {
+            return Ok(None);
+        };
+        // Where a session has ended there is no salt any more: the tag has shown that the cookie was ours.
+        let genuine =
+            session.active().is_none_or(|active| cookie.is_genuine(&self.engine.world().ring, &active.issue.salt));
+        let Some(user) = session.user().filter(|_| genuine) else { return Ok(None) };
+        let Some(user) = self.directory.by_id(user).await? else { return Ok(None) };
+        Ok(self.awaited_deletion(&user).await?.map(|(_, until)| until))
+    }
+
+    /// The deletion that waits for a user, and until when.
+    async fn awaited_deletion(&self, user: &User) -> Result<Option<(Row, Timestamp)>, Refusal> {
+        let Some(flow) = user.deletion else { return Ok(None) };
+        let Some(row) = self.engine.store().load(flow).await? else { return Ok(None) };
+        Ok(match serde_json::from_str(&row.state) {
+            Ok(Deletion::Waiting(waiting)) => Some((row, waiting.until)),
+            _ => None,
+        })
     }
 
     /// Calls a deletion off, because its person has signed in. Whether there was one to be called off.

@@ -30,8 +30,11 @@ impl Services {
         if asker.repeatable
             && let Some(before) = self.engine.recall::<Outcome>(&asker).await?
         {
-            // It happened under this key: whoever repeats it knows the password that it set.
-            return match (before.outcome, self.prove(caller, who, &new).await) {
+            // It happened under this key: whoever repeats it knows the password that it set, which may be younger than
+            // what is known here of the user.
+            let user = self.directory.by_id(user.id).await?.ok_or(Refusal::SessionEnded)?;
+            let who = SignedIn { user, ..who.clone() };
+            return match (before.outcome, self.prove(caller, &who, &new).await) {
                 (Outcome::PasswordChanged { at }, Ok(())) => Ok(at),
                 (_, Err(Refusal::SlowDown(until))) => Err(Refusal::SlowDown(until)),
                 _ => Err(Refusal::Mismatch),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cairn_actors::password::Password;
+use cairn_runtime::Timestamp;
 
 use super::super::sheet::Sheet;
 use super::super::visit::Visit;
@@ -29,20 +30,38 @@ pub(in crate::pages) async fn delete(house: Arc<House>, request: Request) -> Ans
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
+        Who::Nobody(answer) => return twice(&visit, answer).await,
     };
     let again = sheet(who.user.address.typed());
     if !visit.holds(&form) {
         return visit.stale(again);
     }
+    let missing = visit.unless_typed(&form, "password");
+    if !missing.is_empty() {
+        return visit.draw(again.wrong(missing));
+    }
     let password = Password::typed(form.get("password").unwrap_or_default().to_owned());
     match visit.services().delete_account(&visit.caller(), &who, &password).await {
         Ok(moved) => {
             let until = moved.flow.expires_at.unwrap_or(visit.now());
-            let time = visit.house.look.words.past(until, visit.now());
-            let page = visit.draw(Sheet::message("account/deleted", "/login").say("time", time))?;
-            Ok(visit.without_session(page))
+            farewell(&visit, until)
         }
         Err(why) => visit.again_beside(again, why, "password"),
     }
+}
+
+/// The form was sent twice, and the session ended by the first. It leads to the same page, and never to where one signs
+/// in to come back here: signing in has the account back.
+async fn twice(visit: &Visit, otherwise: Answer) -> Answer {
+    let Some(cookie) = &visit.browser.session else { return otherwise };
+    match visit.services().deletion_behind(cookie).await.map_err(|why| visit.problem(why))? {
+        Some(until) => farewell(visit, until),
+        None => otherwise,
+    }
+}
+
+fn farewell(visit: &Visit, until: Timestamp) -> Answer {
+    let time = visit.house.look.words.past(until, visit.now());
+    let page = visit.draw(Sheet::message("account/deleted", "/login").say("time", time))?;
+    Ok(visit.without_session(page))
 }

@@ -74,6 +74,13 @@ pub(in crate::pages) async fn begin(house: Arc<House>, request: Request) -> Answ
     if !visit.holds(&form) {
         return visit.stale(again);
     }
+    let mut missing = visit.unless_typed(&form, "password");
+    if !missing.is_empty() {
+        if new_email.trim().is_empty() {
+            missing.insert(0, Wrong { field: Some("new_email"), text: visit.error("new_email.empty") });
+        }
+        return visit.draw(again.wrong(missing));
+    }
     let bare = Address::parse_forgiving(&new_email).map_or_else(|_| new_email.clone(), |a| a.typed().to_owned());
     let password = || Password::typed(form.get("password").unwrap_or_default().to_owned());
     let services = visit.services();

@@ -39,6 +39,10 @@ pub(in crate::pages) async fn download(house: Arc<House>, request: Request) -> A
     if !visit.holds(&form) {
         return visit.stale(again);
     }
+    let missing = visit.unless_typed(&form, "password");
+    if !missing.is_empty() {
+        return visit.draw(again.wrong(missing));
+    }
     let password = Password::typed(form.get("password").unwrap_or_default().to_owned());
     match visit.services().export_proved(&visit.caller(), &who, &password).await {
         Ok(export) => {

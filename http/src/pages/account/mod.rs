@@ -9,11 +9,11 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::sheet::Sheet;
+use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, is_local, with_query};
 use crate::api;
 use crate::house::House;
-use crate::request::Request;
+use crate::request::{Form, Request};
 use crate::room::Answer;
 
 pub(super) mod deletion;
@@ -59,6 +59,14 @@ impl Visit {
                 Who::Nobody(self.go(&with_query("/login", &[("next", back)])))
             }
             Err(problem) => Who::Nobody(Err(problem)),
+        }
+    }
+
+    /// What is wrong where no password stands in its field: nobody's guess, so none is counted.
+    fn unless_typed(&self, form: &Form, secret: &'static str) -> Vec<Wrong> {
+        match form.get(secret) {
+            None | Some("") => vec![Wrong { field: Some(secret), text: self.error("password.missing") }],
+            Some(_) => Vec::new(),
         }
     }
 

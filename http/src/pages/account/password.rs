@@ -3,23 +3,24 @@
 use std::sync::Arc;
 
 use cairn_actors::password::Password;
+use cairn_actors::services::Refusal;
 
 use super::super::sheet::Sheet;
-use super::super::visit::Visit;
+use super::super::visit::{Visit, typed};
 use super::{Who, done};
 use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
 
 /// The form.
-pub(in crate::pages) fn sheet(address: &str) -> Sheet {
-    Sheet::new("account/password.html").put("address", address)
+pub(in crate::pages) fn sheet(address: &str, once: &str) -> Sheet {
+    Sheet::new("account/password.html").put("address", address).put("once", once)
 }
 
 pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
     match visit.who().await {
-        Who::Somebody(who) => visit.draw(sheet(who.user.address.typed())),
+        Who::Somebody(who) => visit.draw(sheet(who.user.address.typed(), &visit.once())),
         Who::Nobody(answer) => answer,
     }
 }
@@ -31,13 +32,24 @@ pub(in crate::pages) async fn change(house: Arc<House>, request: Request) -> Ans
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let sheet = sheet(who.user.address.typed());
+    let once = typed(&form, "once");
+    let sheet = sheet(who.user.address.typed(), &once);
     if !visit.holds(&form) {
         return visit.stale(sheet);
     }
     let password = |name: &str| Password::typed(form.get(name).unwrap_or_default().to_owned());
-    let (current, new) = (password("current_password"), password("new_password"));
-    match visit.services().change_password(&visit.caller(), &who, &current, new).await {
+    let missing = visit.unless_typed(&form, "current_password");
+    if !missing.is_empty() {
+        return visit.draw(sheet.wrong(missing));
+    }
+    let (services, current) = (visit.services(), password("current_password"));
+    let new = || password("new_password");
+    let mut answer = services.change_password(&visit.caller_once(&once), &who, &current, new()).await;
+    if matches!(answer, Err(Refusal::Mismatch)) {
+        // The same form with another password in it: somebody went back and changed their mind.
+        answer = services.change_password(&visit.caller(), &who, &current, new()).await;
+    }
+    match answer {
         Ok(_) => done(&visit, "password"),
         Err(why) => visit.again_beside(sheet, why, "current_password"),
     }
