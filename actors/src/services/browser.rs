@@ -13,6 +13,7 @@ use super::{Caller, FlowView, Refusal, Services};
 use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, Token, of};
 use crate::directory::InSession;
+use crate::effects::UserId;
 use crate::flows::email_change::EmailChange;
 use crate::flows::issue::{Issues, Judged, RESENDS};
 use crate::flows::recovery::Recovery;
@@ -310,6 +311,21 @@ impl Services {
             Some(Session::Ended { .. }) => Standing::Done,
             _ => Standing::Garbage,
         })
+    }
+
+    /// Whose account the link of a letter acts on: one that changes an address, takes a change back, or ends a session.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn user_of_link(&self, token: &str) -> Result<Option<UserId>, Refusal> {
+        let world = self.engine.world();
+        let ring = &world.ring;
+        let flow = Presented::parse(ring, of::EmailChange, token).map(|link| link.flow());
+        let flow = flow.or_else(|_| Presented::parse(ring, of::UndoEmailChange, token).map(|link| link.flow()));
+        let flow = flow.or_else(|_| Presented::parse(ring, of::EndSession, token).map(|link| link.flow()));
+        let Ok(flow) = flow else { return Ok(None) };
+        let row = self.engine.store().load(FlowId::from_bytes(flow)).await?;
+        Ok(row.and_then(|row| row.user).map(UserId))
     }
 
     async fn standing<P: OfPurpose>(

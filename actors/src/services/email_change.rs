@@ -63,6 +63,18 @@ impl Services {
         }
     }
 
+    /// Who asked for a change of address; `None` where there is no such change.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn email_change_by(&self, flow: &str) -> Result<Option<UserId>, Refusal> {
+        match self.row(EmailChange::PREFIX, EmailChange::NAME, flow).await {
+            Ok(row) => Ok(row.user.map(UserId)),
+            Err(Refusal::NotFound) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
     /// Proves the new address by the code of the letter.
     ///
     /// # Errors

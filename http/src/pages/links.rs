@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::Standing;
+use cairn_actors::services::session::SignedIn;
 use http::StatusCode;
 
+use super::reset_password;
 use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, typed};
 use crate::house::House;
@@ -75,6 +77,23 @@ impl Link {
     }
 }
 
+/// Who is signed in here, when it is not the one whose account the link acts on.
+async fn somebody_else(visit: &Visit, token: &str) -> Result<Option<SignedIn>, Problem> {
+    let Some(somebody) = visit.signed_in().await? else { return Ok(None) };
+    let of_link = visit.services().user_of_link(token).await.map_err(|why| visit.problem(why))?;
+    Ok(of_link.filter(|user| *user != somebody.user.id).map(|_| somebody))
+}
+
+/// A page that says one thing, and leads on where the account of the link is at home: never into another's.
+fn message(visit: &Visit, words: &'static str, lead: &'static str, other: Option<&SignedIn>) -> Sheet {
+    let Some(other) = other else { return Sheet::message(words, lead) };
+    let sheet = match lead {
+        "/account" => Sheet::message(words, "").put("leave", "/login"),
+        _ => Sheet::message(words, reset_password::FOR_ANOTHER),
+    };
+    sheet.note(visit.stays_signed_in(other))
+}
+
 async fn standing(visit: &Visit, link: Link, token: &str) -> Result<Standing, Problem> {
     let services = visit.services();
     let standing = match link {
@@ -88,14 +107,16 @@ async fn standing(visit: &Visit, link: Link, token: &str) -> Result<Standing, Pr
 /// What stands behind the link, with one button that leads on from there.
 async fn page(visit: &Visit, link: Link, token: &str, wrong: Vec<Wrong>) -> Answer {
     let pages = link.pages();
-    let over = |words| Sheet::message(words, pages.lead).status(StatusCode::GONE);
+    let other = somebody_else(visit, token).await?;
+    let say = |words| message(visit, words, pages.lead, other.as_ref());
+    let over = |words| say(words).status(StatusCode::GONE);
     let sheet = match standing(visit, link, token).await? {
         Standing::Good => {
             let sheet = Sheet::button(pages.button, pages.path, "link", token);
             let sheet = if link == Link::EndSession { sheet.put("danger", true) } else { sheet };
-            sheet.wrong(wrong)
+            sheet.note(other.as_ref().and_then(|other| visit.stays_signed_in(other))).wrong(wrong)
         }
-        Standing::Done => Sheet::message(pages.already, pages.lead),
+        Standing::Done => say(pages.already),
         Standing::Replaced { at } => {
             over("email_change/replaced").say("time", visit.house.look.words.past(at, visit.now()))
         }
@@ -127,14 +148,15 @@ pub(super) async fn press(house: Arc<House>, request: Request, link: Link) -> An
         Link::EndSession => services.disown_session(&caller, &token).await,
     };
     let pages = link.pages();
+    // Asked after the button: it may have ended the session that was there before.
+    let other = somebody_else(&visit, &token).await?;
+    let say = |words| message(&visit, words, pages.lead, other.as_ref());
     match pressed {
-        Ok(()) => visit.draw(Sheet::message(pages.done, pages.lead)),
-        Err(Refusal::AddressTaken) => {
-            visit.draw(Sheet::message("email_change/taken", "/account").status(StatusCode::CONFLICT))
-        }
+        Ok(()) => visit.draw(say(pages.done)),
+        Err(Refusal::AddressTaken) => visit.draw(say("email_change/taken").status(StatusCode::CONFLICT)),
         Err(Refusal::FlowEnded(_)) => match standing(&visit, link, &token).await? {
             // It said no, and looks good: it cannot be done now, whatever the reason.
-            Standing::Good => visit.draw(Sheet::message(pages.overtaken, pages.lead).status(StatusCode::GONE)),
+            Standing::Good => visit.draw(say(pages.overtaken).status(StatusCode::GONE)),
             _ => page(&visit, link, &token, Vec::new()).await,
         },
         Err(why) => Err(visit.problem(why)),

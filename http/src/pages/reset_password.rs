@@ -13,13 +13,14 @@ use http::StatusCode;
 use super::sheet::{Sheet, Wrong, wrongs};
 use super::visit::{Visit, typed, with_query};
 use super::waiting::{self, Waiting};
-use super::words::fill;
 use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
 
 const PATH: &str = "/reset-password";
 const ASK: &str = "/forgot-password";
+/// Asking for a letter to another address than the one of whoever is signed in.
+pub(super) const FOR_ANOTHER: &str = "/forgot-password?for=another";
 const WAITING: Waiting = Waiting {
     prefix: Recovery::PREFIX,
     path: PATH,
@@ -35,7 +36,8 @@ pub(super) fn form(email: &str, once: &str) -> Sheet {
 
 pub(super) async fn ask(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
-    let somebody = visit.signed_in().await?;
+    let another = visit.request.query("for").is_some();
+    let somebody = visit.signed_in().await?.filter(|_| !another);
     let email = somebody.map_or_else(String::new, |somebody| somebody.user.address.typed().to_owned());
     visit.draw(form(&email, &visit.once()))
 }
@@ -100,10 +102,8 @@ async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
         Standing::Good => {
             let address = visit.services().reset_address(token).await.map_err(|why| visit.problem(why))?;
             let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
-            let other = visit.signed_in().await?.map(|somebody| somebody.user.address.typed().to_owned());
-            let note = other
-                .filter(|other| *other != address)
-                .map(|other| fill(&visit.error("signed_in"), &[("address", &other)]));
+            let other = visit.signed_in().await?.filter(|other| other.user.address.typed() != address);
+            let note = other.and_then(|other| visit.stays_signed_in(&other));
             let sheet = Sheet::new("reset_password/link.html").put("link_token", token).put("address", address);
             visit.draw(sheet.note(note).wrong(wrong))
         }

@@ -129,6 +129,7 @@ const NAMES: &[&str] = &[
     "account/password",
     "account/email",
     "account/email_waiting",
+    "account/email_anothers",
     "account/sessions",
     "account/history",
     "account/export",

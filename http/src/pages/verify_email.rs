@@ -100,10 +100,7 @@ async fn next_of_link(visit: &Visit, token: &str) -> Result<Option<String>, crat
 
 /// The page with one button; in another browser than the one that began, with the password.
 async fn ask(visit: &Visit, token: &str, here: bool) -> Result<Sheet, crate::problem::Problem> {
-    let note = visit.signed_in().await?.map(|somebody| {
-        let address = somebody.user.address.typed().to_owned();
-        super::words::fill(&visit.error("signed_in"), &[("address", &address)])
-    });
+    let note = visit.signed_in().await?.and_then(|somebody| visit.stays_signed_in(&somebody));
     let sheet =
         if here { Sheet::button("verify_email/link", PATH, "verify-link", token) } else { with_password(token) };
     Ok(sheet.note(note))

@@ -109,6 +109,11 @@ impl Visit {
         }))
     }
 
+    /// A note for a page that acts on another account than the one that is signed in here.
+    pub(super) fn stays_signed_in(&self, somebody: &SignedIn) -> Option<String> {
+        Some(fill(&self.error("signed_in"), &[("address", somebody.user.address.typed())]))
+    }
+
     /// A refusal that no page of ours has words for.
     pub(super) fn problem(&self, why: Refusal) -> Problem {
         api::problem(self.services(), why)

@@ -7,13 +7,14 @@ use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::SignedIn;
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use super::super::sheet::{Sheet, Wrong};
 use super::super::visit::{Visit, typed, with_query};
 use super::super::waiting::{self, Waiting};
 use super::{Who, done};
 use crate::house::House;
+use crate::problem::Problem;
 use crate::request::Request;
 use crate::room::Answer;
 
@@ -38,16 +39,33 @@ pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answe
         Who::Nobody(answer) => return answer,
     };
     match visit.request.query("flow") {
+        Some(flow) if is_anothers(&visit, &who, &flow).await? => anothers(&visit, &who, &flow),
         Some(flow) => wait(&visit, &who, &flow, "", Vec::new()).await,
         None => visit.draw(sheet(who.user.address.typed(), "", &visit.once())),
     }
 }
 
+/// Whether somebody else than who is signed in now asked for this change.
+async fn is_anothers(visit: &Visit, who: &SignedIn, flow: &str) -> Result<bool, Problem> {
+    let by = visit.services().email_change_by(flow).await.map_err(|why| visit.problem(why))?;
+    Ok(by.is_some_and(|by| by != who.user.id))
+}
+
+/// Another's change is neither shown nor gone on with: who is signed in, and how to be somebody else.
+fn anothers(visit: &Visit, who: &SignedIn, flow: &str) -> Answer {
+    let back = with_query("/login", &[("next", &WAITING.at(flow, ""))]);
+    let sheet = Sheet::message("account/email_anothers", "/account").say("address", who.user.address.typed());
+    visit.draw(sheet.put("leave", back).status(StatusCode::CONFLICT))
+}
+
 /// The page that waits for the letter, or where the change has got to.
 async fn wait(visit: &Visit, who: &SignedIn, flow: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
     let Some(begun) = WAITING.begun(visit, Some(flow)).await? else {
-        // Begun in another browser: this one can only begin anew.
-        return visit.draw(sheet(who.user.address.typed(), "", &visit.once()));
+        // Begun in another browser: this one can only begin anew. A form that was sent has done nothing, and is told so.
+        let sheet = sheet(who.user.address.typed(), "", &visit.once());
+        let unheard = visit.request.method() == Method::POST && wrong.is_empty();
+        let text = || Wrong { field: None, text: visit.error("email_elsewhere") };
+        return visit.draw(sheet.wrong(if unheard { vec![text()] } else { wrong }));
     };
     match &begun.address {
         Some(address) => {
@@ -106,6 +124,9 @@ pub(in crate::pages) async fn confirm(house: Arc<House>, request: Request) -> An
         Who::Nobody(answer) => return answer,
     };
     let (flow, code) = (typed(&form, "flow"), typed(&form, "code"));
+    if is_anothers(&visit, &who, &flow).await? {
+        return anothers(&visit, &who, &flow);
+    }
     if !visit.holds(&form) {
         return wait(&visit, &who, &flow, &code, visit.held_up()).await;
     }
@@ -127,6 +148,9 @@ pub(in crate::pages) async fn resend(house: Arc<House>, request: Request) -> Ans
         Who::Nobody(answer) => return answer,
     };
     let flow = typed(&form, "flow");
+    if is_anothers(&visit, &who, &flow).await? {
+        return anothers(&visit, &who, &flow);
+    }
     if !visit.holds(&form) {
         return wait(&visit, &who, &flow, "", visit.held_up()).await;
     }
