@@ -186,6 +186,7 @@ impl Services {
                 (Recovery::PREFIX, awaited) => Mail {
                     state: MailState::Queued,
                     at: awaited.map_or(row.touched_at, |(_, issues)| issues.issued_at),
+                    over_budget: false,
                 },
                 _ => self.mail(row, letters).await?,
             },
@@ -225,6 +226,24 @@ impl Services {
         let Ok(link) = Presented::parse(ring, of::VerifyEmail, token) else { return Ok(None) };
         let flow = Id::from_bytes(link.flow()).text(Registration::PREFIX);
         self.begun(cookies, Registration::PREFIX, Some(&flow)).await
+    }
+
+    /// Which address a verification link proves, told to whoever has the link: it came to that address.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn verification_address(&self, token: &str) -> Result<Option<Address>, Refusal> {
+        let world = self.engine.world();
+        let Ok(link) = Presented::parse(&world.ring, of::VerifyEmail, token) else { return Ok(None) };
+        let row = self.engine.store().load(FlowId::from_bytes(link.flow())).await?;
+        Ok(match row.as_ref().and_then(Waiting::of) {
+            Some(Waiting::Registration(Registration::AwaitingCode(a)))
+                if matches!(a.letters.judge_link(&link, &world), Judged::Right(_)) =>
+            {
+                Some(a.address.clone())
+            }
+            _ => None,
+        })
     }
 
     /// What a reset link would find. It changes nothing, however often it is asked.

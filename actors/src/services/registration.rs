@@ -15,6 +15,7 @@ use crate::flows::registration::{Command, Outcome, Registration, Start};
 use crate::hasher::Lane;
 use crate::password::Password;
 use crate::strength::OwnWords;
+use crate::workers::budget;
 
 /// A registration as it was typed.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub struct Mail {
     pub state: MailState,
     /// When.
     pub at: Timestamp,
+    /// It was not sent, because too many letters to the address were asked for within the hour.
+    pub over_budget: bool,
 }
 
 /// Parses all members, so that one answer names all that must be mended.
@@ -139,15 +142,17 @@ impl Services {
     pub(super) async fn mail(&self, row: &Row, kinds: &[&str]) -> Result<Mail, Refusal> {
         let deliveries = self.engine.store().deliveries(row.id).await?;
         let letter = deliveries.iter().rev().find(|delivery| kinds.contains(&delivery.kind.as_str()));
-        Ok(match letter {
-            None => Mail { state: MailState::Queued, at: row.touched_at },
+        let (state, at) = match letter {
+            None => (MailState::Queued, row.touched_at),
             Some(letter) => match letter.settled {
-                Some(at) if letter.dead => Mail { state: MailState::Failed, at },
-                Some(at) => Mail { state: MailState::Accepted, at },
-                None if letter.note.is_empty() => Mail { state: MailState::Queued, at: letter.created },
-                None => Mail { state: MailState::Retrying, at: letter.due },
+                Some(at) if letter.dead => (MailState::Failed, at),
+                Some(at) => (MailState::Accepted, at),
+                None if letter.note.is_empty() => (MailState::Queued, letter.created),
+                None => (MailState::Retrying, letter.due),
             },
-        })
+        };
+        let over_budget = letter.is_some_and(|letter| letter.dead && letter.note == budget::OVER);
+        Ok(Mail { state, at, over_budget })
     }
 
     /// Sends another letter; the credentials of the ones before are replaced.

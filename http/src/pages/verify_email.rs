@@ -12,6 +12,7 @@ use http::StatusCode;
 use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, typed, with_query};
 use super::waiting::{self, Waiting};
+use super::words::fill;
 use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
@@ -101,13 +102,30 @@ async fn next_of_link(visit: &Visit, token: &str) -> Result<Option<String>, crat
 /// The page with one button; in another browser than the one that began, with the password.
 async fn ask(visit: &Visit, token: &str, here: bool) -> Result<Sheet, crate::problem::Problem> {
     let note = visit.signed_in().await?.and_then(|somebody| visit.stays_signed_in(&somebody));
-    let sheet =
-        if here { Sheet::button("verify_email/link", PATH, "verify-link", token) } else { with_password(token) };
+    let sheet = match here {
+        true => Sheet::button("verify_email/link", PATH, "verify-link", token),
+        false => with_password(visit, token).await?,
+    };
     Ok(sheet.note(note))
 }
 
-fn with_password(token: &str) -> Sheet {
-    Sheet::new("verify_email/password.html").put("link_token", token)
+async fn with_password(visit: &Visit, token: &str) -> Result<Sheet, crate::problem::Problem> {
+    let address = visit.services().verification_address(token).await.map_err(|why| visit.problem(why))?;
+    let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
+    Ok(Sheet::new("verify_email/password.html").put("link_token", token).put("address", address))
+}
+
+/// What is wrong with the password beside a link, where the page has words of its own: no mail sets another one before
+/// the address is proved.
+fn unproved(visit: &Visit, why: &Refusal) -> Option<Wrong> {
+    match why {
+        Refusal::Credentials => Some(Wrong { field: Some("password"), text: visit.error("password.unverified") }),
+        Refusal::SlowDown(until) => {
+            let time = visit.house.look.words.instant(*until, visit.now());
+            Some(Wrong { field: None, text: fill(&visit.error("slow_down.unverified"), &[("time", &time)]) })
+        }
+        _ => None,
+    }
 }
 
 fn over(words: &'static str, lead: &str) -> Sheet {
@@ -119,8 +137,7 @@ pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
     let form = visit.form()?;
     let stale = !visit.holds(&form);
     if let Some(token) = form.get("token") {
-        let password = form.get("password").filter(|password| !password.is_empty());
-        return by_link(&visit, token, password, stale).await;
+        return by_link(&visit, token, form.get("password"), stale).await;
     }
     let (flow, code, next) = (typed(&form, "flow"), typed(&form, "code"), visit.next(Some(&form)));
     if stale {
@@ -141,11 +158,15 @@ async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool
         return link(visit, token, visit.held_up()).await;
     }
     let answer = match password {
-        Some(password) => {
+        Some("") if next_of_link(visit, token).await?.is_none() => {
+            let missing = Wrong { field: Some("password"), text: visit.error("password.missing") };
+            return visit.draw(with_password(visit, token).await?.wrong(vec![missing]));
+        }
+        Some(password) if !password.is_empty() => {
             let password = Password::typed(password.to_owned());
             visit.services().verify_by_link(&visit.caller(), token, &password).await
         }
-        None => visit.services().verify_here(&visit.caller(), token, &visit.browser.flows()).await,
+        _ => visit.services().verify_here(&visit.caller(), token, &visit.browser.flows()).await,
     };
     match answer {
         Ok(_) => {
@@ -154,9 +175,17 @@ async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool
             visit.draw(Sheet::message("verify_email/verified", &login(&next)))
         }
         // The button without the password, in a browser that has forgotten: now it is asked for.
-        Err(Refusal::Credentials) if password.is_none() => visit.draw(with_password(token)),
+        Err(Refusal::Credentials) if password.is_none_or(str::is_empty) => {
+            visit.draw(with_password(visit, token).await?)
+        }
         Err(Refusal::FlowEnded(_) | Refusal::AddressTaken) => link(visit, token, Vec::new()).await,
-        Err(why) => visit.again(with_password(token), why),
+        Err(why) => {
+            let sheet = with_password(visit, token).await?;
+            match unproved(visit, &why) {
+                Some(wrong) => visit.refused(sheet, vec![wrong], &why),
+                None => visit.again(sheet, why),
+            }
+        }
     }
 }
 

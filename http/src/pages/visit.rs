@@ -94,9 +94,16 @@ impl Visit {
     pub(super) fn held_up(&self) -> Vec<Wrong> {
         let text = match self.limited {
             Some(until) => fill(&self.error("limited"), &[("time", &self.house.look.words.instant(until, self.now()))]),
+            None if self.keeps_no_cookies() => self.error("cookies"),
             None => self.error("stale"),
         };
         vec![Wrong { field: None, text }]
+    }
+
+    /// Whether the form that came is one of ours, from a browser that has kept none of the cookies that came with it:
+    /// pressing once more would help nobody.
+    fn keeps_no_cookies(&self) -> bool {
+        self.request.header("cookie").is_none() && self.form().is_ok_and(|form| form.get(csrf::FIELD).is_some())
     }
 
     /// Who is signed in. The database away is told; whatever else is wrong with the cookie, nobody is.

@@ -133,7 +133,8 @@ fn tells_of_mail(kind: &str) -> bool {
 
 /// Where the letter is, for people.
 fn said(look: &Look, mail: &Mail, now: Timestamp) -> String {
-    let text = look.words.mail.get(mail.state.word()).map_or("", String::as_str);
+    let place = if mail.over_budget { "over_budget" } else { mail.state.word() };
+    let text = look.words.mail.get(place).map_or("", String::as_str);
     let words = &look.words;
     let time = match mail.state.word() {
         "retrying" => words.instant(mail.at, now),
