@@ -1,7 +1,7 @@
 //! `/account`: what is known of oneself, and what one may do about it.
 
 use super::{at_home, signs_in};
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, Form};
 use crate::support::client::encoded;
 use crate::support::{App, Kind, Person, Value};
 
@@ -15,6 +15,9 @@ on_both_databases!(
     what_is_kept_about_oneself_is_downloaded_with_the_password,
     nobody_downloads_what_is_kept_without_the_password,
     an_account_is_deleted_and_had_back,
+    forms_of_the_account_that_are_sent_twice_lead_to_where_the_first_one_did,
+    an_empty_password_is_asked_for_beside_its_field,
+    anothers_change_of_address_is_neither_shown_nor_gone_on_with,
     password_managers_find_the_page,
 );
 of_each_kind!(who_guesses_at_a_session_left_open_is_slowed_down);
@@ -25,6 +28,9 @@ async fn who_is_not_signed_in_is_led_to_sign_in_and_back(app: &App) {
         page.says(200, "Sign in");
         assert_eq!(page.form("login").value("next"), format!("/account{path}"));
     }
+    // The flow that is waited for is found again, and nothing else of a query is kept.
+    let page = Browser::new().open(app, "/account/email?said=x&flow=emc_1%26next=%2F%2Fevil.example").await;
+    assert_eq!(page.form("login").value("next"), "/account/email?flow=emc_1%26next%3D//evil.example");
 }
 
 async fn names_are_changed_once_and_another_windows_change_is_not_lost(app: &App) {
@@ -133,6 +139,81 @@ async fn an_account_is_deleted_and_had_back(app: &App) {
     signs_in(&mut browser, app, &person).await.says(200, "Welcome back. Your account will not be deleted.");
 }
 
+async fn forms_of_the_account_that_are_sent_twice_lead_to_where_the_first_one_did(app: &App) {
+    let (person, mut browser) = at_home(app, "twice").await;
+    let form = browser.open(app, "/account/password").await.form("change-password");
+    let new = "marble cactus seven trumpets";
+    let form = form.with("current_password", &person.password).with("new_password", new);
+    let mut second = browser.clone();
+    let (one, two) = tokio::join!(browser.send(app, &form), second.send(app, &form));
+    one.says(200, "Your password is changed.");
+    two.says(200, "Your password is changed.");
+    browser.send(app, &form).await.says(200, "Your password is changed.");
+    browser.send(app, &form.with("new_password", "velvet umbrella nine")).await.says(422, "This is not the password");
+
+    let form = browser.open(app, "/account/delete").await.form("delete-account").with("password", new);
+    let mut second = browser.clone();
+    let mut late = browser.clone();
+    let (one, two) = tokio::join!(browser.send(app, &form), second.send(app, &form));
+    let three = late.send(app, &form).await;
+    for page in [one, two, three] {
+        page.says(200, "Your account will be deleted").says(200, "UTC");
+        assert_eq!(page.link("Sign in"), "/login");
+    }
+    assert_eq!(late.cookie("cairn_session"), None);
+}
+
+async fn an_empty_password_is_asked_for_beside_its_field(app: &App) {
+    let (_, mut browser) = at_home(app, "hasty").await;
+    for (path, id, field) in [
+        ("/account/password", "change-password", "current_password"),
+        ("/account/email", "change-email", "password"),
+        ("/account/delete", "delete-account", "password"),
+        ("/account/export", "export", "password"),
+    ] {
+        let form = browser.open(app, path).await.form(id);
+        let page = browser.send(app, &form).await;
+        page.says(422, "Enter your password.")
+            .says(422, &format!("<a href=\"#{field}\">"))
+            .says_not("not the password");
+    }
+}
+
+async fn anothers_change_of_address_is_neither_shown_nor_gone_on_with(app: &App) {
+    let (person, mut browser) = at_home(app, "owner").await;
+    let new = Person::new("wanted").email;
+    let form = browser.open(app, "/account/email").await.form("change-email");
+    let waiting = browser.send(app, &form.with("new_email", &new).with("password", &person.password)).await;
+    waiting.says(200, &new);
+    let code = app.letter(&new, "email.confirm").await.code().unwrap();
+    // Somebody else signs in, in the same browser.
+    let other = Person::new("successor");
+    other.joins(app).await;
+    let leave = browser.open(app, "/account").await.form("logout");
+    browser.send(app, &leave).await;
+    signs_in(&mut browser, app, &other).await.says(200, &other.email);
+    let token = browser.open(app, "/account").await.form("logout").value("form_token").to_owned();
+    let shown = browser.open(app, &waiting.url).await;
+    shown.says(409, "Somebody else asked for this").says(409, &other.email).says_not(&new);
+    for id in ["email-code", "resend"] {
+        let form = waiting.form(id).with("form_token", &token).with("code", &code);
+        browser.send(app, &form).await.says(409, "Somebody else asked for this").says_not(&new);
+    }
+    browser.open(app, "/account").await.says(200, &other.email);
+    // In a browser that began nothing, a form that does nothing says so.
+    let (_, mut stranger) = at_home(app, "stranger").await;
+    let form = stranger.open(app, "/account").await.form("logout");
+    let form =
+        Form { action: "/account/email/resend".to_owned(), ..form }.with("flow", "emc_00000000000000000000000000");
+    stranger.send(app, &form).await.says(422, "so nothing was done");
+    // The way on leads to the owner, and back to what waits.
+    let login = browser.send(app, &shown.form("logout")).await;
+    let form = login.form("login").with("identifier", &person.email).with("password", &person.password);
+    let back = browser.send(app, &form).await;
+    back.says(200, "Confirm your new email address");
+    browser.send(app, &back.form("email-code").with("code", &code)).await.says(200, "Your email address is changed.");
+}
+
 async fn password_managers_find_the_page(app: &App) {
     let answer = app.client().get("/.well-known/change-password").send().await;
     assert_eq!((answer.status, answer.header("location")), (303, Some("/account/password")), "{answer}");
@@ -169,9 +250,9 @@ async fn what_is_kept_about_oneself_is_downloaded_with_the_password(app: &App) {
 async fn nobody_downloads_what_is_kept_without_the_password(app: &App) {
     let (person, mut browser) = at_home(app, "guarded").await;
     let form = browser.open(app, "/account/export").await.form("export").with("password", &person.password);
-    for bad in [form.clone().with("password", "not the velvet umbrella"), form.clone().with("password", "")] {
-        let page = browser.send(app, &bad).await;
-        page.says(422, "This is not the password").says(422, "<a href=\"#password\">").says_not("\"profile\"");
+    for (bad, text) in [("not the velvet umbrella", "This is not the password"), ("", "Enter your password.")] {
+        let page = browser.send(app, &form.clone().with("password", bad)).await;
+        page.says(422, text).says(422, "<a href=\"#password\">").says_not("\"profile\"");
         assert_eq!(page.answer.header("content-disposition"), None, "{}", page.answer);
         page.says_not("not the velvet umbrella");
     }

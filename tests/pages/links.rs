@@ -8,6 +8,7 @@ on_both_databases!(
     a_new_address_is_proved_by_its_link_and_taken_back_by_the_old_ones,
     a_device_that_nobody_knows_is_signed_out_by_a_link,
     broken_links_are_told_kindly,
+    a_link_says_who_else_is_signed_in_and_leads_into_no_account_of_theirs,
 );
 
 async fn a_new_address_is_proved_by_its_link_and_taken_back_by_the_old_ones(app: &App) {
@@ -53,6 +54,30 @@ async fn a_device_that_nobody_knows_is_signed_out_by_a_link(app: &App) {
     phone.send(app, &page.form("link")).await.says(200, "That device is signed out");
     phone.send(app, &page.form("link")).await.says(200, "signed out");
     phone.open(app, &link).await.says(200, "That device was signed out before");
+}
+
+async fn a_link_says_who_else_is_signed_in_and_leads_into_no_account_of_theirs(app: &App) {
+    let (person, mut browser) = at_home(app, "linked").await;
+    let (other, mut theirs) = at_home(app, "host").await;
+    let new = Person::new("new").email;
+    let form = browser.open(app, "/account/email").await.form("change-email");
+    browser.send(app, &form.with("new_email", &new).with("password", &person.password)).await;
+    let note = format!("In this browser you are signed in as {}.", other.email);
+    let link = app.letter(&new, "email.confirm").await.link().unwrap();
+    browser.open(app, &link).await.says(200, "Confirm this address").says_not("In this browser");
+    let page = theirs.open(app, &link).await;
+    page.says(200, "Confirm this address for your account").says(200, &note);
+    let done = theirs.send(app, &page.form("link")).await;
+    done.says(200, "Your email address is changed").says(200, &note).says_not("Go to your account");
+    assert_eq!(done.form("logout").value("next"), "/login");
+    let undo = app.letter(&person.email, "email.changed").await.link().unwrap();
+    let page = theirs.open(app, &undo).await;
+    page.says(200, "Take the change of address back").says(200, &note);
+    let done = theirs.send(app, &page.form("link")).await;
+    done.says(200, "The change of address is taken back").says(200, &note);
+    let ask = theirs.open(app, &done.link("Set a new password")).await;
+    assert_eq!(ask.form("forgot-password").value("email"), "");
+    theirs.open(app, "/account").await.says(200, &other.email);
 }
 
 async fn broken_links_are_told_kindly(app: &App) {

@@ -82,6 +82,9 @@ async fn a_form_without_its_token_shows_the_step_again(app: &App) {
             assert_eq!(page.form(id).value(field), "typed@example.org");
             assert_eq!(page.form(id).value("form_token"), form.value("form_token"), "the next try goes through");
         }
+        // To a browser that keeps no cookies the button is no help.
+        let page = Browser::new().send(app, &form).await;
+        page.says(422, "allow cookies for this site").says_not("open for a while").says_not("a secret of mine");
     }
     assert!(app.mailbox("typed@example.org").await.is_empty(), "nothing was begun");
 }

@@ -9,6 +9,7 @@ on_both_databases!(
     the_page_that_waits_takes_the_code,
     opening_the_link_consumes_nothing_and_one_click_confirms_in_the_browser_that_began,
     another_browser_is_asked_for_the_password_and_told_why,
+    a_page_that_answers_a_form_loads_the_page_of_its_flow,
     a_used_link_says_so_and_leads_to_signing_in,
     five_wrong_codes_leave_the_link,
     a_broken_link_is_told_kindly_and_leads_on,
@@ -21,6 +22,7 @@ of_each_kind!(
     an_expired_registration_says_so_and_begins_again,
     the_page_says_where_the_letter_is,
     where_one_wanted_to_go_is_kept_for_the_link_though_the_server_dies_in_between,
+    a_letter_over_the_budget_is_not_blamed_on_the_address,
 );
 
 async fn the_page_that_waits_takes_the_code(app: &App) {
@@ -71,12 +73,50 @@ async fn another_browser_is_asked_for_the_password_and_told_why(app: &App) {
     page.says(200, "This is another browser than the one in which you began");
     let form = page.form("verify-link");
     let wrong = phone.send(app, &form.clone().with("password", "not the velvet umbrella")).await;
-    wrong.says(422, "This is not the password").says_not("not the velvet umbrella");
+    wrong.says(422, "This is not the password").says_not("not the velvet umbrella").says_not("by mail");
+    assert_eq!(wrong.link("Begin again with another password"), "/register");
+    wrong.says(422, "autocomplete=\"username\"").says(422, &person.email);
+    phone.send(app, &form).await.says(422, "Enter your password.").says(422, "<a href=\"#password\">");
     app.client().post("/auth/login", &person.credentials()).send().await.problem(401, "credentials");
     // The button without the password, as a page of the other browser has it: the password is asked for.
     phone.send(app, &form.clone().without("password")).await.says(200, "another browser");
     phone.send(app, &form.with("password", &person.password)).await.says(200, "Your address is confirmed");
     person.signs_in(app).await;
+}
+
+async fn a_page_that_answers_a_form_loads_the_page_of_its_flow(app: &App) {
+    let (mut browser, person) = (Browser::new(), Person::new("reloader"));
+    let page = registers(&mut browser, app, &person).await;
+    let flow = page.form("verify-code").value("flow").to_owned();
+    for form in [page.form("resend"), page.form("verify-code").with("code", "1")] {
+        let answer = browser.send(app, &form).await;
+        answer.says(422, &format!("<meta http-equiv=\"refresh\" content=\"30;url=/verify-email?flow={flow}\">"));
+    }
+    for (form, page) in [
+        ("/verify-email/resend", "/verify-email"),
+        ("/reset-password/resend", "/reset-password"),
+        ("/account/email/code", "/account/email"),
+        ("/account/email/resend", "/account/email"),
+    ] {
+        let answer = app.client().get(form).send().await;
+        assert_eq!((answer.status, answer.header("location")), (303, Some(page)), "{answer}");
+    }
+    browser.open(app, "/verify-email/resend").await.says(200, "Check your mail").says(200, &person.email);
+}
+
+async fn a_letter_over_the_budget_is_not_blamed_on_the_address(kind: Kind) {
+    let plan = App::plan(kind).named("budget").set("CAIRN_LIMITS", "on").set("CAIRN_MAIL_BUDGET", 1);
+    let app = plan.set("CAIRN_RESEND_COOLDOWN", 0).start().await;
+    let (mut browser, person) = (Browser::new(), Person::new("flooded"));
+    let page = registers(&mut browser, &app, &person).await;
+    person.verification(&app).await;
+    let url = browser.send(&app, &page.form("resend")).await.url;
+    crate::support::eventually("word of the budget", async || {
+        let page = browser.open(&app, &url).await;
+        assert!(!page.html.contains("whether the address is right"), "{}", page.html);
+        page.html.contains("Too many mails were sent to this address").then_some(())
+    })
+    .await;
 }
 
 async fn a_used_link_says_so_and_leads_to_signing_in(app: &App) {
