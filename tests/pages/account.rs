@@ -20,7 +20,10 @@ on_both_databases!(
     anothers_change_of_address_is_neither_shown_nor_gone_on_with,
     password_managers_find_the_page,
 );
-of_each_kind!(who_guesses_at_a_session_left_open_is_slowed_down);
+of_each_kind!(
+    who_guesses_at_a_session_left_open_is_slowed_down,
+    a_change_of_address_that_nobody_confirmed_says_that_it_took_too_long,
+);
 
 async fn who_is_not_signed_in_is_led_to_sign_in_and_back(app: &App) {
     for path in ["", "/profile", "/password", "/email", "/sessions", "/history", "/export", "/delete"] {
@@ -212,6 +215,18 @@ async fn anothers_change_of_address_is_neither_shown_nor_gone_on_with(app: &App)
     let back = browser.send(app, &form).await;
     back.says(200, "Confirm your new email address");
     browser.send(app, &back.form("email-code").with("code", &code)).await.says(200, "Your email address is changed.");
+}
+
+async fn a_change_of_address_that_nobody_confirmed_says_that_it_took_too_long(kind: Kind) {
+    let app = App::plan(kind).named("unconfirmed").start().await;
+    let (person, mut browser) = at_home(&app, "slow").await;
+    let form = browser.open(&app, "/account/email").await.form("change-email");
+    let form = form.with("new_email", &Person::new("late").email).with("password", &person.password);
+    let waiting = browser.send(&app, &form).await;
+    app.restart_at(25 * 3_600).await;
+    let over = browser.open(&app, &waiting.url).await;
+    over.says(410, "Confirming the address took too long");
+    browser.open(&app, &over.link("Go to your account")).await.says(200, &person.email);
 }
 
 async fn password_managers_find_the_page(app: &App) {

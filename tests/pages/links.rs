@@ -77,6 +77,16 @@ async fn a_link_says_who_else_is_signed_in_and_leads_into_no_account_of_theirs(a
     done.says(200, "The change of address is taken back").says(200, &note);
     let ask = theirs.open(app, &done.link("Set a new password")).await;
     assert_eq!(ask.form("forgot-password").value("email"), "");
+    let ask = app.client().at_loopback(9).post("/auth/login", &person.credentials());
+    ask.header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0")
+        .send()
+        .await
+        .expect(200);
+    let link = app.letter(&person.email, "session.new-device").await.link().unwrap();
+    let page = theirs.open(app, &link).await;
+    let done = theirs.send(app, &page.says(200, &note).form("link")).await;
+    done.says(200, "That device is signed out").says(200, &note);
+    assert_eq!(done.link("Set a new password"), "/forgot-password?for=another");
     theirs.open(app, "/account").await.says(200, &other.email);
 }
 
