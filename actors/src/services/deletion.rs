@@ -1,6 +1,5 @@
 //! Deleting one's account, and having it back by signing in.
 
-use cairn_runtime::store::Row;
 use cairn_runtime::{Fault, Flow, FlowId, Reply, Timestamp};
 
 use super::session::SignedIn;
@@ -35,15 +34,10 @@ impl Services {
                 return Ok(Moved { flow, method: reply.method });
             }
             // The profile moved while the password was checked: by the same hand as likely as not. What moved the fence
-            // has ended the session, or changed the password that was proved here. It may have been this very request,
-            // sent twice: then it has what it asks for.
+            // has ended the session, or changed the password that was proved here.
             user = match self.directory.by_id(user.id).await? {
                 Some(now) if now.fence == who.user.fence => now,
-                Some(now) => {
-                    let row = self.awaited_deletion(&now).await?.ok_or(Refusal::Credentials)?.0;
-                    let flow = FlowView::of_row(Deletion::PREFIX, Deletion::NAME, &row);
-                    return Ok(Moved { flow, method: reply.method });
-                }
+                Some(_) => return Err(Refusal::Credentials),
                 None => return Err(Refusal::SessionEnded),
             };
         }
@@ -67,15 +61,10 @@ impl Services {
             session.active().is_none_or(|active| cookie.is_genuine(&self.engine.world().ring, &active.issue.salt));
         let Some(user) = session.user().filter(|_| genuine) else { return Ok(None) };
         let Some(user) = self.directory.by_id(user).await? else { return Ok(None) };
-        Ok(self.awaited_deletion(&user).await?.map(|(_, until)| until))
-    }
-
-    /// The deletion that waits for a user, and until when.
-    async fn awaited_deletion(&self, user: &User) -> Result<Option<(Row, Timestamp)>, Refusal> {
         let Some(flow) = user.deletion else { return Ok(None) };
         let Some(row) = self.engine.store().load(flow).await? else { return Ok(None) };
         Ok(match serde_json::from_str(&row.state) {
-            Ok(Deletion::Waiting(waiting)) => Some((row, waiting.until)),
+            Ok(Deletion::Waiting(waiting)) => Some(waiting.until),
             _ => None,
         })
     }

@@ -46,11 +46,11 @@ pub(in crate::pages) async fn delete(house: Arc<House>, request: Request) -> Ans
             let until = moved.flow.expires_at.unwrap_or(visit.now());
             farewell(&visit, until)
         }
-        Err(why) => visit.again_beside(again, why, "password"),
+        Err(why) => twice(&visit, visit.again_beside(again, why, "password")).await,
     }
 }
 
-/// The form was sent twice, and the session ended by the first. It leads to the same page, and never to where one signs
+/// Perhaps the form was sent twice, and the session ended by the first. It leads to the same page, and never to where one signs
 /// in to come back here: signing in has the account back.
 async fn twice(visit: &Visit, otherwise: Answer) -> Answer {
     let Some(cookie) = &visit.browser.session else { return otherwise };
