@@ -4,7 +4,7 @@ use cairn_runtime::{Fault, Flow, FlowId, Reply, Timestamp};
 
 use super::session::SignedIn;
 use super::{Caller, FlowView, Moved, Refusal, Services, TRIES};
-use crate::directory::User;
+use crate::directory::{InSession, User};
 use crate::flows::deletion::{Command, Deletion, Outcome, Start};
 use crate::flows::session::Session;
 use crate::password::Password;
@@ -51,17 +51,13 @@ impl Services {
     /// Only that the database is away.
     pub async fn deletion_behind(&self, cookie: &str) -> Result<Option<Timestamp>, Refusal> {
         let Some(cookie) = self.session_of(cookie) else { return Ok(None) };
-        let row = self.engine.store().load(FlowId::from_bytes(cookie.flow())).await?;
-        let row = row.filter(|row| row.kind == Session::NAME);
-        let Some(session) = row.and_then(|row| serde_json::from_str::<Session>(&row.state).ok()) else {
-            return Ok(None);
-        };
+        let found = self.directory.session(FlowId::from_bytes(cookie.flow())).await?;
+        let Some(InSession { user, session }) = found else { return Ok(None) };
+        let Ok(session) = serde_json::from_str::<Session>(&session) else { return Ok(None) };
         // Where a session has ended there is no salt any more: the tag has shown that the cookie was ours.
         let genuine =
             session.active().is_none_or(|active| cookie.is_genuine(&self.engine.world().ring, &active.issue.salt));
-        let Some(user) = session.user().filter(|_| genuine) else { return Ok(None) };
-        let Some(user) = self.directory.by_id(user).await? else { return Ok(None) };
-        let Some(flow) = user.deletion else { return Ok(None) };
+        let Some(flow) = user.deletion.filter(|_| genuine) else { return Ok(None) };
         let Some(row) = self.engine.store().load(flow).await? else { return Ok(None) };
         Ok(match serde_json::from_str(&row.state) {
             Ok(Deletion::Waiting(waiting)) => Some(waiting.until),

@@ -50,8 +50,8 @@ pub(in crate::pages) async fn delete(house: Arc<House>, request: Request) -> Ans
     }
 }
 
-/// Perhaps the form was sent twice, and the session ended by the first. It leads to the same page, and never to where one signs
-/// in to come back here: signing in has the account back.
+/// Perhaps the form was sent twice, and the session ended by the first. It leads to the same page, and never to where
+/// one signs in to come back here: signing in has the account back.
 async fn twice(visit: &Visit, otherwise: Answer) -> Answer {
     let Some(cookie) = &visit.browser.session else { return otherwise };
     match visit.services().deletion_behind(cookie).await.map_err(|why| visit.problem(why))? {
