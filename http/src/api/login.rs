@@ -58,7 +58,7 @@ pub(super) async fn login(house: Arc<House>, request: Request) -> Answer {
     let services = &house.services;
     let public_url = services.engine.world().settings.public_url.clone();
     let refused = |why| problem(services, why);
-    let approach = services.approach(identifier, device::presented(&request, &public_url)).await.map_err(refused)?;
+    let approach = services.approach(identifier, device::presented(&request)).await.map_err(refused)?;
     house.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &request)?;
     let caller = stranger(&request);
     let (tokens, known) = services.sign_in_from(&caller, approach, &body.password).await.map_err(refused)?;

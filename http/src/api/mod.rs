@@ -147,7 +147,7 @@ pub(crate) fn stranger(request: &Request) -> Caller {
         trace: request.id().to_owned(),
         address: request.client(),
         device: request.header("user-agent").map(str::to_owned),
-        known_by: device::shown(request).map(str::to_owned),
+        known_by: device::presented(request).map(str::to_owned),
         repeat: None,
     }
 }

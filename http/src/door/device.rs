@@ -17,13 +17,9 @@ fn name(public_url: &str) -> &'static str {
     if is_secure(public_url) { NAME } else { NAME.trim_start_matches("__Host-") }
 }
 
-/// What the browser shows as its device cookie.
-pub(crate) fn presented<'a>(request: &'a Request, public_url: &str) -> Option<&'a str> {
-    request.cookie(name(public_url))
-}
-
-/// The same by either name, where all that it does is to have a count of failures of its own.
-pub(crate) fn shown(request: &Request) -> Option<&str> {
+/// What the browser shows as its device cookie, by either name: it proves itself, and all that it does is to have a count
+/// of failures of its own.
+pub(crate) fn presented(request: &Request) -> Option<&str> {
     [NAME, name("")].into_iter().find_map(|name| request.cookie(name))
 }
 

@@ -114,7 +114,7 @@ async fn enter(
 ) -> Result<(Tokens, HeaderValue), Refusal> {
     let services = visit.services();
     let public_url = services.engine.world().settings.public_url.clone();
-    let approach = services.approach(identifier, device::presented(&visit.request, &public_url)).await?;
+    let approach = services.approach(identifier, device::presented(&visit.request)).await?;
     if let Err(slow) = visit.house.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &visit.request) {
         return Err(Refusal::SlowDown(visit.now().after(Duration::from_secs(slow.seconds_to_wait().unwrap_or(1)))));
     }
