@@ -8,6 +8,7 @@ on_both_databases!(
     the_present_password_must_be_right,
     a_password_that_is_no_good_is_refused,
     a_change_with_a_key_is_known_when_it_comes_again,
+    a_change_ends_the_letters_that_were_asked_for_before,
     of_two_changes_at_once_one_is_made,
 );
 
@@ -78,8 +79,26 @@ async fn a_change_with_a_key_is_known_when_it_comes_again(app: &App) {
     let first = post(NEW).await.expect(200);
     assert_eq!(post(NEW).await.expect(200), first);
     post("another lantern 47 marmalade").await.problem(422, "idempotency-mismatch");
+    // Neither is the present password of before to be had by trying.
+    let body = json!({"current_password": "another lantern 47 marmalade", "new_password": NEW});
+    let guessed = app.client().post("/auth/password-change", &body).bearer(&tokens.access).key("change").send().await;
+    guessed.problem(422, "idempotency-mismatch");
+    // It goes on being known when the password is another again.
+    change(app, &tokens, NEW, "a third lantern 48 marmalade").await.expect(200);
+    assert_eq!(post(NEW).await.expect(200), first);
     let notices = app.mailbox(&person.email).await.into_iter().filter(|letter| letter.kind == "password.changed");
-    assert_eq!(notices.count(), 1);
+    assert_eq!(notices.count(), 2);
+}
+
+async fn a_change_ends_the_letters_that_were_asked_for_before(app: &App) {
+    let person = Person::new("wary");
+    let tokens = person.arrives(app).await;
+    app.client().post("/auth/password-reset/request", &json!({"email": person.email})).send().await.expect(202);
+    let letter = app.letter(&person.email, "recovery.reset").await;
+    change(app, &tokens, &person.password, NEW).await.expect(200);
+    let body = json!({"token": letter.token(), "new_password": "a third lantern 48 marmalade"});
+    app.client().post("/auth/password-reset/confirm", &body).send().await.problem(410, "flow-ended");
+    app.client().post("/auth/login", &json!({"email": person.email, "password": NEW})).send().await.expect(200);
 }
 
 async fn of_two_changes_at_once_one_is_made(app: &App) {

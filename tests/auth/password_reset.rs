@@ -2,7 +2,8 @@
 //! whatever was begun with the old one is over.
 
 use crate::support::person::flow_id;
-use crate::support::{Answer, App, Kind, Person, Value, json};
+use crate::support::letter::Letter;
+use crate::support::{Answer, App, Kind, Person, Value, eventually, json};
 
 on_both_databases!(
     a_forgotten_password_is_set_by_link_or_by_code,
@@ -11,6 +12,7 @@ on_both_databases!(
     an_address_without_an_account_gets_the_same_answer_and_no_letter,
     five_wrong_codes_leave_only_the_link,
     of_several_passwords_at_once_one_is_set,
+    of_two_letters_one_is_good,
     a_password_that_is_no_good_leaves_the_link_good,
     by_the_link_ones_own_names_are_no_password,
     what_is_no_link_has_ended,
@@ -159,6 +161,32 @@ async fn of_several_passwords_at_once_one_is_set(app: &App) {
         assert_eq!((statuses[which], statuses[which + 3]), (expected, expected), "{statuses:?}");
         let answer = login(app, &person, &passwords[which]).await;
         assert_eq!(answer.status == 200, winners == [which], "{answer}");
+    }
+}
+
+async fn of_two_letters_one_is_good(app: &App) {
+    for at_once in [false, true] {
+        let person = Person::new("twice");
+        person.joins(app).await;
+        for _ in 0..2 {
+            request(app, &person.email).await.expect(202);
+        }
+        let letters = eventually("two letters", async || {
+            let letters = app.mailbox(&person.email).await.into_iter().filter(|letter| letter.kind == "recovery.reset");
+            <[Letter; 2]>::try_from(letters.collect::<Vec<_>>()).ok()
+        });
+        let letters = letters.await;
+        let passwords = ["granite lantern 1 marmalade", "granite lantern 2 marmalade"];
+        let set = |which: usize| confirm(app, json!({"token": letters[which].token(), "new_password": passwords[which]}));
+        let answers = match at_once {
+            true => <[Answer; 2]>::from(tokio::join!(set(0), set(1))),
+            false => [set(0).await, set(1).await],
+        };
+        let good: Vec<_> = (0..2).filter(|which| answers[*which].status == 200).collect();
+        assert_eq!(good.len(), 1, "{}\n{}", answers[0], answers[1]);
+        answers[1 - good[0]].problem(410, "flow-ended");
+        login(app, &person, passwords[good[0]]).await.expect(200);
+        login(app, &person, passwords[1 - good[0]]).await.problem(401, "credentials");
     }
 }
 

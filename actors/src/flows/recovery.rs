@@ -2,7 +2,7 @@
 //!
 //! What must stay true: whether the address has an account shows in nothing but the letter to its owner; the address
 //! is still the account's when the new password is set; whatever was begun with the old password is over in the same
-//! commit, by the user's fence.
+//! commit, by the user's fence, and so is every other letter to this address, by the number of the claim on it.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub enum Recovery {
         /// Whose password it was; `None`: nobody's.
         user: Option<UserId>,
     },
-    /// The account, or its hold on the address, was gone when the proof came.
+    /// The account, or its hold on the address, was gone when the proof came, or another letter had been used.
     Ended {
         /// Whose password it was.
         user: UserId,
@@ -50,7 +50,8 @@ pub struct Awaiting {
     pub address: Address,
     /// Who has it; `None`: nobody, so nothing is mailed and nothing typed here is ever right.
     pub user: Option<UserId>,
-    /// The number of their claim on it: raised once the account has another address, or has this one again.
+    /// The number of their claim on it: raised by every reset, and once the account has another address or has this one
+    /// again.
     #[serde(default)]
     pub number: i64,
     /// The letters and the wrong codes so far.
@@ -219,7 +220,8 @@ impl Awaiting {
             tries,
             until,
         })))
-        .hold(Key::Address(cx.world.address_key(&self.address)), self.number)
+        // Raised, so that no other letter that was asked for before is good any more.
+        .bump_from(Key::Address(cx.world.address_key(&self.address)), self.number)
         .bump(Key::User(user))
         .write(Write::SetPassword { user, password, at: cx.now })
         .send(

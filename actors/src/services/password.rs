@@ -1,11 +1,12 @@
 //! Changing one's password while signed in.
 
-use cairn_runtime::Timestamp;
+use cairn_runtime::{Fault, Reply, Timestamp};
 
 use super::passwords::worthy;
 use super::session::SignedIn;
-use super::{Caller, Refusal, Services};
+use super::{Caller, Refusal, Services, TRIES, first, unambiguous};
 use crate::directory::User;
+use crate::effects::UserId;
 use crate::flows::session::{Command, Outcome, Session};
 use crate::hasher::Lane;
 use crate::password::Password;
@@ -26,33 +27,57 @@ impl Services {
         new: Password,
     ) -> Result<Timestamp, Refusal> {
         let user = &who.user;
-        let asker = self.asker_of(caller, Some(user.id), &[]);
-        if asker.repeatable
-            && let Some(before) = self.engine.recall::<Outcome>(&asker).await?
-        {
-            // It happened under this key: whoever repeats it knows the password that it set, which may be younger than
-            // what is known here of the user.
-            let user = self.directory.by_id(user.id).await?.ok_or(Refusal::SessionEnded)?;
-            let who = SignedIn { user, ..who.clone() };
-            return match (before.outcome, self.prove(caller, &who, &new).await) {
-                (Outcome::PasswordChanged { at }, Ok(())) => Ok(at),
-                (_, Err(Refusal::SlowDown(until))) => Err(Refusal::SlowDown(until)),
-                _ => Err(Refusal::Mismatch),
-            };
+        let asker = self.asker_of(caller, Some(user.id), &[&self.print(caller, user.id, current, &new).await?]);
+        if asker.repeatable {
+            // Whoever finds both passwords right here has guessed as well as anywhere.
+            let attempt = self.attempt(self.target_of(caller, user.id)).await?;
+            match self.engine.recall::<Outcome>(&asker).await {
+                Ok(Some(Reply { outcome: Outcome::PasswordChanged { at }, .. })) => return Ok(at),
+                Ok(Some(_)) => return Err(Refusal::SessionEnded),
+                Ok(None) => drop(attempt),
+                Err(Fault::Mismatch) => {
+                    self.failed(caller, attempt, Some(user.id)).await?;
+                    return Err(Refusal::Mismatch);
+                }
+                Err(fault) => return Err(fault.into()),
+            }
         }
         self.prove(caller, who, current).await?;
         let new = worthy(new, own_words_of(user), "/new_password").await?;
         let password = self.hasher.hash(&new, Lane::SignIn).await?;
-        let sessions = self.sessions_of(user.id).await?;
-        let others = sessions.into_iter().filter(|session| *session != who.session).collect();
-        let command = Command::ChangePassword { fence: user.fence, password, to: user.address.clone(), others };
-        let reply = self.engine.call::<Session>(who.session, asker, command).await?;
-        match reply.outcome {
-            Outcome::PasswordChanged { at } => Ok(at),
-            // It was the password from before a change that was made meanwhile.
-            Outcome::Refused => Err(Refusal::Credentials),
-            _ => Err(Refusal::SessionEnded),
+        let mut user = user.clone();
+        for _ in 0..TRIES {
+            let others = self.sessions_of(user.id).await?.into_iter().filter(|session| *session != who.session);
+            let command = Command::ChangePassword {
+                fence: user.fence,
+                password: password.clone(),
+                to: user.address.clone(),
+                number: user.number,
+                others: others.collect(),
+            };
+            let reply = self.engine.call::<Session>(who.session, asker.clone(), command).await?;
+            match reply.outcome {
+                Outcome::PasswordChanged { at } => return Ok(at),
+                // It was the password from before a change that was made meanwhile.
+                Outcome::Refused => return Err(Refusal::Credentials),
+                Outcome::Moved => {
+                    let moved = self.directory.by_id(user.id).await?.ok_or(Refusal::SessionEnded)?;
+                    // The fence is the one that was read with the hash that the password was held against.
+                    user = User { fence: user.fence, ..moved };
+                }
+                _ => return Err(Refusal::SessionEnded),
+            }
         }
+        Err(Refusal::Fault(Fault::Contended))
+    }
+
+    /// What tells this change from another under the same key, the passwords being all there is to tell it by. It is as
+    /// dear to guess at as the hash of a password that is kept, and made only where there is a key.
+    async fn print(&self, caller: &Caller, user: UserId, current: &Password, new: &Password) -> Result<String, Refusal> {
+        let Some(repeat) = &caller.repeat else { return Ok(String::new()) };
+        let salt = self.engine.world().digest("idempotent passwords", &unambiguous(&[&user.text(), &repeat.key]));
+        let print = self.hasher.print(current, new, first(&salt.0)).await?;
+        Ok(print.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 

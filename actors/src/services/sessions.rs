@@ -126,16 +126,21 @@ impl Services {
         self.tokens(reply, None).await
     }
 
-    /// Checks the password of somebody who is signed in, and counts: for a browser that is known to them by itself, so
-    /// that whoever has stolen a token cannot lock them out there.
+    /// Checks the password of somebody who is signed in, and counts.
     pub(super) async fn prove(&self, caller: &Caller, who: &SignedIn, password: &Password) -> Result<(), Refusal> {
         let (user, hash) = (who.user.id, who.user.password.as_ref());
+        let target = self.target_of(caller, user);
+        self.verify_guarded(caller, target, Some(user), password, hash).await.map(|_| ())
+    }
+
+    /// What the guesses at the password of somebody who is signed in are counted by: a browser that is known to them has
+    /// a count of its own, so that whoever has stolen a token cannot lock them out there.
+    pub(super) fn target_of(&self, caller: &Caller, user: UserId) -> Target {
         let world = self.engine.world();
         let device = caller.known_by.as_deref().and_then(|cookie| Device::parse(&world, cookie, self.engine.now()));
-        let target = match device.filter(|device| device.user() == user) {
+        match device.filter(|device| device.user() == user) {
             Some(device) => Target::Device(device.key(&world)),
             None => Target::User(user),
-        };
-        self.verify_guarded(caller, target, Some(user), password, hash).await.map(|_| ())
+        }
     }
 }

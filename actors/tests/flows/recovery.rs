@@ -196,7 +196,7 @@ enum Op {
     Wake,
     SignOutEverywhere,
     Move,
-    /// To another address and back again: it is the account's, and was not all the time.
+    /// To another address and back again, or another letter was used: the claim is another than it was.
     MoveAndReturn,
 }
 
@@ -271,6 +271,7 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
         }
         let Some(command) = command(&driver, &issued, op) else { continue };
         let (was, fence) = (driver.phase(), driver.number(&Key::User(user())));
+        let number = driver.number(&address_key(&driver));
         let says = driver.ask(now, command);
         let right = match op {
             Op::Code(which) if missed < 5 => Some(*which),
@@ -281,6 +282,8 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
             ("awaiting_code", Outcome::Done { user: of, .. }, Some(which)) => {
                 assert!(known && !moved && *of == user());
                 assert_eq!(driver.number(&Key::User(user())), fence.map(|number| number + 1), "the fence moved by one");
+                let raised = driver.number(&address_key(&driver));
+                assert_eq!(raised, number.map(|number| number + 1), "no letter from before is good any more");
                 set = Some((which, says.clone()));
             }
             ("awaiting_code", Outcome::Over, Some(_)) => assert!(known && moved && driver.phase() == "ended"),
@@ -296,6 +299,7 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
         }
         if was != "reset" || right.is_none() {
             assert!(was == "awaiting_code" && right.is_some() || driver.number(&Key::User(user())) == fence);
+            assert!(was == "awaiting_code" && right.is_some() || driver.number(&address_key(&driver)) == number);
         }
         if let Outcome::WrongCode { .. } | Outcome::Replaced { .. } = says
             && matches!(op, Op::Code(_) | Op::OldCode(_) | Op::WrongCode(_))
