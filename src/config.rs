@@ -143,6 +143,7 @@ impl Config {
                 Ok(letters @ 1..=1_000) => letters,
                 _ => return Err(takes("mail_budget", "a number from 1 to 1000")),
             },
+            mail_from: text("mail_from"),
             limits,
         };
         let list = |name: &str| {

@@ -34,12 +34,20 @@ pub(crate) fn read(config: &Config) -> Result<Look, String> {
     Ok(look)
 }
 
+/// What is doubtful about what was read, each in a sentence: nothing that keeps a page from being drawn.
+pub(crate) fn doubts(look: &Look) -> Vec<String> {
+    look.doubts().into_iter().chain(letters::doubts()).map(|what| format!("CAIRN_TEMPLATES: {what}")).collect()
+}
+
 /// `cairn templates check`: says what was read, or what is wrong with it.
 ///
 /// # Errors
-/// As [`read`].
+/// As [`read`], and whatever is doubtful.
 pub(crate) fn check(config: &Config) -> Result<(), String> {
-    let _ = read(config)?;
+    let doubts = doubts(&read(config)?);
+    if !doubts.is_empty() {
+        return Err(doubts.join("\ncairn: "));
+    }
     if let Some(accent) = accent(config)? {
         println!("CAIRN_ACCENT: {}", accent.contrasts());
     }

@@ -66,6 +66,9 @@ async fn serve(config: Config) -> Result<(), String> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = telemetry::metrics()?;
     let look = look::read(&config)?;
+    for doubt in look::doubts(&look) {
+        tracing::warn!("{doubt}");
+    }
     let clock = Arc::new(SystemClock::ahead(config.clock_offset));
     let started_at = clock.now();
 

@@ -33,8 +33,10 @@ pub struct Settings {
     pub step_up_age: Duration,
     /// Sessions of one user; one more ends the one that was idle for longest (`CAIRN_MAX_SESSIONS`).
     pub max_sessions: u32,
-    /// Letters an hour and address for what strangers can cause, the same again for recovery, and the same again for
-    /// notices (`CAIRN_MAIL_BUDGET`).
+    /// Whom letters come from (`MAIL_FROM`), as it is said.
+    pub mail_from: String,
+    /// Letters an hour and address for what strangers can cause, and the same again for each other kind of letter
+    /// (`CAIRN_MAIL_BUDGET`).
     pub mail_budget: u32,
     /// Whether slow-downs and daily caps hold (`CAIRN_LIMITS`).
     pub limits: bool,
@@ -53,6 +55,7 @@ impl Default for Settings {
             disposable: Disposable::Allow,
             step_up_age: Duration::from_secs(600),
             max_sessions: 50,
+            mail_from: "Cairn <cairn@localhost>".to_owned(),
             mail_budget: 10,
             limits: true,
         }

@@ -1,8 +1,8 @@
 //! `POST /auth/password-reset/request` and `/confirm`: whoever reads the account's mail sets a new password, once, and
 //! whatever was begun with the old one is over.
 
-use crate::support::person::flow_id;
 use crate::support::letter::Letter;
+use crate::support::person::flow_id;
 use crate::support::{Answer, App, Kind, Person, Value, eventually, json};
 
 on_both_databases!(
@@ -177,7 +177,8 @@ async fn of_two_letters_one_is_good(app: &App) {
         });
         let letters = letters.await;
         let passwords = ["granite lantern 1 marmalade", "granite lantern 2 marmalade"];
-        let set = |which: usize| confirm(app, json!({"token": letters[which].token(), "new_password": passwords[which]}));
+        let set =
+            |which: usize| confirm(app, json!({"token": letters[which].token(), "new_password": passwords[which]}));
         let answers = match at_once {
             true => <[Answer; 2]>::from(tokio::join!(set(0), set(1))),
             false => [set(0).await, set(1).await],

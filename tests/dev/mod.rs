@@ -56,6 +56,11 @@ async fn the_mailbox_survives_a_crash(kind: Kind) {
     assert_eq!(before.len(), 1);
     app.crash_and_restart().await;
     assert_eq!(app.mailbox(&person.email).await, before);
+
+    // Whom letters come from is what the operator says now.
+    app.change("MAIL_FROM", "Example Ltd <hello@example.org>");
+    app.crash_and_restart().await;
+    assert_eq!(app.mailbox(&person.email).await[0].from, "Example Ltd <hello@example.org>");
 }
 
 #[tokio::test]

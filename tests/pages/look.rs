@@ -36,6 +36,7 @@ async fn name_logo_colour_and_templates_are_the_operators(kind: Kind) {
     let page = Browser::new().open(&app, "/login").await;
     page.says(200, "<h1>Ours</h1>").says(200, "alt=\"Tor & Türe\"");
     assert_eq!(page.title(), "Sign in – Tor & Türe");
+    assert!(app.log().contains("the page login/form has no form that posts to /login"), "{}", app.tail());
     let of = |before: &str| page.html.split(before).nth(1).unwrap().split('"').next().unwrap().to_owned();
     let logo = app.client().get(&of("<img src=\"")).send().await;
     assert_eq!((logo.status, logo.header("content-type")), (200, Some("image/svg+xml")), "{logo}");
@@ -114,6 +115,21 @@ fn what_does_not_fit_is_named_before_anything_is_served() {
         ("login/form.html", "", "login"),
     ] {
         let folder = Folder::new("broken-look");
+        write(folder.path(), name, text);
+        let (good, said) = check(&[("CAIRN_TEMPLATES", &folder.path().display().to_string())]);
+        assert!(!good && said.contains("CAIRN_TEMPLATES") && said.contains(word), "{name}: {said}");
+    }
+    // What can be drawn and does not work is said by the check; the server starts with it, and writes it to its log.
+    for (name, text, word) in [
+        (
+            "pages/login/form.html",
+            "{% extends \"layout.html\" %}{% block main %}<h1>Ours</h1>{% endblock %}",
+            "no form",
+        ),
+        ("pages/cairn.css", ":root { --paper: #fff; --ink: #aaa; }", "contrast of 2.3"),
+        ("letters/recovery.reset.txt", "Somebody forgot something.\n", "recovery.reset.txt has its link not alone"),
+    ] {
+        let folder = Folder::new("doubtful-look");
         write(folder.path(), name, text);
         let (good, said) = check(&[("CAIRN_TEMPLATES", &folder.path().display().to_string())]);
         assert!(!good && said.contains("CAIRN_TEMPLATES") && said.contains(word), "{name}: {said}");

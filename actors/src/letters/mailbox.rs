@@ -8,7 +8,7 @@ use cairn_runtime::outbox::Carried;
 use cairn_runtime::{FlowId, store};
 use serde::Serialize;
 
-use super::{host, message_id, render};
+use super::{message_id, render};
 use crate::address::Address;
 use crate::effects::{Auth, Delivery};
 use crate::instant;
@@ -69,7 +69,7 @@ pub fn view(delivery: &store::Delivery, world: &World) -> Option<Mail> {
         id: delivery.id.to_string(),
         message_id: message_id(delivery.id, world),
         to: letter.to().mailed().to_owned(),
-        from: format!("Cairn <cairn@{}>", host(world)),
+        from: world.settings.mail_from.clone(),
         subject: rendered.subject,
         text: rendered.text,
         html: rendered.html,

@@ -17,7 +17,7 @@ use minijinja::value::Serde;
 use serde::Serialize;
 
 use self::stationery::{Stationery, stationery};
-pub use self::stationery::{escaped, install};
+pub use self::stationery::{doubts, escaped, install};
 use self::words::{Texts, fill, fill_all};
 use crate::credential::{self, Purpose, Seal};
 use crate::effects::Letter;

@@ -10,7 +10,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value};
 
 use super::words::Language;
-use super::{FILES, write_on};
+use super::{FILES, Rendered, write_on};
 
 /// Templates and words.
 pub(super) struct Stationery {
@@ -23,6 +23,9 @@ pub(super) struct Stationery {
 const SHARED: [&str; 2] = ["proof", "notice"];
 /// The name of the file of words.
 const WORDS: &str = "en.json";
+/// What is drawn for a code and for a link when letters are checked.
+const CODE: &str = "123456";
+const LINK: &str = "http://localhost/?token=value";
 
 static BUILT_IN: LazyLock<Stationery> =
     LazyLock::new(|| Stationery::read(&[]).expect("a test compiles every template as well"));
@@ -49,8 +52,13 @@ pub fn install(folder: Option<&Path>) -> Result<(), String> {
     }
     files.sort();
     let stationery = Stationery::read(&files)?;
-    stationery.draw_all()?;
+    stationery.drawn()?;
     INSTALLED.set(stationery).map_err(|_| "letters are written on other templates already".to_owned())
+}
+
+/// What is doubtful about the letters of this process, each in a sentence. Nothing where all are ours.
+pub fn doubts() -> Vec<String> {
+    INSTALLED.get().map(Stationery::doubts).unwrap_or_default()
 }
 
 impl Stationery {
@@ -75,18 +83,38 @@ impl Stationery {
     }
 
     /// Draws each letter with a value for every name that any template may use.
-    fn draw_all(&self) -> Result<(), String> {
+    fn drawn(&self) -> Result<Vec<(&'static str, Rendered)>, String> {
         let said = ["host", "spoken", "until", "at", "device", "client_address"].map(|place| (place, "value"));
-        let placed: BTreeMap<&'static str, String> = [("code", "123456")]
+        let placed: BTreeMap<&'static str, String> = [("code", CODE), ("link", LINK)]
             .into_iter()
-            .chain(["link", "login", "forgot_password"].map(|name| (name, "http://localhost/")))
+            .chain(["login", "forgot_password"].map(|name| (name, "http://localhost/")))
             .map(|(name, value)| (name, value.to_owned()))
             .collect();
         let letters = FILES.iter().filter_map(|(file, _)| file.strip_suffix(".txt"));
-        for name in letters.filter(|name| !SHARED.contains(name)) {
-            write_on(self, name, &said, placed.clone()).map_err(|why| format!("the letter {name}: {why}"))?;
+        let draw = |name| match write_on(self, name, &said, placed.clone()) {
+            Ok(letter) => Ok((name, letter)),
+            Err(why) => Err(format!("the letter {name}: {why}")),
+        };
+        letters.filter(|name| !SHARED.contains(name)).map(draw).collect()
+    }
+
+    /// What is doubtful about these letters though they can be drawn: each in a sentence. Whatever proves something in
+    /// ours stands in theirs, in the text alone on its line, where programs look for it.
+    fn doubts(&self) -> Vec<String> {
+        let (Ok(theirs), Ok(ours)) = (self.drawn(), BUILT_IN.drawn()) else { return Vec::new() };
+        let alone = |text: &str, what: &str| text.lines().any(|line| line.trim_end() == what);
+        let mut found = Vec::new();
+        for ((name, theirs), (_, ours)) in theirs.iter().zip(&ours) {
+            for (called, what) in [("code", CODE), ("link", LINK)] {
+                if alone(&ours.text, what) && !alone(&theirs.text, what) {
+                    found.push(format!("the letter {name}.txt has its {called} not alone on a line"));
+                }
+                if ours.html.contains(what) && !theirs.html.contains(what) {
+                    found.push(format!("the letter {name}.html has no {called}"));
+                }
+            }
         }
-        Ok(())
+        found
     }
 }
 
@@ -136,13 +164,29 @@ mod tests {
     use super::*;
 
     fn with(name: &str, text: &str) -> Result<(), String> {
-        Stationery::read(&[(name.to_owned(), text.to_owned())])?.draw_all()
+        Stationery::read(&[(name.to_owned(), text.to_owned())])?.drawn().map(drop)
     }
 
     #[test]
     fn our_own_letters_can_be_drawn() {
-        assert_eq!(Stationery::read(&[]).unwrap().draw_all(), Ok(()));
+        assert_eq!(Stationery::read(&[]).unwrap().drawn().map(drop), Ok(()));
         assert_eq!(with("registration.welcome.txt", "Hello at {{ login }}\n"), Ok(()));
+    }
+
+    #[test]
+    fn a_letter_that_proves_nothing_is_doubtful() {
+        let with = |name: &str, text: &str| Stationery::read(&[(name.to_owned(), text.to_owned())]).unwrap().doubts();
+        assert_eq!(Stationery::read(&[]).unwrap().doubts(), [] as [&str; 0]);
+        assert_eq!(with("registration.welcome.txt", "Hello\n"), [] as [&str; 0]);
+        assert_eq!(with("registration.verify.txt", "{{ code }}\n{{ link }}\n"), [] as [&str; 0]);
+        assert_eq!(
+            with("registration.verify.txt", "Your code is {{ code }}\n{{ link }}\n"),
+            ["the letter registration.verify.txt has its code not alone on a line"]
+        );
+        assert_eq!(
+            with("email.changed.html", "<p>It is another now.</p>"),
+            ["the letter email.changed.html has no link"]
+        );
     }
 
     #[test]

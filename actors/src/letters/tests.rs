@@ -285,7 +285,7 @@ fn the_mailbox_shows_a_row_of_the_outbox_as_the_letter_it_is() {
                 "id": DELIVERY.to_string(),
                 "message_id": format!("<{DELIVERY}@id.example.org>"),
                 "to": "Mallory.Chosen@example.net",
-                "from": "Cairn <cairn@id.example.org>",
+                "from": "Cairn <cairn@localhost>",
                 "subject": rendered.subject,
                 "text": rendered.text,
                 "html": rendered.html,

@@ -73,7 +73,13 @@ impl Services {
 
     /// What tells this change from another under the same key, the passwords being all there is to tell it by. It is as
     /// dear to guess at as the hash of a password that is kept, and made only where there is a key.
-    async fn print(&self, caller: &Caller, user: UserId, current: &Password, new: &Password) -> Result<String, Refusal> {
+    async fn print(
+        &self,
+        caller: &Caller,
+        user: UserId,
+        current: &Password,
+        new: &Password,
+    ) -> Result<String, Refusal> {
         let Some(repeat) = &caller.repeat else { return Ok(String::new()) };
         let salt = self.engine.world().digest("idempotent passwords", &unambiguous(&[&user.text(), &repeat.key]));
         let print = self.hasher.print(current, new, first(&salt.0)).await?;

@@ -97,6 +97,11 @@ impl Assets {
         }
     }
 
+    /// The stylesheet as browsers get it.
+    pub(super) fn stylesheet(&self) -> &str {
+        std::str::from_utf8(&self.css.bytes).unwrap_or_default()
+    }
+
     pub(crate) fn css_url(&self) -> String {
         self.css.url()
     }

@@ -1,5 +1,6 @@
 //! An operator's colour, and whether people can read what is written in it (WCAG 2.2, section 1.4.3).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A colour of sRGB.
@@ -94,6 +95,17 @@ impl Colour {
         Some(Self { red: part(0)?, green: part(2)?, blue: part(4)? })
     }
 
+    /// A colour in figures as a stylesheet may write it: `#rrggbb` or `#rgb`.
+    fn figures(text: &str) -> Option<Self> {
+        let short = text.strip_prefix('#').filter(|digits| digits.len() == 3 && digits.is_ascii());
+        match short {
+            Some(digits) => {
+                Self::parse(&digits.chars().fold("#".to_owned(), |text, digit| format!("{text}{digit}{digit}")))
+            }
+            None => Self::parse(text),
+        }
+    }
+
     /// So many twentieths on the way to white.
     fn lighter(self, steps: u16) -> Self {
         let part = |value: u8| {
@@ -121,6 +133,78 @@ impl Colour {
     fn ink(self) -> Self {
         if self.contrast(WHITE) >= self.contrast(BLACK) { WHITE } else { BLACK }
     }
+}
+
+/// What is written on what, by the names of the stylesheet.
+const WRITTEN: [(&str, &str); 8] = [
+    ("accent", "paper"),
+    ("on-accent", "accent"),
+    ("ink", "paper"),
+    ("ink", "field"),
+    ("ink", "note-paper"),
+    ("quiet", "paper"),
+    ("wrong", "paper"),
+    ("wrong", "wrong-paper"),
+];
+
+/// The pairs of a stylesheet's custom properties that nobody can read, each in a sentence. Colours are looked at where
+/// they are written in figures.
+pub(super) fn faint(stylesheet: &str) -> Vec<String> {
+    let [light, dark] = schemes(stylesheet);
+    let of = |scheme: &BTreeMap<String, String>, name: &str| scheme.get(name).and_then(|value| Colour::figures(value));
+    let judge = |scheme: &BTreeMap<String, String>, (text, behind): (&str, &str), called: &str| {
+        let contrast = of(scheme, text)?.contrast(of(scheme, behind)?);
+        let value = scheme.get(text)?;
+        (contrast < READABLE).then(|| {
+            format!(
+                "--{text} ({value}) has a contrast of {contrast:.1} on --{behind} in the {called} scheme; 4.5 is needed"
+            )
+        })
+    };
+    let both = [(&light, "light"), (&dark, "dark")];
+    both.into_iter()
+        .flat_map(|(scheme, called)| WRITTEN.into_iter().filter_map(move |pair| judge(scheme, pair, called)))
+        .collect()
+}
+
+/// The custom properties of a stylesheet by name, as they stand in light and in dark.
+fn schemes(stylesheet: &str) -> [BTreeMap<String, String>; 2] {
+    let mut bare = String::new();
+    let mut rest = stylesheet;
+    while let Some((before, behind)) = rest.split_once("/*") {
+        bare.push_str(before);
+        rest = behind.split_once("*/").map_or("", |(_, behind)| behind);
+    }
+    bare.push_str(rest);
+    let (mut light, mut dark) = (BTreeMap::new(), BTreeMap::new());
+    let mut around: Vec<String> = Vec::new();
+    let mut piece = String::new();
+    for character in bare.chars() {
+        match character {
+            '{' => around.push(std::mem::take(&mut piece)),
+            ';' | '}' => {
+                let declared = piece.split_once(':').map(|(name, value)| (name.trim(), value.trim().to_owned()));
+                if let Some((name, value)) = declared.and_then(|(name, value)| Some((name.strip_prefix("--")?, value)))
+                {
+                    let scheme = around.iter().find(|prelude| prelude.contains("prefers-color-scheme"));
+                    match scheme {
+                        Some(prelude) if prelude.contains("dark") => drop(dark.insert(name.to_owned(), value)),
+                        Some(_) => drop(light.insert(name.to_owned(), value)),
+                        None => {
+                            light.insert(name.to_owned(), value.clone());
+                            dark.insert(name.to_owned(), value);
+                        }
+                    }
+                }
+                piece.clear();
+                if character == '}' {
+                    around.pop();
+                }
+            }
+            other => piece.push(other),
+        }
+    }
+    [light, dark]
 }
 
 impl fmt::Display for Colour {

@@ -9,6 +9,7 @@ use minijinja::{Environment, UndefinedBehavior};
 use super::assets::{Assets, Logo};
 use super::colour::Accent;
 use super::words::Words;
+use super::{doubts, samples};
 
 /// What an operator says of themselves.
 #[derive(Clone, Debug)]
@@ -100,8 +101,18 @@ impl Look {
         }
         let assets = Assets::new(&stylesheet, brand.accent.as_ref(), brand.logo.as_ref());
         let look = Self { environment, words, brand, assets };
-        super::samples::draw_all(&look)?;
+        if let Some(why) = samples::drawn(&look).find_map(Result::err) {
+            return Err(why);
+        }
         Ok(look)
+    }
+
+    /// What is doubtful about these pages though they can be drawn: each in a sentence. Nothing where all is ours.
+    pub fn doubts(&self) -> Vec<String> {
+        match Self::read(Brand::default(), None) {
+            Ok(ours) => doubts::doubts(self, &ours),
+            Err(why) => vec![why],
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod account;
 mod advice;
 mod assets;
 mod colour;
+mod doubts;
 mod links;
 mod login;
 mod look;

@@ -82,17 +82,12 @@ fn wrong() -> Vec<Wrong> {
     fields.into_iter().map(|field| Wrong { field, text: "Do this.".to_owned() }).collect()
 }
 
-/// Draws every page that there are words for, full and bare.
-///
-/// # Errors
-/// The first that cannot be drawn.
-pub(super) fn draw_all(look: &Look) -> Result<(), String> {
-    for words in NAMES {
-        for full in [true, false] {
-            sample(words, full).draw(look, "token").map_err(|why| format!("the page {words}: {why:#}"))?;
-        }
-    }
-    Ok(())
+/// Draws every page that there are words for, full and bare, each with its name.
+pub(super) fn drawn(look: &Look) -> impl Iterator<Item = Result<(&'static str, String), String>> {
+    NAMES.iter().flat_map(|words| [true, false].map(|full| (*words, full))).map(|(words, full)| {
+        let page = sample(words, full).draw(look, "token").map_err(|why| format!("the page {words}: {why:#}"))?;
+        Ok((words, page))
+    })
 }
 
 /// The words of all pages.

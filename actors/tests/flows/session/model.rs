@@ -9,7 +9,8 @@ use cairn_runtime::{Flow, Input, Timestamp};
 use proptest::prelude::*;
 
 use super::{
-    Driven, GRACE, MONTH, NUMBER, PLACE, address_key, change_password, cookie, end_link, foreign, start_with_news, started, token, user,
+    Driven, GRACE, MONTH, NUMBER, PLACE, address_key, change_password, cookie, end_link, foreign, start_with_news,
+    started, token, user,
 };
 use crate::driver::{T0, at, cases, json, seconds};
 use crate::registration::moves;
@@ -218,7 +219,8 @@ fn drive(grace: i64, ops: &[(i64, Op)]) {
             let was_over = model.over;
             let expected = model.expects(&driver, op, seen);
             let says = driver.input(now, &input);
-            let quiet = was_over || matches!(expected, Expected::Same | Expected::Refused | Expected::Moved | Expected::Garbage);
+            let quiet = was_over
+                || matches!(expected, Expected::Same | Expected::Refused | Expected::Moved | Expected::Garbage);
             assert_eq!(driver.version == before, quiet, "{op:?}: {says:?}, expected {expected:?}");
             is_as_expected(&says, &expected, &model, &mut answers);
         }

@@ -134,7 +134,7 @@ fn an_end_that_remembers_whom_it_was_about_is_found() {
 /// The number of an address's claim stays as it is in whatever commit has such a write.
 fn keeps_the_number(of: impl Fn(&Write) -> bool) -> impl Fn(&SimStore<Auth>, &mut Item<Auth>) {
     move |_, item| {
-        if item.writes.iter().any(|write| of(write)) {
+        if item.writes.iter().any(&of) {
             item.guards.retain(|guard| !matches!(guard, Guard::Bump(key, _) if key.starts_with("address/")));
         }
     }
