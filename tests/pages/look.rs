@@ -54,6 +54,9 @@ async fn pages_that_wait_are_changed_together_one_by_one_and_as_a_whole(kind: Ki
                  <form method=\"post\" action=\"/verify-email\" id=\"verify-code\">{{ token(form_token) }}\
                  <input type=\"hidden\" name=\"flow\" value=\"{{ flow }}\"><input type=\"hidden\" name=\"next\" value=\"{{ next }}\">\
                  {{ field(errors, \"code\", words.code, code) }}<button>{{ words.button }}</button></form>\
+                 <form method=\"post\" action=\"/verify-email/resend\" id=\"resend\">{{ token(form_token) }}\
+                 <input type=\"hidden\" name=\"flow\" value=\"{{ flow }}\"><input type=\"hidden\" name=\"next\" value=\"{{ next }}\">\
+                 <button>{{ words.again }}</button></form>\
                  <p>{{ mail }} {{ events }} {{ here }} {{ change }} {{ wait }} {{ resend }} {{ codes }}</p>{% endblock %}";
     write(folder.path(), "pages/verify_email/waiting.html", alone);
     let own = folder.path().display().to_string();

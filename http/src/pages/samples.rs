@@ -18,6 +18,21 @@ fn template(words: &str) -> &'static str {
     }
 }
 
+/// Where a page's forms go whose address it is given: its own, and the one for another letter.
+fn addresses(words: &str) -> (&'static str, &'static str) {
+    match words {
+        "verify_email/waiting" => ("/verify-email", "/verify-email/resend"),
+        "reset_password/waiting" => ("/reset-password", "/reset-password/resend"),
+        "account/email_waiting" => ("/account/email/code", "/account/email/resend"),
+        "verify_email/link" => ("/verify-email", ""),
+        "sign_out/link" => ("/logout", ""),
+        "email_change/link" => ("/email-change", ""),
+        "undo/link" => ("/undo-email-change", ""),
+        "end_session/link" => ("/end-session", ""),
+        _ => ("", ""),
+    }
+}
+
 /// A page with a value for every name that any template may use.
 fn sample(words: &'static str, full: bool) -> Sheet {
     let text = |text: &str| Value::from(if full { text } else { "" });
@@ -43,18 +58,18 @@ fn sample(words: &'static str, full: bool) -> Sheet {
         "new_email",
         "address",
         "link_token",
-        "action",
         "form_id",
         "here",
         "events",
         "mail",
         "change",
-        "again",
         "title",
         "request_id",
         "name",
     ];
     let sheet = texts.into_iter().fold(sheet, |sheet, name| sheet.put(name, text("value")));
+    let (action, again) = addresses(words);
+    let sheet = sheet.put("action", action).put("again", again);
     let flags = ["codes", "resend", "danger", "unfinished", "others", "forgot", "ask_disposable", "accept_disposable"];
     let sheet = flags.into_iter().fold(sheet, |sheet, name| sheet.put(name, full));
     let list =
