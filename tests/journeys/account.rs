@@ -4,21 +4,21 @@
 use super::Seat;
 use crate::support::{App, Kind, Person};
 
-mod phone_in_light {
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn sqlite() {
-        use crate::support::Kind::Sqlite;
-        super::a_person_comes_all_the_way_though_the_server_dies_between_every_two_clicks(Sqlite, 390, false).await;
-    }
+/// One journey in each look, each database twice.
+macro_rules! in_this_look {
+    ($name:ident, $kind:ident, $width:literal, dark: $dark:literal) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            a_person_comes_all_the_way_though_the_server_dies_between_every_two_clicks(Kind::$kind, $width, $dark)
+                .await;
+        }
+    };
 }
 
-mod desk_in_dark {
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn postgres() {
-        use crate::support::Kind::Postgres;
-        super::a_person_comes_all_the_way_though_the_server_dies_between_every_two_clicks(Postgres, 1280, true).await;
-    }
-}
+in_this_look!(phone_in_light_on_sqlite, Sqlite, 390, dark: false);
+in_this_look!(desk_in_dark_on_sqlite, Sqlite, 1280, dark: true);
+in_this_look!(phone_in_dark_on_postgres, Postgres, 390, dark: true);
+in_this_look!(desk_in_light_on_postgres, Postgres, 1280, dark: false);
 
 async fn a_person_comes_all_the_way_though_the_server_dies_between_every_two_clicks(
     kind: Kind,
