@@ -19,6 +19,8 @@ pub struct Settings {
     pub access_ttl: Duration,
     /// How long a session lives after its last refresh (`CAIRN_SESSION_TTL`).
     pub session_ttl: Duration,
+    /// How long a session lives at most, from the last proof of who its user is (`CAIRN_SESSION_MAX`).
+    pub session_max: Duration,
     /// How long a registration waits for its proof (`CAIRN_REGISTRATION_TTL`).
     pub registration_ttl: Duration,
     /// How long a reset link is good (`CAIRN_RESET_TTL`).
@@ -48,6 +50,7 @@ impl Default for Settings {
             refresh_grace: Duration::from_secs(30),
             access_ttl: Duration::from_secs(300),
             session_ttl: Duration::from_secs(30 * 86_400),
+            session_max: Duration::from_secs(365 * 86_400),
             registration_ttl: Duration::from_secs(86_400),
             reset_ttl: Duration::from_secs(3_600),
             resend_cooldown: Duration::from_secs(60),

@@ -8,7 +8,7 @@ on_both_databases!(
     a_person_ends_one_of_their_sessions,
     a_strangers_session_is_not_found,
 );
-of_each_kind!(the_session_that_was_idle_for_longest_makes_room);
+of_each_kind!(the_session_that_was_idle_for_longest_makes_room, however_much_a_session_is_used_it_ends);
 
 async fn list(app: &App, tokens: &Tokens) -> Vec<Value> {
     let answer = app.client().get("/auth/sessions").bearer(&tokens.access).send().await.expect(200);
@@ -88,4 +88,38 @@ async fn the_session_that_was_idle_for_longest_makes_room(kind: Kind) {
     .await;
     app.client().get("/users/me").bearer(&second.access).send().await.problem(401, "session-ended");
     app.client().get("/users/me").bearer(&oldest.access).send().await.expect(200);
+}
+
+async fn however_much_a_session_is_used_it_ends(kind: Kind) {
+    const DAY: i64 = 86_400;
+    let app = App::plan(kind)
+        .named("lasting-session")
+        .set("CAIRN_SESSION_TTL", "10d")
+        .set("CAIRN_SESSION_MAX", "25d")
+        .start()
+        .await;
+    let person = Person::new("lasting");
+    let (mut used, mut proved) = (person.arrives(&app).await, person.signs_in(&app).await);
+    let refresh = async |tokens: &Tokens| {
+        let body = json!({"refresh_token": tokens.refresh});
+        app.client().post("/auth/refresh", &body).send().await
+    };
+    for day in [8, 16, 24] {
+        app.restart_at(day * DAY).await;
+        used = Tokens::of(&refresh(&used).await.expect(200));
+        proved = Tokens::of(&refresh(&proved).await.expect(200));
+        if day == 16 {
+            // Whoever types the password again begins anew.
+            let body = json!({"password": person.password});
+            let answer = app.client().post("/auth/step-up", &body).bearer(&proved.access).send().await;
+            proved = Tokens::of(&answer.expect(200));
+        }
+    }
+    for day in [26, 34, 40] {
+        app.restart_at(day * DAY).await;
+        refresh(&used).await.problem(401, "session-ended");
+        proved = Tokens::of(&refresh(&proved).await.expect(200));
+    }
+    app.restart_at(42 * DAY).await;
+    refresh(&proved).await.problem(401, "session-ended");
 }

@@ -14,6 +14,7 @@ use crate::address::Address;
 use crate::credential::{Presented, Seal, of};
 use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
 use crate::hasher::SealedHash;
+use crate::world::Settings;
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -295,8 +296,19 @@ impl Active {
     /// The same session with the next refresh token.
     fn rotated(&self, cx: &Cx<'_, Auth>) -> Self {
         let (issue, minted) = (self.issue.next(&cx.world.ring), self.minted.next(cx));
-        Self { issue, minted, expires_at: cx.now.after(cx.world.settings.session_ttl), ..self.clone() }
+        Self { issue, minted, expires_at: lasts_until(self.auth_time, cx.now, &cx.world.settings), ..self.clone() }
     }
+
+    /// Until when it would last if it were used now.
+    pub fn lasts_until(&self, now: Timestamp, settings: &Settings) -> Timestamp {
+        lasts_until(self.auth_time, now, settings)
+    }
+}
+
+/// Until when a session lasts that is used now: as long as it may be idle, and not longer after the last proof of who its
+/// user is than any may last.
+fn lasts_until(auth_time: Timestamp, now: Timestamp, settings: &Settings) -> Timestamp {
+    now.after(settings.session_ttl).min(auth_time.after(settings.session_max))
 }
 
 impl Flow for Session {
@@ -321,7 +333,7 @@ impl Flow for Session {
             device: asked.device.clone(),
             client_address: asked.client_address.clone(),
             created_at: cx.now,
-            expires_at: cx.now.after(cx.world.settings.session_ttl),
+            expires_at: lasts_until(cx.now, cx.now, &cx.world.settings),
             place: asked.arrival.place,
             notice: asked.arrival.notice.as_ref().map(|_| Seal::new(&cx.world.ring, cx.bytes("notice"))),
         };
@@ -383,7 +395,7 @@ impl Flow for Session {
                 stay().says(Outcome::Refused)
             }
             (Self::Active(a), Input::Asked(Command::StepUp { .. })) => {
-                let next = Active { auth_time: cx.now, ..a.rotated(cx) };
+                let next = Active { auth_time: cx.now, ..(**a).clone() }.rotated(cx);
                 let tokens = next.tokens();
                 go(Self::Active(Box::new(next))).hold(Key::User(a.user), a.fence).says(tokens)
             }
@@ -417,7 +429,7 @@ impl Flow for Session {
             }
             (Self::Active(_), Input::Asked(Command::Seen(_))) if lost.is_some() => self.end(End::Fenced, cx),
             (Self::Active(a), Input::Asked(Command::Seen(_))) => {
-                let expires_at = cx.now.after(cx.world.settings.session_ttl);
+                let expires_at = a.lasts_until(cx.now, &cx.world.settings);
                 go(Self::Active(Box::new(Active { expires_at, ..(**a).clone() })))
                     .hold(Key::User(a.user), a.fence)
                     .says(Outcome::Seen { expires_at })

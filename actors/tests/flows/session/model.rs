@@ -69,6 +69,8 @@ struct Model {
     passwords: usize,
     over: bool,
     grace: i64,
+    /// How long it lasts at most, in seconds.
+    most: u64,
 }
 
 #[derive(Debug, PartialEq)]
@@ -84,10 +86,22 @@ enum Expected {
 }
 
 impl Model {
-    fn new(grace: i64) -> Self {
-        let expires = at(MONTH);
+    fn new(grace: i64, most: u64) -> Self {
+        let expires = at(MONTH).min(T0.after(seconds(most)));
         let (rotated, proved) = (T0, T0);
-        Self { n: 0, rotated, proved, expires, fence: 3, number: 3, claim: NUMBER, passwords: 0, over: false, grace }
+        Self {
+            n: 0,
+            rotated,
+            proved,
+            expires,
+            fence: 3,
+            number: 3,
+            claim: NUMBER,
+            passwords: 0,
+            over: false,
+            grace,
+            most,
+        }
     }
 
     /// What is not the owner's ends nothing; whatever else comes to a session that is over finds it over.
@@ -99,8 +113,14 @@ impl Model {
         Expected::Ended
     }
 
+    /// A month from now, and not longer than any session from when the password was typed.
+    fn lasts(&mut self, now: Timestamp) {
+        self.expires = now.after(seconds(2_592_000)).min(self.proved.after(seconds(self.most)));
+    }
+
     fn rotates(&mut self, now: Timestamp) -> Expected {
-        (self.n, self.rotated, self.expires) = (self.n + 1, now, now.after(seconds(2_592_000)));
+        (self.n, self.rotated) = (self.n + 1, now);
+        self.lasts(now);
         Expected::Next
     }
 
@@ -135,12 +155,11 @@ impl Model {
     }
 
     fn change_password(&mut self, proved_at: i64, is_claim: bool) -> Expected {
-        // Where both have moved, the address is told first, and the fence when it is asked anew.
-        if !self.over && proved_at == self.fence && !is_claim {
-            return Expected::Moved;
-        }
         if let Some(refused) = self.refuses(proved_at) {
             return refused;
+        }
+        if !is_claim {
+            return Expected::Moved;
         }
         self.number += 1;
         self.claim += 1;
@@ -156,7 +175,7 @@ impl Model {
         if self.fence != self.number {
             return self.ends(true);
         }
-        self.expires = now.after(seconds(2_592_000));
+        self.lasts(now);
         Expected::Seen
     }
 
@@ -200,10 +219,14 @@ fn input(driver: &Driven, op: &Op) -> Option<Input<Session>> {
 }
 
 /// One way through a session, held against the second reading of its rules.
-fn drive(grace: i64, ops: &[(i64, Op)]) {
-    let settings = Settings { refresh_grace: seconds(u64::try_from(grace).unwrap()), ..Settings::default() };
+fn drive(grace: i64, most: u64, ops: &[(i64, Op)]) {
+    let settings = Settings {
+        refresh_grace: seconds(u64::try_from(grace).unwrap()),
+        session_max: seconds(most),
+        ..Settings::default()
+    };
     let mut driver = started(settings, &start_with_news());
-    let (mut model, mut now) = (Model::new(grace), T0);
+    let (mut model, mut now) = (Model::new(grace, most), T0);
     let mut answers: BTreeMap<u32, String> = BTreeMap::new();
     for (seconds, op) in ops {
         now = Timestamp(now.0 + seconds * 1_000);
@@ -270,8 +293,9 @@ proptest! {
     #[test]
     fn every_sequence_goes_as_the_rules_say(
         grace in prop_oneof![Just(GRACE), Just(0), Just(3_600)],
+        most in prop_oneof![Just(31_536_000), Just(150_000)],
         ops in prop::collection::vec((moves(), op()), 0..30),
     ) {
-        drive(grace, &ops);
+        drive(grace, most, &ops);
     }
 }
