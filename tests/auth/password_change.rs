@@ -8,7 +8,7 @@ on_both_databases!(
     the_present_password_must_be_right,
     a_password_that_is_no_good_is_refused,
     a_change_with_a_key_is_known_when_it_comes_again,
-    a_change_ends_the_letters_that_were_asked_for_before,
+    a_change_ends_no_letter_by_which_its_owner_comes_back,
     of_two_changes_at_once_one_is_made,
 );
 
@@ -90,15 +90,17 @@ async fn a_change_with_a_key_is_known_when_it_comes_again(app: &App) {
     assert_eq!(notices.count(), 2);
 }
 
-async fn a_change_ends_the_letters_that_were_asked_for_before(app: &App) {
-    let person = Person::new("wary");
-    let tokens = person.arrives(app).await;
+async fn a_change_ends_no_letter_by_which_its_owner_comes_back(app: &App) {
+    let person = Person::new("robbed");
+    let thief = person.arrives(app).await;
     app.client().post("/auth/password-reset/request", &json!({"email": person.email})).send().await.expect(202);
     let letter = app.letter(&person.email, "recovery.reset").await;
-    change(app, &tokens, &person.password, NEW).await.expect(200);
-    let body = json!({"token": letter.token(), "new_password": "a third lantern 48 marmalade"});
-    app.client().post("/auth/password-reset/confirm", &body).send().await.problem(410, "flow-ended");
-    app.client().post("/auth/login", &json!({"email": person.email, "password": NEW})).send().await.expect(200);
+    change(app, &thief, &person.password, NEW).await.expect(200);
+    let own = "a third lantern 48 marmalade";
+    let body = json!({"token": letter.token(), "new_password": own});
+    app.client().post("/auth/password-reset/confirm", &body).send().await.expect(200);
+    app.client().get("/users/me").bearer(&thief.access).send().await.problem(401, "session-ended");
+    app.client().post("/auth/login", &json!({"email": person.email, "password": own})).send().await.expect(200);
 }
 
 async fn of_two_changes_at_once_one_is_made(app: &App) {

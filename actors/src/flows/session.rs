@@ -151,10 +151,8 @@ pub enum Command {
         fence: i64,
         /// The new hash, sealed.
         password: SealedHash,
-        /// Whom to tell: the user's present address.
+        /// Whom to tell.
         to: Address,
-        /// The number of the claim on it.
-        number: i64,
         /// The user's other sessions, to be told that they are over.
         others: Vec<FlowId>,
     },
@@ -231,8 +229,6 @@ pub enum Outcome {
     },
     /// The user's fence moved between the check of the password and the commit: the password may be another now.
     Refused,
-    /// The user's address moved while this was asked: it is to be asked again.
-    Moved,
     /// The session has ended, now or before.
     Ended,
     /// Not a token of this session.
@@ -377,11 +373,6 @@ impl Flow for Session {
                     Standing::Present | Standing::Repeated | Standing::Replaced => self.end(End::SignedOut, cx),
                 }
             }
-            (Self::Active(_), Input::Asked(Command::ChangePassword { .. }))
-                if matches!(lost, Some(Lost(Key::Address(_)))) =>
-            {
-                stay().says(Outcome::Moved)
-            }
             // The fence moved, now or before the proof was read: the session is one of those that are over.
             (Self::Active(a), Input::Asked(Command::StepUp { fence } | Command::ChangePassword { fence, .. }))
                 if lost.is_some() || *fence > a.fence =>
@@ -399,13 +390,11 @@ impl Flow for Session {
                 let tokens = next.tokens();
                 go(Self::Active(Box::new(next))).hold(Key::User(a.user), a.fence).says(tokens)
             }
-            (Self::Active(a), Input::Asked(Command::ChangePassword { password, to, number, others, .. })) => {
+            (Self::Active(a), Input::Asked(Command::ChangePassword { password, to, others, .. })) => {
                 let next = Active { fence: a.fence.saturating_add(1), ..(**a).clone() };
                 let letter = Letter::PasswordChanged { to: to.clone(), at: cx.now };
                 let mut step = go(Self::Active(Box::new(next)))
                     .bump_from(Key::User(a.user), a.fence)
-                    // Raised, so that no letter is good any more by which the one before could have been replaced.
-                    .bump_from(Key::Address(cx.world.address_key(to)), *number)
                     .write(Write::SetPassword { user: a.user, password: password.clone(), at: cx.now })
                     .send(Outgoing::world(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
                 for other in others {

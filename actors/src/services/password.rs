@@ -4,7 +4,7 @@ use cairn_runtime::{Fault, Reply, Timestamp};
 
 use super::passwords::worthy;
 use super::session::SignedIn;
-use super::{Caller, Refusal, Services, TRIES, first, unambiguous};
+use super::{Caller, Refusal, Services, first, unambiguous};
 use crate::directory::User;
 use crate::effects::UserId;
 use crate::flows::session::{Command, Outcome, Session};
@@ -45,30 +45,16 @@ impl Services {
         self.prove(caller, who, current).await?;
         let new = worthy(new, own_words_of(user), "/new_password").await?;
         let password = self.hasher.hash(&new, Lane::SignIn).await?;
-        let mut user = user.clone();
-        for _ in 0..TRIES {
-            let others = self.sessions_of(user.id).await?.into_iter().filter(|session| *session != who.session);
-            let command = Command::ChangePassword {
-                fence: user.fence,
-                password: password.clone(),
-                to: user.address.clone(),
-                number: user.number,
-                others: others.collect(),
-            };
-            let reply = self.engine.call::<Session>(who.session, asker.clone(), command).await?;
-            match reply.outcome {
-                Outcome::PasswordChanged { at } => return Ok(at),
-                // It was the password from before a change that was made meanwhile.
-                Outcome::Refused => return Err(Refusal::Credentials),
-                Outcome::Moved => {
-                    let moved = self.directory.by_id(user.id).await?.ok_or(Refusal::SessionEnded)?;
-                    // The fence is the one that was read with the hash that the password was held against.
-                    user = User { fence: user.fence, ..moved };
-                }
-                _ => return Err(Refusal::SessionEnded),
-            }
+        let sessions = self.sessions_of(user.id).await?;
+        let others = sessions.into_iter().filter(|session| *session != who.session).collect();
+        let command = Command::ChangePassword { fence: user.fence, password, to: user.address.clone(), others };
+        let reply = self.engine.call::<Session>(who.session, asker, command).await?;
+        match reply.outcome {
+            Outcome::PasswordChanged { at } => Ok(at),
+            // It was the password from before a change that was made meanwhile.
+            Outcome::Refused => Err(Refusal::Credentials),
+            _ => Err(Refusal::SessionEnded),
         }
-        Err(Refusal::Fault(Fault::Contended))
     }
 
     /// What tells this change from another under the same key, the passwords being all there is to tell it by. It is as

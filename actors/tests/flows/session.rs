@@ -63,7 +63,6 @@ fn started(settings: Settings, start: &Start) -> Driven {
     let mut driver = Driver::with(7, settings);
     driver.personal = PERSONAL.to_vec();
     driver.put(&Key::User(user()), 3);
-    driver.put(&address_key(&driver), NUMBER);
     driver.start(T0, start);
     driver
 }
@@ -78,10 +77,6 @@ fn with_news() -> Driven {
 
 fn begun() -> Driven {
     begun_with(Settings::default())
-}
-
-fn address_key(driver: &Driven) -> Key {
-    Key::Address(driver.world.address_key(&testing::address(ADDRESS)))
 }
 
 /// The refresh token so many generations before the present one, or after it.
@@ -126,14 +121,11 @@ fn end_link(driver: &Driven, own: bool) -> Presented<of::EndSession> {
     testing::presented(&driver.world, of::EndSession, driver.flow, &seal)
 }
 
-/// The number of the claim on the address before a password is changed.
-const NUMBER: i64 = 5;
-
-/// Another password, the old one proved while the user's fence had this number and the claim on the address that one.
-fn change_password(fence: i64, number: i64) -> Command {
+/// Another password, the old one proved while the user's fence had this number.
+fn change_password(fence: i64) -> Command {
     let password = SealedHash::from_text("the-sealed-hash".to_owned());
     let to = testing::address(ADDRESS);
-    Command::ChangePassword { fence, password, to, number, others: vec![FlowId(Id::v7(2, [2; 10]))] }
+    Command::ChangePassword { fence, password, to, others: vec![FlowId(Id::v7(2, [2; 10]))] }
 }
 
 /// The number that the session holds.
@@ -208,9 +200,8 @@ fn asks() -> Vec<Ask<Session>> {
         asked("step up", |driver| Command::StepUp { fence: fence(driver) }),
         asked("step up, proved with the one before", |driver| Command::StepUp { fence: fence(driver) - 1 }),
         asked("step up, proved after the fence moved", |driver| Command::StepUp { fence: fence(driver) + 1 }),
-        asked("change the password", |driver| change_password(fence(driver), NUMBER)),
-        asked("change it, proved with the one before", |driver| change_password(fence(driver) - 1, NUMBER)),
-        asked("change it, the address being another by now", |driver| change_password(fence(driver), NUMBER - 1)),
+        asked("change the password", |driver| change_password(fence(driver))),
+        asked("change it, proved with the one before", |driver| change_password(fence(driver) - 1)),
         asked("revoke", |_| Command::Revoke),
         asked("disown by the link of the letter", |driver| Command::Disown(end_link(driver, true))),
         asked("disown by another link", |driver| Command::Disown(end_link(driver, false))),
@@ -314,7 +305,7 @@ fn a_change_of_password_keeps_the_session_that_made_it_and_no_other() {
     let (mut one, mut other) = (begun(), Driver::<Session>::new(9));
     let mut guards = std::mem::take(&mut one.guards);
     other.among(&mut guards, |other| other.start(at(1), &start()));
-    let changed = one.among(&mut guards, |one| one.ask(at(2), change_password(3, NUMBER)));
+    let changed = one.among(&mut guards, |one| one.ask(at(2), change_password(3)));
     assert_eq!(changed, Outcome::PasswordChanged { at: at(2) });
     let goes_on = one.among(&mut guards, |one| {
         let token = token(one, 0);
@@ -327,7 +318,7 @@ fn a_change_of_password_keeps_the_session_that_made_it_and_no_other() {
         other.ask(at(3), Command::Refresh(token))
     });
     assert_eq!((over, other.phase()), (Outcome::Ended, "ended"));
-    let late = one.among(&mut guards, |one| one.ask(at(4), change_password(3, NUMBER)));
+    let late = one.among(&mut guards, |one| one.ask(at(4), change_password(3)));
     assert_eq!(
         (late, one.writes.len()),
         (Outcome::Refused, 1),

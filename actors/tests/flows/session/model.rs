@@ -9,8 +9,7 @@ use cairn_runtime::{Flow, Input, Timestamp};
 use proptest::prelude::*;
 
 use super::{
-    Driven, GRACE, MONTH, NUMBER, PLACE, address_key, change_password, cookie, end_link, foreign, start_with_news,
-    started, token, user,
+    Driven, GRACE, MONTH, PLACE, change_password, cookie, end_link, foreign, start_with_news, started, token, user,
 };
 use crate::driver::{T0, at, cases, json, seconds};
 use crate::registration::moves;
@@ -22,8 +21,7 @@ enum Op {
     SignOut(i64),
     /// Proved with the fence as it is, or as it was one move ago.
     StepUp(bool),
-    /// The same, and the claim on the address likewise.
-    ChangePassword(bool, bool),
+    ChangePassword(bool),
     Revoke,
     Disown(bool),
     Seen(bool),
@@ -41,8 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::RefreshForeign),
         1 => (-2..4_i64).prop_map(Op::SignOut),
         4 => prop::bool::weighted(0.9).prop_map(Op::StepUp),
-        3 => (prop::bool::weighted(0.9), prop::bool::weighted(0.8))
-            .prop_map(|(fence, address)| Op::ChangePassword(fence, address)),
+        3 => prop::bool::weighted(0.9).prop_map(Op::ChangePassword),
         2 => prop::bool::weighted(0.9).prop_map(|wrong| Op::Disown(!wrong)),
         3 => prop::bool::weighted(0.8).prop_map(Op::Seen),
         2 => prop::bool::weighted(0.2).prop_map(Op::Leave),
@@ -64,8 +61,6 @@ struct Model {
     /// The number that the session holds, and the one that the user's fence has.
     fence: i64,
     number: i64,
-    /// The number of the claim on the user's address.
-    claim: i64,
     passwords: usize,
     over: bool,
     grace: i64,
@@ -80,7 +75,6 @@ enum Expected {
     Changed,
     Seen,
     Refused,
-    Moved,
     Ended,
     Garbage,
 }
@@ -89,19 +83,7 @@ impl Model {
     fn new(grace: i64, most: u64) -> Self {
         let expires = at(MONTH).min(T0.after(seconds(most)));
         let (rotated, proved) = (T0, T0);
-        Self {
-            n: 0,
-            rotated,
-            proved,
-            expires,
-            fence: 3,
-            number: 3,
-            claim: NUMBER,
-            passwords: 0,
-            over: false,
-            grace,
-            most,
-        }
+        Self { n: 0, rotated, proved, expires, fence: 3, number: 3, passwords: 0, over: false, grace, most }
     }
 
     /// What is not the owner's ends nothing; whatever else comes to a session that is over finds it over.
@@ -154,15 +136,11 @@ impl Model {
         self.rotates(now)
     }
 
-    fn change_password(&mut self, proved_at: i64, is_claim: bool) -> Expected {
+    fn change_password(&mut self, proved_at: i64) -> Expected {
         if let Some(refused) = self.refuses(proved_at) {
             return refused;
         }
-        if !is_claim {
-            return Expected::Moved;
-        }
         self.number += 1;
-        self.claim += 1;
         self.fence = self.number;
         self.passwords += 1;
         Expected::Changed
@@ -188,7 +166,7 @@ impl Model {
             Op::RefreshForeign => Expected::Garbage,
             Op::SignOut(back) => self.ends(shown(back) <= self.n),
             Op::StepUp(fresh) => self.step_up(self.number - i64::from(!fresh), now),
-            Op::ChangePassword(fence, address) => self.change_password(self.number - i64::from(!fence), address),
+            Op::ChangePassword(fresh) => self.change_password(self.number - i64::from(!fresh)),
             Op::Disown(own) | Op::Leave(own) => self.ends(own),
             Op::Seen(own) => self.seen(own, now),
             Op::Revoke | Op::Told(_) => self.ends(true),
@@ -205,10 +183,7 @@ fn input(driver: &Driven, op: &Op) -> Option<Input<Session>> {
         Op::RefreshForeign => Command::Refresh(foreign(driver)),
         Op::SignOut(back) => Command::SignOut(token(driver, back)),
         Op::StepUp(fresh) => Command::StepUp { fence: proved_at(fresh) },
-        Op::ChangePassword(fence, address) => {
-            let claim = driver.number(&address_key(driver)).unwrap();
-            change_password(proved_at(fence), claim - i64::from(!address))
-        }
+        Op::ChangePassword(fresh) => change_password(proved_at(fresh)),
         Op::Revoke => Command::Revoke,
         Op::Disown(own) => Command::Disown(end_link(driver, own)),
         Op::Seen(own) => Command::Seen(cookie(driver, own)),
@@ -242,14 +217,12 @@ fn drive(grace: i64, most: u64, ops: &[(i64, Op)]) {
             let was_over = model.over;
             let expected = model.expects(&driver, op, seen);
             let says = driver.input(now, &input);
-            let quiet = was_over
-                || matches!(expected, Expected::Same | Expected::Refused | Expected::Moved | Expected::Garbage);
+            let quiet = was_over || matches!(expected, Expected::Same | Expected::Refused | Expected::Garbage);
             assert_eq!(driver.version == before, quiet, "{op:?}: {says:?}, expected {expected:?}");
             is_as_expected(&says, &expected, &model, &mut answers);
         }
         assert_eq!(driver.phase() == "ended", model.over);
         assert_eq!(driver.number(&Key::User(user())), Some(model.number));
-        assert_eq!(driver.number(&address_key(&driver)), Some(model.claim), "raised by every change of the password");
         let fence = driver.number(&Key::Session(driver.flow.0));
         assert_eq!(fence, (!model.over).then_some(0), "the session's fence stands for as long as it lives");
         let disowned = matches!(driver.state(), Session::Ended { by: End::Disowned, .. });
@@ -283,7 +256,6 @@ fn is_as_expected(says: &Outcome, expected: &Expected, model: &Model, answers: &
         Outcome::Ended => assert_eq!(*expected, Expected::Ended),
         Outcome::Garbage => assert_eq!(*expected, Expected::Garbage),
         Outcome::Refused => assert_eq!(*expected, Expected::Refused),
-        Outcome::Moved => assert_eq!(*expected, Expected::Moved),
     }
 }
 

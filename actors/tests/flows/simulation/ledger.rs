@@ -249,6 +249,7 @@ impl Ledger {
                 if self.resets.insert(event.flow, (*user, password.clone())).is_some() {
                     self.complain(format!("the recovery {} set a second password", event.flow));
                 }
+                self.letters_end(event, line, *user);
                 self.set(event, line, *user, password);
             }
             (Outcome::Done { .. }, _) | (_, [_, ..]) => {
@@ -260,7 +261,23 @@ impl Ledger {
         }
     }
 
-    /// A password was set, which moves the fence in the same commit, and the number of the claim on the address.
+    /// A letter was used up, and with it every other that was sent before to the address that the account has: by the
+    /// number of the claim on it.
+    fn letters_end(&mut self, event: &Event, line: &Logged, user: UserId) {
+        let has = self.users.get(&user).map(|account| Auth::guard(&Key::Address(account.address_key)));
+        let by = line.guards.iter().find_map(|guard| match guard {
+            Guard::Bump(key, Some(_)) if key.starts_with("address/") => Some(key),
+            _ => None,
+        });
+        if by != has.as_ref() {
+            self.complain(format!("the recovery {} counted on {by:?}, and {user:?} has {has:?}", event.flow));
+        }
+        if let Some(account) = self.users.get_mut(&user) {
+            account.number += 1;
+        }
+    }
+
+    /// A password was set, which moves the fence in the same commit.
     fn set(&mut self, event: &Event, line: &Logged, user: UserId, password: &SealedHash) {
         let (kind, flow) = (&event.kind, event.flow);
         self.changes.insert((flow, user));
@@ -268,19 +285,8 @@ impl Ledger {
         if let Some(other) = self.passwords.insert(password.as_text().to_owned(), flow) {
             self.complain(format!("{other} and {flow} set one password, typed once"));
         }
-        let has = self.users.get(&user).map(|account| Auth::guard(&Key::Address(account.address_key)));
-        let by = line.guards.iter().find_map(|guard| match guard {
-            Guard::Bump(key, Some(_)) if key.starts_with("address/") => Some(key),
-            _ => None,
-        });
-        if by != has.as_ref() {
-            self.complain(format!("{kind} {flow} counted on {by:?}, and {user:?} has {has:?}"));
-        }
         match self.users.get_mut(&user) {
-            Some(account) => {
-                account.password = password.clone();
-                account.number += 1;
-            }
+            Some(account) => account.password = password.clone(),
             None => self.complain(format!("{kind} {flow} set the password of nobody")),
         }
         self.fenced(event, line, user);
@@ -366,7 +372,7 @@ impl Ledger {
                 }
             },
             session::Outcome::Ended | session::Outcome::PasswordChanged { .. } => {}
-            session::Outcome::Refused | session::Outcome::Moved | session::Outcome::Garbage => {
+            session::Outcome::Refused | session::Outcome::Garbage => {
                 self.complain(format!("the session {} moved, and said {outcome:?}", event.flow));
             }
         }

@@ -147,7 +147,7 @@ fn an_address_from_before_that_keeps_its_number_is_found() {
 }
 
 #[test]
-fn a_letter_that_outlives_a_new_password_is_found() {
+fn a_letter_that_outlives_a_reset_is_found() {
     let forgets = keeps_the_number(|write| matches!(write, Write::SetPassword { .. }));
     finds(forgets, &["counted on None"]);
 }

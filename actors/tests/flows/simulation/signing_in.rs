@@ -160,11 +160,7 @@ impl People {
             return Some(Plan::hashed(Any::Session(Asked::StepUp { flow, fence }), order, desk.rng));
         }
         let password = self.new_password();
-        let (to, number) = {
-            let ledger = self.ledger.borrow();
-            let account = ledger.users.get(&user)?;
-            (account.address.clone(), account.number)
-        };
+        let to = self.ledger.borrow().users.get(&user)?.address.clone();
         let mut others = self.sessions_of(user);
         others.retain(|other| *other != flow && desk.rng.chance(600));
         let asked = Asked::ChangePassword { flow, fence, password: password.clone() };
@@ -172,7 +168,6 @@ impl People {
             fence,
             password: password.clone(),
             to: to.clone(),
-            number,
             others: others.clone(),
         });
         Some(Plan::hashed(Any::Session(asked), order, desk.rng))
@@ -243,8 +238,7 @@ impl People {
             (Asked::Seen { .. }, Outcome::Seen { .. }) => doom.map_or(Ok(Heard::Moved), Err),
             (Asked::SignIn { .. }, Outcome::Ended) => Err("it has not begun".to_owned()),
             (_, Outcome::Ended) => self.over(told.flow),
-            (Asked::StepUp { .. } | Asked::ChangePassword { .. }, Outcome::Refused)
-            | (Asked::ChangePassword { .. }, Outcome::Moved) => Ok(Heard::Anything),
+            (Asked::StepUp { .. } | Asked::ChangePassword { .. }, Outcome::Refused) => Ok(Heard::Anything),
             (Asked::Refresh { shown: None, .. } | Asked::SignOut { shown: None }, Outcome::Garbage) => {
                 Ok(Heard::Anything)
             }
