@@ -253,18 +253,25 @@ impl Hasher {
         .await
     }
 
-    /// A fingerprint of two passwords, the same whenever they come with this salt: for telling a request from its
-    /// repeat. It costs as much as a hash, in the lane of those who sign in, and is as hard to guess at.
+    /// A fingerprint of passwords, the same whenever they come with this salt: for telling a request from its repeat. It
+    /// costs as much as a hash and is as hard to guess at.
     ///
     /// # Errors
     /// As [`Hasher::hash`].
-    pub async fn print(&self, one: &Password, other: &Password, salt: [u8; 16]) -> Result<[u8; HASH_LEN], HashFault> {
-        let mut both = copy_of(one);
-        // No text holds such a byte.
-        both.push(0xff);
-        both.extend_from_slice(&copy_of(other));
-        self.work(Lane::SignIn, "hash", move |pool, memory| {
-            let output = run(Algorithm::Argon2id, Version::V0x13, &pool.params, &both, &salt, memory)?;
+    pub async fn print(
+        &self,
+        passwords: &[&Password],
+        salt: [u8; 16],
+        lane: Lane,
+    ) -> Result<[u8; HASH_LEN], HashFault> {
+        let mut all = Zeroizing::new(Vec::new());
+        for password in passwords {
+            all.extend_from_slice(password.expose().as_bytes());
+            // No text holds such a byte.
+            all.push(0xff);
+        }
+        self.work(lane, "hash", move |pool, memory| {
+            let output = run(Algorithm::Argon2id, Version::V0x13, &pool.params, &all, &salt, memory)?;
             output.as_slice().try_into().map_err(|_| HashFault::Settings)
         })
         .await

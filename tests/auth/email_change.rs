@@ -1,7 +1,7 @@
 //! `POST /auth/email-change` and `/confirm`: another address, proved by whoever reads its mail.
 
 use crate::support::person::{Tokens, flow_id};
-use crate::support::{Answer, App, Kind, Person, Value, json};
+use crate::support::{Answer, App, Kind, Person, Value, eventually, json};
 
 on_both_databases!(
     another_address_is_proved_by_link_or_by_code,
@@ -12,6 +12,7 @@ on_both_databases!(
     an_address_that_was_taken_meanwhile_is_told_to_who_proved_it,
     a_reset_letter_to_the_address_from_before_is_worthless,
     a_request_with_a_key_is_known_when_it_comes_again,
+    whoever_asks_for_another_address_means_no_other,
 );
 of_each_kind!(the_address_from_before_is_kept_for_a_week);
 
@@ -199,9 +200,36 @@ async fn the_address_from_before_is_kept_for_a_week(kind: Kind) {
     let body = json!({"flow": flow, "code": code});
     app.client().post("/auth/verify-email", &body).send().await.problem(409, "address-taken");
 
+    // The account itself is told at once, and until when.
+    let tokens = person.signs_in(&app).await;
+    let problem = ask(&app, &tokens, &before, &person.password).await.problem(422, "value");
+    assert_eq!(problem["errors"][0]["code"], "kept", "{problem}");
+
     app.restart_at(7 * 86_400 + 60).await;
     app.client().post("/auth/email-change/undo", &json!({"token": undo})).send().await.problem(410, "flow-ended");
     rival.joins(&app).await;
     rival.signs_in(&app).await;
     person.signs_in(&app).await;
+}
+
+async fn whoever_asks_for_another_address_means_no_other(app: &App) {
+    let person = Person::new("mistyped");
+    let tokens = person.arrives(app).await;
+    let (wrong, right) = (format!("Stranger.{}", person.email), elsewhere(&person));
+    let flow = flow_id(&ask(app, &tokens, &wrong, &person.password).await.expect(202));
+    let strangers = app.letter(&wrong, "email.confirm").await;
+    ask(app, &tokens, &right, &person.password).await.expect(202);
+    let own = app.letter(&right, "email.confirm").await;
+    // The first is told by a signal, after the commit of the second.
+    eventually("the first to be over", async || {
+        let export = app.client().get("/users/me/export").bearer(&tokens.access).send().await.expect(200);
+        let flows = export["flows"].as_array().unwrap();
+        flows.iter().any(|known| known["id"] == flow.as_str() && known["phase"] == "ended").then_some(())
+    })
+    .await;
+    confirm(app, json!({"token": strangers.token()})).await.problem(410, "flow-ended");
+    confirm(app, json!({"flow": flow, "code": strangers.code()})).await.problem(410, "flow-ended");
+    confirm(app, json!({"token": own.token()})).await.expect(200);
+    let me = app.client().get("/users/me").bearer(&tokens.access).send().await.expect(200);
+    assert_eq!(me["email"], right.as_str());
 }

@@ -8,6 +8,7 @@ on_both_databases!(
     the_present_password_must_be_right,
     a_password_that_is_no_good_is_refused,
     a_change_with_a_key_is_known_when_it_comes_again,
+    of_two_changes_at_once_under_one_key_the_other_is_told_so,
     a_change_ends_no_letter_by_which_its_owner_comes_back,
     of_two_changes_at_once_one_is_made,
 );
@@ -88,6 +89,20 @@ async fn a_change_with_a_key_is_known_when_it_comes_again(app: &App) {
     assert_eq!(post(NEW).await.expect(200), first);
     let notices = app.mailbox(&person.email).await.into_iter().filter(|letter| letter.kind == "password.changed");
     assert_eq!(notices.count(), 2);
+}
+
+async fn of_two_changes_at_once_under_one_key_the_other_is_told_so(app: &App) {
+    let person = Person::new("hasty");
+    let tokens = person.arrives(app).await;
+    let post = |new: &str| {
+        let body = json!({"current_password": person.password, "new_password": new});
+        app.client().post("/auth/password-change", &body).bearer(&tokens.access).key("at once").send()
+    };
+    let (one, same, other) = tokio::join!(post(NEW), post(NEW), post("another lantern 47 marmalade"));
+    assert_eq!((one.status, one.json()), (same.status, same.json()), "{one}\n{same}");
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 422], "{one}\n{other}");
 }
 
 async fn a_change_ends_no_letter_by_which_its_owner_comes_back(app: &App) {

@@ -13,6 +13,7 @@ on_both_databases!(
     five_wrong_codes_leave_only_the_link,
     of_several_passwords_at_once_one_is_set,
     of_two_letters_one_is_good,
+    a_reset_that_comes_twice_at_once_under_its_key_is_told_the_same,
     a_password_that_is_no_good_leaves_the_link_good,
     by_the_link_ones_own_names_are_no_password,
     what_is_no_link_has_ended,
@@ -188,6 +189,26 @@ async fn of_two_letters_one_is_good(app: &App) {
         answers[1 - good[0]].problem(410, "flow-ended");
         login(app, &person, passwords[good[0]]).await.expect(200);
         login(app, &person, passwords[1 - good[0]]).await.problem(401, "credentials");
+    }
+}
+
+async fn a_reset_that_comes_twice_at_once_under_its_key_is_told_the_same(app: &App) {
+    for by_link in [true, false] {
+        let person = Person::new("doubled");
+        person.joins(app).await;
+        let flow = flow_id(&request(app, &person.email).await.expect(202));
+        let letter = app.letter(&person.email, "recovery.reset").await;
+        let post = |password: &str| {
+            let body = match by_link {
+                true => json!({"token": letter.token(), "new_password": password}),
+                false => json!({"flow": flow, "code": letter.code(), "new_password": password}),
+            };
+            app.client().post("/auth/password-reset/confirm", &body).key("at once").send()
+        };
+        let (one, same) = tokio::join!(post(NEW), post(NEW));
+        assert_eq!((one.status, one.json()), (same.status, same.json()), "{one}\n{same}");
+        assert_eq!(post(NEW).await.expect(200), one.expect(200));
+        post("another lantern 47 marmalade").await.problem(422, "idempotency-mismatch");
     }
 }
 

@@ -4,6 +4,7 @@ use crate::support::{Answer, App, Kind, Person, Value, json};
 
 on_both_databases!(
     code_and_link_give_the_same_answer_again_and_again,
+    a_repeat_tells_nobody_what_the_account_is_called_by_now,
     the_link_asks_for_the_password_typed_at_registration,
     five_wrong_codes_leave_only_the_link,
     a_code_may_be_typed_with_spaces_and_hyphens,
@@ -16,6 +17,33 @@ of_each_kind!(the_answer_is_kept_for_a_day);
 
 async fn verify(app: &App, body: Value) -> Answer {
     app.client().post("/auth/verify-email", &body).send().await
+}
+
+async fn a_repeat_tells_nobody_what_the_account_is_called_by_now(app: &App) {
+    let mut person = Person::new("renamed");
+    let before = person.email.clone();
+    let flow = person.registers(app).await;
+    let body = json!({"flow": flow, "code": person.verification(app).await.code()});
+    let keyed = || app.client().post("/auth/verify-email", &body).key("verify").send();
+    let first = keyed().await.expect(200);
+    let tokens = person.signs_in(app).await;
+    let me = app.client().get("/users/me").bearer(&tokens.access).send().await;
+    let renamed = json!({"username": Person::new("other").username});
+    let put = app.client().request("PUT", "/users/me").bearer(&tokens.access);
+    put.header("if-match", me.header("etag").unwrap()).json(&renamed).send().await.expect(200);
+    let hidden = format!("Hidden.{before}");
+    let undo = person.moves_to(app, &tokens, &hidden).await;
+    assert_eq!(verify(app, body.clone()).await.expect(200), first);
+    assert_eq!(keyed().await.expect(200), first);
+
+    // Nor does whoever reads the mail of the address from before learn where the account goes next.
+    let take_back = || app.client().post("/auth/email-change/undo", &json!({"token": undo})).send();
+    let undone = take_back().await.expect(200);
+    assert_eq!(undone["user"]["email"], before.as_str());
+    person.email.clone_from(&before);
+    let tokens = person.signs_in(app).await;
+    person.moves_to(app, &tokens, &format!("Next.{before}")).await;
+    assert_eq!(take_back().await.expect(200), undone);
 }
 
 async fn code_and_link_give_the_same_answer_again_and_again(app: &App) {

@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: the repeat of a request is known, also while the first is still on its way.
 
 use crate::support::person::flow_id;
-use crate::support::{Answer, App, Person, json};
+use crate::support::{Answer, App, Kind, Person, json};
 
 on_both_databases!(
     the_repeat_of_a_request_changes_nothing,
@@ -11,7 +11,9 @@ on_both_databases!(
     a_key_is_visible_ascii,
     what_changed_nothing_is_not_remembered,
     a_key_is_no_way_around_a_password,
+    of_two_passwords_at_once_under_one_key_one_is_taken,
 );
+of_each_kind!(a_key_is_kept_for_a_day);
 
 async fn the_repeat_of_a_request_changes_nothing(app: &App) {
     let person = Person::new("again");
@@ -88,4 +90,37 @@ async fn a_key_is_no_way_around_a_password(app: &App) {
     let answer = post("not the velvet umbrella").send().await;
     assert!([401, 422].contains(&answer.status), "{answer}");
     assert!(!answer.text().contains("usr_"), "{answer}");
+}
+
+async fn of_two_passwords_at_once_under_one_key_one_is_taken(app: &App) {
+    let known = Person::new("known");
+    known.joins(app).await;
+    for person in [Person::new("undecided"), known] {
+        let post = |password: &str| {
+            let mut body = person.registration();
+            body["password"] = json!(password);
+            app.client().post("/auth/register", &body).key(&person.email).send()
+        };
+        let (one, other) = tokio::join!(post(&person.password), post("another lantern 47 marmalade"));
+        let mut statuses = [one.status, other.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [202, 422], "{one}\n{other}");
+    }
+}
+
+async fn a_key_is_kept_for_a_day(kind: Kind) {
+    const DAY: i64 = 86_400;
+    let app = App::plan(kind).named("kept-key").set("CAIRN_REGISTRATION_TTL", "7d").start().await;
+    let person = Person::new("returning");
+    let post = || app.client().post("/auth/register", &person.registration()).key("kept").send();
+    let first = flow_id(&post().await.expect(202));
+    app.restart_at(DAY - 60).await;
+    assert_eq!(flow_id(&post().await.expect(202)), first);
+    app.restart_at(DAY + 60).await;
+    let second = flow_id(&post().await.expect(202));
+    assert_ne!(second, first, "it is another request");
+    assert_eq!(flow_id(&post().await.expect(202)), second, "and is kept for a day again");
+    assert_eq!(app.mailbox(&person.email).await.len(), 2);
+    app.restart_at(2 * DAY + 120).await;
+    assert!(![first, second].contains(&flow_id(&post().await.expect(202))));
 }

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, FlowId, Going, Input, Lost, Named, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
 use super::deletion::{self, Deletion};
@@ -18,7 +18,7 @@ use super::issue::{self, Issues, Judged, NoLetter, TRIES};
 use super::session::{self, Session};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
-use crate::effects::{Auth, Delivery, Key, Letter, UserId, Write};
+use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
 use crate::password::Code;
 use crate::world::World;
 
@@ -66,6 +66,10 @@ pub struct Awaiting {
     pub user: UserId,
     /// The number of their fence when they asked: a reset or a sign-out everywhere calls this off.
     pub fence: i64,
+    /// The address that they had when they asked, and the number of the claim on it: another change that is proved
+    /// first calls this one off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<(Digest, i64)>,
     /// The new address, as typed.
     pub address: Address,
     /// The new address has an owner: the letter goes to them and nothing typed here is ever right.
@@ -105,6 +109,9 @@ pub struct Undone {
     pub user: UserId,
     /// The address that was given up by it, claimed until the end.
     pub address: Address,
+    /// The address that is the account's again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Address>,
     /// The link that took it back: it gets the same answer again.
     pub undo: Seal,
     /// Until when.
@@ -121,10 +128,14 @@ pub struct Start {
     pub user: UserId,
     /// The number of their fence.
     pub fence: i64,
+    /// The address that they have, and the number of the claim on it.
+    pub from: (Digest, i64),
     /// The new address, parsed.
     pub address: Address,
     /// The new address has an owner.
     pub known: bool,
+    /// Their changes that wait for a proof: this one replaces them.
+    pub waiting: Vec<FlowId>,
 }
 
 impl Named for Start {
@@ -205,11 +216,16 @@ impl Named for Command {
 pub enum Signal {
     /// An earlier change was taken back, and this one with it.
     Undone,
+    /// Its user has asked for another change since.
+    Replaced,
 }
 
 impl Named for Signal {
     fn name(&self) -> &'static str {
-        "undone"
+        match self {
+            Self::Undone => "undone",
+            Self::Replaced => "replaced",
+        }
     }
 }
 
@@ -280,13 +296,16 @@ impl Awaiting {
     /// Waits on with this letter on its way.
     fn sent(self) -> Step<EmailChange> {
         let expires_at = self.expires_at;
+        self.sending().says(Outcome::Awaiting { expires_at })
+    }
+
+    fn sending(self) -> Going<EmailChange> {
         let letter = self.letter();
         let going = go(EmailChange::AwaitingCode(Box::new(self)));
         match letter {
             Some(letter) => going.send(letter),
             None => going,
         }
-        .says(Outcome::Awaiting { expires_at })
     }
 
     /// The proof is right: the address becomes the account's, and the one from before stays claimed, its number raised,
@@ -302,8 +321,8 @@ impl Awaiting {
         let address_key = cx.world.address_key(&self.address);
         let Some(account) = account else { return go(EmailChange::Ended { user }).says(Outcome::Over) };
         let before = cx.world.address_key(&account.address);
-        if before == address_key {
-            // Another change to the same address was faster.
+        if before == address_key || self.from.is_some_and(|from| from != (before, account.number)) {
+            // Another change was faster.
             return go(EmailChange::Ended { user }).says(Outcome::Over);
         }
         match lost {
@@ -365,7 +384,7 @@ impl Changed {
         lost: Option<&Lost<EmailChange>>,
         cx: &Cx<'_, Auth>,
     ) -> Step<EmailChange> {
-        let (user, until) = (self.user, self.kept(cx));
+        let (user, until) = (self.user, self.kept_until(cx));
         let key = |address| Key::Address(cx.world.address_key(address));
         // The address since went with the account, or is a later change's to give back.
         let gone = || go(EmailChange::Ended { user }).release(key(&self.before)).says(Outcome::Over);
@@ -384,6 +403,7 @@ impl Changed {
         let mut step = go(EmailChange::Undone(Box::new(Undone {
             user,
             address: self.address.clone(),
+            before: Some(self.before.clone()),
             undo: self.undo.clone(),
             until,
             overtaken: false,
@@ -413,15 +433,16 @@ impl Changed {
         go(EmailChange::Undone(Box::new(Undone {
             user: self.user,
             address: self.address.clone(),
+            before: None,
             undo: self.undo.clone(),
-            until: self.kept(cx),
+            until: self.kept_until(cx),
             overtaken: true,
         })))
         .says(Outcome::Over)
     }
 
     /// Until when the address that is lost now is kept.
-    fn kept(&self, cx: &Cx<'_, Auth>) -> Timestamp {
+    fn kept_until(&self, cx: &Cx<'_, Auth>) -> Timestamp {
         self.until.max(cx.now.after(KEPT.saturating_add(cx.world.settings.reset_ttl)))
     }
 }
@@ -444,6 +465,26 @@ impl EmailChange {
     pub fn changed(&self) -> Option<&Changed> {
         match self {
             Self::Changed(changed) => Some(changed),
+            _ => None,
+        }
+    }
+
+    /// The address that an answer to a proof says, or to whoever took the change back, while it is repeated.
+    pub fn shown(&self, outcome: &Outcome) -> Option<&Address> {
+        match (self, outcome) {
+            (Self::Changed(changed), Outcome::Changed { .. }) => Some(&changed.address),
+            (Self::Undone(undone), Outcome::Changed { .. }) => Some(&undone.address),
+            (Self::Undone(undone), Outcome::Undone { .. }) => undone.before.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// An address that nobody can have for now, because the account had it: from before the change, or until it was taken
+    /// back.
+    pub fn kept(&self) -> Option<(&Address, Timestamp)> {
+        match self {
+            Self::Changed(changed) => Some((&changed.before, changed.until)),
+            Self::Undone(undone) => Some((&undone.address, undone.until)),
             _ => None,
         }
     }
@@ -483,16 +524,24 @@ impl Flow for EmailChange {
     type Signal = Signal;
     type Outcome = Outcome;
 
-    fn start(asked: &Start, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
-        Awaiting {
+    fn start(asked: &Start, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+        if lost.is_some() {
+            // Whatever the password was proved for is over.
+            return stay().says(Outcome::Over);
+        }
+        let expires_at = cx.now.after(cx.world.settings.registration_ttl);
+        let begun = Awaiting {
             user: asked.user,
             fence: asked.fence,
+            from: Some(asked.from),
             address: asked.address.clone(),
             decoy: asked.known,
             letters: Issues::first(cx),
-            expires_at: cx.now.after(cx.world.settings.registration_ttl),
-        }
-        .sent()
+            expires_at,
+        };
+        let step = begun.sending().hold(Key::User(asked.user), asked.fence);
+        let step = asked.waiting.iter().fold(step, |step, flow| step.tell::<Self>(*flow, &Signal::Replaced));
+        step.says(Outcome::Awaiting { expires_at })
     }
 
     fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
@@ -523,7 +572,7 @@ impl Flow for EmailChange {
                 Err(NoLetter::TooSoon { at }) => stay().says(Outcome::TooSoon { at }),
                 Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
             },
-            (Self::AwaitingCode(a), Input::Told(Signal::Undone)) => {
+            (Self::AwaitingCode(a), Input::Told(Signal::Undone | Signal::Replaced)) => {
                 go(Self::Ended { user: a.user }).says(Outcome::Over)
             }
 
@@ -569,7 +618,9 @@ impl Flow for EmailChange {
                 }
             }
             // What it keeps it keeps until then, whatever else is taken back.
-            (Self::Undone(_), Input::Told(Signal::Undone)) => stay().says(Outcome::Over),
+            (Self::Undone(_), Input::Told(_)) | (Self::Changed(_), Input::Told(Signal::Replaced)) => {
+                stay().says(Outcome::Over)
+            }
             (Self::Undone(u), Input::Woken) => {
                 go(Self::Ended { user: u.user }).release(key(&u.address)).says(Outcome::Over)
             }

@@ -36,6 +36,9 @@ pub enum Registration {
         tries: u8,
         /// When this is forgotten.
         until: Timestamp,
+        /// What the first answer said of them: a repeat says the same, whatever they are called by then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Shown>,
     },
     /// Verified, and the day is over.
     Done {
@@ -46,6 +49,15 @@ pub enum Registration {
     Expired,
     /// Somebody else proved the address first.
     Ended,
+}
+
+/// What an answer says of a user besides their id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Shown {
+    /// The address that was proved.
+    pub address: Address,
+    /// The username, if there is one.
+    pub username: Option<Username>,
 }
 
 /// What is known while the proof is awaited.
@@ -206,7 +218,9 @@ impl Awaiting {
         let user = UserId(cx.id("user"));
         let address_key = cx.world.address_key(&self.address);
         let until = cx.now.after(Duration::from_secs(REMEMBERED));
-        let mut step = go(Registration::Verified { user, issue: issue.clone(), tries: self.letters.tries, until })
+        let shown = Some(Shown { address: self.address.clone(), username: username.clone() });
+        let (issue, tries) = (issue.clone(), self.letters.tries);
+        let mut step = go(Registration::Verified { user, issue, tries, until, shown })
             .claim(Key::Address(address_key))
             .claim(Key::User(user))
             .claim(Key::Profile(user));
@@ -275,6 +289,14 @@ impl Registration {
     pub fn user(&self) -> Option<UserId> {
         match self {
             Self::Verified { user, .. } | Self::Done { user } => Some(*user),
+            _ => None,
+        }
+    }
+
+    /// What the first answer said of the user, while it is repeated.
+    pub fn shown(&self) -> Option<&Shown> {
+        match self {
+            Self::Verified { shown, .. } => shown.as_ref(),
             _ => None,
         }
     }
@@ -360,14 +382,15 @@ impl Flow for Registration {
                 Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
             },
 
-            (Self::Verified { user, issue, until, tries }, Input::Asked(Command::Enter(code))) => {
+            (Self::Verified { user, issue, until, tries, shown }, Input::Asked(Command::Enter(code))) => {
                 if *tries >= TRIES {
                     stay().says(Outcome::OnlyTheLink)
                 } else if issue::is_code(issue, Purpose::VerifyEmail, code, cx) {
                     stay().says(Outcome::Verified { user: *user, until: *until })
                 } else {
                     let tries = tries.saturating_add(1);
-                    go(Self::Verified { user: *user, issue: issue.clone(), until: *until, tries })
+                    let (issue, shown) = (issue.clone(), shown.clone());
+                    go(Self::Verified { user: *user, issue, until: *until, tries, shown })
                         .says(Outcome::WrongCode { tries_left: issue::tries_left(tries) })
                 }
             }

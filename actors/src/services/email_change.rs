@@ -1,7 +1,7 @@
 //! Another address: asking for it, proving it, and taking it back.
 
 use cairn_runtime::store::Row;
-use cairn_runtime::{Fault, Flow, FlowId, Reply};
+use cairn_runtime::{Fault, Flow, FlowId, Reply, Timestamp};
 
 use super::session::SignedIn;
 use super::typed::{self, Typed};
@@ -10,10 +10,11 @@ use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::effects::UserId;
 use crate::flows::email_change::{Account, CHANGES, Command, EmailChange, Later, Outcome, Start};
+use crate::instant;
 use crate::password::Password;
 
-/// Changes of one user that are looked at: one more than there can be.
-const MOST: u32 = CHANGES as u32 + 1;
+/// Changes of one user that are looked at: more than can be taken back, and those besides that wait or were taken back.
+const MOST: u32 = 10 * CHANGES as u32;
 
 impl Services {
     /// Asks for another address. The answer is the same whether or not the new one has an account. `accept_disposable`:
@@ -39,10 +40,29 @@ impl Services {
             return Err(Refusal::Values(vec![BadValue { pointer: "/new_email", code: "unchanged", detail }]));
         }
         self.prove(caller, who, password).await?;
-        let known = self.directory.by_address(self.engine.world().address_key(&address)).await?.is_some();
-        let asker = self.asker_of(caller, Some(who.user.id), &[email]);
-        let start = Start { user: who.user.id, fence: who.user.fence, address, known };
-        Ok(moved(&self.engine.start::<EmailChange>(asker, start).await?))
+        let asker = self.asker_of(caller, Some(who.user.id), &[email]).await?;
+        if let Some(before) = self.engine.recall::<Outcome>(&asker).await? {
+            return Ok(moved(&before));
+        }
+        let world = self.engine.world();
+        let mut waiting = Vec::new();
+        for row in self.directory.changes(who.user.id, MOST).await? {
+            let state = decoded(&row)?;
+            if state.awaited().is_some() {
+                waiting.push(row.id);
+            }
+            if let Some((_, until)) = state.kept().filter(|(kept, _)| kept.canonical() == address.canonical()) {
+                return Err(kept(until));
+            }
+        }
+        let known = self.directory.by_address(world.address_key(&address)).await?.is_some();
+        let from = (world.address_key(&who.user.address), who.user.number);
+        let start = Start { user: who.user.id, fence: who.user.fence, from, address, known, waiting };
+        let reply = self.engine.start::<EmailChange>(asker, start).await?;
+        match reply.outcome {
+            Outcome::Awaiting { .. } => Ok(moved(&reply)),
+            _ => Err(Refusal::SessionEnded),
+        }
     }
 
     /// Sends another letter; the credentials of the ones before are replaced.
@@ -54,7 +74,8 @@ impl Services {
         if row.user != Some(who.user.id.0) {
             return Err(Refusal::NotFound);
         }
-        let reply = self.engine.call::<EmailChange>(row.id, self.asker(caller, &[flow]), Command::Resend).await?;
+        let reply =
+            self.engine.call::<EmailChange>(row.id, self.asker(caller, &[flow]).await?, Command::Resend).await?;
         match reply.outcome {
             Outcome::Awaiting { .. } => Ok(moved(&reply)),
             Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
@@ -147,7 +168,7 @@ impl Services {
     ) -> Result<Reply<Outcome>, Refusal> {
         for _ in 0..TRIES {
             let account = self.account(flow, user).await?;
-            let asker = self.asker(caller, body);
+            let asker = self.asker(caller, body).await?;
             let reply = self.engine.call::<EmailChange>(flow, asker, command(account)?).await?;
             if reply.outcome != Outcome::Moved {
                 return Ok(reply);
@@ -194,8 +215,26 @@ impl Services {
             }
         }
         let user = self.directory.by_id(user).await?.ok_or(Refusal::OVER)?;
+        // A repeat says what the first answer said: not to everybody who has the link where the account is by now.
+        let row = self.engine.store().load(reply.flow).await?;
+        let shown = row.and_then(|row| decoded(&row).ok()).and_then(|state| state.shown(&reply.outcome).cloned());
+        let user = match shown {
+            Some(address) => User { address, ..user },
+            None => user,
+        };
         Ok((moved(&reply), user))
     }
+}
+
+/// An address of one's own that nobody can have for now.
+fn kept(until: Timestamp) -> Refusal {
+    let until = instant::text(until).unwrap_or_default();
+    let day = until.split('T').next().unwrap_or_default();
+    let detail = format!(
+        "The account had this address not long ago, and it is kept until {day}: take the change back with the link in the \
+         letter about it, or ask again then."
+    );
+    Refusal::Values(vec![BadValue { pointer: "/new_email", code: "kept", detail }])
 }
 
 fn decoded(row: &Row) -> Result<EmailChange, Refusal> {

@@ -3,14 +3,18 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cairn_runtime::store::{Row, StoreFault};
 use cairn_runtime::{Asker, Engine, Fault, FlowId, Id, InputId, Method, Reply, Timestamp};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::acts::guesses::Target;
 use crate::directory::Directory;
 use crate::effects::{Auth, UserId};
-use crate::hasher::{HashFault, Hasher};
+use crate::hasher::{HashFault, Hasher, Lane};
+use crate::password::Password;
 
 pub mod arrival;
 pub mod browser;
@@ -171,6 +175,9 @@ pub struct Moved {
     pub method: Method,
 }
 
+/// How long an idempotency key is kept.
+const KEPT: Duration = Duration::from_secs(86_400);
+
 /// How often a step is asked for anew when the account moved under it: more often than somebody edits who does nothing
 /// else meanwhile.
 const TRIES: usize = 8;
@@ -195,22 +202,60 @@ impl fmt::Debug for Services {
 impl Services {
     /// The asker of a request: with an idempotency key the input's id is a MAC over route, caller and key, so that a
     /// repeat finds what the first did. `body` is all that makes the request this one and no other, but its passwords.
-    fn asker(&self, caller: &Caller, body: &[&str]) -> Asker {
-        self.asker_of(caller, None, body)
+    async fn asker(&self, caller: &Caller, body: &[&str]) -> Result<Asker, Refusal> {
+        self.asker_of(caller, None, body).await
     }
 
     /// The same for somebody who is signed in: then the user is the caller, wherever they are.
-    fn asker_of(&self, caller: &Caller, user: Option<UserId>, body: &[&str]) -> Asker {
-        let Some(repeat) = &caller.repeat else { return self.engine.asker(&caller.trace) };
-        let world = self.engine.world();
+    async fn asker_of(&self, caller: &Caller, user: Option<UserId>, body: &[&str]) -> Result<Asker, Refusal> {
+        let Some(repeat) = &caller.repeat else { return Ok(self.engine.asker(&caller.trace)) };
+        let (world, now) = (self.engine.world(), self.engine.now());
         let who = user.map_or_else(|| network(caller.address), UserId::text);
-        let id = world.digest("idempotency key", &unambiguous(&[&repeat.route, &who, &repeat.key]));
+        let mut id = world.digest("idempotency key", &unambiguous(&[&repeat.route, &who, &repeat.key]));
+        // What was asked under it longer ago than it is kept is another request, and so is the next one: it goes by when
+        // the one before was.
+        while let Some(event) = self.engine.store().event(InputId::from_bytes(first(&id.0))).await?
+            && event.at.after(KEPT) <= now
+        {
+            id = world.digest("idempotency key again", &[&id.0[..], &event.at.0.to_be_bytes()].concat());
+        }
         let print = world.digest("idempotent body", &unambiguous(body));
-        Asker {
+        Ok(Asker {
             input: InputId::from_bytes(first(&id.0)),
             repeatable: true,
             fingerprint: Some(first(&print.0)),
             trace: Arc::from(caller.trace.as_str()),
+        })
+    }
+
+    /// What its passwords add to what tells a request from another under the same key. It is as dear to guess at as the
+    /// hash of a password that is kept, and made only where there is a key.
+    async fn print(&self, caller: &Caller, passwords: &[&Password], lane: Lane) -> Result<String, Refusal> {
+        let Some(repeat) = &caller.repeat else { return Ok(String::new()) };
+        let salt = self.engine.world().digest("idempotent passwords", &unambiguous(&[&repeat.route, &repeat.key]));
+        let print = self.hasher.print(passwords, first(&salt.0), lane).await?;
+        Ok(print.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// What was told under this key before, of a request with passwords. They are guarded as anywhere: whoever finds
+    /// them right here has guessed as well.
+    async fn recall_guarded<O: DeserializeOwned>(
+        &self,
+        caller: &Caller,
+        asker: &Asker,
+        target: Target,
+        user: Option<UserId>,
+    ) -> Result<Option<Reply<O>>, Refusal> {
+        if !asker.repeatable {
+            return Ok(None);
+        }
+        let attempt = self.attempt(target).await?;
+        match self.engine.recall::<O>(asker).await {
+            Err(Fault::Mismatch) => {
+                self.failed(caller, attempt, user).await?;
+                Err(Refusal::Mismatch)
+            }
+            told => Ok(told?),
         }
     }
 

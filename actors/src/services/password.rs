@@ -1,12 +1,11 @@
 //! Changing one's password while signed in.
 
-use cairn_runtime::{Fault, Reply, Timestamp};
+use cairn_runtime::{Reply, Timestamp};
 
 use super::passwords::worthy;
 use super::session::SignedIn;
-use super::{Caller, Refusal, Services, first, unambiguous};
+use super::{Caller, Refusal, Services};
 use crate::directory::User;
-use crate::effects::UserId;
 use crate::flows::session::{Command, Outcome, Session};
 use crate::hasher::Lane;
 use crate::password::Password;
@@ -27,20 +26,14 @@ impl Services {
         new: Password,
     ) -> Result<Timestamp, Refusal> {
         let user = &who.user;
-        let asker = self.asker_of(caller, Some(user.id), &[&self.print(caller, user.id, current, &new).await?]);
-        if asker.repeatable {
-            // Whoever finds both passwords right here has guessed as well as anywhere.
-            let attempt = self.attempt(self.target_of(caller, user.id)).await?;
-            match self.engine.recall::<Outcome>(&asker).await {
-                Ok(Some(Reply { outcome: Outcome::PasswordChanged { at }, .. })) => return Ok(at),
-                Ok(Some(_)) => return Err(Refusal::SessionEnded),
-                Ok(None) => drop(attempt),
-                Err(Fault::Mismatch) => {
-                    self.failed(caller, attempt, Some(user.id)).await?;
-                    return Err(Refusal::Mismatch);
-                }
-                Err(fault) => return Err(fault.into()),
-            }
+        let print = self.print(caller, &[current, &new], Lane::SignIn).await?;
+        let asker = self.asker_of(caller, Some(user.id), &[&print]).await?;
+        let target = self.target_of(caller, user.id);
+        match self.recall_guarded(caller, &asker, target, Some(user.id)).await?.map(|told: Reply<Outcome>| told.outcome)
+        {
+            Some(Outcome::PasswordChanged { at }) => return Ok(at),
+            Some(_) => return Err(Refusal::SessionEnded),
+            None => {}
         }
         self.prove(caller, who, current).await?;
         let new = worthy(new, own_words_of(user), "/new_password").await?;
@@ -55,21 +48,6 @@ impl Services {
             Outcome::Refused => Err(Refusal::Credentials),
             _ => Err(Refusal::SessionEnded),
         }
-    }
-
-    /// What tells this change from another under the same key, the passwords being all there is to tell it by. It is as
-    /// dear to guess at as the hash of a password that is kept, and made only where there is a key.
-    async fn print(
-        &self,
-        caller: &Caller,
-        user: UserId,
-        current: &Password,
-        new: &Password,
-    ) -> Result<String, Refusal> {
-        let Some(repeat) = &caller.repeat else { return Ok(String::new()) };
-        let salt = self.engine.world().digest("idempotent passwords", &unambiguous(&[&user.text(), &repeat.key]));
-        let print = self.hasher.print(current, new, first(&salt.0)).await?;
-        Ok(print.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 

@@ -7,6 +7,7 @@ use super::password::own_words_of;
 use super::passwords::worthy;
 use super::typed::{self, bad};
 use super::{Caller, FlowView, Moved, Refusal, Services};
+use crate::acts::guesses::Target;
 use crate::address::Address;
 use crate::credential::{Presented, of};
 use crate::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
@@ -28,7 +29,7 @@ impl Services {
     /// [`Refusal::Values`] for what is not an address, [`Refusal::Mismatch`], or the engine's.
     pub async fn request_reset(&self, caller: &Caller, email: &str) -> Result<Moved, Refusal> {
         let address = Address::parse(email).map_err(|why| bad("/email", &why))?;
-        let asker = self.asker(caller, &[email]);
+        let asker = self.asker(caller, &[email]).await?;
         let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
         let number = owner.as_ref().map_or(0, |owner| owner.number);
         let start = Start { address, user: owner.map(|owner| owner.id), number };
@@ -42,7 +43,7 @@ impl Services {
     /// [`Refusal::SlowDown`] within the cool-down, [`Refusal::FlowEnded`] after the fifth or when nothing is awaited.
     pub async fn resend_reset(&self, caller: &Caller, flow: &str) -> Result<Moved, Refusal> {
         let id = FlowId(Id::parse(Recovery::PREFIX, flow).ok_or(Refusal::NotFound)?);
-        let asker = self.asker(caller, &[flow]);
+        let asker = self.asker(caller, &[flow]).await?;
         let reply = self.engine.call::<Recovery>(id, asker, Command::Resend).await?;
         match reply.outcome {
             Outcome::Awaiting { .. } => Ok(moved(&reply)),
@@ -110,7 +111,7 @@ impl Services {
         if !knows_link {
             // Nothing is hashed for a link that opens nothing; the flow says which kind of nothing it is.
             let command = Command::Open { link, password: unhashed() };
-            let reply = self.engine.call::<Recovery>(flow, self.asker(caller, &[token]), command).await?;
+            let reply = self.engine.call::<Recovery>(flow, self.asker(caller, &[token]).await?, command).await?;
             return confirmed(reply);
         }
         let proof = || parse().map(Proof::Link).map_err(|_| Refusal::GARBAGE);
@@ -126,17 +127,12 @@ impl Services {
         password: &Password,
         proof: impl Fn() -> Result<Proof, Refusal>,
     ) -> Result<Reply<Outcome>, Refusal> {
-        let asker = self.asker(caller, body);
-        let new = self.new_password(flow, password).await?;
-        if asker.repeatable
-            && let Some(before) = self.engine.recall::<Outcome>(&asker).await?
-        {
-            // Whoever repeats a reset knows the password that it set; with another it is another request.
-            return match (&before.outcome, &new.same) {
-                (Outcome::Done { .. }, None) => Err(Refusal::Mismatch),
-                _ => Ok(before),
-            };
+        let print = self.print(caller, &[password], Lane::SignIn).await?;
+        let asker = self.asker(caller, &[body, &[&print]].concat()).await?;
+        if let Some(before) = self.recall_guarded(caller, &asker, Target::flow(flow), None).await? {
+            return Ok(before);
         }
+        let new = self.new_password(flow, password).await?;
         let reply = self.engine.call::<Recovery>(flow, asker.clone(), command(proof()?, new)).await?;
         if reply.outcome != Outcome::UsedUp {
             return Ok(reply);

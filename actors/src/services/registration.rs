@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::disposable::Disposable;
-use crate::flows::registration::{Command, Outcome, Registration, Start};
+use crate::flows::registration::{Command, Outcome, Registration, Shown, Start};
 use crate::hasher::Lane;
 use crate::password::Password;
 use crate::strength::OwnWords;
@@ -91,12 +91,11 @@ impl Services {
         let (address, names) = parse(&typed, self.engine.world().settings.disposable)?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (username, first, last) = (text(&typed.username), text(&typed.first_name), text(&typed.last_name));
-        let asker = self.asker(caller, &[&typed.email, &username, &first, &last]);
-        if asker.repeatable {
-            self.check_the_same(caller, asker.input.starts(), &typed.password).await?;
-            if let Some(before) = self.engine.recall(&asker).await? {
-                return Ok(begun(before));
-            }
+        let print = self.print(caller, &[&typed.password], Lane::Registration).await?;
+        let asker = self.asker(caller, &[&typed.email, &username, &first, &last, &print]).await?;
+        let target = Target::flow(asker.input.starts());
+        if let Some(before) = self.recall_guarded(caller, &asker, target, None).await? {
+            return Ok(begun(before));
         }
         if let Some(username) = &names.username
             && self.directory.by_username(username).await?.is_some()
@@ -110,22 +109,6 @@ impl Services {
         let Names { username, first_name, last_name } = names;
         let start = Start { address, username, first_name, last_name, password, known };
         Ok(begun(self.engine.start::<Registration>(asker, start).await?))
-    }
-
-    /// Whoever repeats a registration knows its password; with another it is another request.
-    async fn check_the_same(&self, caller: &Caller, flow: FlowId, password: &Password) -> Result<(), Refusal> {
-        let Some(row) = self.engine.store().load(flow).await? else { return Ok(()) };
-        let Some(state) = decoded(&row.state) else { return Ok(()) };
-        let users = match state.user() {
-            Some(user) => self.directory.by_id(user).await?.and_then(|user| user.password),
-            None => None,
-        };
-        let Some(hash) = state.password().or(users.as_ref()) else { return Ok(()) };
-        match self.verify_guarded(caller, Target::flow(flow), state.user(), password, Some(hash)).await {
-            Ok(_) => Ok(()),
-            Err(Refusal::Credentials) => Err(Refusal::Mismatch),
-            Err(other) => Err(other),
-        }
     }
 
     /// Where a registration stands, and where its letter is.
@@ -161,7 +144,7 @@ impl Services {
     /// [`Refusal::SlowDown`] within the cool-down, [`Refusal::FlowEnded`] after the fifth or when nothing is awaited.
     pub async fn resend_registration(&self, caller: &Caller, flow: &str) -> Result<Moved, Refusal> {
         let id = FlowId(Id::parse(Registration::PREFIX, flow).ok_or(Refusal::NotFound)?);
-        let asker = self.asker(caller, &[flow]);
+        let asker = self.asker(caller, &[flow]).await?;
         let reply = self.engine.call::<Registration>(id, asker, Command::Resend).await?;
         match reply.outcome {
             Outcome::Awaiting { expires_at } => {
@@ -182,7 +165,7 @@ impl Services {
     pub async fn verify_by_code(&self, caller: &Caller, flow: &str, code: &str) -> Result<(Moved, User), Refusal> {
         let typed = typed::code(code)?;
         let id = FlowId(Id::parse(Registration::PREFIX, flow).ok_or(Refusal::NotFound)?);
-        let asker = self.asker(caller, &[flow, code]);
+        let asker = self.asker(caller, &[flow, code]).await?;
         // Over all flows of one address so many codes may be wrong a day; five of each is what a flow counts by itself.
         let attempt =
             match self.row(Registration::PREFIX, Registration::NAME, flow).await.map(|row| decoded(&row.state))? {
@@ -222,7 +205,7 @@ impl Services {
             let hash = state.password().or(users.as_ref());
             proved = Some(self.verify_guarded(caller, Target::flow(flow), state.user(), password, hash).await?);
         }
-        let asker = self.asker(caller, &[token]);
+        let asker = self.asker(caller, &[token]).await?;
         let command = Command::Open { link, password: proved };
         let reply = self.engine.call::<Registration>(flow, asker, command).await?;
         self.verified(reply).await
@@ -241,7 +224,7 @@ impl Services {
             .find(|cookie| cookie.flow() == link.flow())
             .ok_or(Refusal::Credentials)?;
         let flow = FlowId::from_bytes(link.flow());
-        let asker = self.asker(caller, &[token]);
+        let asker = self.asker(caller, &[token]).await?;
         let reply = self.engine.call::<Registration>(flow, asker, Command::OpenHere { link, cookie }).await;
         match reply.map_err(Refusal::from) {
             Ok(reply) => self.verified(reply).await,
@@ -267,6 +250,13 @@ impl Services {
         let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, Some(until));
         let user =
             self.directory.by_id(user).await?.ok_or(Refusal::FlowEnded("The account that this made is no more."))?;
+        // A repeat says what the first answer said: not to everybody who has the code where the account is by now.
+        let row = self.engine.store().load(reply.flow).await?;
+        let shown = row.and_then(|row| decoded(&row.state)).and_then(|state| state.shown().cloned());
+        let user = match shown {
+            Some(Shown { address, username }) => User { address, username, ..user },
+            None => user,
+        };
         Ok((Moved { flow, method: reply.method }, user))
     }
 }

@@ -80,7 +80,7 @@ impl Services {
     pub async fn disown_session(&self, caller: &Caller, token: &str) -> Result<(), Refusal> {
         let link = Presented::parse(&self.engine.world().ring, of::EndSession, token).map_err(|_| Refusal::GARBAGE)?;
         let flow = FlowId::from_bytes(link.flow());
-        let asker = self.asker(caller, &[token]);
+        let asker = self.asker(caller, &[token]).await?;
         match self.engine.call::<Session>(flow, asker, Command::Disown(link)).await {
             Ok(reply) if reply.outcome == Outcome::Garbage => Err(Refusal::GARBAGE),
             Ok(_) => Ok(()),
@@ -98,11 +98,14 @@ impl Services {
         let claims = self.claims_of(token)?;
         let user = UserId::parse(&claims.sub).ok_or(Refusal::SessionEnded)?;
         // Of this session: under a key of an earlier one nobody is told that this one has ended.
-        let asker = self.asker_of(caller, Some(user), &[&claims.sid]);
-        if asker.repeatable && self.engine.recall::<()>(&asker).await?.is_some() {
+        let asker = self.asker_of(caller, Some(user), &[&claims.sid]).await?;
+        if self.engine.recall::<()>(&asker).await?.is_some() {
             return Ok(());
         }
-        self.signed_in(token).await?;
+        if let Err(refusal) = self.signed_in(token).await {
+            // Perhaps by this very request, which came twice at once.
+            return self.engine.recall::<()>(&asker).await?.map(|_| ()).ok_or(refusal);
+        }
         let sessions = self.sessions_of(user).await?;
         let act = |lost: Option<&Key>| acts::sign_out_everywhere(user, &sessions, lost);
         self.engine.act(acts::SIGN_OUT_EVERYWHERE, asker, |lost, _| act(lost)).await?;
@@ -117,7 +120,7 @@ impl Services {
         self.prove(caller, who, password).await?;
         let command = Command::StepUp { fence: who.user.fence };
         // A repeat under the same key gets the same tokens; its password was checked like the first one's.
-        let asker = self.asker_of(caller, Some(who.user.id), &[&who.claims.sid]);
+        let asker = self.asker_of(caller, Some(who.user.id), &[&who.claims.sid]).await?;
         let reply = self.engine.call::<Session>(who.session, asker, command).await?;
         if reply.outcome == Outcome::Refused {
             // It was the password from before a change that was made meanwhile.

@@ -34,7 +34,7 @@ fn settings() -> Settings<Auth> {
 }
 
 /// Where people come to, if they try for long enough. Who never gets there proves nothing of it.
-const WAYS: [&str; 54] = [
+const WAYS: [&str; 55] = [
     "registration told Verified",
     "registration told AddressTaken",
     "registration told Replaced",
@@ -77,6 +77,7 @@ const WAYS: [&str; 54] = [
     "email_change came to be done",
     "email_change came to be ended",
     "email_change came to be expired",
+    "a change of address replaced one that waited",
     "an undo took later changes back with it",
     "an undo called a deletion off",
     "deletion told Waiting",

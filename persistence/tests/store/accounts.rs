@@ -212,7 +212,8 @@ async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
     let strangers = begin(1, here).await;
     town.clock.advance(std::time::Duration::from_secs(1));
     let to = testing::address("new@example.org");
-    let start = email_change::Start { user: user(0), fence: 0, address: to, known: false };
+    let from = (Digest([3; 32]), 0);
+    let start = email_change::Start { user: user(0), fence: 0, from, address: to, known: false, waiting: Vec::new() };
     let change = engine.start::<EmailChange>(engine.asker("test"), start).await.unwrap().flow;
     let directory = directory(&town);
     let ids = |rows: Vec<cairn_runtime::store::Row>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
@@ -225,7 +226,8 @@ async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
         assert_eq!(directory.visits(user(0), here, room).await.unwrap(), known, "room for {room}");
     }
     assert_eq!(ids(directory.flows_of(user(0), Some("email_change"), 10).await.unwrap()), [change]);
-    assert_eq!(ids(directory.changes(user(0), 10).await.unwrap()), [], "it changed nothing yet");
+    assert_eq!(ids(directory.changes(user(0), 10).await.unwrap()), [change], "it waits for its proof");
+    assert_eq!(ids(directory.changes(user(1), 10).await.unwrap()), []);
 
     town.clock.advance(std::time::Duration::from_secs(1));
     engine.call::<Session>(one, engine.asker("test"), session::Command::Revoke).await.unwrap();

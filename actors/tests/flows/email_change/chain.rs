@@ -34,6 +34,8 @@ struct House {
     version: i64,
     deletion: Option<FlowId>,
     alive: bool,
+    /// Changes that had been asked for when the address last moved: whichever of them still waited is called off.
+    settled: usize,
     /// Flows whose change was taken back, with an earlier one or by itself: none of them may move the address again.
     taken_back: BTreeSet<FlowId>,
 }
@@ -57,6 +59,7 @@ impl House {
             version: 0,
             deletion: None,
             alive: true,
+            settled: 0,
             taken_back: BTreeSet::new(),
         }
     }
@@ -91,9 +94,15 @@ impl House {
         let Some(fence) = self.number(&Key::User(user())) else { return };
         let mut driver = Driver::new(20 + u8::try_from(self.changes.len()).unwrap());
         driver.personal = vec!["dalbertina"];
-        let start = Start { user: user(), fence, address: testing::address(to), known: false };
+        let number = self.guards.get(&guard(&self.address)).copied().unwrap_or_default();
+        let from = (driver.world.address_key(&self.address), number);
+        let waiting = self.changes.iter().filter(|other| other.state().awaited().is_some()).map(|other| other.flow);
+        let waiting = waiting.collect();
+        let start = Start { user: user(), fence, from, address: testing::address(to), known: false, waiting };
         driver.among(&mut self.guards, |driver| driver.start(now, &start));
+        let told = driver.told.clone();
         self.changes.push(driver);
+        self.commit(&[], &told);
     }
 
     /// Brings a command to a flow, and writes what it writes.
@@ -123,7 +132,13 @@ impl House {
 
     /// Proves a change by its link, with the account as it was read.
     fn prove(&mut self, now: Timestamp, which: usize, account: Option<Account>) -> Option<Outcome> {
-        self.change(now, which, |driver| Command::Open { link: link(driver, &last(driver)), account })
+        let was = self.address.clone();
+        let says = self.change(now, which, |driver| Command::Open { link: link(driver, &last(driver)), account });
+        if self.address != was {
+            assert!(which >= self.settled, "it was asked for before another change was made, and moves the address");
+            self.settled = self.changes.len();
+        }
+        says
     }
 
     /// Opens the link of the letter to the address from before, if there was one.
@@ -139,6 +154,7 @@ impl House {
         if self.address != was {
             assert!(matches!(says, Outcome::Undone { .. }), "{says:?}");
             assert!(!self.taken_back.contains(&flow), "what was taken back moves the address again");
+            self.settled = self.changes.len();
             self.taken_back.insert(flow);
             self.taken_back.extend(later.into_iter().flat_map(|account| account.later).map(|later| later.flow));
             assert_eq!(self.deletion, None, "the owner is back, and stays");

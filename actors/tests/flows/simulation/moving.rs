@@ -3,7 +3,7 @@
 
 use cairn_actors::address::Address;
 use cairn_actors::credential::{Purpose, of};
-use cairn_actors::effects::{Auth, Key, UserId};
+use cairn_actors::effects::{Auth, Digest, Key, UserId};
 use cairn_actors::flows::email_change::{Account, Command, EmailChange, Later, Outcome, Start};
 use cairn_actors::password::Code;
 use cairn_actors::testing;
@@ -19,11 +19,12 @@ pub(super) struct Wanted {
     flow: FlowId,
     user: UserId,
     fence: i64,
+    from: (Digest, i64),
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
-    Change { user: UserId, fence: i64 },
+    Change { user: UserId, fence: i64, from: (Digest, i64) },
     Resend,
     Prove { flow: FlowId, number: Option<u32>, by_code: bool },
     Undo { flow: FlowId, forged: bool },
@@ -96,13 +97,25 @@ impl People {
         let address = self.some_address(desk);
         let address_key = self.world.address_key(&address);
         let ledger = self.ledger.borrow();
-        if ledger.users.get(&user)?.address_key == address_key {
+        let account = ledger.users.get(&user)?;
+        if account.address_key == address_key {
             return None;
         }
+        let from = (account.address_key, account.number);
         let known = ledger.by_address.contains_key(&address_key);
-        let order =
-            Order::start::<EmailChange>("change", move || Start { user, fence, address: address.clone(), known });
-        Some(Plan::hashed(Any::Change(Asked::Change { user, fence }), order, desk.rng))
+        // Some are not seen: who asks twice at once.
+        let mut waiting: Vec<FlowId> =
+            self.changes.iter().filter(|wanted| wanted.user == user).map(|wanted| wanted.flow).collect();
+        waiting.retain(|flow| !ledger.is_finished(*flow) && desk.rng.chance(700));
+        let order = Order::start::<EmailChange>("change", move || Start {
+            user,
+            fence,
+            from,
+            address: address.clone(),
+            known,
+            waiting: waiting.clone(),
+        });
+        Some(Plan::hashed(Any::Change(Asked::Change { user, fence, from }), order, desk.rng))
     }
 
     /// Mostly an address that nobody has had, and always one that others try for as well; now and then one that was
@@ -160,7 +173,11 @@ impl People {
     pub(super) fn change_doom(&self, asked: &Asked) -> Option<String> {
         let ledger = self.ledger.borrow();
         match asked {
-            Asked::Change { .. } | Asked::Resend => None,
+            Asked::Resend => None,
+            Asked::Change { user, fence, .. } => {
+                let present = ledger.fence(*user);
+                (present != Some(*fence)).then(|| format!("the fence was read at {fence}, and was at {present:?}"))
+            }
             Asked::Prove { flow, number, by_code } => {
                 let wanted = self.changes.iter().find(|wanted| wanted.flow == *flow)?;
                 let present = ledger.fence(wanted.user);
@@ -168,6 +185,10 @@ impl People {
                 let moved = done.is_none() && present != Some(wanted.fence);
                 let moved =
                     moved.then(|| format!("it was asked for at {}, and the fence is {present:?}", wanted.fence));
+                let has = ledger.users.get(&wanted.user).map(|account| (account.address_key, account.number));
+                let faster = (done.is_none() && has != Some(wanted.from))
+                    .then(|| format!("it was asked for at {:?}, and the address is at {has:?}", wanted.from));
+                let moved = moved.or(faster);
                 let undone = done.filter(|change| change.stage != Stage::Standing && change.stage != Stage::Overtaken);
                 let undone = undone.map(|change| format!("it was {:?}", change.stage));
                 moved.or(undone).or_else(|| self.replaced(*flow, *number, *by_code))
@@ -186,10 +207,14 @@ impl People {
         ledger.count("email_change", &outcome);
         let stage = ledger.moves.get(&told.flow).map(|change| (change.user, change.until, change.stage));
         match (asked, &outcome) {
-            (Asked::Change { user, fence }, Outcome::Awaiting { .. }) => {
-                self.changes.push(Wanted { flow: told.flow, user: *user, fence: *fence });
-                Ok(Heard::Moved)
-            }
+            (Asked::Change { user, fence, from }, Outcome::Awaiting { .. }) => match doom {
+                Some(why) => Err(why),
+                None => {
+                    self.changes.push(Wanted { flow: told.flow, user: *user, fence: *fence, from: *from });
+                    Ok(Heard::Moved)
+                }
+            },
+            (Asked::Change { .. }, Outcome::Over) => Ok(Heard::Anything),
             (Asked::Change { .. }, _) => Err("a start awaits".to_owned()),
             (
                 Asked::Resend,

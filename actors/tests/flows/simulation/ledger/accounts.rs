@@ -184,6 +184,9 @@ impl Ledger {
                     self.complain(format!("email_change {flow} was told that an earlier one was taken back"));
                 }
             }
+            ("replaced", Outcome::Over, []) if !self.moves.contains_key(&flow) => {
+                self.tally.count("a change of address replaced one that waited");
+            }
             ("woken", Outcome::Over, []) => {}
             (name, ..) => {
                 self.complain(format!("email_change {flow} took {name}, said {outcome:?} and wrote {writes:?}"));
