@@ -212,7 +212,7 @@ impl Record for Postpone {
             ("id", bytes(self.delivery.bytes())),
             ("due", Cell::Number(self.due.0)),
             ("note", Cell::Text(readable(&self.note))),
-            ("uncounted", number((!self.counts).into())),
+            ("uncounted", number(self.uncounted.into())),
         ]
     }
 }

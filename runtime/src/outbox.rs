@@ -442,7 +442,7 @@ async fn park<D: Domain>(
     engine.commit(item, Vec::new()).await.map(|_| ())
 }
 
-/// Two seconds, doubled at each attempt up to fifteen minutes, a quarter of it by chance; never past the expiry.
+/// Two seconds, doubled at each attempt that was heard of up to fifteen minutes, a quarter of it by chance; never past the expiry.
 async fn postpone<D: Domain>(
     engine: &Engine<D>,
     delivery: &Delivery,
@@ -450,7 +450,11 @@ async fn postpone<D: Domain>(
     after: Option<Duration>,
     counts: bool,
 ) -> Result<(), Fault> {
-    let doubled = Duration::from_secs(1_u64 << delivery.attempts.clamp(1, 10)).min(Duration::from_secs(900));
+    // Attempts of which nothing was heard, because the process died, have met nobody who is to be left in peace.
+    let unheard = if delivery.note.is_empty() { delivery.attempts.saturating_sub(1) } else { 0 };
+    let uncounted = if counts { unheard } else { 1 };
+    let attempts = delivery.attempts.saturating_sub(unheard);
+    let doubled = Duration::from_secs(1_u64 << attempts.clamp(1, 10)).min(Duration::from_secs(900));
     let [chance] = derive_bytes::<1>(&engine.seed(), "jitter", 0);
     let span = match after {
         Some(span) => span.max(Duration::from_millis(500)),
@@ -461,7 +465,7 @@ async fn postpone<D: Domain>(
         due = due.min(expires);
     }
     tracing::info!(delivery = %delivery.id, kind = delivery.kind, attempt = delivery.attempts, why, "put off");
-    let postponed = vec![Postpone { delivery: delivery.id, due, note: why, counts }];
+    let postponed = vec![Postpone { delivery: delivery.id, due, note: why, uncounted }];
     engine.chore(move |store| Box::pin(async move { store.postpone(&postponed).await })).await?;
     Ok(())
 }

@@ -295,8 +295,8 @@ pub struct Postpone {
     pub due: Timestamp,
     /// Why, for people.
     pub note: String,
-    /// Whether the attempt counts.
-    pub counts: bool,
+    /// Attempts that are taken back.
+    pub uncounted: u32,
 }
 
 /// A due flow's claim that is given back before its time.

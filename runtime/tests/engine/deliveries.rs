@@ -213,6 +213,27 @@ async fn pauses_double_and_end_at_the_expiry_which_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempts_that_died_with_their_carrier_do_not_lengthen_the_first_pause() {
+    let house = House::new().await;
+    for _ in 0..6 {
+        house.town.next("book", Mood::StrikeBefore);
+    }
+    house.town.next("book", Mood::Later(None));
+    let flow = trip(&house).await;
+    house.host.quiet().await;
+    for _ in 0..6 {
+        assert_eq!(house.deliver_after(CLAIM).await, 1);
+        house.host.quiet().await;
+    }
+    let delivery = house.delivery(flow);
+    assert_eq!((delivery.note.as_str(), delivery.attempts), ("the world is busy", 1));
+    assert!(delivery.due.since(house.clock.now()) <= Duration::from_secs(2), "{:?}", delivery.due);
+    assert_eq!(house.deliver_after(Duration::from_secs(2)).await, 1);
+    assert_eq!(house.row(flow).phase, "charging");
+    house.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_carrier_may_ask_for_a_pause_of_its_own() {
     let house = House::new().await;
     house.town.next("book", Mood::Later(Some(MINUTE)));

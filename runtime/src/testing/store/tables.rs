@@ -342,9 +342,7 @@ impl<D: Domain> Tables<D> {
             delivery.note.clone_from(&later.note);
             delivery.claimed_until = None;
             delivery.claimed_by = None;
-            if !later.counts {
-                delivery.attempts = delivery.attempts.saturating_sub(1);
-            }
+            delivery.attempts = delivery.attempts.saturating_sub(later.uncounted);
             self.due_deliveries.insert((delivery.due, delivery.id));
         }
     }

@@ -83,26 +83,28 @@ pub async fn a_claim_of_a_delivery_runs_out(bench: Bench) {
 pub async fn a_delivery_can_be_put_off(bench: Bench) {
     bench.done(start(1).sends(due_at(1, 0)).sends(due_at(2, 1_000))).await;
     assert_eq!(due_ids(&bench, "one", at(0)).await, [parcel(1)]);
-    let later = |due, note: &str, counts| Postpone { delivery: parcel(1), due, note: note.to_owned(), counts };
-    bench.store.postpone(&[later(at(30), "421 busy", true)]).await.expect("a write");
+    let later = |due, note: &str, uncounted| Postpone { delivery: parcel(1), due, note: note.to_owned(), uncounted };
+    bench.store.postpone(&[later(at(30), "421 busy", 0)]).await.expect("a write");
     let put_off = the_one(&bench).await;
     assert_eq!((put_off.due, put_off.attempts, put_off.note.as_str()), (at(30), 1, "421 busy"));
     assert_eq!((put_off.claimed_until, put_off.claimed_by), (None, None));
     assert_eq!(due_ids(&bench, "one", at(29)).await, []);
     assert_eq!(due_ids(&bench, "one", at(30)).await, [parcel(1)], "though its first claim would still last");
-    let unknown = Postpone { delivery: parcel(77), due: at(1), note: String::new(), counts: true };
-    bench.store.postpone(&[unknown, later(at(40), "lane closed", false)]).await.expect("a write");
+    let unknown = Postpone { delivery: parcel(77), due: at(1), note: String::new(), uncounted: 0 };
+    bench.store.postpone(&[unknown, later(at(40), "lane closed", 1)]).await.expect("a write");
     assert_eq!((the_one(&bench).await.attempts, the_one(&bench).await.due), (1, at(40)));
     bench.store.postpone(&[]).await.expect("nothing is no error");
     assert_eq!(due_ids(&bench, "one", at(40)).await, [parcel(1)]);
     assert_eq!(the_one(&bench).await.attempts, 2);
+    bench.store.postpone(&[later(at(50), "421 busy", 7)]).await.expect("a write");
+    assert_eq!(the_one(&bench).await.attempts, 0, "no more are taken back than there were");
 }
 
 /// A node that was slow does not bring a settled delivery back to life.
 pub async fn what_is_settled_cannot_be_put_off(bench: Bench) {
     bench.done(start(1).sends(due_at(1, 0))).await;
     bench.done(nothing(1).buries(1, "no such mailbox")).await;
-    let later = Postpone { delivery: parcel(1), due: at(5), note: "busy".to_owned(), counts: true };
+    let later = Postpone { delivery: parcel(1), due: at(5), note: "busy".to_owned(), uncounted: 0 };
     bench.store.postpone(&[later]).await.expect("a write");
     let dead = the_one(&bench).await;
     assert_eq!((dead.settled, dead.dead, dead.note.as_str()), (Some(at(1)), true, "no such mailbox"));

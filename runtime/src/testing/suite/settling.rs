@@ -36,7 +36,7 @@ pub async fn a_dead_delivery_remembers_why(bench: Bench) {
 /// The note tells of the last attempt; when that succeeded there is nothing to tell.
 pub async fn a_success_clears_the_note_of_the_failure_before(bench: Bench) {
     bench.done(start(1).sends(delivery(1, flow(1)))).await;
-    let later = Postpone { delivery: parcel(1), due: at(9), note: "busy".to_owned(), counts: true };
+    let later = Postpone { delivery: parcel(1), due: at(9), note: "busy".to_owned(), uncounted: 0 };
     bench.store.postpone(&[later]).await.expect("a write");
     assert_eq!(bench.deliveries(flow(1)).await[0].note, "busy");
     bench.done(nothing(1).settles(1)).await;
