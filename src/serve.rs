@@ -20,7 +20,7 @@ use cairn_actors::workers::budget::{Budgeted, Postbook};
 use cairn_actors::workers::mailer::{Mailer, SmtpSettings, Worlds};
 use cairn_actors::world::World;
 use cairn_http::operations::{Operations, Readiness};
-use cairn_http::{House, Limits, Rooms};
+use cairn_http::{House, Limits, Port, Rooms};
 use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
 use cairn_runtime::clock::{BRIDGED, SystemClock, SystemDice};
 use cairn_runtime::engine::Task;
@@ -28,7 +28,6 @@ use cairn_runtime::nursery::{ActorHost, supervise};
 use cairn_runtime::outbox::Courier;
 use cairn_runtime::store::{Retention, Store};
 use cairn_runtime::{Clock, Dice, Engine, Id, Parts, Timestamp, Tuning};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
@@ -38,7 +37,7 @@ use crate::{look, telemetry};
 
 /// Between "not ready" and "no new connections": the time in which load balancers look away.
 const LOOK_AWAY: Duration = Duration::from_millis(500);
-/// What settling may take after the last request.
+/// What settling may take after the last request of the public, and before that the last one of operations.
 const SETTLING: Duration = Duration::from_secs(1);
 /// How long finished things are remembered.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
@@ -96,7 +95,7 @@ async fn serve(config: Config) -> Result<(), String> {
 
     let public = bind(config.listen).await?;
     let operations = bind(config.ops_listen).await?;
-    let (public_at, operations_at) = (local(&public)?, local(&operations)?);
+    let (public_at, operations_at) = (public.address(), operations.address());
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{public_at}"));
     let own_origin = public_url.clone();
     let has_mailbox = config.smtp_url.is_none() && config.public_url.as_deref().is_none_or(is_on_loopback);
@@ -123,7 +122,8 @@ async fn serve(config: Config) -> Result<(), String> {
         }
     };
     let mailer = Arc::new(mailer);
-    let (stop, stopping) = watch::channel(false);
+    let (stop_public, public_stops) = watch::channel(false);
+    let (stop_operations, operations_stop) = watch::channel(false);
     let exit: cairn_runtime::nursery::Exit = Arc::new(|_| std::process::exit(1));
     let host = ActorHost::new(exit);
     let store = Arc::new(database.store::<Auth, _>(AuthWrites));
@@ -181,8 +181,9 @@ async fn serve(config: Config) -> Result<(), String> {
 
     let (ended, mut ends) = tokio::sync::mpsc::channel(2);
     let mut tasks = engine.tasks();
-    tasks.push(listener("http", public, front, limits.clone(), stopping.clone(), ended.clone()));
-    tasks.push(listener("operations", operations, back, limits, stopping, ended));
+    let shorter = Limits { drain_time: SETTLING, ..limits.clone() };
+    tasks.push(listener("http", public, front, limits, public_stops, ended.clone()));
+    tasks.push(listener("operations", operations, back, shorter, operations_stop, ended));
     tasks.push(janitor(engine.clone()));
     tasks.push(tending(mailer));
     let upkeep = metrics.clone();
@@ -208,8 +209,9 @@ async fn serve(config: Config) -> Result<(), String> {
     tracing::info!("stopping: finishing what is in flight");
     readiness.set(false);
     tokio::time::sleep(LOOK_AWAY).await;
-    let _ = stop.send(true);
-    for _ in 0..2 {
+    // One after the other: while the public's requests are finished, operations can be asked how that goes.
+    for stop in [stop_public, stop_operations] {
+        let _ = stop.send(true);
         let _ = ends.recv().await;
     }
     engine.drain();
@@ -246,12 +248,8 @@ async fn own_master_key(config: &Config, database: &Database) -> Result<MasterKe
     MasterKey::create_or_load(&path).map_err(|why| why.to_string())
 }
 
-async fn bind(address: SocketAddr) -> Result<Arc<TcpListener>, String> {
-    TcpListener::bind(address).await.map(Arc::new).map_err(|why| format!("cannot listen on {address}: {why}"))
-}
-
-fn local(listener: &TcpListener) -> Result<SocketAddr, String> {
-    listener.local_addr().map_err(|why| why.to_string())
+async fn bind(address: SocketAddr) -> Result<Port, String> {
+    Port::bind(address).await.map_err(|why| format!("cannot listen on {address}: {why}"))
 }
 
 fn hostname() -> String {
@@ -265,23 +263,23 @@ fn request_id() -> String {
     Id::from_bytes(cairn_runtime::clock::derive_bytes(&seed, "request", 0)).crockford()
 }
 
-/// A listener was bound in `serve` and survives the task that accepts on it.
+/// A port was bound in `serve`. It survives the task that accepts on it, and is closed by the stop.
 fn listener(
     name: &'static str,
-    listener: Arc<TcpListener>,
+    port: Port,
     filter: BoxedFilter<(warp::reply::Response,)>,
     limits: Limits,
     stopping: watch::Receiver<bool>,
     ended: tokio::sync::mpsc::Sender<()>,
 ) -> Task {
     let begin = move || {
-        let (listener, filter, limits) = (Arc::clone(&listener), filter.clone(), limits.clone());
+        let (port, filter, limits) = (port.clone(), filter.clone(), limits.clone());
         let (mut stopping, ended) = (stopping.clone(), ended.clone());
         let serving: futures_util::future::BoxFuture<'static, ()> = Box::pin(async move {
             let stop = async move {
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
-            let how = cairn_http::serve(listener, filter, limits, stop).await;
+            let how = cairn_http::serve(port, filter, limits, stop).await;
             if how.cut > 0 {
                 tracing::warn!(name, cut = how.cut, "connections were cut at the end");
             }

@@ -4,7 +4,6 @@
 //! connection drives the HTTP library and, after each turn, looks at what the connection's life allows.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use http::header::CONNECTION;
 use http::{HeaderValue, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -29,6 +27,7 @@ use warp::reply::Response;
 use crate::life::{Crowd, InFlight, Life, Seat, Stage};
 use crate::limits::Limits;
 use crate::line::Line;
+use crate::port::{Port, is_of_one_connection};
 use crate::request::Peer;
 
 /// How a server's run ended.
@@ -38,17 +37,18 @@ pub struct Ended {
     pub cut: usize,
 }
 
-/// Serves `filter` on `listener` until `shutdown` resolves; then takes no more connections, lets requests in flight
-/// finish for at most `limits.drain_time`, closes what is idle, and returns.
+/// Serves `filter` on `port` until `shutdown` resolves; then closes the port, so that who comes later is refused and
+/// may go elsewhere, lets requests in flight finish for at most `limits.drain_time`, closes what is idle, and returns.
 ///
-/// The listener stays open for whoever else holds it: when this future is dropped, all its connections are cut, and
-/// the next call may serve on the same listener. Each request carries its [`Peer`] as an extension.
+/// When this future is dropped instead, all its connections are cut and the port stays open: the next call may serve
+/// on it. On a port that is closed there is nothing to do. Each request carries its [`Peer`] as an extension.
 pub async fn serve(
-    listener: Arc<TcpListener>,
+    port: Port,
     filter: BoxedFilter<(Response,)>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> Ended {
+    let Some(listener) = port.listener() else { return Ended { cut: 0 } };
     let server = Arc::new(Server { crowd: Arc::default(), filter, builder: builder(&limits), limits });
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -65,11 +65,13 @@ pub async fn serve(
     }
     server.greet(newcomer, &mut tasks);
     // Who has connected already is served once: the kernel said welcome in our name.
+    let queue = port.close(listener);
     while server.crowd.count() < most
-        && let Some(Ok(late)) = listener.accept().now_or_never()
+        && let Some(late) = queue.next()
     {
         server.greet(Some(late), &mut tasks);
     }
+    drop(queue);
     server.crowd.close();
     let finishing = async {
         while let Some(ended) = tasks.join_next().await {
@@ -290,15 +292,6 @@ enum Verdict {
     GoOn(Option<Instant>),
     SayGoodBye,
     Cut,
-}
-
-/// Errors of `accept` that are about the connection that was to come, not about us.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::Interrupted
-    )
 }
 
 /// A request's body that notes when it has been read to its end.

@@ -1,5 +1,6 @@
 //! The process: its ready line, one process a file, what it refuses to start with, and a good end.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 
@@ -10,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::support::app::addresses;
 use crate::support::{App, Kind, Person, eventually, raw};
 
-of_each_kind!(a_request_in_flight_survives_sigterm);
+of_each_kind!(a_request_in_flight_survives_sigterm, who_comes_after_sigterm_is_refused_at_once);
 
 /// Runs a server that is expected to end by itself, off the test's own thread.
 async fn run(mut command: Command) -> Output {
@@ -132,4 +133,32 @@ async fn a_request_in_flight_survives_sigterm(kind: Kind) {
         (mails["mails"].as_array().unwrap().len() == 16).then_some(())
     })
     .await;
+}
+
+/// A client that is still typing holds the process; meanwhile nobody is welcomed who would not be served.
+async fn who_comes_after_sigterm_is_refused_at_once(kind: Kind) {
+    let app = App::plan(kind).named("refusal").start().await;
+    let body = Person::new("slow").registration().to_string();
+    let (first, rest) = body.as_bytes().split_at(body.len() / 2);
+    let head = format!(
+        "POST /auth/register HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut slow = TcpStream::connect(app.client().server()).await.unwrap();
+    slow.write_all(&[head.as_bytes(), first].concat()).await.unwrap();
+    app.ask_to_end();
+    eventually("a refusal", async || {
+        let refused = TcpStream::connect(app.client().server()).await.err()?;
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{refused}");
+        Some(())
+    })
+    .await;
+    app.operations().get("/health/live").send().await.expect(200);
+    assert_eq!(app.operations().get("/health/ready").send().await.status, 503);
+    slow.write_all(rest).await.unwrap();
+    let mut answer = Vec::new();
+    slow.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(raw::status(&answer), Some(202), "{}", String::from_utf8_lossy(&answer));
+    let status = app.ended().await;
+    assert_eq!(status.code(), Some(0), "{}", app.tail());
 }

@@ -120,6 +120,26 @@ async fn who_had_connected_before_the_stop_is_served() {
 }
 
 #[tokio::test]
+async fn who_comes_after_the_stop_is_refused_while_others_are_served() {
+    let mut house = House::open().await;
+    let mut waiting = house.line().await;
+    waiting.send(WAIT).await;
+    house.demo.entered.acquire().await.unwrap().forget();
+    let mut idle = house.line().await;
+    idle.health().await;
+    house.stop();
+    // The port is closed before anybody is told to go.
+    assert_eq!(idle.end().await, b"");
+    let refused = TcpStream::connect(house.address).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    house.demo.gate.add_permits(1);
+    assert_eq!(waiting.hear().await.status, 200);
+    assert_eq!(house.task.await.unwrap(), Ended { cut: 0 });
+    // A supervisor that begins it anew has nothing to serve.
+    assert_eq!(House::on(house.port, Limits::default()).task.await.unwrap(), Ended { cut: 0 });
+}
+
+#[tokio::test]
 async fn a_stop_does_not_wait_for_ever() {
     let mut house = House::with(Limits { drain_time: SOON, ..Limits::default() }).await;
     let mut stuck = house.line().await;
@@ -131,7 +151,7 @@ async fn a_stop_does_not_wait_for_ever() {
 }
 
 #[tokio::test]
-async fn the_listener_outlives_the_server_that_used_it() {
+async fn the_port_outlives_a_server_that_broke_off() {
     let house = House::open().await;
     let mut before = house.line().await;
     before.health().await;
@@ -139,7 +159,7 @@ async fn the_listener_outlives_the_server_that_used_it() {
     assert_eq!(before.end().await, b"");
     let mut meanwhile = TcpStream::connect(house.address).await.unwrap();
     meanwhile.write_all(HEALTH.as_bytes()).await.unwrap();
-    let again = House::on(Arc::clone(&house.listener), Limits::default());
+    let again = House::on(house.port.clone(), Limits::default());
     assert_eq!(Line { stream: meanwhile, rest: Vec::new() }.hear().await.status, 200);
     again.line().await.health().await;
 }

@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
@@ -196,7 +196,7 @@ fn fresh_id() -> String {
 
 struct House {
     address: SocketAddr,
-    listener: Arc<TcpListener>,
+    port: Port,
     demo: Arc<Demo>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Ended>,
@@ -208,11 +208,10 @@ impl House {
     }
 
     async fn with(limits: Limits) -> Self {
-        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
-        Self::on(listener, limits)
+        Self::on(Port::bind(([127, 0, 0, 1], 0).into()).await.unwrap(), limits)
     }
 
-    fn on(listener: Arc<TcpListener>, limits: Limits) -> Self {
+    fn on(port: Port, limits: Limits) -> Self {
         let demo = Arc::new(Demo { entered: Semaphore::new(0), gate: Semaphore::new(0) });
         let mut settings = Settings::new(fresh_id, "https://id.example");
         settings.limits = limits.clone();
@@ -227,11 +226,11 @@ impl House {
         );
         let filter = Rooms::new(settings).with(api).with(pages).filter();
         let (stop, stopped) = oneshot::channel();
-        let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(serve(Arc::clone(&listener), filter, limits, async {
+        let address = port.address();
+        let task = tokio::spawn(serve(port.clone(), filter, limits, async {
             stopped.await.ok();
         }));
-        Self { address, listener, demo, stop: Some(stop), task }
+        Self { address, port, demo, stop: Some(stop), task }
     }
 
     fn stop(&mut self) {
