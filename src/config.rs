@@ -1,7 +1,7 @@
 //! The settings: a TOML file, overruled by environment variables. Unknown keys refuse to start.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ impl Config {
             mail_from: text("mail_from"),
             limits,
         };
-        let list = |name: &str| {
+        let list = |name: &str| -> Vec<String> {
             text(name).split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
         };
         Ok(Self {
@@ -167,7 +167,7 @@ impl Config {
             },
             flows,
             trusted_proxies: list("trusted_proxies"),
-            cors_origins: list("cors_origins"),
+            cors_origins: origins(list("cors_origins"))?,
             name: match text("name") {
                 name if name.trim().is_empty() || name.chars().count() > 60 || name.chars().any(char::is_control) => {
                     return Err(takes("name", "a name of 1 to 60 characters"));
@@ -291,6 +291,44 @@ fn parse_public_url(url: &str) -> Result<String, String> {
     }
 }
 
+/// Origins are compared with the header that browsers send, octet by octet: what no browser writes would never match.
+fn origins(listed: Vec<String>) -> Result<Vec<String>, String> {
+    match listed.iter().find(|origin| !is_origin(origin)) {
+        None => Ok(listed),
+        Some(odd) => {
+            let what = format!("origins as browsers write them, such as https://app.example.org, and not {odd}");
+            Err(takes("cors_origins", &what))
+        }
+    }
+}
+
+/// Scheme, host and a port that is not the scheme's own, in lower case (RFC 6454, section 6.2).
+fn is_origin(text: &str) -> bool {
+    let (rest, own_port) = match text.split_once("://") {
+        Some(("https", rest)) => (rest, 443),
+        Some(("http", rest)) => (rest, 80),
+        _ => return false,
+    };
+    if let Some(literal) = rest.strip_prefix('[') {
+        return literal.split_once(']').is_some_and(|(host, port)| {
+            let lower = !host.bytes().any(|byte| byte.is_ascii_uppercase());
+            lower && host.parse::<Ipv6Addr>().is_ok() && is_port(port, own_port)
+        });
+    }
+    let (host, port) = rest.split_at(rest.find(':').unwrap_or(rest.len()));
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let named = host.split('.').all(|label| !label.is_empty() && label.bytes().all(plain));
+    // What ends in a number is an address to browsers, and written as one.
+    let numbered = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    named && (!numbered || host.parse::<Ipv4Addr>().is_ok()) && is_port(port, own_port)
+}
+
+/// Nothing, or a colon and a number that says something.
+fn is_port(text: &str, own: u16) -> bool {
+    let Some(number) = text.strip_prefix(':') else { return text.is_empty() };
+    number.parse::<u16>().is_ok_and(|port| port != own && port.to_string() == number)
+}
+
 /// Whether a URL's host is this machine.
 pub(crate) fn is_on_loopback(url: &str) -> bool {
     let Ok(parsed) = url.parse::<http::Uri>() else { return false };
@@ -346,6 +384,52 @@ mod tests {
         assert!(config("", &[public, ("CAIRN_CLOCK_OFFSET", "5")]).is_err());
         assert!(config("", &[("CAIRN_LISTEN", "0.0.0.0:80"), ("CAIRN_LIMITS", "off")]).is_err());
         assert!(config("", &[("CAIRN_LIMITS", "off"), ("CAIRN_CLOCK_OFFSET", "-5")]).is_ok());
+    }
+
+    #[test]
+    fn an_origin_that_no_browser_writes_is_refused_by_name() {
+        let said = |list: &str| config("", &[("CAIRN_CORS_ORIGINS", list)]).map(|config| config.cors_origins);
+        let good = [
+            "https://app.example.org",
+            "http://localhost:3000",
+            "https://app.example.org:80",
+            "http://127.0.0.1:5173",
+            "https://[::1]:8443",
+            "https://xn--bcher-kva.example",
+        ];
+        assert_eq!(said(&good.join(", ")).unwrap(), good);
+        assert_eq!(said("").unwrap(), [""; 0]);
+        for odd in [
+            "*",
+            "null",
+            "b.example",
+            "https://",
+            "https://b.example/",
+            "https://b.example/app",
+            "https://b.example?",
+            "https://*.b.example",
+            "https://B.example",
+            "HTTPS://b.example",
+            "https://me@b.example",
+            "https://b.example:443",
+            "http://b.example:80",
+            "https://b.example:",
+            "https://b.example:08443",
+            "https://b.example:65536",
+            "https://b..example",
+            "https://bücher.example",
+            "https://[::1",
+            "https://[::G]",
+            "https://127.1",
+            "ftp://b.example",
+        ] {
+            let why = said(&format!("https://a.example,{odd}")).unwrap_err();
+            assert!(
+                why.starts_with("CAIRN_CORS_ORIGINS takes origins") && why.ends_with(&format!("not {odd}")),
+                "{why}"
+            );
+        }
+        assert!(config("cors_origins = ['*']", &[]).is_err());
     }
 
     #[test]
