@@ -266,12 +266,20 @@ fn is_utf8(charset: &str) -> bool {
 }
 
 pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
+    let html = accepts(headers, "text/html").unwrap_or_default();
+    let json = ["application/json", "application/*", "*/*"].iter().find_map(|range| accepts(headers, range));
+    html > 0.0 && html >= json.unwrap_or_default()
+}
+
+/// How welcome what fits this very range is, if `Accept` names it (RFC 9110, section 12.5.1).
+fn accepts(headers: &HeaderMap, range: &str) -> Option<f32> {
     let lines = headers.get_all(http::header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let html = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
-        html && !parts.any(|part| part.strip_prefix("q=").is_some_and(|weight| weight.parse() == Ok(0.0_f32)))
-    })
+    let weights = lines.flat_map(|line| line.split(',')).filter_map(|named| {
+        let mut parts = named.split(';').map(str::trim);
+        let weight = |part: &str| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="))?.parse().ok();
+        parts.next()?.eq_ignore_ascii_case(range).then(|| parts.find_map(weight).unwrap_or(1.0))
+    });
+    weights.reduce(f32::max)
 }
 
 /// A form that a page sent.
@@ -454,5 +462,18 @@ mod tests {
         assert!(wants("text/html,application/xhtml+xml,*/*;q=0.8"));
         assert!(!wants("*/*"));
         assert!(!wants("application/json, text/html;q=0"));
+        assert!(!wants("text/html; Q=0"));
+    }
+
+    #[test]
+    fn a_page_is_not_for_who_would_rather_have_json() {
+        let wants = |accept: &'static str| request(&[("accept", accept)], b"").wants_html();
+        assert!(!wants("text/html;q=0.5, application/json"));
+        assert!(!wants("text/html;q=0.5, */*"));
+        assert!(!wants("application/json;q=0.9, text/html;q=0.8, */*;q=0.1"));
+        assert!(wants("text/html, application/json"));
+        assert!(wants("application/json;q=0.5, text/html;q=0.8"));
+        assert!(wants("text/html;q=0.5, application/json;q=0.4, */*"), "what is named counts before what is not");
+        assert!(wants("text/html;q=0.5, application/json;q=0"));
     }
 }

@@ -39,6 +39,14 @@ async fn the_page_is_for_people(app: &App) {
     assert_eq!(answer.status, 200, "{answer}");
     assert!(answer.header("content-type").unwrap().starts_with("text/html"), "{answer}");
     assert!(answer.text().contains(&person.email));
+    let kind = async |accept: &str| {
+        let answer = app.client().get("/dev/mail").header("accept", accept).send().await;
+        answer.header("content-type").unwrap().split(';').next().unwrap().to_owned()
+    };
+    assert_eq!(kind("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8").await, "text/html");
+    assert_eq!(kind("text/html;q=0.5, application/json").await, "application/json");
+    assert_eq!(kind("*/*").await, "application/json");
+    app.client().get("/dev/mail").send().await.expect(200)["mails"].as_array().unwrap();
 }
 
 async fn a_forwarded_peer_sees_nothing(app: &App) {
