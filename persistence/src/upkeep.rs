@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use cairn_actors::acts::guesses::FAILED;
+use cairn_actors::letters::mailbox::flow_text;
 use cairn_runtime::store::{Audit, Counts, ENDED, Finding, Retention, StoreFault};
-use cairn_runtime::{Id, Timestamp};
+use cairn_runtime::{FlowId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, JoinType, PaginatorTrait,
@@ -154,9 +155,13 @@ pub(crate) async fn audit(database: &Database, now: Timestamp) -> Result<Audit, 
     audited.await.map_err(|error: DbErr| fault(Stage::Within, &error))
 }
 
-fn found(audit: &mut Audit, invariant: &str, flow: Option<Id>, what: String) {
-    let flow = flow.map(|flow| flow.crockford());
+fn found(audit: &mut Audit, invariant: &str, flow: Option<String>, what: String) {
     audit.findings.push(Finding { invariant: invariant.to_owned(), flow, what });
+}
+
+/// A flow's id as every answer writes it.
+fn named(kind: &str, flow: &[u8]) -> Result<Option<String>, DbErr> {
+    Ok(Some(flow_text(kind, FlowId(id(flow)?))))
 }
 
 /// I8: one user an address.
@@ -180,6 +185,7 @@ async fn twins(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
 #[derive(FromQueryResult)]
 struct Kept {
     id: Vec<u8>,
+    kind: String,
     version: i64,
     touched_at: i64,
     quarantined_at: Option<i64>,
@@ -204,6 +210,7 @@ async fn gaps(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
             .select_only()
             .columns([
                 flows::Column::Id,
+                flows::Column::Kind,
                 flows::Column::Version,
                 flows::Column::TouchedAt,
                 flows::Column::QuarantinedAt,
@@ -226,7 +233,7 @@ async fn gaps(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
         for flow in kept {
             if let Some(what) = gap(&flow) {
                 if told < TOLD {
-                    found(audit, "I2", Some(id(&flow.id)?), what);
+                    found(audit, "I2", named(&flow.kind, &flow.id)?, what);
                 }
                 told += 1;
             } else if flow.last.is_none() && flow.quarantined_at.is_none() {
@@ -244,7 +251,7 @@ async fn gaps(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
     let oldest = events::Entity::find().order_by_asc(events::Column::At).limit(1).one(database.slow_readers()).await?;
     let Some(oldest) = oldest else { return Ok(()) };
     for flow in silent.into_iter().filter(|flow| flow.touched_at > oldest.at) {
-        found(audit, "I2", Some(id(&flow.id)?), format!("the row has version {} and no event", flow.version));
+        found(audit, "I2", named(&flow.kind, &flow.id)?, format!("the row has version {} and no event", flow.version));
     }
     Ok(())
 }
@@ -267,9 +274,9 @@ fn before(now: Timestamp, span: Duration) -> i64 {
 
 /// I5: what was committed is delivered, or ends visibly.
 async fn unended(database: &Database, now: Timestamp, audit: &mut Audit) -> Result<(), DbErr> {
-    let unended: Vec<(Vec<u8>, Vec<u8>, String)> = outbox::Entity::find()
+    let unended: Vec<(Vec<u8>, Vec<u8>, String, String)> = outbox::Entity::find()
         .select_only()
-        .columns([outbox::Column::Id, outbox::Column::Flow, outbox::Column::Kind])
+        .columns([outbox::Column::Id, outbox::Column::Flow, outbox::Column::FlowKind, outbox::Column::Kind])
         .filter(outbox::Column::Settled.is_null())
         .filter(outbox::Column::Due.lt(before(now, LATE_DELIVERY)))
         .filter(outbox::Column::ClaimedUntil.is_null().or(outbox::Column::ClaimedUntil.lte(now.0)))
@@ -278,9 +285,9 @@ async fn unended(database: &Database, now: Timestamp, audit: &mut Audit) -> Resu
         .into_tuple()
         .all(database.slow_readers())
         .await?;
-    for (delivery, flow, kind) in unended {
+    for (delivery, flow, flow_kind, kind) in unended {
         let what = format!("the {kind} delivery {} is an hour late, and nobody has it in hand", id(&delivery)?);
-        found(audit, "I5", Some(id(&flow)?), what);
+        found(audit, "I5", named(&flow_kind, &flow)?, what);
     }
     Ok(())
 }
@@ -304,7 +311,7 @@ async fn overdue(database: &Database, now: Timestamp, audit: &mut Audit) -> Resu
             .await?;
         for (flow, kind) in overdue {
             let what = format!("the {kind} flow should have been woken minutes ago, and nobody has it in hand");
-            found(audit, "I7", Some(id(&flow)?), what);
+            found(audit, "I7", named(&kind, &flow)?, what);
         }
     }
     Ok(())

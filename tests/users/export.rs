@@ -1,6 +1,6 @@
 //! `GET /users/me/export`: all that is kept about a person, and no secret.
 
-use crate::support::{App, Person, json};
+use crate::support::{App, Person, Value, json};
 
 on_both_databases!(an_export_has_everything_but_secrets, one_persons_export_is_theirs_alone);
 
@@ -34,7 +34,31 @@ async fn an_export_has_everything_but_secrets(app: &App) {
     for word in ["argon2", "salt", "password_hash", "cairn_"] {
         assert!(!text.contains(word), "{word} in {text}");
     }
+    spelt_out("export", &export);
+    let details = |kind: &str| {
+        let history = export["history"].as_array().unwrap();
+        &history.iter().find(|event| event["kind"] == kind).unwrap()["details"]
+    };
+    assert_eq!(details("session")["user"], export["profile"]["id"]);
+    let until = details("session")["shown"]["expires_at"].as_str().unwrap();
+    assert!(until.ends_with('Z') && until > export["profile"]["created_at"].as_str().unwrap(), "{until}");
     app.client().get("/users/me/export").send().await.problem(401, "credentials");
+}
+
+/// Nowhere is an instant in milliseconds or an id without its prefix.
+fn spelt_out(place: &str, value: &Value) {
+    match value {
+        Value::Object(members) => {
+            members.iter().for_each(|(name, member)| spelt_out(&format!("{place}.{name}"), member))
+        }
+        Value::Array(members) => members.iter().for_each(|member| spelt_out(place, member)),
+        Value::Number(number) => assert!(number.as_f64().unwrap() < 1e9, "{place} is {number}"),
+        Value::String(text) => {
+            let bare = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+            assert!(text.len() != 26 || !text.bytes().all(bare), "{place} is {text}");
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
 }
 
 async fn one_persons_export_is_theirs_alone(app: &App) {

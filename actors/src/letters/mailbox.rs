@@ -89,6 +89,7 @@ pub fn flow_text(kind: &str, flow: FlowId) -> String {
         "authorization" => "aut",
         "email_change" => "emc",
         "deletion" => "del",
+        "ping" => "png",
         _ => return flow.to_string(),
     };
     flow.0.text(prefix)

@@ -314,5 +314,6 @@ fn the_mailbox_shows_no_signals_nothing_wiped_and_nothing_of_another_house() {
 fn the_flows_of_a_mail_bear_the_prefix_of_their_kind() {
     assert!(flow_text("recovery", FLOW).starts_with("rec_"));
     assert!(flow_text("session", FLOW).starts_with("ses_"));
+    assert!(flow_text("ping", FLOW).starts_with("png_"));
     assert_eq!(flow_text("an act", FLOW), FLOW.to_string());
 }

@@ -1,7 +1,7 @@
 //! The profile: editing one's names, and having everything that is kept about oneself.
 
+use cairn_runtime::Timestamp;
 use cairn_runtime::store::Row;
-use cairn_runtime::{Flow, Timestamp};
 
 use super::session::SignedIn;
 use super::sessions::SessionView;
@@ -9,11 +9,7 @@ use super::typed::{Names, Typed};
 use super::{Caller, Refusal, Services};
 use crate::acts::profile::{self, Edit, Edited};
 use crate::directory::{Happened, User};
-use crate::flows::deletion::Deletion;
-use crate::flows::email_change::EmailChange;
-use crate::flows::recovery::Recovery;
-use crate::flows::registration::Registration;
-use crate::flows::session::Session;
+use crate::letters::mailbox::flow_text;
 use crate::password::Password;
 
 /// How many flows and events an export or a history holds.
@@ -126,16 +122,8 @@ impl Services {
 }
 
 fn record(row: &Row) -> FlowRecord {
-    let prefix = match row.kind.as_str() {
-        Registration::NAME => Registration::PREFIX,
-        Recovery::NAME => Recovery::PREFIX,
-        EmailChange::NAME => EmailChange::PREFIX,
-        Deletion::NAME => Deletion::PREFIX,
-        Session::NAME => Session::PREFIX,
-        _ => "flow",
-    };
     FlowRecord {
-        id: row.id.0.text(prefix),
+        id: flow_text(&row.kind, row.id),
         kind: row.kind.clone(),
         phase: row.phase.clone(),
         version: row.version,

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use cairn_actors::directory::{Happened, User};
+use cairn_actors::effects::UserId;
+use cairn_actors::oauth::client::ClientId;
 use cairn_actors::password::Password;
 use cairn_actors::services::profile::{Export, FlowRecord, TypedProfile};
+use cairn_runtime::{Id, Timestamp};
 use http::header::{CONTENT_DISPOSITION, ETAG, IF_MATCH};
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::sessions::SessionBody;
 use super::{MovedBody, instant, problem, signed_in, stranger};
@@ -85,7 +89,7 @@ struct HappenedBody {
     kind: String,
     name: String,
     phase: String,
-    details: serde_json::Value,
+    details: Value,
 }
 
 impl From<FlowRecord> for FlowRecordBody {
@@ -98,8 +102,27 @@ impl From<FlowRecord> for FlowRecordBody {
 impl From<Happened> for HappenedBody {
     fn from(happened: Happened) -> Self {
         let Happened { kind, flow: _, name, to, public, at } = happened;
-        let details = serde_json::from_str(&public).unwrap_or_default();
+        let mut details = serde_json::from_str(&public).unwrap_or_default();
+        spell_out(&mut details);
         Self { at: instant(at), kind, name, phase: to, details }
+    }
+}
+
+/// Writes instants and ids as every answer does. The journal keeps them bare; what each is, its name says.
+fn spell_out(details: &mut Value) {
+    let Value::Object(members) = details else { return };
+    for (name, member) in members {
+        let bare = |text: &str| Id::parse_crockford(text);
+        let spelt = match (name.as_str(), &*member) {
+            ("expires_at" | "until", Value::Number(at)) => at.as_i64().map(|at| instant(Timestamp(at))),
+            ("user", Value::String(id)) => bare(id).map(|id| id.text(UserId::PREFIX)),
+            ("client", Value::String(id)) => bare(id).map(|id| id.text(ClientId::PREFIX)),
+            _ => None,
+        };
+        match spelt {
+            Some(text) => *member = Value::String(text),
+            None => spell_out(member),
+        }
     }
 }
 
@@ -155,4 +178,29 @@ fn wanted_version(request: &Request, present: i64) -> Result<i64, Problem> {
     let tags = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim);
     let fits = |tag: &str| tag == "*" || tag == format!("\"{present}\"");
     if tags.into_iter().any(fits) { Ok(present) } else { Err(Problem::changed()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_details_of_an_event_are_spelt_as_answers_are() {
+        let id = Id::from_bytes([7; 16]);
+        let mut details = json!({
+            "phase": "active", "user": id, "client": id,
+            "shown": { "until": 1_800_000_000_000_i64, "expires_at": 0, "generation": 3, "user": id.text("usr"), "by": "user" },
+        });
+        spell_out(&mut details);
+        let expected = json!({
+            "phase": "active", "user": id.text("usr"), "client": id.text("cli"),
+            "shown": {
+                "until": "2027-01-15T08:00:00.000Z", "expires_at": "1970-01-01T00:00:00.000Z", "generation": 3,
+                "user": id.text("usr"), "by": "user",
+            },
+        });
+        assert_eq!(details, expected);
+    }
 }

@@ -4,6 +4,7 @@
 use cairn_actors::directory::{Directory, User, Visits};
 use cairn_actors::effects::{Auth, Digest, Key, NewUser, UserId, Write};
 use cairn_actors::flows::email_change::{self, EmailChange};
+use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::{self, Arrival, Session};
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::name::PersonName;
@@ -13,7 +14,7 @@ use cairn_runtime::store::{Item, Store, Verdict};
 use cairn_runtime::{Domain, FlowId, Guard, Id, InputId, Timestamp};
 use sea_orm::ConnectionTrait;
 
-use crate::auth::{Town, bumping, id};
+use crate::auth::{Town, bumping, id, start};
 use crate::support::{Kind, Place};
 
 const ODD: &str = "Ünï'\"\\%_\u{1f980}";
@@ -333,6 +334,27 @@ async fn users_of_an_earlier_release_get_a_number_for_their_profiles(kind: Kind)
     }
 }
 
+async fn the_audit_names_flows_as_every_answer_does(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    let node = town.node(0, town.store(0), town.clock.clone()).await;
+    let asker = node.engine.asker("test");
+    let flow = node.engine.start::<Registration>(asker, start("late@example.org", None)).await.unwrap().flow;
+    node.rests().await;
+    for odd in ["UPDATE flows SET version = 9", "UPDATE outbox SET settled = NULL, claimed_until = NULL"] {
+        town.database(0).writer().execute_unprepared(odd).await.unwrap();
+    }
+    let later = node.engine.now().after(std::time::Duration::from_secs(40 * 86_400));
+    let audit = town.store(0).audit(later).await.unwrap();
+    let name = flow.0.text(Registration::PREFIX);
+    let found: Vec<(&str, &str)> = audit
+        .findings
+        .iter()
+        .map(|found| (found.invariant.as_str(), found.flow.as_deref().unwrap_or_default()))
+        .collect();
+    assert_eq!(found, [("I2", name.as_str()), ("I5", &name), ("I7", &name)]);
+    node.end().await;
+}
+
 /// Each sentence on both databases.
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => { $(
@@ -359,4 +381,5 @@ on_both!(
     the_flows_of_a_user_are_found_last_touched_first,
     what_a_moved_fence_ended_is_still_listed_and_told_by_its_number,
     users_of_an_earlier_release_get_a_number_for_their_profiles,
+    the_audit_names_flows_as_every_answer_does,
 );
