@@ -275,11 +275,14 @@ impl Letter {
         match self {
             Self::RegistrationVerify { .. }
             | Self::RegistrationKnown { .. }
-            | Self::RegistrationWelcome { .. }
             | Self::EmailConfirm { .. }
             | Self::EmailKnown { .. } => "strangers",
             Self::RecoveryReset { .. } => "recovery",
-            Self::PasswordChanged { .. } | Self::SessionNewDevice { .. } => "notices",
+            // The welcome as well: beside the strangers' letters it would tell them, by the one that no longer goes out,
+            // whether the address was proved within the hour.
+            Self::RegistrationWelcome { .. } | Self::PasswordChanged { .. } | Self::SessionNewDevice { .. } => {
+                "notices"
+            }
             Self::EmailChanged { .. } => "changed",
             Self::DeletionAsked { .. } => "deletion",
         }

@@ -198,6 +198,16 @@ mod tests {
     }
 
     #[test]
+    fn what_strangers_are_left_with_does_not_tell_that_the_address_was_proved() {
+        let office = Office::new(Settings::default());
+        let welcome = || Letter::RegistrationWelcome { to: Address::parse("ada@example.org").unwrap() };
+        assert!(office.sends(welcome(), 0));
+        assert!((1..11).all(|second| office.sends(known("ada@example.org"), second)));
+        assert!(!office.sends(known("ada@example.org"), 11));
+        assert!(office.sends(welcome(), 12), "nor do they keep it away");
+    }
+
+    #[test]
     fn a_flood_of_resets_does_not_keep_the_notice_of_a_theft_away() {
         let office = Office::new(Settings::default());
         assert_eq!((0..20).filter(|second| office.sends(reset("ada@example.org"), *second)).count(), 10);
