@@ -304,11 +304,17 @@ fn origins(listed: Vec<String>) -> Result<Vec<String>, String> {
 
 /// Scheme, host and a port that is not the scheme's own, in lower case (RFC 6454, section 6.2).
 fn is_origin(text: &str) -> bool {
-    let (rest, own_port) = match text.split_once("://") {
-        Some(("https", rest)) => (rest, 443),
-        Some(("http", rest)) => (rest, 80),
-        _ => return false,
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let own_port = match scheme {
+        "https" => 443,
+        "http" => 80,
+        // Of an application that brings its own browser.
+        _ => 0,
     };
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+    if !scheme.starts_with(|first: char| first.is_ascii_lowercase()) || !scheme.bytes().all(fits) {
+        return false;
+    }
     if let Some(literal) = rest.strip_prefix('[') {
         return literal.split_once(']').is_some_and(|(host, port)| {
             let lower = !host.bytes().any(|byte| byte.is_ascii_uppercase());
@@ -396,6 +402,7 @@ mod tests {
             "http://127.0.0.1:5173",
             "https://[::1]:8443",
             "https://xn--bcher-kva.example",
+            "capacitor://localhost",
         ];
         assert_eq!(said(&good.join(", ")).unwrap(), good);
         assert_eq!(said("").unwrap(), [""; 0]);
@@ -421,7 +428,7 @@ mod tests {
             "https://[::1",
             "https://[::G]",
             "https://127.1",
-            "ftp://b.example",
+            "://b.example",
         ] {
             let why = said(&format!("https://a.example,{odd}")).unwrap_err();
             assert!(
