@@ -186,6 +186,9 @@ async fn a_request_with_a_key_is_known_when_it_comes_again(app: &App) {
     assert_eq!(app.mailbox(&to).await.len(), 1);
     post(&to, "not the velvet umbrella").await.problem(401, "credentials");
     post(&format!("x{to}"), &person.password).await.problem(422, "idempotency-mismatch");
+    let token = app.letter(&to, "email.confirm").await.token();
+    confirm(app, json!({"token": token})).await.expect(200);
+    assert_eq!(post(&to, &person.password).await.expect(202)["flow"], first["flow"], "also when it is the account's");
 }
 
 async fn the_address_from_before_is_kept_for_a_week(kind: Kind) {

@@ -35,14 +35,14 @@ impl Services {
         let address = members.address("/new_email", email, disposable, accept_disposable);
         members.check()?;
         let address = address.ok_or_else(|| Refusal::Values(Vec::new()))?;
-        if address.canonical() == who.user.address.canonical() {
-            let detail = "This is the address that the account has.".to_owned();
-            return Err(Refusal::Values(vec![BadValue { pointer: "/new_email", code: "unchanged", detail }]));
-        }
         self.prove(caller, who, password).await?;
         let asker = self.asker_of(caller, Some(who.user.id), &[email]).await?;
         if let Some(before) = self.engine.recall::<Outcome>(&asker).await? {
             return Ok(moved(&before));
+        }
+        if address.canonical() == who.user.address.canonical() {
+            let detail = "This is the address that the account has.".to_owned();
+            return Err(Refusal::Values(vec![BadValue { pointer: "/new_email", code: "unchanged", detail }]));
         }
         let world = self.engine.world();
         let mut waiting = Vec::new();

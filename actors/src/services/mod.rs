@@ -201,7 +201,7 @@ impl fmt::Debug for Services {
 
 impl Services {
     /// The asker of a request: with an idempotency key the input's id is a MAC over route, caller and key, so that a
-    /// repeat finds what the first did. `body` is all that makes the request this one and no other, but its passwords.
+    /// repeat finds what the first did. `body` is all that makes the request this one and no other: of its passwords their [`Services::print`].
     async fn asker(&self, caller: &Caller, body: &[&str]) -> Result<Asker, Refusal> {
         self.asker_of(caller, None, body).await
     }
