@@ -37,7 +37,7 @@ use crate::{look, telemetry};
 
 /// Between "not ready" and "no new connections": the time in which load balancers look away.
 const LOOK_AWAY: Duration = Duration::from_millis(500);
-/// What settling may take after the last request of the public, and before that the last one of operations.
+/// What settling may take after the last request of the public, and at the same time the last one of operations.
 const SETTLING: Duration = Duration::from_secs(1);
 /// How long finished things are remembered.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
@@ -209,13 +209,13 @@ async fn serve(config: Config) -> Result<(), String> {
     tracing::info!("stopping: finishing what is in flight");
     readiness.set(false);
     tokio::time::sleep(LOOK_AWAY).await;
-    // One after the other: while the public's requests are finished, operations can be asked how that goes.
-    for stop in [stop_public, stop_operations] {
-        let _ = stop.send(true);
-        let _ = ends.recv().await;
-    }
+    // While the public's requests are finished, operations can be asked how that goes.
+    let _ = stop_public.send(true);
+    let _ = ends.recv().await;
+    let _ = stop_operations.send(true);
     engine.drain();
-    if tokio::time::timeout(SETTLING, engine.drained()).await.is_err() {
+    let settled = async { tokio::join!(engine.drained(), ends.recv()) };
+    if tokio::time::timeout(SETTLING, settled).await.is_err() {
         tracing::warn!("not everything settled in time; nothing acknowledged is lost");
     }
     let _ = tokio::time::timeout(SETTLING / 2, database.close()).await;

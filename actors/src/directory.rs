@@ -109,8 +109,7 @@ pub trait Directory: Send + Sync + 'static {
         kind: Option<&'a str>,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<Row>, StoreFault>>;
-    /// A user's changes of address that wait for a proof, can still be taken back, or were and keep an address: last
-    /// touched first, at most this many.
+    /// A user's changes of address that can still be taken back, last touched first, at most this many.
     fn changes(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
     /// A user's sessions that have not ended, last used first, at most this many. Their fence may have moved.
     fn sessions(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;

@@ -279,10 +279,11 @@ impl Directory for SqlDirectory {
     }
 
     fn changes(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
-        // Not at its end: whatever else its user asks for does not crowd it out.
+        // Done, and not at its end: whatever else its user asks for does not crowd it out.
         let living = self
             .flows_of_user(user)
             .filter(flows::Column::Kind.eq(EmailChange::NAME))
+            .filter(flows::Column::Phase.eq("done"))
             .filter(flows::Column::WakeAt.is_not_null());
         Box::pin(self.last_touched(living, limit))
     }

@@ -101,7 +101,7 @@ pub struct Asker {
     pub input: InputId,
     /// Look whether it was committed before. Set for ids that are derived from an idempotency key.
     pub repeatable: bool,
-    /// A keyed hash of the request, without its passwords.
+    /// A keyed hash of the request; of its passwords at most what is as dear to guess at as their hashes.
     pub fingerprint: Option<[u8; 16]>,
     /// The request id, for history and logs.
     pub trace: Arc<str>,

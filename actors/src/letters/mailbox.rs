@@ -5,12 +5,19 @@
 use std::fmt;
 
 use cairn_runtime::outbox::Carried;
-use cairn_runtime::{FlowId, store};
+use cairn_runtime::{Flow, FlowId, store};
 use serde::Serialize;
 
 use super::{message_id, render};
 use crate::address::Address;
 use crate::effects::{Auth, Delivery};
+use crate::flows::authorization::Authorization;
+use crate::flows::deletion::Deletion;
+use crate::flows::email_change::EmailChange;
+use crate::flows::ping::Ping;
+use crate::flows::recovery::Recovery;
+use crate::flows::registration::Registration;
+use crate::flows::session::Session;
 use crate::instant;
 use crate::world::World;
 
@@ -83,13 +90,13 @@ pub fn view(delivery: &store::Delivery, world: &World) -> Option<Mail> {
 /// The text of a flow's id with the prefix of its kind; without one for a kind that has none.
 pub fn flow_text(kind: &str, flow: FlowId) -> String {
     let prefix = match kind {
-        "registration" => "reg",
-        "recovery" => "rec",
-        "session" => "ses",
-        "authorization" => "aut",
-        "email_change" => "emc",
-        "deletion" => "del",
-        "ping" => "png",
+        Registration::NAME => Registration::PREFIX,
+        Recovery::NAME => Recovery::PREFIX,
+        Session::NAME => Session::PREFIX,
+        Authorization::NAME => Authorization::PREFIX,
+        EmailChange::NAME => EmailChange::PREFIX,
+        Deletion::NAME => Deletion::PREFIX,
+        Ping::NAME => Ping::PREFIX,
         _ => return flow.to_string(),
     };
     flow.0.text(prefix)

@@ -402,8 +402,9 @@ impl Services {
         // A step now and then carries the session on: often enough that it does not run out under somebody's hands, and
         // so seldom that reading pages writes nothing.
         let mut carried_on = false;
-        let gained = active.lasts_until(now, &world.settings).since(active.expires_at);
-        if gained > world.settings.session_ttl.mul_f32(0.25) {
+        let left = active.expires_at.since(now);
+        let gains = active.lasts_until(now, &world.settings) > active.expires_at;
+        if gains && left < world.settings.session_ttl.mul_f32(0.75) {
             let asker = self.engine.asker(&caller.trace);
             match self.engine.call::<Session>(flow, asker, Command::Seen(cookie)).await {
                 Ok(reply) => carried_on = matches!(reply.outcome, Outcome::Seen { .. }),

@@ -13,8 +13,10 @@ use crate::flows::email_change::{Account, CHANGES, Command, EmailChange, Later, 
 use crate::instant;
 use crate::password::Password;
 
-/// Changes of one user that are looked at: more than can be taken back, and those besides that wait or were taken back.
-const MOST: u32 = 10 * CHANGES as u32;
+/// Changes of one user that are looked at: one more than there can be.
+const MOST: u32 = CHANGES as u32 + 1;
+/// Of all that one user has asked for, however it ended, so many are looked at when they ask again.
+const ASKED: u32 = 100;
 
 impl Services {
     /// Asks for another address. The answer is the same whether or not the new one has an account. `accept_disposable`:
@@ -46,13 +48,13 @@ impl Services {
         }
         let world = self.engine.world();
         let mut waiting = Vec::new();
-        for row in self.directory.changes(who.user.id, MOST).await? {
-            let state = decoded(&row)?;
+        for row in self.directory.flows_of(who.user.id, Some(EmailChange::NAME), ASKED).await? {
+            let Ok(state) = decoded(&row) else { continue };
             if state.awaited().is_some() {
                 waiting.push(row.id);
             }
             if let Some((_, until)) = state.kept().filter(|(kept, _)| kept.canonical() == address.canonical()) {
-                return Err(kept(until));
+                return Err(kept(until, state.changed().is_some()));
             }
         }
         let known = self.directory.by_address(world.address_key(&address)).await?.is_some();
@@ -226,14 +228,13 @@ impl Services {
     }
 }
 
-/// An address of one's own that nobody can have for now.
-fn kept(until: Timestamp) -> Refusal {
+/// An address of one's own that nobody can have for now; `stands`: the change away from it can still be taken back.
+fn kept(until: Timestamp, stands: bool) -> Refusal {
     let until = instant::text(until).unwrap_or_default();
     let day = until.split('T').next().unwrap_or_default();
-    let detail = format!(
-        "The account had this address not long ago, and it is kept until {day}: take the change back with the link in the \
-         letter about it, or ask again then."
-    );
+    let now = if stands { "take the change back with the link in the letter that was sent there, or " } else { "" };
+    let detail =
+        format!("The account had this address not long ago, and it is kept until {day}: {now}ask for it again then.");
     Refusal::Values(vec![BadValue { pointer: "/new_email", code: "kept", detail }])
 }
 

@@ -210,8 +210,8 @@ impl Services {
     async fn asker_of(&self, caller: &Caller, user: Option<UserId>, body: &[&str]) -> Result<Asker, Refusal> {
         let Some(repeat) = &caller.repeat else { return Ok(self.engine.asker(&caller.trace)) };
         let (world, now) = (self.engine.world(), self.engine.now());
-        let who = user.map_or_else(|| network(caller.address), UserId::text);
-        let mut id = world.digest("idempotency key", &unambiguous(&[&repeat.route, &who, &repeat.key]));
+        let asked = unambiguous(&[&repeat.route, &who(caller, user), &repeat.key]);
+        let mut id = world.digest("idempotency key", &asked);
         // What was asked under it longer ago than it is kept is another request, and so is the next one: it goes by when
         // the one before was.
         while let Some(event) = self.engine.store().event(InputId::from_bytes(first(&id.0))).await?
@@ -230,9 +230,16 @@ impl Services {
 
     /// What its passwords add to what tells a request from another under the same key. It is as dear to guess at as the
     /// hash of a password that is kept, and made only where there is a key.
-    async fn print(&self, caller: &Caller, passwords: &[&Password], lane: Lane) -> Result<String, Refusal> {
+    async fn print(
+        &self,
+        caller: &Caller,
+        user: Option<UserId>,
+        passwords: &[&Password],
+        lane: Lane,
+    ) -> Result<String, Refusal> {
         let Some(repeat) = &caller.repeat else { return Ok(String::new()) };
-        let salt = self.engine.world().digest("idempotent passwords", &unambiguous(&[&repeat.route, &repeat.key]));
+        let asked = unambiguous(&[&repeat.route, &who(caller, user), &repeat.key]);
+        let salt = self.engine.world().digest("idempotent passwords", &asked);
         let print = self.hasher.print(passwords, first(&salt.0), lane).await?;
         Ok(print.iter().map(|byte| format!("{byte:02x}")).collect())
     }
@@ -276,6 +283,11 @@ pub fn network(address: IpAddr) -> String {
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
         }
     }
+}
+
+/// To whom an idempotency key belongs.
+fn who(caller: &Caller, user: Option<UserId>) -> String {
+    user.map_or_else(|| network(caller.address), UserId::text)
 }
 
 /// Texts one after the other, each with its length before it, so that no two lists read the same.

@@ -109,9 +109,11 @@ impl Services {
         };
         let password = worthy(password, words, "/new_password").await?;
         if !knows_link {
-            // Nothing is hashed for a link that opens nothing; the flow says which kind of nothing it is.
+            // Nothing is hashed to be kept for a link that opens nothing; the flow says which kind of nothing it is.
             let command = Command::Open { link, password: unhashed() };
-            let reply = self.engine.call::<Recovery>(flow, self.asker(caller, &[token]).await?, command).await?;
+            let print = self.print(caller, None, &[&password], Lane::SignIn).await?;
+            let asker = self.asker(caller, &[token, &print]).await?;
+            let reply = self.engine.call::<Recovery>(flow, asker, command).await?;
             return confirmed(reply);
         }
         let proof = || parse().map(Proof::Link).map_err(|_| Refusal::GARBAGE);
@@ -127,9 +129,11 @@ impl Services {
         password: &Password,
         proof: impl Fn() -> Result<Proof, Refusal>,
     ) -> Result<Reply<Outcome>, Refusal> {
-        let print = self.print(caller, &[password], Lane::SignIn).await?;
+        let print = self.print(caller, None, &[password], Lane::SignIn).await?;
         let asker = self.asker(caller, &[body, &[&print]].concat()).await?;
-        if let Some(before) = self.recall_guarded(caller, &asker, Target::flow(flow), None).await? {
+        // Of this key and caller: nobody slows down somebody else who has the same flow's letter.
+        let target = Target::flow(asker.input.starts());
+        if let Some(before) = self.recall_guarded(caller, &asker, target, None).await? {
             return Ok(before);
         }
         let new = self.new_password(flow, password).await?;
