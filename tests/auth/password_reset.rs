@@ -208,7 +208,7 @@ async fn a_reset_that_comes_twice_at_once_under_its_key_is_told_the_same(app: &A
                 true => json!({"token": letter.token(), "new_password": password}),
                 false => json!({"flow": flow, "code": letter.code(), "new_password": password}),
             };
-            app.client().post("/auth/password-reset/confirm", &body).key("at once").send()
+            app.client().post("/auth/password-reset/confirm", &body).key(&person.username).send()
         };
         let (one, same) = tokio::join!(post(NEW), post(NEW));
         assert_eq!((one.status, one.json()), (same.status, same.json()), "{one}\n{same}");
