@@ -74,6 +74,10 @@ async fn changes_are_taken_back_one_after_the_other(app: &App) {
     let tokens = person.signs_in(app).await;
     let me = app.client().get("/users/me").bearer(&tokens.access).send().await.expect(200);
     assert_eq!(me["email"], person.email.as_str());
+    // What was given up so is kept for a while, and the account is told so at once.
+    let body = json!({"new_email": addresses[0], "password": person.password});
+    let asked = app.client().post("/auth/email-change", &body).bearer(&tokens.access).send().await;
+    assert_eq!(asked.problem(422, "value")["errors"][0]["code"], "kept", "{asked}");
 }
 
 async fn a_deletion_is_called_off_and_the_profile_can_be_edited_after(app: &App) {

@@ -14,7 +14,11 @@ on_both_databases!(
     signing_out_ends_the_session_and_another_sites_form_does_not,
     an_api_sign_out_everywhere_ends_the_browser_too,
 );
-of_each_kind!(too_many_tries_say_when_and_leave_the_mail, a_session_is_carried_on_by_use_and_ends_without);
+of_each_kind!(
+    too_many_tries_say_when_and_leave_the_mail,
+    a_session_is_carried_on_by_use_and_ends_without,
+    a_session_is_carried_on_to_its_absolute_end,
+);
 
 async fn an_address_or_a_username_signs_in_and_leads_to_where_one_wanted_to_go(app: &App) {
     let person = Person::new("member");
@@ -188,5 +192,24 @@ async fn a_session_is_carried_on_by_use_and_ends_without(kind: Kind) {
         assert_eq!(renewed, day != 2, "day {day}: {set}");
     }
     app.restart_at(40 * DAY).await;
+    browser.open(&app, "/account").await.says(200, "Sign in");
+}
+
+async fn a_session_is_carried_on_to_its_absolute_end(kind: Kind) {
+    const DAY: i64 = 86_400;
+    let plan = App::plan(kind).named("limited").set("CAIRN_SESSION_TTL", "10d").set("CAIRN_SESSION_MAX", "12d");
+    let app = plan.start().await;
+    let person = Person::new("limited");
+    person.joins(&app).await;
+    let mut browser = Browser::new();
+    signs_in(&mut browser, &app, &person).await.says(200, "Your account");
+    for day in [9, 11] {
+        app.restart_at(day * DAY).await;
+        let page = browser.open(&app, "/account").await;
+        page.says(200, "Your account");
+        let set = page.answer.header("set-cookie").unwrap_or_default();
+        assert_eq!(set.starts_with("cairn_session="), day == 9, "two days were left to be gained, then none: {set}");
+    }
+    app.restart_at(12 * DAY + 60).await;
     browser.open(&app, "/account").await.says(200, "Sign in");
 }
