@@ -317,8 +317,7 @@ fn is_origin(text: &str) -> bool {
     }
     if let Some(literal) = rest.strip_prefix('[') {
         return literal.split_once(']').is_some_and(|(host, port)| {
-            let lower = !host.bytes().any(|byte| byte.is_ascii_uppercase());
-            lower && host.parse::<Ipv6Addr>().is_ok_and(|known| known.to_string() == host) && is_port(port, own_port)
+            host.parse::<Ipv6Addr>().is_ok_and(|known| known.to_string() == host) && is_port(port, own_port)
         });
     }
     let (host, port) = rest.split_at(rest.find(':').unwrap_or(rest.len()));

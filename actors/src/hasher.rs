@@ -258,7 +258,7 @@ impl Hasher {
     ///
     /// # Errors
     /// As [`Hasher::hash`].
-    pub async fn print(
+    pub async fn fingerprint(
         &self,
         passwords: &[&Password],
         salt: [u8; 16],

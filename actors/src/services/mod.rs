@@ -201,7 +201,8 @@ impl fmt::Debug for Services {
 
 impl Services {
     /// The asker of a request: with an idempotency key the input's id is a MAC over route, caller and key, so that a
-    /// repeat finds what the first did. `body` is all that makes the request this one and no other: of its passwords their [`Services::print`].
+    /// repeat finds what the first did. `body` is all that makes the request this one and no other: of its passwords their
+    /// [`Services::fingerprint`].
     async fn asker(&self, caller: &Caller, body: &[&str]) -> Result<Asker, Refusal> {
         self.asker_of(caller, None, body).await
     }
@@ -230,7 +231,7 @@ impl Services {
 
     /// What its passwords add to what tells a request from another under the same key. It is as dear to guess at as the
     /// hash of a password that is kept, and made only where there is a key.
-    async fn print(
+    async fn fingerprint(
         &self,
         caller: &Caller,
         user: Option<UserId>,
@@ -240,8 +241,8 @@ impl Services {
         let Some(repeat) = &caller.repeat else { return Ok(String::new()) };
         let asked = unambiguous(&[&repeat.route, &who(caller, user), &repeat.key]);
         let salt = self.engine.world().digest("idempotent passwords", &asked);
-        let print = self.hasher.print(passwords, first(&salt.0), lane).await?;
-        Ok(print.iter().map(|byte| format!("{byte:02x}")).collect())
+        let fingerprint = self.hasher.fingerprint(passwords, first(&salt.0), lane).await?;
+        Ok(fingerprint.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// What was told under this key before, of a request with passwords. They are guarded as anywhere: whoever finds

@@ -26,8 +26,8 @@ impl Services {
         new: Password,
     ) -> Result<Timestamp, Refusal> {
         let user = &who.user;
-        let print = self.print(caller, Some(user.id), &[current, &new], Lane::SignIn).await?;
-        let asker = self.asker_of(caller, Some(user.id), &[&print]).await?;
+        let fingerprint = self.fingerprint(caller, Some(user.id), &[current, &new], Lane::SignIn).await?;
+        let asker = self.asker_of(caller, Some(user.id), &[&fingerprint]).await?;
         let target = self.target_of(caller, user.id);
         match self.recall_guarded(caller, &asker, target, Some(user.id)).await?.map(|told: Reply<Outcome>| told.outcome)
         {

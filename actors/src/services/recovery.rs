@@ -111,8 +111,8 @@ impl Services {
         if !knows_link {
             // Nothing is hashed to be kept for a link that opens nothing; the flow says which kind of nothing it is.
             let command = Command::Open { link, password: unhashed() };
-            let print = self.print(caller, None, &[&password], Lane::SignIn).await?;
-            let asker = self.asker(caller, &[token, &print]).await?;
+            let fingerprint = self.fingerprint(caller, None, &[&password], Lane::SignIn).await?;
+            let asker = self.asker(caller, &[token, &fingerprint]).await?;
             let reply = self.engine.call::<Recovery>(flow, asker, command).await?;
             return confirmed(reply);
         }
@@ -129,8 +129,8 @@ impl Services {
         password: &Password,
         proof: impl Fn() -> Result<Proof, Refusal>,
     ) -> Result<Reply<Outcome>, Refusal> {
-        let print = self.print(caller, None, &[password], Lane::SignIn).await?;
-        let asker = self.asker(caller, &[body, &[&print]].concat()).await?;
+        let fingerprint = self.fingerprint(caller, None, &[password], Lane::SignIn).await?;
+        let asker = self.asker(caller, &[body, &[&fingerprint]].concat()).await?;
         // Of this key and caller: nobody slows down somebody else who has the same flow's letter.
         let target = Target::flow(asker.input.starts());
         if let Some(before) = self.recall_guarded(caller, &asker, target, None).await? {

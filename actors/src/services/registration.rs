@@ -91,8 +91,8 @@ impl Services {
         let (address, names) = parse(&typed, self.engine.world().settings.disposable)?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (username, first, last) = (text(&typed.username), text(&typed.first_name), text(&typed.last_name));
-        let print = self.print(caller, None, &[&typed.password], Lane::Registration).await?;
-        let asker = self.asker(caller, &[&typed.email, &username, &first, &last, &print]).await?;
+        let fingerprint = self.fingerprint(caller, None, &[&typed.password], Lane::Registration).await?;
+        let asker = self.asker(caller, &[&typed.email, &username, &first, &last, &fingerprint]).await?;
         let target = Target::flow(asker.input.starts());
         if let Some(before) = self.recall_guarded(caller, &asker, target, None).await? {
             return Ok(begun(before));
