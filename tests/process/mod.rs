@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::support::app::addresses;
+use crate::support::app::{addresses, free_port};
 use crate::support::{App, Kind, Person, eventually, raw};
 
 of_each_kind!(a_request_in_flight_survives_sigterm, who_comes_after_sigterm_is_refused_at_once);
@@ -54,6 +54,18 @@ async fn limits_are_lifted_on_loopback_only() {
         assert!(!output.status.success(), "{name}={value} was taken for a public address");
         assert!(said.contains(name), "it says why: {said}");
     }
+}
+
+#[tokio::test]
+async fn without_a_database_a_start_ends_for_its_supervisor_to_try_again() {
+    let app = App::plan(Kind::Postgres).named("nowhere").prepare();
+    let mut lost = app.command();
+    lost.env("DATABASE_URL", format!("postgres://cairn:hunter2@127.0.0.1:{}/cairn", free_port()));
+    let output = run(lost).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("database") && !said.contains("hunter2"), "{said}");
+    assert!(output.stdout.is_empty(), "it was never ready");
 }
 
 #[tokio::test]
