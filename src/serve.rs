@@ -16,7 +16,7 @@ use cairn_actors::hasher::{self, Hasher};
 use cairn_actors::master_key::MasterKey;
 use cairn_actors::ring::SharedRing;
 use cairn_actors::services::Services;
-use cairn_actors::workers::budget::{Budgeted, Postbook};
+use cairn_actors::workers::budget::{Budgeted, SentLetters};
 use cairn_actors::workers::mailer::{Mailer, SmtpSettings, Worlds};
 use cairn_actors::world::World;
 use cairn_http::operations::{Operations, Readiness};
@@ -134,8 +134,9 @@ async fn serve(config: Config) -> Result<(), String> {
         store,
         courier: Arc::new(Budgeted::new(
             Arc::clone(&mailer) as Arc<dyn Courier<Auth>>,
-            Arc::clone(&directory) as Arc<dyn Postbook>,
+            Arc::clone(&directory) as Arc<dyn SentLetters>,
             Arc::clone(&world),
+            Arc::clone(&clock) as Arc<dyn Clock>,
         )),
         host: Arc::clone(&host) as Arc<dyn cairn_runtime::Host>,
         clock,

@@ -132,6 +132,14 @@ impl Address {
         Self::of(typed, mailed)
     }
 
+    /// The mailbox that letters to it end up in, as far as its text tells: [`Address::canonical`] without what stands
+    /// behind a plus in the local part (sub-addressing, RFC 5233). For budgets; accounts are told apart by more.
+    pub fn mailbox(&self) -> String {
+        let (local, domain) = self.canonical.rsplit_once('@').unwrap_or((&self.canonical, ""));
+        let local = local.split('+').next().filter(|name| !name.is_empty()).unwrap_or(local);
+        format!("{local}@{domain}")
+    }
+
     fn of(typed: String, mailed: String) -> Result<Self, AddressError> {
         if mailed.len() > LONGEST_ADDRESS {
             return Err(AddressError::TooLong);

@@ -1,7 +1,7 @@
 //! The closed vocabularies of auth: what may be written, claimed, delivered and answered. A new word breaks every place
 //! that must answer it, on purpose.
 
-use cairn_runtime::{Domain, FlowId, Id, Timestamp};
+use cairn_runtime::{Charge, Domain, FlowId, Id, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -73,13 +73,17 @@ pub enum Write {
         id: Id,
         /// What was guessed at, by a keyed hash.
         of: Digest,
+        /// The network that it came from, by a keyed hash.
+        by: Digest,
         /// When.
         at: Timestamp,
     },
-    /// The failures of what was guessed at are forgotten.
+    /// The failures at what was guessed at that came from one network are forgotten.
     ClearFailures {
         /// What was guessed at, by a keyed hash.
         of: Digest,
+        /// The network, by a keyed hash.
+        by: Digest,
         /// Those up to this instant.
         at: Timestamp,
     },
@@ -305,12 +309,37 @@ impl Letter {
     }
 }
 
+/// Who has a letter sent that a stranger may ask for: it is charged to them as well as to the mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedBy {
+    /// The network that asked, by a keyed hash.
+    pub network: Digest,
+    /// The browser that asked is known to the account that has the address: its letters have a budget of their own.
+    pub known: bool,
+}
+
 /// What is carried out of the house.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
     /// By mail.
     Letter(Letter),
+    /// By mail, and somebody asked for it who may be a stranger.
+    AskedLetter {
+        /// The letter.
+        letter: Letter,
+        /// Who asked.
+        by: AskedBy,
+    },
+}
+
+impl Delivery {
+    /// The letter that is carried.
+    pub const fn letter(&self) -> &Letter {
+        match self {
+            Self::Letter(letter) | Self::AskedLetter { letter, .. } => letter,
+        }
+    }
 }
 
 /// What the world answers.
@@ -343,16 +372,19 @@ impl Domain for Auth {
     }
 
     fn kind(delivery: &Delivery) -> &'static str {
-        match delivery {
-            Delivery::Letter(letter) => letter.name(),
-        }
+        delivery.letter().name()
     }
 
-    /// Letters to one address are counted by their purses.
-    fn budget(world: &World, delivery: &Delivery) -> Option<[u8; 32]> {
-        let Delivery::Letter(letter) = delivery;
-        let of = [letter.purse(), " ", letter.to().canonical()].concat();
-        Some(world.digest("mail budget", of.as_bytes()).0)
+    /// Letters to one mailbox are counted by their purses, and within that by the network that asked for them.
+    fn charge(world: &World, delivery: &Delivery) -> Option<Charge> {
+        let (letter, by) = match delivery {
+            Delivery::Letter(letter) => (letter, None),
+            Delivery::AskedLetter { letter, by } => (letter, Some(by)),
+        };
+        let known = if by.is_some_and(|by| by.known) { " of known browsers" } else { "" };
+        let of = [letter.purse(), known, " ", &letter.to().mailbox()].concat();
+        let budget = world.digest("mail budget", of.as_bytes()).0;
+        Some(Charge { budget, asked_by: by.map(|by| by.network.0) })
     }
 
     fn seal(world: &World, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8> {

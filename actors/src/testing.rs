@@ -9,6 +9,8 @@ use cairn_runtime::FlowId;
 
 use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, UserCode};
+use crate::effects::{AskedBy, Digest};
+use crate::flows::issue::TypedCode;
 use crate::name::PersonName;
 use crate::password::Code;
 use crate::ring::Ring;
@@ -60,6 +62,14 @@ fn signing_key(ring: &Ring, seed: u8) -> SealedSigningKey {
 /// When it is none.
 pub fn address(text: &str) -> Address {
     Address::parse(text).expect("a test's address parses")
+}
+
+/// A stranger in a network, asking for a letter.
+pub const STRANGER: AskedBy = AskedBy { network: Digest([9; 32]), known: false };
+
+/// A code of a letter that went out, as it is typed in the network of [`STRANGER`].
+pub fn typed_code(code: Code) -> TypedCode {
+    TypedCode { code, delivered: true, from: STRANGER.network }
 }
 
 /// A username.

@@ -12,7 +12,7 @@ use cairn_actors::flows::session::Session;
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::name::PersonName;
 use cairn_actors::username::Username;
-use cairn_actors::workers::budget::Postbook;
+use cairn_actors::workers::budget::{Charged, OVER, SentLetters};
 use cairn_runtime::store::{Delivery, Row, StoreFault};
 use cairn_runtime::{DeliveryId, Flow, FlowId, Timestamp};
 use data_encoding::HEXLOWER;
@@ -24,7 +24,7 @@ use sea_orm::{
 };
 
 use crate::connect::Database;
-use crate::entity::{events, flows, guards, id, outbox, users};
+use crate::entity::{events, fixed, flows, guards, id, outbox, users};
 use crate::fault::{Stage, fault};
 use crate::records::json;
 use crate::sql::ids;
@@ -207,32 +207,38 @@ impl TryFrom<Stored> for User {
     }
 }
 
-impl Postbook for SqlDirectory {
-    fn before(
+/// A budget, an instant, and a delivery's instant and id → the letters of the budget that were sent after the one, newest
+/// first, and those that were committed before the other and are on their way. Each half reads a partial index of its
+/// own, whose words these are.
+fn charged(most: u32) -> String {
+    format!(
+        r#"SELECT * FROM (SELECT "id", "asked_by", "settled" FROM "outbox" WHERE "budget" = $1 AND "settled" IS NOT NULL AND NOT "dead" AND "settled" > $2 ORDER BY "settled" DESC LIMIT {most}) AS sent UNION ALL SELECT * FROM (SELECT "id", "asked_by", "settled" FROM "outbox" WHERE "budget" = $1 AND "settled" IS NULL AND "note" <> '{OVER}' AND ("created" < $3 OR ("created" = $3 AND "id" < $4)) LIMIT {most}) AS under_way"#
+    )
+}
+
+impl SentLetters for SqlDirectory {
+    fn charged(
         &self,
         budget: [u8; 32],
         since: Timestamp,
         delivery: (Timestamp, DeliveryId),
         most: u32,
-    ) -> BoxFuture<'_, Result<u32, StoreFault>> {
+    ) -> BoxFuture<'_, Result<Vec<Charged>, StoreFault>> {
         Box::pin(async move {
-            let (created, id) = delivery;
-            let earlier = outbox::Column::Created
-                .lt(created.0)
-                .or(outbox::Column::Created.eq(created.0).and(outbox::Column::Id.lt(id.bytes().to_vec())));
-            let found: Vec<i64> = outbox::Entity::find()
-                .select_only()
-                .column(outbox::Column::Created)
-                .filter(outbox::Column::Budget.eq(budget.to_vec()))
-                .filter(outbox::Column::Created.gt(since.0))
-                .filter(outbox::Column::Dead.eq(false))
-                .filter(earlier)
-                .limit(u64::from(most))
-                .into_tuple()
-                .all(self.database.readers())
-                .await
-                .map_err(odd)?;
-            Ok(u32::try_from(found.len()).unwrap_or(u32::MAX))
+            let (created, letter) = delivery;
+            let values: [Value; 4] =
+                [budget.to_vec().into(), since.0.into(), created.0.into(), letter.bytes().to_vec().into()];
+            let statement = Statement::from_sql_and_values(self.database.backend(), charged(most), values);
+            let rows = self.database.readers().query_all_raw(statement).await.map_err(odd)?;
+            let read = |row: &sea_orm::QueryResult| -> Result<Charged, DbErr> {
+                let asked_by: Option<Vec<u8>> = row.try_get_by_index(1)?;
+                Ok(Charged {
+                    id: DeliveryId(id(&row.try_get_by_index::<Vec<u8>>(0)?)?),
+                    asked_by: asked_by.map(|asker| fixed(&asker)).transpose()?,
+                    sent: row.try_get_by_index::<Option<i64>>(2)?.map(Timestamp),
+                })
+            };
+            rows.iter().map(|row| read(row).map_err(odd)).collect()
         })
     }
 }
@@ -337,6 +343,8 @@ impl Directory for SqlDirectory {
                 .filter(outbox::Column::Kind.is_not_in(["signal", "answer"]))
                 .filter(outbox::Column::Payload.ne(Vec::<u8>::new()))
                 .filter(outbox::Column::Dead.eq(false))
+                // What waits for room has not been sent: nobody has it in their mailbox.
+                .filter(outbox::Column::Settled.is_not_null().or(outbox::Column::Note.ne(OVER)))
                 .order_by_desc(outbox::Column::Created)
                 .order_by_desc(outbox::Column::Id)
                 .limit(u64::from(limit))

@@ -176,6 +176,7 @@ impl Record for Delivery {
             ("created", Cell::Number(self.created.0)),
             ("target", some_bytes(self.target.as_ref().map(|flow| flow.bytes().as_slice()))),
             ("budget", some_bytes(self.budget.as_ref().map(<[u8; 32]>::as_slice))),
+            ("asked_by", some_bytes(self.asked_by.as_ref().map(<[u8; 32]>::as_slice))),
         ]
     }
 }

@@ -29,12 +29,13 @@ impl Writes<Auth> for AuthWrites {
             for write in writes {
                 match write {
                     Write::CreateUser(user) => created.push(model(user)?),
-                    Write::CountFailure { id, of, at } => failed.push(failures::ActiveModel {
+                    Write::CountFailure { id, of, by, at } => failed.push(failures::ActiveModel {
                         id: ActiveValue::Set(id.bytes().to_vec()),
                         of: ActiveValue::Set(of.0.to_vec()),
                         at: ActiveValue::Set(at.0),
+                        by: ActiveValue::Set(Some(by.0.to_vec())),
                     }),
-                    Write::ClearFailures { of, at } => cleared.push((*of, *at)),
+                    Write::ClearFailures { of, by, at } => cleared.push((*of, *by, *at)),
                     change => changes.take(change),
                 }
             }
@@ -71,13 +72,20 @@ fn model(user: &NewUser) -> Result<table::ActiveModel, DbErr> {
     })
 }
 
-/// Forgets what failed up to an instant each, in one statement.
-async fn clear_failures(transaction: &DatabaseTransaction, cleared: &[(Digest, Timestamp)]) -> Result<(), DbErr> {
+/// Forgets what failed up to an instant each and came from one network, in one statement.
+async fn clear_failures(
+    transaction: &DatabaseTransaction,
+    cleared: &[(Digest, Digest, Timestamp)],
+) -> Result<(), DbErr> {
     if cleared.is_empty() {
         return Ok(());
     }
-    let all = cleared.iter().fold(Condition::any(), |all, (of, at)| {
-        all.add(Condition::all().add(failures::Column::Of.eq(of.0.to_vec())).add(failures::Column::At.lte(at.0)))
+    let all = cleared.iter().fold(Condition::any(), |all, (of, by, at)| {
+        let own = Condition::all()
+            .add(failures::Column::Of.eq(of.0.to_vec()))
+            .add(failures::Column::By.eq(by.0.to_vec()))
+            .add(failures::Column::At.lte(at.0));
+        all.add(own)
     });
     failures::Entity::delete_many().filter(all).exec(transaction).await?;
     Ok(())

@@ -25,9 +25,8 @@ pub trait Domain: Sized + Send + Sync + 'static {
     fn guard(key: &Self::Key) -> String;
     /// The kind of a delivery: a metric label and the name of its lane.
     fn kind(delivery: &Self::Delivery) -> &'static str;
-    /// Whose budget a delivery counts against, by a keyed hash: those with the same are counted together. `None`: it is
-    /// not counted.
-    fn budget(world: &Self::World, delivery: &Self::Delivery) -> Option<[u8; 32]> {
+    /// What a delivery is charged to. `None`: it is not counted.
+    fn charge(world: &Self::World, delivery: &Self::Delivery) -> Option<Charge> {
         let _ = (world, delivery);
         None
     }
@@ -38,6 +37,15 @@ pub trait Domain: Sized + Send + Sync + 'static {
     /// # Errors
     /// A sentence for the log when it was sealed elsewhere, or altered.
     fn open(world: &Self::World, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// What a delivery is charged to, by keyed hashes: those with the same budget are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The budget.
+    pub budget: [u8; 32],
+    /// Who asked for the delivery: of one budget, one asker may use up a share only. `None`: nobody in particular.
+    pub asked_by: Option<[u8; 32]>,
 }
 
 /// One durable conversation, written as data. [`crate::turn`] gives it life; `shell.rs` is the actor around it.

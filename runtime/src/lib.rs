@@ -25,7 +25,7 @@ mod wake;
 pub use clock::{Clock, Dice, Timestamp};
 pub use effects::{Effects, Going, Guard, Outgoing, go, open, stay};
 pub use engine::{Asker, Engine, Fault, Host, Method, Parts, Reply, Tuning};
-pub use flow::{Cx, Domain, Failure, Flow, Input, Lost, Named, Never, Public, Step};
+pub use flow::{Charge, Cx, Domain, Failure, Flow, Input, Lost, Named, Never, Public, Step};
 pub use id::{DeliveryId, FlowId, Id, InputId};
 pub use turn::Deed;
 pub use wake::pump;

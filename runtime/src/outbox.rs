@@ -14,7 +14,7 @@ use crate::clock::derive_bytes;
 use crate::committer::Handed;
 use crate::crash::Point;
 use crate::engine::{Engine, Fault};
-use crate::flow::{Domain, Failure};
+use crate::flow::{Charge, Domain, Failure};
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::store::{Claim, Delivery, ENDED, Item, PATIENCE, Postpone, Settle, Verdict};
 use crate::turn::Answers;
@@ -104,10 +104,10 @@ impl<D: Domain> Carried<D> {
         }
     }
 
-    /// Whose budget it counts against.
-    pub fn budget(&self, world: &D::World) -> Option<[u8; 32]> {
+    /// What it is charged to.
+    pub fn charge(&self, world: &D::World) -> Option<Charge> {
         match self {
-            Self::World(delivery) => D::budget(world, delivery),
+            Self::World(delivery) => D::charge(world, delivery),
             Self::Signal { .. } | Self::Answer { .. } => None,
         }
     }
@@ -426,6 +426,7 @@ async fn park<D: Domain>(
         kind: carried.kind().to_owned(),
         target: carried.target(),
         budget: None,
+        asked_by: None,
         payload,
         due: now.after(Duration::from_secs(1)),
         expires: None,

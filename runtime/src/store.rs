@@ -106,8 +106,10 @@ pub struct Delivery {
     pub kind: String,
     /// The flow that it is to be brought to, of a signal or an answer; `None` for what leaves the house.
     pub target: Option<FlowId>,
-    /// Whose budget it counts against, by a keyed hash; see [`crate::Domain::budget`].
+    /// Whose budget it counts against, by a keyed hash; see [`crate::Domain::charge`].
     pub budget: Option<[u8; 32]>,
+    /// Who asked for it, by a keyed hash, where that counts.
+    pub asked_by: Option<[u8; 32]>,
     /// What is carried, sealed. Empty once wiped.
     pub payload: Vec<u8>,
     /// Not before this instant.

@@ -525,6 +525,7 @@ impl<D: Domain> Scribe<'_, D> {
         let id = DeliveryId(Id::v7(self.now.0, derive_bytes(self.seed, "delivery", number)));
         let plain = serde_json::to_vec(&carried).unwrap_or_default();
         let payload = D::seal(self.world, id.bytes(), &plain, derive(self.seed, "sealing", number));
+        let charge = carried.charge(self.world);
         let due = outgoing.due.unwrap_or(self.now).max(self.now);
         // What may be tried again goes straight from memory to its carrier: its claim is committed with it.
         let at_hand = due <= self.now && !outgoing.once && self.engine.0.outbox.reserve();
@@ -535,7 +536,8 @@ impl<D: Domain> Scribe<'_, D> {
             tag: outgoing.tag.clone(),
             kind: carried.kind().to_owned(),
             target: carried.target(),
-            budget: carried.budget(self.world),
+            budget: charge.map(|charge| charge.budget),
+            asked_by: charge.and_then(|charge| charge.asked_by),
             payload,
             due,
             expires: outgoing.expires,

@@ -135,6 +135,7 @@ fn bind_delivery<'q>(query: Bound<'q>, delivery: &'q Delivery) -> Bound<'q> {
         .bind(delivery.created.0)
         .bind(None::<Vec<u8>>)
         .bind(delivery.budget.as_ref().map(<[u8; 32]>::as_slice))
+        .bind(delivery.asked_by.as_ref().map(<[u8; 32]>::as_slice))
 }
 
 impl Texts {

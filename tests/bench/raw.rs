@@ -63,6 +63,7 @@ pub const OUTBOX: &[(&str, Kind)] = &[
     ("created", Kind::Big),
     ("target", Kind::Bytes),
     ("budget", Kind::Bytes),
+    ("asked_by", Kind::Bytes),
 ];
 
 const ENDS: &[(&str, Kind)] =
@@ -269,5 +270,6 @@ fn delivery_json(delivery: &Delivery) -> Value {
         "claimed_until": delivery.claimed_until.map(|at| at.0), "claimed_by": delivery.claimed_by,
         "settled": null, "note": delivery.note, "dead": delivery.dead, "created": delivery.created.0,
         "target": null, "budget": delivery.budget.as_ref().map(|budget| hex(budget)),
+        "asked_by": delivery.asked_by.as_ref().map(|asker| hex(asker)),
     })
 }

@@ -5,6 +5,8 @@ use crate::support::{App, Kind, Person, Value, json};
 of_each_kind!(
     a_slow_down_outlives_the_process_and_tells_nothing,
     a_wrong_code_that_is_sent_again_under_its_key_is_one_guess,
+    wrong_codes_of_a_client_that_hangs_up_are_counted,
+    a_success_forgets_only_what_its_own_network_failed_at,
 );
 
 /// One guess, from a client of its own.
@@ -45,9 +47,9 @@ async fn a_slow_down_outlives_the_process_and_tells_nothing(kind: Kind) {
     }
     app.restart_at(offset + 130).await;
     guess(&app, 4, &known(&person.password)).await.expect(200);
-    for number in 0..9 {
-        guess(&app, number + 5, &known(wrong)).await.problem(401, "credentials");
-    }
+    // What others failed at stays: none of them learns from the wait that somebody has signed in.
+    guess(&app, 5, &known(wrong)).await.problem(401, "credentials");
+    guess(&app, 6, &known(wrong)).await.problem(429, "slow-down");
 }
 
 async fn a_wrong_code_that_is_sent_again_under_its_key_is_one_guess(kind: Kind) {
@@ -79,4 +81,64 @@ async fn a_wrong_code_that_is_sent_again_under_its_key_is_one_guess(kind: Kind) 
     app.client().post("/auth/email-change/confirm", &change(&next)).send().await.expect(200);
     // The reset was asked for at the address from before, so it is over; its codes are not held back.
     app.client().post("/auth/password-reset/confirm", &reset(&code)).send().await.problem(410, "flow-ended");
+}
+
+/// Twenty wrong codes for one address, none of whose answers anybody waits for; then the right one is put off.
+async fn wrong_codes_of_a_client_that_hangs_up_are_counted(kind: Kind) {
+    let app = App::plan(kind).named("gone").unset("CAIRN_LIMITS").start().await;
+    let person = Person::new("counted");
+    let mut flows = Vec::new();
+    for last in 2..7 {
+        let registration = app.client().at_loopback(last).post("/auth/register", &person.registration());
+        flows.push(crate::support::person::flow_id(&registration.send().await.expect(202)));
+    }
+    let (first, others) = flows.split_first().unwrap();
+    let letter = crate::support::eventually("the first letter", async || {
+        app.mailbox(&person.email).await.into_iter().find(|letter| letter.flow == *first)
+    })
+    .await;
+    for flow in others {
+        for number in 0..5 {
+            let body = json!({"flow": flow, "code": format!("00000{number}")}).to_string();
+            let head = format!(
+                "POST /auth/verify-email HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let mut connection = tokio::net::TcpStream::connect(app.client().server()).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut connection, head.as_bytes()).await.unwrap();
+            drop(connection);
+        }
+        // One try each, and the version says so.
+        crate::support::eventually("five judged codes", async || {
+            let seen = app.client().get(&format!("/auth/register/{flow}")).send().await.expect(200);
+            (seen["flow"]["version"].as_u64() == Some(6)).then_some(())
+        })
+        .await;
+    }
+    let right = json!({"flow": first, "code": letter.code()});
+    app.client().at_loopback(9).post("/auth/verify-email", &right).send().await.problem(429, "slow-down");
+    let by_link = json!({"token": letter.token(), "password": person.password});
+    app.client().at_loopback(9).post("/auth/verify-email", &by_link).send().await.expect(200);
+}
+
+/// Whoever guesses elsewhere must not learn from their own count that somebody has signed in.
+async fn a_success_forgets_only_what_its_own_network_failed_at(kind: Kind) {
+    let app = App::plan(kind).named("forgets").unset("CAIRN_LIMITS").start().await;
+    let person = Person::new("remembered");
+    person.joins(&app).await;
+    let body = |password: &str| json!({"email": person.email, "password": password});
+    for last in 2..7 {
+        guess(&app, last, &body("velvet tractor wrong")).await.problem(401, "credentials");
+    }
+    for _ in 0..4 {
+        guess(&app, 9, &body("velvet tractor wrong")).await.problem(401, "credentials");
+    }
+    guess(&app, 9, &body(&person.password)).await.expect(200);
+    // The minute's quota of the identifier is used up.
+    app.restart_at(61).await;
+    // Of nine failures the five of strangers are left: the tenth is the fifth from here.
+    for last in 10..15 {
+        guess(&app, last, &body("velvet tractor wrong")).await.problem(401, "credentials");
+    }
+    guess(&app, 16, &body("velvet tractor wrong")).await.problem(429, "slow-down");
 }

@@ -4,5 +4,6 @@ mod addresses;
 mod browsers;
 mod guesses;
 mod headers;
+mod letters;
 mod passwords;
 mod rates;

@@ -92,7 +92,7 @@ async fn a_known_address_is_told_the_same(app: &App) {
     let page = registers(&mut browser, app, &newcomer).await;
     page.says(200, "Check your mail").says(200, "We sent a code and a link to");
     let code = page.form("verify-code").with("code", "000 000");
-    browser.send(app, &code).await.says(422, "This is not the code from the newest mail");
+    browser.send(app, &code).await.says(422, "This is not the code from the mail");
     let known = app.letter(&person.email, "registration.known").await;
     assert!(known.text.lines().any(|line| line == format!("{}/login", app.public_url())), "{}", known.text);
     assert!(known.text.lines().any(|line| line == format!("{}/forgot-password", app.public_url())), "{}", known.text);

@@ -11,6 +11,8 @@ pub struct Letter {
     pub message_id: String,
     /// `X-Cairn-Letter`, as `registration.verify`.
     pub kind: String,
+    /// The flow that sent it; empty for a mail.
+    pub flow: String,
     pub to: String,
     pub from: String,
     pub subject: String,
@@ -31,6 +33,7 @@ impl Letter {
         Self {
             message_id: of("message_id"),
             kind: of("letter"),
+            flow: of("flow"),
             to: of("to"),
             from: of("from"),
             subject: of("subject"),
@@ -49,6 +52,7 @@ impl Letter {
         Self {
             message_id: of("message-id"),
             kind: of("x-cairn-letter"),
+            flow: String::new(),
             to: bare(&of("to")).to_owned(),
             from: of("from"),
             subject: of("subject"),

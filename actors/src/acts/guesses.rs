@@ -10,11 +10,14 @@ use cairn_runtime::{Cx, Deed, Effects, Timestamp};
 use serde_json::json;
 
 use crate::effects::{Auth, Digest, UserId, Write};
+use crate::world::World;
 
 /// Failures within the hour that cost nothing.
 pub const FREE: usize = 9;
 /// Wrong codes of one address within a day, over all its flows.
 pub const CODES_A_DAY: usize = 20;
+/// Wrong codes that would have set a password, from one network within a day, over all addresses.
+pub const RESET_CODES_A_DAY: usize = 30;
 /// How many failures are read at most: more change nothing.
 pub const MOST: u32 = 32;
 
@@ -34,6 +37,8 @@ pub enum Rule {
     Secret,
     /// Six digits: twenty failures a day.
     Code,
+    /// Six digits that set a password, from one network: thirty failures a day.
+    ResetCode,
 }
 
 /// What is guessed at.
@@ -49,6 +54,9 @@ pub enum Target {
     Flow([u8; 16]),
     /// The codes that were mailed to an address, by the address's keyed hash, over all flows.
     Codes(Digest),
+    /// The codes that set a password, by the keyed hash of the network that tries them, over all addresses: whoever has a
+    /// list of addresses has no more guesses than whoever has one.
+    ResetCodes(Digest),
 }
 
 impl Target {
@@ -57,6 +65,7 @@ impl Target {
         match self {
             Self::Identifier(_) | Self::Device(_) | Self::User(_) | Self::Flow(_) => Rule::Secret,
             Self::Codes(_) => Rule::Code,
+            Self::ResetCodes(_) => Rule::ResetCode,
         }
     }
 
@@ -68,13 +77,16 @@ impl Target {
             Self::User(_) => "user",
             Self::Flow(_) => "flow",
             Self::Codes(_) => "codes",
+            Self::ResetCodes(_) => "reset_codes",
         }
     }
 
     /// The bytes that tell it apart within its kind.
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Self::Identifier(digest) | Self::Device(digest) | Self::Codes(digest) => &digest.0,
+            Self::Identifier(digest) | Self::Device(digest) | Self::Codes(digest) | Self::ResetCodes(digest) => {
+                &digest.0
+            }
             Self::User(user) => user.0.bytes(),
             Self::Flow(flow) => flow,
         }
@@ -86,7 +98,7 @@ impl Rule {
     pub const fn window(self) -> Duration {
         match self {
             Self::Secret => HOUR,
-            Self::Code => DAY,
+            Self::Code | Self::ResetCode => DAY,
         }
     }
 
@@ -101,28 +113,43 @@ impl Rule {
             }
             // When the twentieth is a day old, there are nineteen.
             Self::Code => failures.get(CODES_A_DAY - 1)?.after(DAY),
+            Self::ResetCode => failures.get(RESET_CODES_A_DAY - 1)?.after(DAY),
         };
         (until > now).then_some(until)
     }
 }
 
+impl Target {
+    /// By what its failures are found. It is not the hash by which users are found: a reader of this table learns of
+    /// nobody.
+    pub fn key(&self, world: &World) -> Digest {
+        world.digest("guesses", &[self.word().as_bytes(), &[0], self.bytes()].concat())
+    }
+}
+
+/// The write that counts a failure, for the step or act that judges the guess. `by`: the network that it came from.
+pub fn failure(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Write {
+    Write::CountFailure { id: cx.id(target.word()), of: target.key(cx.world), by, at: cx.now }
+}
+
+/// The write that forgets the failures of one network at what was guessed at, because the guess was right now. Those of
+/// other networks stay: that they were gone would tell their guessers that somebody has the account.
+pub fn forgotten(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Write {
+    Write::ClearFailures { of: target.key(cx.world), by, at: cx.now }
+}
+
 /// Counts a failure. `user`: whose account it was, for their history, when there is one.
-pub fn failed(target: Target, key: Digest, user: Option<UserId>, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
-    let failure = Write::CountFailure { id: cx.id("failure"), of: key, at: cx.now };
+pub fn failed(target: Target, by: Digest, user: Option<UserId>, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
     Deed {
         says: (),
-        effects: Effects::none().write(failure),
+        effects: Effects::none().write(failure(target, by, cx)),
         public: json!({ "of": target.word(), "user": user.map(UserId::text) }),
     }
 }
 
-/// Forgets the failures of what was guessed at, because it was right now.
-pub fn cleared(target: Target, key: Digest, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
-    Deed {
-        says: (),
-        effects: Effects::none().write(Write::ClearFailures { of: key, at: cx.now }),
-        public: json!({ "of": target.word() }),
-    }
+/// Forgets the failures of one network at what was guessed at, because it was right now.
+pub fn cleared(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
+    Deed { says: (), effects: Effects::none().write(forgotten(target, by, cx)), public: json!({ "of": target.word() }) }
 }
 
 #[cfg(test)]
@@ -162,12 +189,15 @@ mod tests {
         assert_eq!(wait(Rule::Code, 19), None);
         assert_eq!(wait(Rule::Code, 20), Some(86_400 - 19));
         assert_eq!(wait(Rule::Code, 21), Some(86_400 - 19));
+        assert_eq!(wait(Rule::ResetCode, 29), None);
+        assert_eq!(wait(Rule::ResetCode, 30), Some(86_400 - 29));
     }
 
     #[test]
     fn targets_of_two_kinds_are_two_though_their_bytes_are_the_same() {
         let digest = Digest([7; 32]);
-        let all = [Target::Identifier(digest), Target::Device(digest), Target::Codes(digest)];
+        let all =
+            [Target::Identifier(digest), Target::Device(digest), Target::Codes(digest), Target::ResetCodes(digest)];
         let words: std::collections::BTreeSet<_> = all.iter().map(|target| target.word()).collect();
         assert_eq!(words.len(), all.len());
         assert!(all.iter().all(|target| target.bytes() == digest.0));

@@ -14,12 +14,11 @@ use cairn_runtime::{Cx, Flow, FlowId, Going, Input, Lost, Named, Outgoing, Publi
 use serde::{Deserialize, Serialize};
 
 use super::deletion::{self, Deletion};
-use super::issue::{self, Issues, Judged, NoLetter, TRIES};
+use super::issue::{self, Issues, Judged, NoLetter, TRIES, TypedCode, asked_letter};
 use super::session::{self, Session};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
-use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
-use crate::password::Code;
+use crate::effects::{AskedBy, Auth, Delivery, Digest, Key, Letter, UserId, Write};
 use crate::world::World;
 
 /// How long the address from before can take a change back.
@@ -136,6 +135,8 @@ pub struct Start {
     pub known: bool,
     /// Their changes that wait for a proof: this one replaces them.
     pub waiting: Vec<FlowId>,
+    /// Who asks.
+    pub by: AskedBy,
 }
 
 impl Named for Start {
@@ -176,8 +177,8 @@ pub struct Later {
 pub enum Command {
     /// Here is the code of the letter.
     Enter {
-        /// As typed.
-        code: Code,
+        /// The code.
+        code: TypedCode,
         /// The account as it stands; `None`: there is none any more.
         account: Option<Account>,
     },
@@ -195,8 +196,8 @@ pub enum Command {
         /// The account as it stands; `None`: there is none any more.
         account: Option<Account>,
     },
-    /// Send another letter.
-    Resend,
+    /// Send the letter once more.
+    Resend(AskedBy),
 }
 
 impl Named for Command {
@@ -205,7 +206,7 @@ impl Named for Command {
             Self::Enter { .. } => "enter",
             Self::Open { .. } => "open",
             Self::Undo { .. } => "undo",
-            Self::Resend => "resend",
+            Self::Resend(_) => "resend",
         }
     }
 }
@@ -264,11 +265,6 @@ pub enum Outcome {
         /// How many tries are left.
         tries_left: u8,
     },
-    /// The code or link was replaced by a newer letter's.
-    Replaced {
-        /// When the newer one was asked for.
-        at: Timestamp,
-    },
     /// Five codes were wrong; only the link works now.
     OnlyTheLink,
     /// The link is not one of ours.
@@ -283,24 +279,24 @@ pub enum Outcome {
 
 impl Awaiting {
     /// The last letter, as it goes out: whether the address has an account shows in nothing else.
-    fn letter(&self) -> Option<Outgoing<Auth>> {
+    fn letter(&self, by: AskedBy) -> Option<Outgoing<Auth>> {
         let to = self.address.clone();
         let letter = if self.decoy {
             Letter::EmailKnown { to }
         } else {
             Letter::EmailConfirm { to, seal: self.letters.last()?.clone(), expires_at: self.expires_at }
         };
-        Some(Outgoing::world(Delivery::Letter(letter)).until(self.expires_at))
+        Some(asked_letter(letter, by, self.expires_at))
     }
 
     /// Waits on with this letter on its way.
-    fn sent(self) -> Step<EmailChange> {
+    fn sent(self, by: AskedBy) -> Step<EmailChange> {
         let expires_at = self.expires_at;
-        self.sending().says(Outcome::Awaiting { expires_at })
+        self.sending(by).says(Outcome::Awaiting { expires_at })
     }
 
-    fn sending(self) -> Going<EmailChange> {
-        let letter = self.letter();
+    fn sending(self, by: AskedBy) -> Going<EmailChange> {
+        let letter = self.letter(by);
         let going = go(EmailChange::AwaitingCode(Box::new(self)));
         match letter {
             Some(letter) => going.send(letter),
@@ -364,11 +360,17 @@ impl Awaiting {
         .says(Outcome::Changed { user, until })
     }
 
-    /// A code that is not right costs a try, whatever it was.
-    fn missed(&self, says: impl FnOnce(&Issues) -> Outcome) -> Step<EmailChange> {
+    /// A code that is not right costs a try, and counts for the address in the same commit.
+    fn missed(&self, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Step<EmailChange> {
         let letters = self.letters.missed();
-        let says = says(&letters);
-        go(EmailChange::AwaitingCode(Box::new(Self { letters, ..self.clone() }))).says(says)
+        let tries_left = letters.tries_left();
+        let counted = issue::count_miss(&self.address, Purpose::EmailChange, typed, cx);
+        counted
+            .into_iter()
+            .fold(go(EmailChange::AwaitingCode(Box::new(Self { letters, ..self.clone() }))), |step, write| {
+                step.write(write)
+            })
+            .says(Outcome::WrongCode { tries_left })
     }
 }
 
@@ -497,7 +499,7 @@ impl EmailChange {
         }
     }
 
-    /// Whether a link is this flow's own and the last letter's.
+    /// Whether a link is this flow's own.
     pub fn knows_link(&self, link: &Presented<of::EmailChange>, world: &World) -> bool {
         match self {
             Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
@@ -539,7 +541,7 @@ impl Flow for EmailChange {
             letters: Issues::first(cx),
             expires_at,
         };
-        let step = begun.sending().hold(Key::User(asked.user), asked.fence);
+        let step = begun.sending(asked.by).hold(Key::User(asked.user), asked.fence);
         let step = asked.waiting.iter().fold(step, |step, flow| step.tell::<Self>(*flow, &Signal::Replaced));
         step.says(Outcome::Awaiting { expires_at })
     }
@@ -553,22 +555,18 @@ impl Flow for EmailChange {
             (Self::AwaitingCode(a), Input::Asked(Command::Enter { code, account })) => {
                 match a.letters.judge_code(Purpose::EmailChange, code, cx) {
                     Judged::Right(issue) if !a.decoy => a.changed(issue, account.as_ref(), lost, cx),
-                    Judged::Replaced => a.missed(|_| Outcome::Replaced { at: a.letters.issued_at }),
-                    Judged::Right(_) | Judged::Wrong => {
-                        a.missed(|letters| Outcome::WrongCode { tries_left: letters.tries_left() })
-                    }
+                    Judged::Right(_) | Judged::Wrong => a.missed(code, cx),
                     Judged::Spent => stay().says(Outcome::OnlyTheLink),
                 }
             }
             (Self::AwaitingCode(a), Input::Asked(Command::Open { link, account })) => {
                 match a.letters.judge_link(link, cx.world) {
                     Judged::Right(issue) if !a.decoy => a.changed(issue, account.as_ref(), lost, cx),
-                    Judged::Replaced => stay().says(Outcome::Replaced { at: a.letters.issued_at }),
                     Judged::Right(_) | Judged::Wrong | Judged::Spent => stay().says(Outcome::Garbage),
                 }
             }
-            (Self::AwaitingCode(a), Input::Asked(Command::Resend)) => match a.letters.another(cx) {
-                Ok(letters) => Awaiting { letters, ..(**a).clone() }.sent(),
+            (Self::AwaitingCode(a), Input::Asked(Command::Resend(by))) => match a.letters.another(cx) {
+                Ok(letters) => Awaiting { letters, ..(**a).clone() }.sent(*by),
                 Err(NoLetter::TooSoon { at }) => stay().says(Outcome::TooSoon { at }),
                 Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
             },
@@ -580,7 +578,7 @@ impl Flow for EmailChange {
                 stay().says(Outcome::OnlyTheLink)
             }
             (Self::Changed(c), Input::Asked(Command::Enter { code, .. })) => {
-                if issue::is_code(&c.issue, Purpose::EmailChange, code, cx) {
+                if issue::is_code(&c.issue, Purpose::EmailChange, &code.code, cx) {
                     c.again()
                 } else {
                     let tries = c.tries.saturating_add(1);
@@ -626,7 +624,7 @@ impl Flow for EmailChange {
             }
 
             (Self::AwaitingCode(_), Input::Asked(Command::Undo { .. })) => stay().says(Outcome::Garbage),
-            (Self::Changed(_), Input::Asked(Command::Resend))
+            (Self::Changed(_), Input::Asked(Command::Resend(_)))
             | (Self::Undone(_), Input::Asked(_))
             | (
                 Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. },
@@ -655,7 +653,7 @@ impl Flow for EmailChange {
         };
         let shown = match self {
             Self::AwaitingCode(a) => serde_json::json!({
-                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.issues.len(),
+                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.letters(),
             }),
             Self::Changed(c) => serde_json::json!({ "address": c.address.masked(), "before": c.before.masked() }),
             Self::Undone(_) => serde_json::json!({ "undone": true }),

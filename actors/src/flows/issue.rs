@@ -1,15 +1,18 @@
-//! Issues: the letters of one flow, each with a six-digit code and a link, of which only the last one's are good.
+//! Issues: the credentials of one flow's letters, a six-digit code and a link. Every letter carries the same ones.
 //!
 //! What must stay true: five wrong codes a flow, letters sent again included, and then only the link works; a letter
-//! replaces the one before it; between two letters lies the cool-down.
+//! that was delivered stays good until the flow moves on, whatever is asked for after it; between two letters lies the
+//! cool-down; a wrong code is counted for its address in the very step that costs the try.
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Timestamp};
+use cairn_runtime::{Cx, Outgoing, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::acts::guesses::{self, Target};
+use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal};
-use crate::effects::Auth;
+use crate::effects::{AskedBy, Auth, Delivery, Digest, Letter, Write};
 use crate::password::Code;
 use crate::world::World;
 
@@ -25,22 +28,36 @@ pub(super) const NOTICE: Duration = Duration::from_secs(3 * 86_400);
 /// The letters so far and the wrong codes so far.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Issues {
-    /// The credentials of all letters, the last one good and the others replaced.
+    /// The credentials that the letters carry: one, the same in each. An older release made one for each letter; all of
+    /// them are good.
     pub issues: Vec<Seal>,
+    /// Letters that carried the last of them once more.
+    #[serde(default)]
+    pub again: u8,
     /// When the last letter was asked for.
     pub issued_at: Timestamp,
     /// Wrong codes so far.
     pub tries: u8,
 }
 
+/// A code as it was typed, with what the service knows of it.
+#[derive(Debug)]
+pub struct TypedCode {
+    /// As typed.
+    pub code: Code,
+    /// A letter with the code went out. Where none did, no code is right: the owner of the address would not have heard
+    /// that somebody guesses.
+    pub delivered: bool,
+    /// The network that it comes from, by a keyed hash.
+    pub from: Digest,
+}
+
 /// What a code or a link turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged<'a> {
-    /// The last letter's.
+    /// A letter of this flow carried it.
     Right(&'a Seal),
-    /// An older letter's.
-    Replaced,
-    /// No letter's.
+    /// None did.
     Wrong,
     /// A code after the last try: it was not looked at.
     Spent,
@@ -61,21 +78,29 @@ pub enum NoLetter {
 impl Issues {
     /// The first letter, asked for now. Its credentials hang on the salt of the flow's row.
     pub(super) fn first(cx: &Cx<'_, Auth>) -> Self {
-        Self { issues: vec![Seal::new(&cx.world.ring, cx.salt)], issued_at: cx.now, tries: 0 }
+        Self { issues: vec![Seal::new(&cx.world.ring, cx.salt)], again: 0, issued_at: cx.now, tries: 0 }
     }
 
-    /// The same with another letter, asked for now.
+    /// The same with another letter, asked for now. It carries the same credentials.
     pub(super) fn another(&self, cx: &Cx<'_, Auth>) -> Result<Self, NoLetter> {
         let at = self.issued_at.after(cx.world.settings.resend_cooldown);
-        let Some(last) = self.last().filter(|_| self.issues.len() <= usize::from(RESENDS)) else {
+        if !self.may_send_another() {
             return Err(NoLetter::NoMore);
-        };
+        }
         if cx.now < at {
             return Err(NoLetter::TooSoon { at });
         }
-        let mut issues = self.issues.clone();
-        issues.push(last.next(&cx.world.ring));
-        Ok(Self { issues, issued_at: cx.now, tries: self.tries })
+        Ok(Self { again: self.again.saturating_add(1), issued_at: cx.now, ..self.clone() })
+    }
+
+    /// Letters that were asked for so far.
+    pub fn letters(&self) -> usize {
+        self.issues.len() + usize::from(self.again)
+    }
+
+    /// Whether there may be one more, once the cool-down is over.
+    pub fn may_send_another(&self) -> bool {
+        self.letters() <= usize::from(RESENDS)
     }
 
     /// The same after a code that was not right, whatever it was: it costs a try.
@@ -84,7 +109,7 @@ impl Issues {
         Self { tries: self.tries.saturating_add(1), ..self.clone() }
     }
 
-    /// The last letter's credential.
+    /// The credential that a letter carries.
     pub fn last(&self) -> Option<&Seal> {
         self.issues.last()
     }
@@ -95,24 +120,19 @@ impl Issues {
     }
 
     /// What a typed code is.
-    pub(super) fn judge_code(&self, purpose: Purpose, code: &Code, cx: &Cx<'_, Auth>) -> Judged<'_> {
+    pub(super) fn judge_code(&self, purpose: Purpose, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Judged<'_> {
         if self.tries >= TRIES {
             return Judged::Spent;
         }
-        self.judge(|seal| is_code(seal, purpose, code, cx))
+        match self.issues.iter().rfind(|seal| is_code(seal, purpose, &typed.code, cx)) {
+            Some(seal) if typed.delivered => Judged::Right(seal),
+            _ => Judged::Wrong,
+        }
     }
 
     /// What a link is. Links are never spent: nobody guesses 128 bits.
     pub fn judge_link<P: OfPurpose>(&self, link: &Presented<P>, world: &World) -> Judged<'_> {
-        self.judge(|seal| link.proves(&world.ring, seal))
-    }
-
-    fn judge(&self, is_of: impl Fn(&Seal) -> bool) -> Judged<'_> {
-        match self.issues.split_last() {
-            Some((last, _)) if is_of(last) => Judged::Right(last),
-            Some((_, older)) if older.iter().any(is_of) => Judged::Replaced,
-            _ => Judged::Wrong,
-        }
+        self.issues.iter().rfind(|seal| link.proves(&world.ring, seal)).map_or(Judged::Wrong, Judged::Right)
     }
 }
 
@@ -124,4 +144,21 @@ pub(super) const fn tries_left(tries: u8) -> u8 {
 /// Whether a typed code is the code of this seal.
 pub(super) fn is_code(seal: &Seal, purpose: Purpose, code: &Code, cx: &Cx<'_, Auth>) -> bool {
     credential::code(&cx.world.ring, purpose, *cx.flow.bytes(), seal).is_some_and(|right| right == *code)
+}
+
+/// What a wrong code of a letter to this address writes besides the try: it counts for the address over all flows, and a
+/// code that would have set a password for the network as well.
+pub(super) fn count_miss(address: &Address, purpose: Purpose, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Vec<Write> {
+    if !cx.world.settings.limits {
+        return Vec::new();
+    }
+    let codes = Target::Codes(cx.world.address_key(address));
+    let network = (purpose == Purpose::ResetPassword).then_some(Target::ResetCodes(typed.from));
+    let counted = std::iter::once(codes).chain(network);
+    counted.map(|target| guesses::failure(target, typed.from, cx)).collect()
+}
+
+/// A letter that a stranger may have asked for, as it goes out until `expires`.
+pub(super) fn asked_letter(letter: Letter, by: AskedBy, expires: Timestamp) -> Outgoing<Auth> {
+    Outgoing::world(Delivery::AskedLetter { letter, by }).until(expires)
 }

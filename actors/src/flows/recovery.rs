@@ -9,13 +9,12 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
-use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TRIES};
+use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TRIES, TypedCode, asked_letter};
 use super::session::{self, Session};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
-use crate::effects::{Auth, Delivery, Key, Letter, UserId, Write};
+use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, UserId, Write};
 use crate::hasher::{Proved, SealedHash};
-use crate::password::Code;
 use crate::world::World;
 
 /// The phases.
@@ -85,6 +84,8 @@ pub struct Start {
     pub user: Option<UserId>,
     /// The number of their claim on it.
     pub number: i64,
+    /// Who asks.
+    pub by: AskedBy,
 }
 
 impl Named for Start {
@@ -110,8 +111,8 @@ pub struct NewPassword {
 pub enum Command {
     /// Here is the code of the letter, and the new password.
     Enter {
-        /// As typed.
-        code: Code,
+        /// The code.
+        code: TypedCode,
         /// To be set.
         password: NewPassword,
     },
@@ -122,8 +123,8 @@ pub enum Command {
         /// To be set.
         password: NewPassword,
     },
-    /// Send another letter.
-    Resend,
+    /// Send the letter once more.
+    Resend(AskedBy),
 }
 
 impl Named for Command {
@@ -131,7 +132,7 @@ impl Named for Command {
         match self {
             Self::Enter { .. } => "enter",
             Self::Open { .. } => "open",
-            Self::Resend => "resend",
+            Self::Resend(_) => "resend",
         }
     }
 }
@@ -164,11 +165,6 @@ pub enum Outcome {
         /// How many tries are left.
         tries_left: u8,
     },
-    /// The code or link was replaced by a newer letter's.
-    Replaced {
-        /// When the newer one was asked for.
-        at: Timestamp,
-    },
     /// Five codes were wrong; only the link works now.
     OnlyTheLink,
     /// The link is not one of ours.
@@ -181,17 +177,17 @@ pub enum Outcome {
 
 impl Awaiting {
     /// The last letter, as it goes out. Nobody is written to where nobody has the address.
-    fn letter(&self) -> Option<Outgoing<Auth>> {
+    fn letter(&self, by: AskedBy) -> Option<Outgoing<Auth>> {
         let (_, seal) = self.user.zip(self.letters.last())?;
         let letter =
             Letter::RecoveryReset { to: self.address.clone(), seal: seal.clone(), expires_at: self.expires_at };
-        Some(Outgoing::world(Delivery::Letter(letter)).until(self.expires_at))
+        Some(asked_letter(letter, by, self.expires_at))
     }
 
     /// Waits on with this letter on its way.
-    fn sent(self) -> Step<Recovery> {
+    fn sent(self, by: AskedBy) -> Step<Recovery> {
         let expires_at = self.expires_at;
-        let letter = self.letter();
+        let letter = self.letter(by);
         let going = go(Recovery::AwaitingCode(Box::new(self)));
         match letter {
             Some(letter) => going.send(letter),
@@ -239,11 +235,15 @@ impl Awaiting {
         Self { letters, ..self.clone() }
     }
 
-    /// A code that is not right costs a try, whatever it was.
-    fn missed(&self, says: impl FnOnce(&Issues) -> Outcome) -> Step<Recovery> {
+    /// A code that is not right costs a try, and counts for address and network in the same commit.
+    fn missed(&self, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Step<Recovery> {
         let letters = self.letters.missed();
-        let says = says(&letters);
-        go(Recovery::AwaitingCode(Box::new(self.with(letters)))).says(says)
+        let tries_left = letters.tries_left();
+        let counted = issue::count_miss(&self.address, Purpose::ResetPassword, typed, cx);
+        counted
+            .into_iter()
+            .fold(go(Recovery::AwaitingCode(Box::new(self.with(letters)))), |step, write| step.write(write))
+            .says(Outcome::WrongCode { tries_left })
     }
 }
 
@@ -295,7 +295,7 @@ impl Recovery {
         self.cookie().is_some_and(|seal| cookie.is_genuine(&world.ring, &seal.salt))
     }
 
-    /// Whether a link is this flow's own and the last letter's: worth the price of a password's hash.
+    /// Whether a link is this flow's own: worth the price of a password's hash.
     pub fn knows_link(&self, link: &Presented<of::ResetPassword>, world: &World) -> bool {
         match self {
             Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
@@ -321,7 +321,7 @@ impl Flow for Recovery {
             letters: Issues::first(cx),
             expires_at: cx.now.after(cx.world.settings.reset_ttl),
         }
-        .sent()
+        .sent(asked.by)
     }
 
     fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
@@ -332,10 +332,7 @@ impl Flow for Recovery {
             (Self::AwaitingCode(a), Input::Asked(Command::Enter { code, password })) => {
                 match (a.letters.judge_code(Purpose::ResetPassword, code, cx), a.user) {
                     (Judged::Right(issue), Some(user)) => a.reset(user, issue, password, lost, cx),
-                    (Judged::Replaced, _) => a.missed(|_| Outcome::Replaced { at: a.letters.issued_at }),
-                    (Judged::Right(_) | Judged::Wrong, _) => {
-                        a.missed(|letters| Outcome::WrongCode { tries_left: letters.tries_left() })
-                    }
+                    (Judged::Right(_) | Judged::Wrong, _) => a.missed(code, cx),
                     (Judged::Spent, _) => stay().says(Outcome::OnlyTheLink),
                 }
             }
@@ -343,13 +340,12 @@ impl Flow for Recovery {
             (Self::AwaitingCode(a), Input::Asked(Command::Open { link, password })) => {
                 match (a.letters.judge_link(link, cx.world), a.user) {
                     (Judged::Right(issue), Some(user)) => a.reset(user, issue, password, lost, cx),
-                    (Judged::Replaced, _) => stay().says(Outcome::Replaced { at: a.letters.issued_at }),
                     (Judged::Right(_) | Judged::Wrong | Judged::Spent, _) => stay().says(Outcome::Garbage),
                 }
             }
 
-            (Self::AwaitingCode(a), Input::Asked(Command::Resend)) => match a.letters.another(cx) {
-                Ok(letters) => a.with(letters).sent(),
+            (Self::AwaitingCode(a), Input::Asked(Command::Resend(by))) => match a.letters.another(cx) {
+                Ok(letters) => a.with(letters).sent(*by),
                 Err(NoLetter::TooSoon { at }) => stay().says(Outcome::TooSoon { at }),
                 Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
             },
@@ -358,7 +354,7 @@ impl Flow for Recovery {
                 stay().says(Outcome::OnlyTheLink)
             }
             (Self::Reset(r), Input::Asked(Command::Enter { code, password })) => {
-                if issue::is_code(&r.issue, Purpose::ResetPassword, code, cx) {
+                if issue::is_code(&r.issue, Purpose::ResetPassword, &code.code, cx) {
                     r.again(password)
                 } else {
                     let tries = r.tries.saturating_add(1);
@@ -371,7 +367,7 @@ impl Flow for Recovery {
             }
             (Self::Reset(r), Input::Woken) => go(Self::Done { user: r.user }).says(Outcome::Over),
 
-            (Self::Reset(_), Input::Asked(Command::Resend))
+            (Self::Reset(_), Input::Asked(Command::Resend(_)))
             | (Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. }, Input::Asked(_) | Input::Woken) => {
                 stay().says(Outcome::Over)
             }
@@ -398,7 +394,7 @@ impl Flow for Recovery {
         };
         let shown = match self {
             Self::AwaitingCode(a) => serde_json::json!({
-                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.issues.len(),
+                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.letters(),
             }),
             _ => serde_json::Value::Null,
         };

@@ -9,14 +9,13 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Flow, Id, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
-use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED};
+use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TypedCode, asked_letter};
 pub use super::issue::{RESENDS, TRIES};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
-use crate::effects::{Auth, Delivery, Key, Letter, NewUser, UserId, Write};
+use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, NewUser, UserId, Write};
 use crate::hasher::{Proved, SealedHash};
 use crate::name::PersonName;
-use crate::password::Code;
 use crate::username::Username;
 use crate::world::World;
 
@@ -97,6 +96,8 @@ pub struct Start {
     pub password: SealedHash,
     /// The address has an account.
     pub known: bool,
+    /// Who asks.
+    pub by: AskedBy,
 }
 
 impl Named for Start {
@@ -109,7 +110,7 @@ impl Named for Start {
 #[derive(Debug)]
 pub enum Command {
     /// Here is the code of the letter.
-    Enter(Code),
+    Enter(TypedCode),
     /// Here is the link of the letter, and the proof that the password typed at registration is known.
     Open {
         /// The link's credential.
@@ -124,8 +125,8 @@ pub enum Command {
         /// The browser's cookie.
         cookie: Presented<of::FlowCookie>,
     },
-    /// Send another letter.
-    Resend,
+    /// Send the letter once more.
+    Resend(AskedBy),
 }
 
 impl Named for Command {
@@ -134,7 +135,7 @@ impl Named for Command {
             Self::Enter(_) => "enter",
             Self::Open { .. } => "open",
             Self::OpenHere { .. } => "open_here",
-            Self::Resend => "resend",
+            Self::Resend(_) => "resend",
         }
     }
 }
@@ -167,11 +168,6 @@ pub enum Outcome {
         /// How many tries are left.
         tries_left: u8,
     },
-    /// The code or link was replaced by a newer letter's.
-    Replaced {
-        /// When the newer one was asked for.
-        at: Timestamp,
-    },
     /// Five codes were wrong; only the link works now.
     OnlyTheLink,
     /// The link is not one of ours.
@@ -186,7 +182,7 @@ pub enum Outcome {
 
 impl Awaiting {
     /// The last letter, as it goes out: whether the address has an account shows in nothing else.
-    fn letter(&self) -> Option<Outgoing<Auth>> {
+    fn letter(&self, by: AskedBy) -> Option<Outgoing<Auth>> {
         let to = self.address.clone();
         let letter = if self.decoy {
             Letter::RegistrationKnown { to }
@@ -194,13 +190,13 @@ impl Awaiting {
             let seal = self.letters.last()?.clone();
             Letter::RegistrationVerify { to, seal, expires_at: self.expires_at }
         };
-        Some(Outgoing::world(Delivery::Letter(letter)).until(self.expires_at))
+        Some(asked_letter(letter, by, self.expires_at))
     }
 
     /// Waits on with this letter on its way.
-    fn sent(self) -> Step<Registration> {
+    fn sent(self, by: AskedBy) -> Step<Registration> {
         let expires_at = self.expires_at;
-        let letter = self.letter();
+        let letter = self.letter(by);
         let going = go(Registration::AwaitingCode(Box::new(self)));
         match letter {
             Some(letter) => going.send(letter),
@@ -255,7 +251,6 @@ impl Awaiting {
         match self.letters.judge_link(link, cx.world) {
             Judged::Right(issue) if proved && !self.decoy => self.verified(issue, lost, cx),
             Judged::Right(_) if !self.decoy => stay().says(Outcome::PasswordNeeded),
-            Judged::Replaced => stay().says(Outcome::Replaced { at: self.letters.issued_at }),
             Judged::Right(_) | Judged::Wrong | Judged::Spent => stay().says(Outcome::Garbage),
         }
     }
@@ -265,11 +260,15 @@ impl Awaiting {
         Self { letters, ..self.clone() }
     }
 
-    /// A code that is not right costs a try, whatever it was.
-    fn missed(&self, says: impl FnOnce(&Issues) -> Outcome) -> Step<Registration> {
+    /// A code that is not right costs a try, and counts for the address in the same commit.
+    fn missed(&self, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Step<Registration> {
         let letters = self.letters.missed();
-        let says = says(&letters);
-        go(Registration::AwaitingCode(Box::new(self.with(letters)))).says(says)
+        let tries_left = letters.tries_left();
+        let counted = issue::count_miss(&self.address, Purpose::VerifyEmail, typed, cx);
+        counted
+            .into_iter()
+            .fold(go(Registration::AwaitingCode(Box::new(self.with(letters)))), |step, write| step.write(write))
+            .says(Outcome::WrongCode { tries_left })
     }
 }
 
@@ -321,7 +320,7 @@ impl Registration {
         cookie.flow() == *cx.flow.bytes() && self.knows_browser(cookie, cx.world)
     }
 
-    /// Whether a link is this flow's own and the last letter's: worth the price of a password's hash.
+    /// Whether a link is this flow's own: worth the price of a password's hash.
     pub fn knows_link(&self, link: &Presented<of::VerifyEmail>, world: &World) -> bool {
         match self {
             Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
@@ -350,7 +349,7 @@ impl Flow for Registration {
             decoy: asked.known,
             expires_at: cx.now.after(cx.world.settings.registration_ttl),
         }
-        .sent()
+        .sent(asked.by)
     }
 
     fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
@@ -358,13 +357,10 @@ impl Flow for Registration {
             (Self::AwaitingCode(_), Input::Woken) => go(Self::Expired).says(Outcome::Over),
 
             // Everything typed into a decoy is judged all the same, and then it is wrong.
-            (Self::AwaitingCode(a), Input::Asked(Command::Enter(code))) => {
-                match a.letters.judge_code(Purpose::VerifyEmail, code, cx) {
+            (Self::AwaitingCode(a), Input::Asked(Command::Enter(typed))) => {
+                match a.letters.judge_code(Purpose::VerifyEmail, typed, cx) {
                     Judged::Right(issue) if !a.decoy => a.verified(issue, lost, cx),
-                    Judged::Replaced => a.missed(|_| Outcome::Replaced { at: a.letters.issued_at }),
-                    Judged::Right(_) | Judged::Wrong => {
-                        a.missed(|letters| Outcome::WrongCode { tries_left: letters.tries_left() })
-                    }
+                    Judged::Right(_) | Judged::Wrong => a.missed(typed, cx),
                     Judged::Spent => stay().says(Outcome::OnlyTheLink),
                 }
             }
@@ -376,16 +372,16 @@ impl Flow for Registration {
                 a.opened(link, self.began_in(cookie, cx), lost, cx)
             }
 
-            (Self::AwaitingCode(a), Input::Asked(Command::Resend)) => match a.letters.another(cx) {
-                Ok(letters) => a.with(letters).sent(),
+            (Self::AwaitingCode(a), Input::Asked(Command::Resend(by))) => match a.letters.another(cx) {
+                Ok(letters) => a.with(letters).sent(*by),
                 Err(NoLetter::TooSoon { at }) => stay().says(Outcome::TooSoon { at }),
                 Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
             },
 
-            (Self::Verified { user, issue, until, tries, shown }, Input::Asked(Command::Enter(code))) => {
+            (Self::Verified { user, issue, until, tries, shown }, Input::Asked(Command::Enter(typed))) => {
                 if *tries >= TRIES {
                     stay().says(Outcome::OnlyTheLink)
-                } else if issue::is_code(issue, Purpose::VerifyEmail, code, cx) {
+                } else if issue::is_code(issue, Purpose::VerifyEmail, &typed.code, cx) {
                     stay().says(Outcome::Verified { user: *user, until: *until })
                 } else {
                     let tries = tries.saturating_add(1);
@@ -401,7 +397,7 @@ impl Flow for Registration {
                 let (link, proved) = match opened {
                     Command::OpenHere { link, cookie } => (link, self.began_in(cookie, cx)),
                     Command::Open { link, password } => (link, password.is_some()),
-                    Command::Enter(_) | Command::Resend => return stay().says(Outcome::Garbage),
+                    Command::Enter(_) | Command::Resend(_) => return stay().says(Outcome::Garbage),
                 };
                 match (link.proves(&cx.world.ring, issue), proved) {
                     (true, true) => stay().says(Outcome::Verified { user: *user, until: *until }),
@@ -411,7 +407,7 @@ impl Flow for Registration {
             }
             (Self::Verified { user, .. }, Input::Woken) => go(Self::Done { user: *user }).says(Outcome::Over),
 
-            (Self::Verified { .. }, Input::Asked(Command::Resend))
+            (Self::Verified { .. }, Input::Asked(Command::Resend(_)))
             | (Self::Done { .. } | Self::Expired | Self::Ended, Input::Asked(_) | Input::Woken) => {
                 stay().says(Outcome::Over)
             }
@@ -439,7 +435,7 @@ impl Flow for Registration {
         };
         let shown = match self {
             Self::AwaitingCode(a) => serde_json::json!({
-                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.issues.len(),
+                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.letters(),
             }),
             _ => serde_json::Value::Null,
         };

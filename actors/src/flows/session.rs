@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::issue;
 pub use super::rotation::Minted;
 use super::rotation::{Standing, standing};
+use crate::acts::guesses::{self, Target};
 use crate::address::Address;
 use crate::credential::{Presented, Seal, of};
 use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
@@ -101,6 +102,8 @@ pub struct Start {
     pub client_address: Option<String>,
     /// What else the sign-in brings about.
     pub arrival: Arrival,
+    /// The failed guesses that it forgets: at this target, from this network.
+    pub forgets: Option<(Target, Digest)>,
 }
 
 /// What a sign-in brings about besides the session.
@@ -341,6 +344,9 @@ impl Flow for Session {
         }
         if asked.arrival.is_first {
             step = step.write(Write::FirstSignIn { user: asked.user, at: cx.now });
+        }
+        if let Some((target, by)) = asked.forgets {
+            step = step.write(guesses::forgotten(target, by, cx));
         }
         for crowded in &asked.arrival.crowded {
             step = step.tell::<Self>(*crowded, &Signal::Crowded);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{message_id, render};
 use crate::address::Address;
-use crate::effects::{Auth, Delivery};
+use crate::effects::Auth;
 use crate::flows::authorization::Authorization;
 use crate::flows::deletion::Deletion;
 use crate::flows::email_change::EmailChange;
@@ -70,8 +70,9 @@ pub fn view(delivery: &store::Delivery, world: &World) -> Option<Mail> {
     if delivery.payload.is_empty() {
         return None;
     }
-    let Ok(Carried::World(Delivery::Letter(letter))) = Carried::<Auth>::open(world, delivery) else { return None };
-    let rendered = render(&letter, delivery.flow, world).ok()?;
+    let Ok(Carried::World(carried)) = Carried::<Auth>::open(world, delivery) else { return None };
+    let letter = carried.letter();
+    let rendered = render(letter, delivery.flow, world).ok()?;
     Some(Mail {
         id: delivery.id.to_string(),
         message_id: message_id(delivery.id, world),

@@ -15,7 +15,7 @@ use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, Token, of};
 use crate::directory::InSession;
 use crate::effects::UserId;
 use crate::flows::email_change::EmailChange;
-use crate::flows::issue::{Issues, Judged, RESENDS};
+use crate::flows::issue::{Issues, Judged};
 use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
 use crate::flows::session::{Command, Outcome, Session};
@@ -40,13 +40,8 @@ pub struct Begun {
 /// What the link of a letter would find, were its button pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is the last letter's, and awaited.
+    /// It is awaited.
     Good,
-    /// A newer letter replaced it.
-    Replaced {
-        /// When the newer one was asked for.
-        at: Timestamp,
-    },
     /// It has done what it was for.
     Done,
     /// Nobody used it in time.
@@ -177,7 +172,6 @@ impl Services {
         if overdue && flow.phase == "awaiting_code" {
             "expired".clone_into(&mut flow.phase);
         }
-        let more = |issues: &Issues| issues.issues.len() <= usize::from(RESENDS);
         Ok(Begun {
             flow,
             address: awaited.map(|(address, _)| address.clone()),
@@ -191,7 +185,9 @@ impl Services {
                 _ => self.mail(row, letters).await?,
             },
             tries_left: awaited.map_or(0, |(_, issues)| issues.tries_left()),
-            next_letter: awaited.filter(|(_, issues)| more(issues)).map(|(_, issues)| issues.issued_at.after(cooldown)),
+            next_letter: awaited
+                .filter(|(_, issues)| issues.may_send_another())
+                .map(|(_, issues)| issues.issued_at.after(cooldown)),
             issued_at: awaited.map(|(_, issues)| issues.issued_at),
         })
     }
@@ -202,9 +198,7 @@ impl Services {
     /// The database is away.
     pub async fn verification_link(&self, token: &str) -> Result<Standing, Refusal> {
         self.standing(of::VerifyEmail, token, |flow, link, world| match flow {
-            Waiting::Registration(Registration::AwaitingCode(a)) => {
-                Some(judged(a.letters.judge_link(link, world), &a.letters))
-            }
+            Waiting::Registration(Registration::AwaitingCode(a)) => Some(judged(a.letters.judge_link(link, world))),
             Waiting::Registration(flow @ Registration::Verified { .. }) if flow.knows_link(link, world) => {
                 Some(Standing::Done)
             }
@@ -252,7 +246,7 @@ impl Services {
     /// The database is away.
     pub async fn reset_link(&self, token: &str) -> Result<Standing, Refusal> {
         self.standing(of::ResetPassword, token, |flow, link, world| match flow {
-            Waiting::Recovery(Recovery::AwaitingCode(a)) => Some(judged(a.letters.judge_link(link, world), &a.letters)),
+            Waiting::Recovery(Recovery::AwaitingCode(a)) => Some(judged(a.letters.judge_link(link, world))),
             Waiting::Recovery(flow @ Recovery::Reset(_)) if flow.knows_link(link, world) => Some(Standing::Done),
             Waiting::Recovery(Recovery::Done { .. }) => Some(Standing::Done),
             Waiting::Recovery(Recovery::Expired { .. }) => Some(Standing::Expired),
@@ -286,9 +280,7 @@ impl Services {
     /// The database is away.
     pub async fn email_change_link(&self, token: &str) -> Result<Standing, Refusal> {
         self.standing(of::EmailChange, token, |flow, link, world| match flow {
-            Waiting::EmailChange(EmailChange::AwaitingCode(a)) => {
-                Some(judged(a.letters.judge_link(link, world), &a.letters))
-            }
+            Waiting::EmailChange(EmailChange::AwaitingCode(a)) => Some(judged(a.letters.judge_link(link, world))),
             Waiting::EmailChange(EmailChange::Changed(_) | EmailChange::Done { .. }) => Some(Standing::Done),
             Waiting::EmailChange(EmailChange::Expired { .. }) => Some(Standing::Expired),
             Waiting::EmailChange(EmailChange::Undone(_) | EmailChange::Ended { .. }) => Some(Standing::Overtaken),
@@ -435,10 +427,9 @@ impl Services {
     }
 }
 
-fn judged(judged: Judged<'_>, letters: &Issues) -> Standing {
+fn judged(judged: Judged<'_>) -> Standing {
     match judged {
         Judged::Right(_) => Standing::Good,
-        Judged::Replaced => Standing::Replaced { at: letters.issued_at },
         Judged::Wrong | Judged::Spent => Standing::Garbage,
     }
 }

@@ -10,6 +10,7 @@ use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::effects::UserId;
 use crate::flows::email_change::{Account, CHANGES, Command, EmailChange, Later, Outcome, Start};
+use crate::flows::issue::TypedCode;
 use crate::instant;
 use crate::password::Password;
 
@@ -57,9 +58,11 @@ impl Services {
                 return Err(kept(until, state.changed().is_some()));
             }
         }
-        let known = self.directory.by_address(world.address_key(&address)).await?.is_some();
+        let owner = self.directory.by_address(world.address_key(&address)).await?;
+        let by = self.asked_by(caller, owner.as_ref().map(|owner| owner.id));
         let from = (world.address_key(&who.user.address), who.user.number);
-        let start = Start { user: who.user.id, fence: who.user.fence, from, address, known, waiting };
+        let start =
+            Start { user: who.user.id, fence: who.user.fence, from, address, known: owner.is_some(), waiting, by };
         let reply = self.engine.start::<EmailChange>(asker, start).await?;
         match reply.outcome {
             Outcome::Awaiting { .. } => Ok(moved(&reply)),
@@ -67,7 +70,7 @@ impl Services {
         }
     }
 
-    /// Sends another letter; the credentials of the ones before are replaced.
+    /// Sends the letter once more, with the same code and link.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for somebody else's flow, [`Refusal::SlowDown`], [`Refusal::FlowEnded`].
@@ -76,8 +79,13 @@ impl Services {
         if row.user != Some(who.user.id.0) {
             return Err(Refusal::NotFound);
         }
-        let reply =
-            self.engine.call::<EmailChange>(row.id, self.asker(caller, &[flow]).await?, Command::Resend).await?;
+        let owner = match decoded(&row)?.awaited() {
+            Some(address) => self.directory.by_address(self.engine.world().address_key(address)).await?,
+            None => None,
+        };
+        let by = self.asked_by(caller, owner.map(|owner| owner.id));
+        let asker = self.asker(caller, &[flow]).await?;
+        let reply = self.engine.call::<EmailChange>(row.id, asker, Command::Resend(by)).await?;
         match reply.outcome {
             Outcome::Awaiting { .. } => Ok(moved(&reply)),
             Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
@@ -117,11 +125,15 @@ impl Services {
             Some(address) => Some(self.attempt_code(address).await?),
             None => None,
         };
-        let command = |account| Ok(Command::Enter { code: parse()?, account });
+        let TypedCode { delivered, from, .. } = self.typed_code(caller, row.id, parse()?, &["email.confirm"]).await?;
+        let command = |account| {
+            let code = TypedCode { code: parse()?, delivered, from };
+            Ok(Command::Enter { code, account })
+        };
         let reply = self.decide(caller, row.id, state.user(), &[flow, code], command).await?;
-        let wrong = matches!(reply.outcome, Outcome::WrongCode { .. } | Outcome::Replaced { .. });
+        let wrong = matches!(reply.outcome, Outcome::WrongCode { .. });
         if let Some(attempt) = attempt.filter(|_| wrong && !reply.repeated) {
-            self.failed(caller, attempt, Some(state.user())).await?;
+            self.has_failed(attempt);
         }
         self.decided(state.user(), reply).await
     }
@@ -208,7 +220,6 @@ impl Services {
             Outcome::Changed { .. } | Outcome::Undone { .. } => {}
             Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
             Outcome::AddressTaken => return Err(Refusal::AddressTaken),
-            Outcome::Replaced { .. } => return Err(Refusal::REPLACED),
             Outcome::TooSoon { at } => return Err(Refusal::SlowDown(at)),
             Outcome::OnlyTheLink => return Err(Refusal::ONLY_THE_LINK),
             Outcome::Garbage => return Err(Refusal::GARBAGE),

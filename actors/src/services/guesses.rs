@@ -4,14 +4,17 @@
 //! A failure is committed before the answer goes out and before the next guess at the same target is looked at. Who is
 //! slowed down is told so before the secret is looked at, so the right one and a wrong one get the same answer.
 
+use cairn_runtime::store::Delivery;
 use cairn_runtime::{FlowId, Timestamp};
 
 use super::{Caller, Refusal, Services};
 use crate::acts::guesses::{self, CLEARED, FAILED, MOST, Target};
 use crate::address::Address;
-use crate::effects::{Digest, UserId};
+use crate::effects::UserId;
+use crate::flows::issue::TypedCode;
 use crate::hasher::{HashFault, Proved, SealedHash, Turn, Verdict};
-use crate::password::Password;
+use crate::password::{Code, Password};
+use crate::workers::budget;
 
 /// A guess that may be made now. As long as it is held, nobody else guesses at the same target on this node.
 #[derive(Debug)]
@@ -19,8 +22,14 @@ use crate::password::Password;
 pub struct Attempt {
     turn: Turn,
     target: Target,
-    key: Digest,
     failures: usize,
+}
+
+impl Attempt {
+    /// What a success forgets: the failures at this target, if there are any.
+    pub(super) fn to_forget(&self) -> Option<Target> {
+        (self.failures > 0).then_some(self.target)
+    }
 }
 
 impl Services {
@@ -32,8 +41,7 @@ impl Services {
     /// [`Refusal::SlowDown`] when there were, or when too many wait for this target already.
     pub async fn attempt(&self, target: Target) -> Result<Attempt, Refusal> {
         let world = self.engine.world();
-        // Not the hash by which users are found: whoever reads this table learns of nobody.
-        let key = world.digest("guesses", &[target.word().as_bytes(), &[0], target.bytes()].concat());
+        let key = target.key(&world);
         let turn = match self.hasher.take_turn(key.0).await {
             Err(HashFault::Overloaded) => {
                 return Err(Refusal::SlowDown(self.engine.now().after(std::time::Duration::from_secs(1))));
@@ -52,7 +60,7 @@ impl Services {
             }
             failures = failed.len();
         }
-        Ok(Attempt { turn, target, key, failures })
+        Ok(Attempt { turn, target, failures })
     }
 
     /// Counts a failure, durably. `user`: whose account it was, when there is one.
@@ -63,24 +71,31 @@ impl Services {
         if !self.engine.world().settings.limits {
             return Ok(());
         }
-        let (target, key) = (attempt.target, attempt.key);
-        metrics::counter!("cairn_guesses_failed_total", "of" => target.word()).increment(1);
+        let (target, by) = (attempt.target, self.network_of(caller));
         let asker = self.engine.asker(&caller.trace);
-        self.engine.act(FAILED, asker, |_, cx| guesses::failed(target, key, user, cx)).await?;
-        // The turn ends here, with the failure on record.
-        drop(attempt);
+        self.engine.act(FAILED, asker, |_, cx| guesses::failed(target, by, user, cx)).await?;
+        self.has_failed(attempt);
         Ok(())
     }
 
-    /// Forgets the failures of this target and of no other.
+    /// Ends an attempt whose failure is on record already, with the step that judged it.
+    pub(super) fn has_failed(&self, attempt: Attempt) {
+        if self.engine.world().settings.limits {
+            metrics::counter!("cairn_guesses_failed_total", "of" => attempt.target.word()).increment(1);
+        }
+        // The turn ends here, with the failure on record.
+        drop(attempt);
+    }
+
+    /// Forgets the caller's own failures at this target: those of other networks stay.
     ///
     /// # Errors
     /// The engine's.
     pub async fn succeeded(&self, caller: &Caller, attempt: Attempt) -> Result<(), Refusal> {
         if attempt.failures > 0 {
-            let (target, key) = (attempt.target, attempt.key);
+            let (target, by) = (attempt.target, self.network_of(caller));
             let asker = self.engine.asker(&caller.trace);
-            self.engine.act(CLEARED, asker, |_, cx| guesses::cleared(target, key, cx)).await?;
+            self.engine.act(CLEARED, asker, |_, cx| guesses::cleared(target, by, cx)).await?;
         }
         drop(attempt);
         Ok(())
@@ -126,7 +141,8 @@ impl Services {
     }
 
     /// The turn to try one of the codes that were mailed to an address: at most twenty may be wrong a day, over all
-    /// flows of the address. Held while the flow judges the code; a wrong one is then [`Services::failed`].
+    /// flows of the address. Held while the flow judges the code. A wrong one is counted by the flow, in the step that
+    /// costs the try.
     ///
     /// A right code clears nothing: it is somebody else's flow as likely as not.
     ///
@@ -135,6 +151,41 @@ impl Services {
     pub async fn attempt_code(&self, address: &Address) -> Result<Attempt, Refusal> {
         let key = self.engine.world().address_key(address);
         self.attempt(Target::Codes(key)).await
+    }
+
+    /// As [`Services::attempt_code`], of a code that sets a password: also at most thirty may be wrong a day from one
+    /// network, over all addresses.
+    ///
+    /// # Errors
+    /// [`Refusal::SlowDown`].
+    pub(super) async fn attempt_reset_code(&self, caller: &Caller, address: &Address) -> Result<[Attempt; 2], Refusal> {
+        let of_address = self.attempt_code(address).await?;
+        // Always in this order, so that no two wait for each other.
+        let of_network = self.attempt(Target::ResetCodes(self.network_of(caller))).await?;
+        Ok([of_address, of_network])
+    }
+
+    /// A code as typed, with what a flow needs to judge it. `kinds`: the letters that carry the code.
+    pub(super) async fn typed_code(
+        &self,
+        caller: &Caller,
+        flow: FlowId,
+        code: Code,
+        kinds: &[&str],
+    ) -> Result<TypedCode, Refusal> {
+        let deliveries = self.engine.store().deliveries(flow).await?;
+        let letters = deliveries.iter().filter(|delivery| kinds.contains(&delivery.kind.as_str()));
+        let delivered = letters.into_iter().any(went_out);
+        Ok(TypedCode { code, delivered, from: self.network_of(caller) })
+    }
+}
+
+/// Whether a letter went out, as far as its row tells: it is not dead, nor does it wait for room in its budget. One that
+/// is in a mail server's hands at this moment counts, since the server may have passed it on.
+fn went_out(letter: &Delivery) -> bool {
+    match letter.settled {
+        Some(_) => !letter.dead,
+        None => letter.attempts > 0 && letter.note != budget::OVER,
     }
 }
 

@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::acts::guesses::Target;
+use crate::device::Device;
 use crate::directory::Directory;
-use crate::effects::{Auth, UserId};
+use crate::effects::{AskedBy, Auth, Digest, UserId};
 use crate::hasher::{HashFault, Hasher, Lane};
 use crate::password::Password;
 
@@ -86,7 +87,7 @@ pub enum Refusal {
     UsernameTaken,
     /// The address is taken, told to who proved it.
     AddressTaken,
-    /// A link or code that is used up, replaced, expired or garbage.
+    /// A link or code that is used up, called off, expired or garbage.
     FlowEnded(&'static str),
     /// No such flow.
     NotFound,
@@ -103,8 +104,6 @@ impl Refusal {
     pub const GARBAGE: Self = Self::FlowEnded("This link is not, or no longer, good.");
     /// A code or link of a flow that has ended.
     pub const OVER: Self = Self::FlowEnded("This code or link is not, or no longer, good.");
-    /// A code or link of a letter that is not the last.
-    pub const REPLACED: Self = Self::FlowEnded("A newer letter replaced this one; use the newest.");
     /// A code after the last try.
     pub const ONLY_THE_LINK: Self = Self::FlowEnded("Five codes were wrong; only the link in the letter works now.");
     /// Another letter after the last.
@@ -267,6 +266,25 @@ impl Services {
         }
     }
 
+    /// The network that a caller comes from, by a keyed hash: what letters that strangers ask for are charged to, and
+    /// failed guesses are told apart by.
+    pub(crate) fn network_of(&self, caller: &Caller) -> Digest {
+        self.engine.world().digest("asking network", site(caller.address).as_bytes())
+    }
+
+    /// Who has a letter sent to an address. `owner`: who has the address, if anybody.
+    fn asked_by(&self, caller: &Caller, owner: Option<UserId>) -> AskedBy {
+        let known = owner.is_some_and(|owner| self.known_device(caller, owner).is_some());
+        AskedBy { network: self.network_of(caller), known }
+    }
+
+    /// The caller's browser, if it is known to this user.
+    fn known_device(&self, caller: &Caller, user: UserId) -> Option<Device> {
+        let world = self.engine.world();
+        let device = caller.known_by.as_deref().and_then(|cookie| Device::parse(&world, cookie, self.engine.now()));
+        device.filter(|device| device.user() == user)
+    }
+
     /// Reads the row of a flow of one kind from the text of its id. A wrong prefix is refused without a read.
     async fn row(&self, prefix: &str, kind: &str, text: &str) -> Result<Row, Refusal> {
         let id = Id::parse(prefix, text).ok_or(Refusal::NotFound)?;
@@ -282,6 +300,18 @@ pub fn network(address: IpAddr) -> String {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+/// The network that has one share of a mailbox's letters: an IPv4 address, or the /48 of an IPv6 address, which is what
+/// one customer may be given whole.
+fn site(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
         }
     }
 }

@@ -10,14 +10,15 @@ use super::{Caller, FlowView, Moved, Refusal, Services};
 use crate::acts::guesses::Target;
 use crate::address::Address;
 use crate::credential::{Presented, of};
+use crate::flows::issue::TypedCode;
 use crate::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
 use crate::hasher::{Lane, Verdict};
-use crate::password::{Code, Password};
+use crate::password::Password;
 use crate::strength::OwnWords;
 
 /// What proves the address.
 enum Proof {
-    Code(Code),
+    Code(TypedCode),
     Link(Presented<of::ResetPassword>),
 }
 
@@ -32,19 +33,22 @@ impl Services {
         let asker = self.asker(caller, &[email]).await?;
         let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
         let number = owner.as_ref().map_or(0, |owner| owner.number);
-        let start = Start { address, user: owner.map(|owner| owner.id), number };
+        let user = owner.map(|owner| owner.id);
+        let start = Start { address, user, number, by: self.asked_by(caller, user) };
         let reply = self.engine.start::<Recovery>(asker, start).await?;
         Ok(moved(&reply))
     }
 
-    /// Sends another letter; the credentials of the ones before are replaced.
+    /// Sends the letter once more, with the same code and link.
     ///
     /// # Errors
     /// [`Refusal::SlowDown`] within the cool-down, [`Refusal::FlowEnded`] after the fifth or when nothing is awaited.
     pub async fn resend_reset(&self, caller: &Caller, flow: &str) -> Result<Moved, Refusal> {
         let id = FlowId(Id::parse(Recovery::PREFIX, flow).ok_or(Refusal::NotFound)?);
         let asker = self.asker(caller, &[flow]).await?;
-        let reply = self.engine.call::<Recovery>(id, asker, Command::Resend).await?;
+        let row = self.row(Recovery::PREFIX, Recovery::NAME, flow).await?;
+        let by = self.asked_by(caller, decoded(&row)?.user());
+        let reply = self.engine.call::<Recovery>(id, asker, Command::Resend(by)).await?;
         match reply.outcome {
             Outcome::Awaiting { .. } => Ok(moved(&reply)),
             Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
@@ -65,20 +69,22 @@ impl Services {
         code: &str,
         password: Password,
     ) -> Result<Moved, Refusal> {
-        let proof = || typed::code(code).map(Proof::Code);
-        proof()?;
+        typed::code(code)?;
         let row = self.row(Recovery::PREFIX, Recovery::NAME, flow).await?;
         let state = decoded(&row)?;
         let password = worthy(password, own_words(&state), "/new_password").await?;
         // Codes are lined up and counted by the address whose flow this is, over all its flows.
         let attempt = match &state {
-            Recovery::AwaitingCode(awaiting) => Some(self.attempt_code(&awaiting.address).await?),
+            Recovery::AwaitingCode(awaiting) => Some(self.attempt_reset_code(caller, &awaiting.address).await?),
             _ => None,
         };
+        let TypedCode { delivered, from, .. } =
+            self.typed_code(caller, row.id, typed::code(code)?, &["recovery.reset"]).await?;
+        let proof = || Ok(Proof::Code(TypedCode { code: typed::code(code)?, delivered, from }));
         let reply = self.confirm(caller, row.id, &[flow, code], &password, proof).await?;
-        let wrong = matches!(reply.outcome, Outcome::WrongCode { .. } | Outcome::Replaced { .. });
-        if let Some(attempt) = attempt.filter(|_| wrong && !reply.repeated) {
-            self.failed(caller, attempt, None).await?;
+        let wrong = matches!(reply.outcome, Outcome::WrongCode { .. });
+        if let Some(attempts) = attempt.filter(|_| wrong && !reply.repeated) {
+            attempts.into_iter().for_each(|attempt| self.has_failed(attempt));
         }
         confirmed(reply)
     }
@@ -203,7 +209,6 @@ fn confirmed(reply: Reply<Outcome>) -> Result<Moved, Refusal> {
     match reply.outcome {
         Outcome::Done { .. } => Ok(moved(&reply)),
         Outcome::WrongCode { tries_left } => Err(Refusal::WrongCode { tries_left }),
-        Outcome::Replaced { .. } => Err(Refusal::REPLACED),
         Outcome::OnlyTheLink => Err(Refusal::ONLY_THE_LINK),
         Outcome::UsedUp => {
             Err(Refusal::FlowEnded("This has set another password already; ask for a new letter to set one more."))

@@ -17,6 +17,9 @@ use crate::password::Password;
 use crate::strength::OwnWords;
 use crate::workers::budget;
 
+/// The letters of a registration that is awaited.
+pub(super) const LETTERS: &[&str] = &["registration.verify", "registration.known"];
+
 /// A registration as it was typed.
 #[derive(Debug)]
 pub struct Typed {
@@ -66,7 +69,7 @@ pub struct Mail {
     pub state: MailState,
     /// When.
     pub at: Timestamp,
-    /// It was not sent, because too many letters to the address were asked for within the hour.
+    /// It waits because too many letters to the mailbox were sent within the hour.
     pub over_budget: bool,
 }
 
@@ -104,10 +107,11 @@ impl Services {
         }
         let own = OwnWords::of([typed.email.as_str(), &username, &first, &last]);
         let typed_password = worthy(typed.password, own, "/password").await?;
-        let known = self.directory.by_address(self.engine.world().address_key(&address)).await?.is_some();
+        let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
+        let by = self.asked_by(caller, owner.as_ref().map(|owner| owner.id));
         let password = self.hasher.hash(&typed_password, Lane::Registration).await?;
         let Names { username, first_name, last_name } = names;
-        let start = Start { address, username, first_name, last_name, password, known };
+        let start = Start { address, username, first_name, last_name, password, known: owner.is_some(), by };
         Ok(begun(self.engine.start::<Registration>(asker, start).await?))
     }
 
@@ -117,7 +121,7 @@ impl Services {
     /// [`Refusal::NotFound`], or the database is away.
     pub async fn registration(&self, flow: &str) -> Result<(FlowView, Mail), Refusal> {
         let row = self.row(Registration::PREFIX, Registration::NAME, flow).await?;
-        let mail = self.mail(&row, &["registration.verify", "registration.known"]).await?;
+        let mail = self.mail(&row, LETTERS).await?;
         Ok((FlowView::of_row(Registration::PREFIX, Registration::NAME, &row), mail))
     }
 
@@ -134,18 +138,26 @@ impl Services {
                 None => (MailState::Retrying, letter.due),
             },
         };
-        let over_budget = letter.is_some_and(|letter| letter.dead && letter.note == budget::OVER);
+        let over_budget = letter.is_some_and(|letter| letter.settled.is_none() && letter.note == budget::OVER);
         Ok(Mail { state, at, over_budget })
     }
 
-    /// Sends another letter; the credentials of the ones before are replaced.
+    /// Sends the letter once more, with the same code and link.
     ///
     /// # Errors
     /// [`Refusal::SlowDown`] within the cool-down, [`Refusal::FlowEnded`] after the fifth or when nothing is awaited.
     pub async fn resend_registration(&self, caller: &Caller, flow: &str) -> Result<Moved, Refusal> {
         let id = FlowId(Id::parse(Registration::PREFIX, flow).ok_or(Refusal::NotFound)?);
         let asker = self.asker(caller, &[flow]).await?;
-        let reply = self.engine.call::<Registration>(id, asker, Command::Resend).await?;
+        let row = self.row(Registration::PREFIX, Registration::NAME, flow).await?;
+        let owner = match decoded(&row.state) {
+            Some(Registration::AwaitingCode(a)) => {
+                self.directory.by_address(self.engine.world().address_key(&a.address)).await?
+            }
+            _ => None,
+        };
+        let by = self.asked_by(caller, owner.map(|owner| owner.id));
+        let reply = self.engine.call::<Registration>(id, asker, Command::Resend(by)).await?;
         match reply.outcome {
             Outcome::Awaiting { expires_at } => {
                 let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, Some(expires_at));
@@ -172,10 +184,11 @@ impl Services {
                 Some(Registration::AwaitingCode(awaiting)) => Some(self.attempt_code(&awaiting.address).await?),
                 _ => None,
             };
+        let typed = self.typed_code(caller, id, typed, LETTERS).await?;
         let reply = self.engine.call::<Registration>(id, asker, Command::Enter(typed)).await?;
-        let wrong = matches!(reply.outcome, Outcome::WrongCode { .. } | Outcome::Replaced { .. });
+        let wrong = matches!(reply.outcome, Outcome::WrongCode { .. });
         if let Some(attempt) = attempt.filter(|_| wrong && !reply.repeated) {
-            self.failed(caller, attempt, None).await?;
+            self.has_failed(attempt);
         }
         self.verified(reply).await
     }
@@ -239,7 +252,6 @@ impl Services {
             Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
             Outcome::AddressTaken => return Err(Refusal::AddressTaken),
             Outcome::PasswordNeeded => return Err(Refusal::Credentials),
-            Outcome::Replaced { .. } => return Err(Refusal::REPLACED),
             Outcome::OnlyTheLink => return Err(Refusal::ONLY_THE_LINK),
             Outcome::Garbage
             | Outcome::Over

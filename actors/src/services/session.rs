@@ -185,13 +185,12 @@ impl Services {
                 device: caller.device.clone().map(|device| device.chars().take(256).collect()),
                 client_address: Some(caller.address.to_canonical().to_string()),
                 arrival,
+                forgets: attempt.to_forget().map(|target| (target, self.network_of(caller))),
             };
             let reply = self.engine.start::<Session>(self.engine.asker(&caller.trace), start).await?;
             if reply.outcome != Outcome::Refused {
+                drop(attempt);
                 self.make_room(caller, &crowded).await;
-                if let Err(why) = self.succeeded(caller, attempt).await {
-                    tracing::warn!(?why, "failures of somebody who has signed in could not be forgotten");
-                }
                 let device = device.unwrap_or_else(|| Device::new(known.id, self.engine.seed()));
                 let cookie = device.cookie(&self.engine.world(), self.engine.now());
                 return Ok((Tokens { restored, ..self.tokens(reply, Some(known)).await? }, cookie));

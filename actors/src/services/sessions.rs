@@ -7,7 +7,6 @@ use super::{Caller, Refusal, Services};
 use crate::acts::guesses::Target;
 use crate::acts::sessions as acts;
 use crate::credential::{Presented, of};
-use crate::device::Device;
 use crate::effects::{Key, UserId};
 use crate::flows::session::{Command, Outcome, Session};
 use crate::password::Password;
@@ -139,10 +138,8 @@ impl Services {
     /// What the guesses at the password of somebody who is signed in are counted by: a browser that is known to them has
     /// a count of its own, so that whoever has stolen a token cannot lock them out there.
     pub(super) fn target_of(&self, caller: &Caller, user: UserId) -> Target {
-        let world = self.engine.world();
-        let device = caller.known_by.as_deref().and_then(|cookie| Device::parse(&world, cookie, self.engine.now()));
-        match device.filter(|device| device.user() == user) {
-            Some(device) => Target::Device(device.key(&world)),
+        match self.known_device(caller, user) {
+            Some(device) => Target::Device(device.key(&self.engine.world())),
             None => Target::User(user),
         }
     }

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use self::lanes::{Held, Lanes, Shown};
 use self::line::{Broken, Dial, Line, Posted, Stage};
 pub use self::settings::{Dkim, Encryption, Said, SmtpSettings};
-use crate::effects::{Answer, Auth, Delivery, Letter};
+use crate::effects::{Answer, Auth, Letter};
 use crate::world::World;
 
 /// How long a letter waits for a place before it is put off. With [`SmtpSettings::LIMIT`] and the time for a last word it
@@ -136,7 +136,7 @@ struct Smtp {
 
 impl Smtp {
     async fn carry(&self, parcel: &Carrying<Auth>) -> Result<(), Trouble> {
-        let Delivery::Letter(letter) = &parcel.delivery;
+        let letter = parcel.delivery.letter();
         let posted = posted::post(parcel, letter, &(self.worlds)(), &self.settings)?;
         let SmtpSettings { limit, .. } = self.settings;
         let place = match self.lanes.enter(posted.to.domain(), QUEUE.min(limit)).await {

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use cairn_actors::credential::Seal;
-use cairn_actors::effects::{Auth, Delivery, Key, Letter, Write};
+use cairn_actors::effects::{Auth, Key, Letter, Write};
 use cairn_actors::testing;
 use cairn_actors::world::{Settings, World};
 use cairn_runtime::clock::{derive, derive_bytes};
@@ -62,6 +62,8 @@ pub(crate) struct Driver<F: Known> {
     pub(crate) touched: Timestamp,
     pub(crate) guards: BTreeMap<String, i64>,
     pub(crate) writes: Vec<Write>,
+    /// Wrong guesses that were counted, in order.
+    pub(crate) counted: Vec<Write>,
     pub(crate) sent: Vec<Sent>,
     pub(crate) told: Vec<Told>,
     /// What must stand in no outcome, nothing public and no last state.
@@ -91,6 +93,7 @@ impl<F: Known> Driver<F> {
             touched: Timestamp(i64::MIN),
             guards: BTreeMap::new(),
             writes: Vec::new(),
+            counted: Vec::new(),
             sent: Vec::new(),
             told: Vec::new(),
             personal: Vec::new(),
@@ -229,7 +232,8 @@ impl<F: Known> Driver<F> {
         self.sound(&to, now);
         for outgoing in &step.effects.outgoing {
             match &outgoing.parcel {
-                Parcel::World(Delivery::Letter(letter)) => {
+                Parcel::World(delivery) => {
+                    let letter = delivery.letter();
                     assert!(outgoing.expires.is_none_or(|until| until > now), "no letter is dead when it is written");
                     self.sent.push(Sent { at: now, letter: letter.clone(), expires: outgoing.expires });
                 }
@@ -238,7 +242,10 @@ impl<F: Known> Driver<F> {
                 }
             }
         }
-        self.writes.extend(step.effects.writes);
+        let (counted, writes) =
+            step.effects.writes.into_iter().partition(|write| matches!(write, Write::CountFailure { .. }));
+        self.counted.extend::<Vec<_>>(counted);
+        self.writes.extend::<Vec<_>>(writes);
         self.guards = guards;
         self.state = Some(to);
         self.version += 1;

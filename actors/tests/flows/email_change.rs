@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use crate::driver::{Driver, Known, T0, at, cases, json};
 use crate::golden;
 use crate::registration::{ADDRESS, moves};
-use crate::table::{self, Ask, Place, after, asked, if_any};
+use crate::table::{self, Ask, Place, after, asked};
 
 const NEW: &str = "Wilhelmina.Stonebridge@Example.net";
 /// All that must show nowhere.
@@ -57,7 +57,15 @@ fn user() -> UserId {
 fn start(known: bool) -> Start {
     static WORLD: LazyLock<World> = LazyLock::new(|| testing::world(1));
     let from = (WORLD.address_key(&testing::address(ADDRESS)), NUMBER);
-    Start { user: user(), fence: 3, from, address: testing::address(NEW), known, waiting: Vec::new() }
+    Start {
+        user: user(),
+        fence: 3,
+        from,
+        address: testing::address(NEW),
+        known,
+        waiting: Vec::new(),
+        by: testing::STRANGER,
+    }
 }
 
 fn key(driver: &Driven, address: &str) -> Key {
@@ -87,11 +95,6 @@ fn seals(driver: &Driven) -> Vec<Seal> {
 
 fn last(driver: &Driven) -> Seal {
     seals(driver).last().unwrap().clone()
-}
-
-/// The first letter's seal, when it is not the last one's.
-fn first(driver: &Driven) -> Option<Seal> {
-    seals(driver).into_iter().rev().skip(1).last()
 }
 
 fn code(driver: &Driven, seal: &Seal) -> Code {
@@ -131,7 +134,7 @@ fn account(driver: &Driven) -> Account {
 }
 
 fn enter(driver: &Driven, code: Code) -> Command {
-    Command::Enter { code, account: Some(account(driver)) }
+    Command::Enter { code: testing::typed_code(code), account: Some(account(driver)) }
 }
 
 fn open(driver: &Driven, link: Presented<of::EmailChange>) -> Command {
@@ -181,10 +184,10 @@ fn later(count: u8) -> Vec<Later> {
 pub(crate) fn places() -> Vec<Place<EmailChange>> {
     let place = |name, driver| Place { name, driver };
     let mut resent = begun(false);
-    resent.ask(at(60), Command::Resend);
+    resent.ask(at(60), Command::Resend(testing::STRANGER));
     let mut full = begun(false);
     for number in 1..=5 {
-        full.ask(at(60 * number), Command::Resend);
+        full.ask(at(60 * number), Command::Resend(testing::STRANGER));
     }
     let undone = taken_back(changed(), at(20));
     let mut done = changed();
@@ -217,10 +220,8 @@ fn asks() -> Vec<Ask<EmailChange>> {
     let stranger = FlowId(Id::v7(0, [9; 10]));
     let mut asks = vec![
         asked("enter the code", |driver| enter(driver, code(driver, &last(driver)))),
-        if_any("enter the first letter's code", 1, |driver| Some(enter(driver, code(driver, &first(driver)?)))),
         asked("enter a wrong code", |driver| enter(driver, wrong(driver, &seals(driver), 0))),
         asked("open the link", |driver| open(driver, link(driver, &last(driver)))),
-        if_any("open the first letter's link", 1, |driver| Some(open(driver, link(driver, &first(driver)?)))),
         asked("open a link not yet sent", |driver| open(driver, link(driver, &last(driver).next(&driver.world.ring)))),
         asked("open a foreign link", move |driver| {
             open(driver, testing::presented(&driver.world, of::EmailChange, stranger, &elsewhere(driver)))
@@ -251,8 +252,8 @@ fn asks() -> Vec<Ask<EmailChange>> {
             link: undo_link(driver, &last(driver)),
             account: Some(account(driver)),
         }),
-        after("resend within the cool-down", 59, |_| Input::Asked(Command::Resend)),
-        after("resend after it", 60, |_| Input::Asked(Command::Resend)),
+        after("resend within the cool-down", 59, |_| Input::Asked(Command::Resend(testing::STRANGER))),
+        after("resend after it", 60, |_| Input::Asked(Command::Resend(testing::STRANGER))),
         after("told that an earlier one was undone", 1, |_| Input::Told(Signal::Undone)),
         after("told that another was asked for", 1, |_| Input::Told(Signal::Replaced)),
     ];
@@ -280,10 +281,8 @@ fn the_table_of_transitions_is_the_one_on_file() {
 #[derive(Clone, Debug)]
 enum Op {
     Code,
-    OldCode(usize),
     WrongCode(u32),
     Link,
-    OldLink(usize),
     UnsentLink,
     Resend,
     Undo,
@@ -297,9 +296,7 @@ enum Op {
 fn wrong_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => any::<u32>().prop_map(Op::WrongCode),
-        2 => any::<usize>().prop_map(Op::OldCode),
         2 => Just(Op::UnsentLink),
-        1 => any::<usize>().prop_map(Op::OldLink),
         1 => Just(Op::UndoByAnother),
         4 => Just(Op::Resend),
         1 => Just(Op::Wake),
@@ -319,20 +316,13 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn command(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Command> {
-    let (last, older) = issued.split_last().unwrap();
-    let old = |place: usize| older.get(place % older.len().max(1));
+    let last = issued.last().unwrap();
     Some(match op {
         Op::Code => enter(driver, code(driver, last)),
-        // Among a million codes, two letters may have the same.
-        Op::OldCode(place) => match old(*place).map(|seal| code(driver, seal)) {
-            Some(old) if old != code(driver, last) => enter(driver, old),
-            _ => return None,
-        },
         Op::WrongCode(number) => enter(driver, wrong(driver, issued, *number)),
         Op::Link => open(driver, link(driver, last)),
-        Op::OldLink(place) => open(driver, link(driver, old(*place)?)),
         Op::UnsentLink => open(driver, link(driver, &last.next(&driver.world.ring))),
-        Op::Resend => Command::Resend,
+        Op::Resend => Command::Resend(testing::STRANGER),
         Op::Undo => undo(driver, Some),
         Op::UndoByAnother => Command::Undo {
             link: undo_link(driver, &Seal { salt: [3; 16], ..last.clone() }),
@@ -399,8 +389,8 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
             driver.phase() != was && matches!(driver.phase(), "changed" | "undone"),
             "{op:?} wrote"
         );
-        if let Outcome::WrongCode { .. } | Outcome::Replaced { .. } = says
-            && matches!(op, Op::Code | Op::OldCode(_) | Op::WrongCode(_))
+        if let Outcome::WrongCode { .. } = says
+            && matches!(op, Op::Code | Op::WrongCode(_))
         {
             missed += 1;
             assert!(missed <= 5, "a sixth code was looked at");
@@ -430,13 +420,13 @@ fn letters_are_few_and_far_between(driver: &Driven, known: bool, writes: usize) 
     let proofs: Vec<_> = driver.sent.iter().filter(|sent| sent.letter.to().typed() == NEW).collect();
     assert!((1..=6).contains(&proofs.len()));
     assert!(proofs.windows(2).all(|two| two[1].at.since(two[0].at).as_secs() >= 60), "the cool-down");
-    for (number, sent) in proofs.iter().enumerate() {
+    for sent in &proofs {
         assert_eq!(sent.expires, Some(at(86_400)));
         match &sent.letter {
             Letter::EmailKnown { .. } => assert!(known),
             Letter::EmailConfirm { seal, expires_at, .. } => {
                 assert!(!known);
-                assert_eq!((seal.n as usize, *expires_at), (number, at(86_400)));
+                assert_eq!((seal.n, *expires_at), (0, at(86_400)));
             }
             other => panic!("{other:?} does not go to an address that is not proved"),
         }

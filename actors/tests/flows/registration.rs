@@ -2,6 +2,7 @@
 
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Auth, Key, Letter, Write};
+use cairn_actors::flows::issue::TypedCode;
 use cairn_actors::flows::registration::{Command, Outcome, Registration, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
@@ -11,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::driver::{Driver, Known, T0, at, cases, json};
 use crate::golden;
-use crate::table::{self, Ask, Place, after, asked, if_any};
+use crate::table::{self, Ask, Place, after, asked};
 
 pub(crate) const ADDRESS: &str = "Adalbertina.Lovelace@Example.com";
 /// All that must show nowhere.
@@ -42,6 +43,7 @@ pub(crate) fn start(known: bool) -> Start {
         last_name: Some(testing::person_name("Byronella")),
         password: SealedHash::from_text("the-sealed-hash".to_owned()),
         known,
+        by: testing::STRANGER,
     }
 }
 
@@ -63,11 +65,6 @@ fn seals(driver: &Driven) -> Vec<Seal> {
         Registration::Verified { issue, .. } => vec![issue.clone()],
         _ => vec![Seal::new(&driver.world.ring, [0; 16])],
     }
-}
-
-/// The first letter's seal, when it is not the last one's.
-fn first(driver: &Driven) -> Option<Seal> {
-    seals(driver).into_iter().rev().skip(1).last()
 }
 
 fn code(driver: &Driven, seal: &Seal) -> Code {
@@ -103,23 +100,23 @@ pub(crate) fn places() -> Vec<Place<Registration>> {
     let place = |name, driver| Place { name, driver };
     let fresh = begun(false);
     let mut resent = begun(false);
-    resent.ask(at(60), Command::Resend);
+    resent.ask(at(60), Command::Resend(testing::STRANGER));
     let mut spent = begun(false);
     for number in 0..5 {
         let wrong = wrong(&spent, &seals(&spent), number);
-        spent.ask(at(1), Command::Enter(wrong));
+        spent.ask(at(1), Command::Enter(testing::typed_code(wrong)));
     }
     let mut full = begun(false);
     for number in 1..=5 {
-        full.ask(at(60 * number), Command::Resend);
+        full.ask(at(60 * number), Command::Resend(testing::STRANGER));
     }
     let mut verified = begun(false);
     let right = code(&verified, &last(&verified));
-    verified.ask(at(10), Command::Enter(right));
+    verified.ask(at(10), Command::Enter(testing::typed_code(right)));
     let mut worn = verified.clone();
     for number in 0..5 {
         let wrong = wrong(&worn, &seals(&worn), number);
-        worn.ask(at(11), Command::Enter(wrong));
+        worn.ask(at(11), Command::Enter(testing::typed_code(wrong)));
     }
     let mut done = verified.clone();
     done.wake(at(10 + 86_400));
@@ -128,7 +125,7 @@ pub(crate) fn places() -> Vec<Place<Registration>> {
     let mut ended = begun(false);
     ended.put(&address_key(&ended), 0);
     let right = code(&ended, &last(&ended));
-    ended.ask(at(10), Command::Enter(right));
+    ended.ask(at(10), Command::Enter(testing::typed_code(right)));
     vec![
         place("fresh", fresh),
         place("sent again", resent),
@@ -149,18 +146,16 @@ fn asks() -> Vec<Ask<Registration>> {
         testing::presented(&driver.world, of::VerifyEmail, FlowId(Id::v7(0, [9; 10])), &elsewhere)
     };
     let mut asks = vec![
-        asked("enter the code", |driver| Command::Enter(code(driver, &last(driver)))),
-        if_any("enter the first letter's code", 1, |driver| Some(Command::Enter(code(driver, &first(driver)?)))),
-        asked("enter a wrong code", |driver| Command::Enter(wrong(driver, &seals(driver), 0))),
+        asked("enter the code", |driver| Command::Enter(testing::typed_code(code(driver, &last(driver))))),
+        asked("enter a wrong code", |driver| Command::Enter(testing::typed_code(wrong(driver, &seals(driver), 0)))),
         asked("open the link, with password", |driver| open(link(driver, &last(driver)), true)),
         asked("open the link, without", |driver| open(link(driver, &last(driver)), false)),
         asked("open the link, where it began", |driver| open_here(driver, true)),
         asked("open the link, with another's cookie", |driver| open_here(driver, false)),
-        if_any("open the first letter's link", 1, |driver| Some(open(link(driver, &first(driver)?), true))),
         asked("open a link not yet sent", |driver| open(link(driver, &last(driver).next(&driver.world.ring)), true)),
         asked("open a foreign link", move |driver| open(foreign(driver), true)),
-        after("resend within the cool-down", 59, |_| Input::Asked(Command::Resend)),
-        after("resend after it", 60, |_| Input::Asked(Command::Resend)),
+        after("resend within the cool-down", 59, |_| Input::Asked(Command::Resend(testing::STRANGER))),
+        after("resend after it", 60, |_| Input::Asked(Command::Resend(testing::STRANGER))),
     ];
     asks.extend(table::common());
     asks
@@ -180,11 +175,9 @@ fn the_table_of_transitions_is_the_one_on_file() {
 #[derive(Clone, Debug)]
 enum Op {
     Code,
-    OldCode(usize),
     WrongCode(u32),
     Link(bool),
     LinkHere(bool),
-    OldLink(usize),
     UnsentLink,
     Resend,
     Wake,
@@ -196,7 +189,6 @@ enum Op {
 fn wrong_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => any::<u32>().prop_map(Op::WrongCode),
-        2 => any::<usize>().prop_map(Op::OldCode),
         2 => Just(Op::UnsentLink),
         4 => Just(Op::Resend),
         1 => Just(Op::Wake),
@@ -209,7 +201,6 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Code),
         2 => any::<bool>().prop_map(Op::Link),
         2 => any::<bool>().prop_map(Op::LinkHere),
-        1 => any::<usize>().prop_map(Op::OldLink),
         1 => Just(Op::AddressTaken),
         1 => Just(Op::UsernameTaken),
         8 => wrong_op(),
@@ -229,21 +220,14 @@ fn remember(driver: &Driven, issued: &mut Vec<Seal>) {
 }
 
 fn input(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Input<Registration>> {
-    let (last, older) = issued.split_last().unwrap();
-    let old = |place: usize| older.get(place % older.len().max(1));
+    let last = issued.last().unwrap();
     Some(Input::Asked(match op {
-        Op::Code => Command::Enter(code(driver, last)),
-        // Among a million codes, two letters may have the same.
-        Op::OldCode(place) => match old(*place).map(|seal| code(driver, seal)) {
-            Some(code_of_old) if code_of_old != code(driver, last) => Command::Enter(code_of_old),
-            _ => return None,
-        },
-        Op::WrongCode(number) => Command::Enter(wrong(driver, issued, *number)),
+        Op::Code => Command::Enter(testing::typed_code(code(driver, last))),
+        Op::WrongCode(number) => Command::Enter(testing::typed_code(wrong(driver, issued, *number))),
         Op::Link(password) => open(link(driver, last), *password),
         Op::LinkHere(own) => open_here(driver, *own),
-        Op::OldLink(place) => open(link(driver, old(*place)?), true),
         Op::UnsentLink => open(link(driver, &last.next(&driver.world.ring)), true),
-        Op::Resend => Command::Resend,
+        Op::Resend => Command::Resend(testing::STRANGER),
         Op::Answered => return Some(Input::Answered { tag: "x".to_owned(), result: Err(Failure::Unknown) }),
         Op::Wake | Op::AddressTaken | Op::UsernameTaken => return None,
     }))
@@ -289,19 +273,14 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
             ("done" | "expired" | "ended", _) => assert_eq!(says, Outcome::Over),
             _ => {}
         }
-        if matches!(says, Outcome::WrongCode { .. } | Outcome::Replaced { .. })
-            && matches!(op, Op::OldCode(_) | Op::WrongCode(_) | Op::Code)
-        {
+        if matches!(says, Outcome::WrongCode { .. }) && matches!(op, Op::WrongCode(_) | Op::Code) {
             missed += 1;
             assert!(missed <= 5, "a sixth code was looked at");
             if let Outcome::WrongCode { tries_left } = says {
                 assert_eq!(tries_left, 5 - missed);
             }
         }
-        if matches!(op, Op::OldCode(_) | Op::WrongCode(_))
-            && missed == 5
-            && was == driver.phase()
-            && driver.state().wake_at().is_some()
+        if matches!(op, Op::WrongCode(_)) && missed == 5 && was == driver.phase() && driver.state().wake_at().is_some()
         {
             let again = driver.clone().input(now, &input);
             assert!(matches!(again, Outcome::OnlyTheLink | Outcome::Over));
@@ -312,6 +291,8 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
     if let (Some(Write::CreateUser(user)), Some(Outcome::Verified { user: id, .. })) = (made.first(), &verified) {
         assert_eq!((user.id, user.address.typed(), user.password.as_text()), (*id, ADDRESS, "the-sealed-hash"));
     }
+    let awaited = driver.counted.len();
+    assert!(awaited <= missed as usize && (verified.is_some() || awaited == missed as usize), "each wrong code counts");
     letters_are_few_and_far_between(&driver, known);
 }
 
@@ -320,11 +301,11 @@ fn letters_are_few_and_far_between(driver: &Driven, known: bool) {
         driver.sent.iter().filter(|sent| !matches!(sent.letter, Letter::RegistrationWelcome { .. })).collect();
     assert!((1..=6).contains(&proofs.len()));
     assert!(proofs.windows(2).all(|two| two[1].at.since(two[0].at).as_secs() >= 60), "the cool-down");
-    for (number, sent) in proofs.iter().enumerate() {
+    for sent in &proofs {
         match &sent.letter {
             Letter::RegistrationVerify { seal, expires_at, .. } => {
                 assert!(!known);
-                assert_eq!((seal.n as usize, *expires_at), (number, at(86_400)));
+                assert_eq!((seal.n, *expires_at), (0, at(86_400)));
             }
             Letter::RegistrationKnown { .. } => assert!(known),
             other => panic!("{other:?} is no letter of a registration"),
@@ -367,9 +348,39 @@ fn nothing_that_a_decoys_letter_could_have_said_is_right() {
     let seal = last(&decoy);
     let (right, link) = (code(&decoy, &seal), link(&decoy, &seal));
     assert!(decoy.state().knows_link(&link, &decoy.world), "it costs a hash all the same");
-    assert_eq!(decoy.ask(at(1), Command::Enter(right)), Outcome::WrongCode { tries_left: 4 });
+    assert_eq!(decoy.ask(at(1), Command::Enter(testing::typed_code(right))), Outcome::WrongCode { tries_left: 4 });
     assert_eq!(decoy.ask(at(1), open(link, true)), Outcome::Garbage);
     assert!(decoy.writes.is_empty());
+}
+
+#[test]
+fn no_code_is_right_while_no_letter_went_out() {
+    let mut driver = begun(false);
+    let unsent = |driver: &Driven| TypedCode { delivered: false, ..testing::typed_code(code(driver, &last(driver))) };
+    let typed = unsent(&driver);
+    assert_eq!(driver.ask(at(1), Command::Enter(typed)), Outcome::WrongCode { tries_left: 4 });
+    assert_eq!(driver.counted.len(), 1, "and it counts for the address");
+    let sent = testing::typed_code(code(&driver, &last(&driver)));
+    assert!(matches!(driver.ask(at(2), Command::Enter(sent)), Outcome::Verified { .. }));
+}
+
+#[test]
+fn each_letter_of_a_flow_that_an_older_release_began_is_good() {
+    let older = |driver: &Driven| {
+        let Registration::AwaitingCode(awaiting) = driver.state() else { panic!("it waits") };
+        let mut awaiting = awaiting.clone();
+        let next = awaiting.letters.issues[0].next(&driver.world.ring);
+        awaiting.letters.issues.push(next);
+        Registration::AwaitingCode(awaiting)
+    };
+    for which in [0, 1] {
+        let mut driver = begun(false);
+        let state = older(&driver);
+        driver.state = Some(state);
+        let seal = seals(&driver)[which].clone();
+        let right = testing::typed_code(code(&driver, &seal));
+        assert!(matches!(driver.ask(at(1), Command::Enter(right)), Outcome::Verified { .. }));
+    }
 }
 
 #[test]
@@ -377,7 +388,7 @@ fn a_username_lost_meanwhile_does_not_cost_the_account() {
     let mut driver = begun(false);
     driver.put(&Key::Username(testing::username("ada")), 0);
     let right = code(&driver, &last(&driver));
-    assert!(matches!(driver.ask(at(1), Command::Enter(right)), Outcome::Verified { .. }));
+    assert!(matches!(driver.ask(at(1), Command::Enter(testing::typed_code(right))), Outcome::Verified { .. }));
     let [Write::CreateUser(user)] = driver.writes.as_slice() else { panic!("one user") };
     assert_eq!(user.username, None);
     assert_eq!(driver.number(&Key::User(user.id)), Some(0), "with a fence");

@@ -45,6 +45,7 @@ fn start() -> Start {
         device: Some(PERSONAL[0].to_owned()),
         client_address: Some(PERSONAL[1].to_owned()),
         arrival: Arrival { place: Some(PLACE), ..Arrival::default() },
+        forgets: None,
     }
 }
 

@@ -34,10 +34,9 @@ fn settings() -> Settings<Auth> {
 }
 
 /// Where people come to, if they try for long enough. Who never gets there proves nothing of it.
-const WAYS: [&str; 55] = [
+const WAYS: [&str; 52] = [
     "registration told Verified",
     "registration told AddressTaken",
-    "registration told Replaced",
     "registration told OnlyTheLink",
     "registration told PasswordNeeded",
     "registration told TooSoon",
@@ -45,7 +44,6 @@ const WAYS: [&str; 55] = [
     "registration came to be expired",
     "recovery told Done",
     "recovery told UsedUp",
-    "recovery told Replaced",
     "recovery told OnlyTheLink",
     "recovery came to be done",
     "recovery came to be expired",
@@ -72,7 +70,6 @@ const WAYS: [&str; 55] = [
     "email_change told AddressTaken",
     "email_change told Moved",
     "email_change told OnlyTheLink",
-    "email_change told Replaced",
     "email_change told TooSoon",
     "email_change came to be done",
     "email_change came to be ended",

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cairn_actors::effects::{Auth, Delivery, Key, Write};
+use cairn_actors::effects::{Auth, Key, Write};
 use cairn_runtime::effects::{Effects, Parcel};
 use cairn_runtime::{Failure, Guard, Input, Lost, Step, Timestamp};
 use serde_json::Value;
@@ -153,7 +153,7 @@ fn effects(effects: &Effects<Auth>) -> String {
     }
     for outgoing in &effects.outgoing {
         let what = match &outgoing.parcel {
-            Parcel::World(Delivery::Letter(letter)) => letter.name().to_owned(),
+            Parcel::World(delivery) => delivery.letter().name().to_owned(),
             Parcel::Signal { kind, signal, .. } => format!("{} to {kind}", said(signal)),
         };
         let until = outgoing.expires.map(|until| format!(" until {}", instant(until.0))).unwrap_or_default();

@@ -117,9 +117,6 @@ async fn page(visit: &Visit, link: Link, token: &str, wrong: Vec<Wrong>) -> Answ
             sheet.note(other.as_ref().and_then(|other| visit.stays_signed_in(other))).wrong(wrong)
         }
         Standing::Done => say(pages.already),
-        Standing::Replaced { at } => {
-            over("email_change/replaced").say("time", visit.house.look.words.past(at, visit.now()))
-        }
         Standing::Expired => over(pages.expired),
         Standing::Overtaken => over(pages.overtaken),
         Standing::Garbage => over(pages.garbage),

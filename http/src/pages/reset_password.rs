@@ -107,10 +107,6 @@ async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
             let sheet = Sheet::new("reset_password/link.html").put("link_token", token).put("address", address);
             visit.draw(sheet.note(note).wrong(wrong))
         }
-        Standing::Replaced { at } => {
-            let time = visit.house.look.words.past(at, visit.now());
-            visit.draw(over("reset_password/replaced").say("time", time))
-        }
         Standing::Done => visit.draw(over("reset_password/used")),
         Standing::Expired => visit.draw(over("reset_password/expired")),
         Standing::Overtaken => visit.draw(over("reset_password/overtaken")),

@@ -78,11 +78,6 @@ async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
     let next = kept.unwrap_or_default();
     match standing {
         Standing::Good => visit.draw(ask(visit, token, here).await?.wrong(wrong)),
-        Standing::Replaced { at } => {
-            let sheet = Sheet::message("verify_email/replaced", PATH).put("second", register(&next));
-            let time = visit.house.look.words.past(at, visit.now());
-            visit.draw(sheet.say("time", time).status(StatusCode::GONE))
-        }
         Standing::Done => {
             visit.draw(Sheet::message("verify_email/already", &login(&next)).put("second", "/forgot-password"))
         }

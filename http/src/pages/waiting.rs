@@ -72,25 +72,17 @@ impl Waiting {
             .put("wait", Value::from(u64::try_from(wait).unwrap_or_default()))
     }
 
-    /// What is wrong with a code that was refused, with the time of the newest letter where it was an older one's. Nothing
-    /// where this browser has no such flow: the page says so itself.
+    /// What is wrong with a code that was refused. Nothing where this browser has no such flow: the page says so itself.
     pub(super) async fn refused(&self, visit: &Visit, flow: &str, why: Refusal) -> Result<Vec<Wrong>, Problem> {
         if why == Refusal::NotFound {
             return Ok(Vec::new());
         }
         let Some(errors) = wrongs(&visit.house.look, &why, visit.now()) else { return Err(visit.problem(why)) };
         let Refusal::FlowEnded(_) = why else { return Ok(errors) };
-        let one = |field, text| vec![Wrong { field, text }];
         let begun = self.begun(visit, Some(flow)).await?;
-        Ok(match begun.and_then(|begun| Some((begun.issued_at?, begun.tries_left))) {
-            Some((at, 1..)) => {
-                let time = visit.house.look.words.past(at, visit.now());
-                one(Some("code"), fill(&visit.error("code_replaced"), &[("time", &time)]))
-            }
-            Some((_, 0)) => one(None, visit.error("only_link")),
-            // It has moved on meanwhile, and the page says where to.
-            None => Vec::new(),
-        })
+        let spent = begun.is_some_and(|begun| begun.issued_at.is_some() && begun.tries_left == 0);
+        // Else it has moved on meanwhile, and the page says where to.
+        Ok(if spent { vec![Wrong { field: None, text: visit.error("only_link") }] } else { Vec::new() })
     }
 
     /// One answer of server-sent events (HTML, section 9.2), for the browser that began the flow: as soon as the flow

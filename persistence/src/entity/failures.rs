@@ -13,6 +13,8 @@ pub struct Model {
     pub of: Vec<u8>,
     /// When.
     pub at: i64,
+    /// The network that it came from: a keyed hash, thirty-two bytes.
+    pub by: Option<Vec<u8>>,
 }
 
 /// It stands alone.

@@ -48,6 +48,8 @@ pub struct Model {
     pub target: Option<Vec<u8>>,
     /// Whose budget it counts against, thirty-two bytes.
     pub budget: Option<Vec<u8>>,
+    /// Who asked for it, thirty-two bytes.
+    pub asked_by: Option<Vec<u8>>,
 }
 
 /// It stands alone: it outlives the flow that asked for it.
@@ -79,6 +81,7 @@ impl TryFrom<Model> for Delivery {
             created: Timestamp(stored.created),
             target: stored.target.map(|target| id(&target).map(FlowId)).transpose()?,
             budget: stored.budget.map(|budget| fixed(&budget)).transpose()?,
+            asked_by: stored.asked_by.map(|asker| fixed(&asker)).transpose()?,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cairn_actors::effects::{Answer, Auth, Delivery, Digest, Key, Letter, NewUser, UserId, Write};
+use cairn_actors::effects::{Answer, Auth, Digest, Key, Letter, NewUser, UserId, Write};
 use cairn_actors::flows::deletion::Deletion;
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::recovery::Recovery;
@@ -65,7 +65,7 @@ impl Post {
 
 impl Courier<Auth> for Post {
     fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
-        let Delivery::Letter(letter) = parcel.delivery;
+        let letter = parcel.delivery.letter().clone();
         let posted = Posted { id: parcel.id, flow: parcel.flow, attempt: parcel.attempt, letter };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(posted);
         Box::pin(std::future::ready(Ok(Answer::Accepted)))
@@ -250,6 +250,7 @@ pub fn start(address: &str, username: Option<&str>) -> registration::Start {
         last_name: None,
         password: SealedHash::from_text("pretended".to_owned()),
         known: false,
+        by: testing::STRANGER,
     }
 }
 

@@ -13,6 +13,7 @@ use self::sink::{Script, Sink};
 use super::posted::on_the_wire;
 use super::*;
 use crate::credential::Seal;
+use crate::effects::Delivery;
 use crate::letters::render;
 use crate::letters::tests::world;
 use crate::ring::KeyId;

@@ -98,7 +98,15 @@ impl House {
         let from = (driver.world.address_key(&self.address), number);
         let waiting = self.changes.iter().filter(|other| other.state().awaited().is_some()).map(|other| other.flow);
         let waiting = waiting.collect();
-        let start = Start { user: user(), fence, from, address: testing::address(to), known: false, waiting };
+        let start = Start {
+            user: user(),
+            fence,
+            from,
+            address: testing::address(to),
+            known: false,
+            by: testing::STRANGER,
+            waiting,
+        };
         driver.among(&mut self.guards, |driver| driver.start(now, &start));
         let told = driver.told.clone();
         self.changes.push(driver);

@@ -54,8 +54,8 @@ pub(super) struct Chain {
 /// The letters and wrong codes of a registration or recovery.
 #[derive(Debug, Default)]
 pub(super) struct Letters {
-    /// The generation of the last letter's credential.
-    pub(super) last: u32,
+    /// Letters that were asked for after the first.
+    pub(super) again: u32,
     /// Wrong codes while the proof was awaited and after.
     pub(super) missed: u32,
 }
@@ -231,11 +231,11 @@ impl Ledger {
                 }
                 self.created(new);
             }
+            (Outcome::WrongCode { .. }, counted) => self.missed(event, counted, 1),
             (Outcome::Verified { .. }, _) | (_, [_, ..]) => {
                 self.complain(format!("the registration {} said {outcome:?} and wrote {writes:?}", event.flow));
             }
             (Outcome::Awaiting { .. }, []) => self.wrote(event),
-            (Outcome::WrongCode { .. } | Outcome::Replaced { .. }, []) => self.missed(event),
             _ => {}
         }
     }
@@ -252,11 +252,12 @@ impl Ledger {
                 self.letters_end(event, line, *user);
                 self.set(event, line, *user, password);
             }
+            // For the address, and for the network that tries to set passwords.
+            (Outcome::WrongCode { .. }, counted) => self.missed(event, counted, 2),
             (Outcome::Done { .. }, _) | (_, [_, ..]) => {
                 self.complain(format!("the recovery {} said {outcome:?} and wrote {writes:?}", event.flow));
             }
             (Outcome::Awaiting { .. }, []) => self.wrote(event),
-            (Outcome::WrongCode { .. } | Outcome::Replaced { .. }, []) => self.missed(event),
             _ => {}
         }
     }
@@ -295,13 +296,19 @@ impl Ledger {
     /// Another letter.
     fn wrote(&mut self, event: &Event) {
         if event.name == "resend" {
-            self.letters.entry(event.flow).or_default().last += 1;
+            self.letters.entry(event.flow).or_default().again += 1;
         } else {
             self.letters.insert(event.flow, Letters::default());
         }
     }
 
-    fn missed(&mut self, event: &Event) {
+    /// A wrong code costs a try, and while the proof is awaited it is counted in the same commit, so often.
+    fn missed(&mut self, event: &Event, writes: &[(InputId, Write)], counts: usize) {
+        let counts = if event.from == "awaiting_code" { counts } else { 0 };
+        let counted = writes.iter().filter(|(_, write)| matches!(write, Write::CountFailure { .. })).count();
+        if (counted, writes.len()) != (counts, counts) {
+            self.complain(format!("{} {} judged a code and counted it {counted} times", event.kind, event.flow));
+        }
         let letters = self.letters.entry(event.flow).or_default();
         letters.missed += 1;
         if letters.missed > TRIES {

@@ -26,7 +26,7 @@ pub(super) struct Wanted {
 pub(super) enum Asked {
     Change { user: UserId, fence: i64, from: (Digest, i64) },
     Resend,
-    Prove { flow: FlowId, number: Option<u32>, by_code: bool },
+    Prove { flow: FlowId, by_code: bool },
     Undo { flow: FlowId, forged: bool },
 }
 
@@ -36,17 +36,17 @@ impl People {
             0..32 => self.change(desk),
             32..37 => {
                 let flow = recent(&self.changes, desk.rng)?.flow;
-                let order = Order::call::<EmailChange>("resend", flow, || Command::Resend);
+                let order = Order::call::<EmailChange>("resend", flow, || Command::Resend(testing::STRANGER));
                 Some(Plan::at_once(Any::Change(Asked::Resend), order))
             }
             37..43 => {
                 let flow = victim(&self.changes)?.flow;
                 let code = format!("{:06}", desk.rng.below(1_000_000));
-                Some(self.enter(desk, flow, None, code))
+                Some(self.enter(desk, flow, code))
             }
             43..60 => {
                 let mail = self.some_mail(desk, Purpose::EmailChange)?;
-                Some(self.enter(desk, mail.flow, Some(mail.number), mail.code))
+                Some(self.enter(desk, mail.flow, mail.code))
             }
             60..82 => {
                 let mail = self.some_mail(desk, Purpose::EmailChange)?;
@@ -55,7 +55,7 @@ impl People {
                     link: presented(&world, of::EmailChange, &link),
                     account: account.clone(),
                 });
-                let asked = Asked::Prove { flow: mail.flow, number: Some(mail.number), by_code: false };
+                let asked = Asked::Prove { flow: mail.flow, by_code: false };
                 Some(late(asked, order, desk))
             }
             _ => {
@@ -114,6 +114,7 @@ impl People {
             address: address.clone(),
             known,
             waiting: waiting.clone(),
+            by: testing::STRANGER,
         });
         Some(Plan::hashed(Any::Change(Asked::Change { user, fence, from }), order, desk.rng))
     }
@@ -130,13 +131,13 @@ impl People {
         }
     }
 
-    fn enter(&self, desk: &mut Desk<'_, Auth>, flow: FlowId, number: Option<u32>, code: String) -> Plan {
+    fn enter(&self, desk: &mut Desk<'_, Auth>, flow: FlowId, code: String) -> Plan {
         let account = self.account(desk, flow);
         let order = Order::call::<EmailChange>("enter", flow, move || Command::Enter {
-            code: Code::parse(&code).expect("six digits"),
+            code: testing::typed_code(Code::parse(&code).expect("six digits")),
             account: account.clone(),
         });
-        late(Asked::Prove { flow, number, by_code: true }, order, desk)
+        late(Asked::Prove { flow, by_code: true }, order, desk)
     }
 
     /// The account as a service reads it for a flow. By the time that the order is given, it may have moved.
@@ -178,7 +179,7 @@ impl People {
                 let present = ledger.fence(*user);
                 (present != Some(*fence)).then(|| format!("the fence was read at {fence}, and was at {present:?}"))
             }
-            Asked::Prove { flow, number, by_code } => {
+            Asked::Prove { flow, by_code } => {
                 let wanted = self.changes.iter().find(|wanted| wanted.flow == *flow)?;
                 let present = ledger.fence(wanted.user);
                 let done = ledger.moves.get(flow);
@@ -191,7 +192,7 @@ impl People {
                 let moved = moved.or(faster);
                 let undone = done.filter(|change| change.stage != Stage::Standing && change.stage != Stage::Overtaken);
                 let undone = undone.map(|change| format!("it was {:?}", change.stage));
-                moved.or(undone).or_else(|| self.replaced(*flow, *number, *by_code))
+                moved.or(undone).or_else(|| by_code.then(|| self.spent(*flow)).flatten())
             }
             Asked::Undo { forged: true, .. } => Some("the link is forged".to_owned()),
             Asked::Undo { flow, .. } => match ledger.moves.get(flow) {
@@ -235,7 +236,7 @@ impl People {
             (Asked::Prove { .. }, Outcome::AddressTaken) => Ok(Heard::Moved),
             (Asked::Prove { by_code: true, .. }, Outcome::OnlyTheLink)
             | (Asked::Prove { by_code: false, .. } | Asked::Undo { forged: true, .. }, Outcome::Garbage)
-            | (Asked::Prove { .. }, Outcome::Replaced { .. } | Outcome::TooSoon { .. })
+            | (Asked::Prove { .. }, Outcome::TooSoon { .. })
             | (Asked::Prove { .. } | Asked::Undo { .. }, Outcome::Moved) => Ok(Heard::Anything),
             (Asked::Prove { .. }, Outcome::Over) if stage.is_some_and(|(.., stage)| stage == Stage::Undone) => {
                 Ok(Heard::Anything)

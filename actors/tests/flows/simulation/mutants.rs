@@ -131,6 +131,14 @@ fn an_end_that_remembers_whom_it_was_about_is_found() {
     finds(remembers, &["has ended and holds"]);
 }
 
+#[test]
+fn a_wrong_code_that_is_not_counted_is_found() {
+    let loses = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        item.writes.retain(|write| !matches!(write, Write::CountFailure { .. }));
+    };
+    finds(loses, &["judged a code and counted it 0 times"]);
+}
+
 /// The number of an address's claim stays as it is in whatever commit has such a write.
 fn keeps_the_number(of: impl Fn(&Write) -> bool) -> impl Fn(&SimStore<Auth>, &mut Item<Auth>) {
     move |_, item| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cairn_actors::credential::{self, Purpose, Seal};
-use cairn_actors::effects::{Auth, Delivery, Letter};
+use cairn_actors::effects::{Auth, Letter};
 use cairn_actors::letters;
 use cairn_actors::world::World;
 use cairn_runtime::outbox::Carrying;
@@ -19,8 +19,6 @@ pub(super) struct Mail {
     /// Whose letter it is: a link says so itself, for a code the page knows.
     pub(super) flow: FlowId,
     pub(super) purpose: Purpose,
-    /// Which of the flow's letters, the first is 0.
-    pub(super) number: u32,
     /// Empty where there is only a link.
     pub(super) code: String,
     pub(super) link: String,
@@ -31,12 +29,13 @@ pub(super) struct Post {
     world: Arc<World>,
     mails: Vec<Mail>,
     taken: BTreeMap<DeliveryId, Option<Mail>>,
-    issues: BTreeMap<(FlowId, u32), DeliveryId>,
+    /// What the letters of a flow carried, and how many there were.
+    carried: BTreeMap<FlowId, (String, String, u32)>,
 }
 
 impl Post {
     pub(super) fn new(world: Arc<World>) -> Self {
-        Self { world, mails: Vec::new(), taken: BTreeMap::new(), issues: BTreeMap::new() }
+        Self { world, mails: Vec::new(), taken: BTreeMap::new(), carried: BTreeMap::new() }
     }
 
     /// One of the last letters of a purpose.
@@ -47,7 +46,7 @@ impl Post {
 
     /// A letter comes, perhaps again; what is wrong with it goes to the ledger.
     pub(super) fn take(&mut self, carried: &Carrying<Auth>, ledger: &mut Ledger, rng: &mut Rng) {
-        let Delivery::Letter(letter) = &carried.delivery;
+        let letter = carried.delivery.letter();
         let mail = self.read(letter, carried.flow);
         // The mailer writes it in words; that takes its time, so not every one.
         if rng.chance(10) {
@@ -70,10 +69,13 @@ impl Post {
                 self.mails.push(mail);
                 return;
             }
-            if let Some(other) = self.issues.insert((mail.flow, mail.number), carried.id) {
-                ledger.complain(format!("{other} and {} are one letter of {}", carried.id, mail.flow));
+            let first = || (mail.code.clone(), mail.link.clone(), 0);
+            let (code, link, letters) = self.carried.entry(mail.flow).or_insert_with(first);
+            *letters += 1;
+            if (&*code, &*link) != (&mail.code, &mail.link) {
+                ledger.complain(format!("the letter {} carries something else than the one before it", carried.id));
             }
-            if ledger.letters.get(&mail.flow).is_none_or(|letters| letters.last < mail.number) {
+            if ledger.letters.get(&mail.flow).is_none_or(|asked| asked.again + 1 < *letters) {
                 ledger.complain(format!("the letter {} was sent by no step of {}", carried.id, mail.flow));
             }
             self.mails.push(mail);
@@ -117,7 +119,7 @@ impl Post {
         };
         let code = credential::code(&self.world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
         let code = if has_code(purpose) { code.expose().to_string() } else { String::new() };
-        Some(Mail { flow, purpose, number: seal.n, code, link: text(&self.world, purpose, flow, seal) })
+        Some(Mail { flow, purpose, code, link: text(&self.world, purpose, flow, seal) })
     }
 }
 

@@ -16,7 +16,7 @@ use super::people::{Asked as Any, People, Plan, number, presented, recent, state
 pub(super) enum Asked {
     Recover,
     Resend,
-    Prove { flow: FlowId, number: Option<u32>, by_code: bool, password: SealedHash, user: Option<UserId> },
+    Prove { flow: FlowId, by_code: bool, password: SealedHash, user: Option<UserId> },
 }
 
 /// How somebody proves the address.
@@ -31,18 +31,18 @@ impl People {
             0..34 => self.recover(desk)?,
             34..42 => {
                 let flow = *recent(&self.recoveries, desk.rng)?;
-                let order = Order::call::<Recovery>("resend", flow, || Command::Resend);
+                let order = Order::call::<Recovery>("resend", flow, || Command::Resend(testing::STRANGER));
                 Plan::at_once(Any::Recovery(Asked::Resend), order)
             }
             42..50 => {
                 let flow = *victim(&self.recoveries)?;
                 let code = format!("{:06}", desk.rng.below(1_000_000));
-                self.prove(desk, flow, None, Proof::Code(code))
+                self.prove(desk, flow, Proof::Code(code))
             }
             _ => {
                 let mail = self.post.recent(Purpose::ResetPassword, desk.rng)?;
                 let proof = if desk.rng.chance(500) { Proof::Code(mail.code) } else { Proof::Link(mail.link) };
-                self.prove(desk, mail.flow, Some(mail.number), proof)
+                self.prove(desk, mail.flow, proof)
             }
         })
     }
@@ -64,11 +64,16 @@ impl People {
         let address_key = self.world.address_key(&address);
         let user = self.ledger.borrow().by_address.get(&address_key).copied();
         let number = desk.store.inspect(|tables| number(tables, &Key::Address(address_key))).unwrap_or(0);
-        let order = Order::start::<Recovery>("recover", move || Start { address: address.clone(), user, number });
+        let order = Order::start::<Recovery>("recover", move || Start {
+            address: address.clone(),
+            user,
+            number,
+            by: testing::STRANGER,
+        });
         Some(Plan::at_once(Any::Recovery(Asked::Recover), order))
     }
 
-    fn prove(&mut self, desk: &mut Desk<'_, Auth>, flow: FlowId, number: Option<u32>, proof: Proof) -> Plan {
+    fn prove(&mut self, desk: &mut Desk<'_, Auth>, flow: FlowId, proof: Proof) -> Plan {
         let state = desk.store.inspect(|tables| state::<Recovery>(tables, flow));
         let set = state.as_ref().and_then(Recovery::password).cloned();
         // Once it is set, some type the same again, because they have lost our answer.
@@ -76,7 +81,7 @@ impl People {
         let same = again.is_some();
         let password = again.unwrap_or_else(|| self.new_password());
         let (by_code, user) = (matches!(proof, Proof::Code(_)), state.and_then(|state| state.user()));
-        let asked = Asked::Prove { flow, number, by_code, password: password.clone(), user };
+        let asked = Asked::Prove { flow, by_code, password: password.clone(), user };
         let world = self.world.clone();
         // Most are told that they are over; the fence alone ends them all.
         let sessions: Vec<FlowId> = user
@@ -89,7 +94,10 @@ impl People {
             let password =
                 NewPassword { hash: password.clone(), same: same.then(Proved::pretended), sessions: sessions.clone() };
             match &proof {
-                Proof::Code(code) => Command::Enter { code: Code::parse(code).expect("six digits"), password },
+                Proof::Code(code) => {
+                    let code = testing::typed_code(Code::parse(code).expect("six digits"));
+                    Command::Enter { code, password }
+                }
                 Proof::Link(link) => Command::Open { link: presented(&world, of::ResetPassword, link), password },
             }
         });
@@ -101,7 +109,8 @@ impl People {
         match asked {
             Asked::Recover | Asked::Resend => None,
             Asked::Prove { user: None, .. } => Some("nobody has the address".to_owned()),
-            Asked::Prove { flow, number, by_code, .. } => self.replaced(*flow, *number, *by_code),
+            Asked::Prove { flow, by_code: true, .. } => self.spent(*flow),
+            Asked::Prove { .. } => None,
         }
     }
 
@@ -131,7 +140,7 @@ impl People {
             (Asked::Prove { by_code: true, .. }, Outcome::OnlyTheLink) => Ok(Heard::Anything),
             (Asked::Prove { by_code: false, .. }, Outcome::Garbage) => Ok(Heard::Anything),
             (Asked::Prove { .. }, Outcome::Over) => self.over(told.flow),
-            (Asked::Prove { .. }, Outcome::Replaced { .. } | Outcome::UsedUp) => Ok(Heard::Anything),
+            (Asked::Prove { .. }, Outcome::UsedUp) => Ok(Heard::Anything),
             _ => Err("that answers another question".to_owned()),
         }
     }

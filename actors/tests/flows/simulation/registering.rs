@@ -1,5 +1,5 @@
 //! People who register: addresses and usernames that several want at once, letters sent again, codes right, wrong and
-//! replaced, links with and without the password.
+//! sent again, links with and without the password.
 
 use cairn_actors::credential::{Purpose, of};
 use cairn_actors::effects::Auth;
@@ -23,8 +23,8 @@ pub(super) struct Began {
 pub(super) enum Asked {
     Register { password: SealedHash },
     Resend,
-    Enter { flow: FlowId, number: Option<u32> },
-    Open { flow: FlowId, number: u32, proved: bool },
+    Enter { flow: FlowId },
+    Open { proved: bool },
 }
 
 impl People {
@@ -34,18 +34,18 @@ impl People {
             0..32 => self.register(desk),
             32..45 => {
                 let flow = recent(&self.registrations, desk.rng)?.flow;
-                let order = Order::call::<Registration>("resend", flow, || Command::Resend);
+                let order = Order::call::<Registration>("resend", flow, || Command::Resend(testing::STRANGER));
                 Plan::at_once(Any::Registration(Asked::Resend), order)
             }
             45..52 => {
                 let flow = victim(&self.registrations)?.flow;
                 let code = format!("{:06}", desk.rng.below(1_000_000));
-                let asked = Asked::Enter { flow, number: None };
+                let asked = Asked::Enter { flow };
                 Plan::at_once(Any::Registration(asked), enter(flow, code))
             }
             52..75 => {
                 let mail = self.post.recent(Purpose::VerifyEmail, desk.rng)?;
-                let asked = Asked::Enter { flow: mail.flow, number: Some(mail.number) };
+                let asked = Asked::Enter { flow: mail.flow };
                 Plan::at_once(Any::Registration(asked), enter(mail.flow, mail.code))
             }
             75..82 => {
@@ -62,7 +62,7 @@ impl People {
                     link: presented(&world, of::VerifyEmail, &link),
                     password: proved.then(Proved::pretended),
                 });
-                let asked = Asked::Open { flow: mail.flow, number: mail.number, proved };
+                let asked = Asked::Open { proved };
                 Plan::hashed(Any::Registration(asked), order, desk.rng)
             }
         })
@@ -78,7 +78,7 @@ impl People {
             link: presented(&world, of::VerifyEmail, &link),
             cookie: presented(&world, of::FlowCookie, &cookie),
         });
-        let asked = Asked::Open { flow: mail.flow, number: mail.number, proved: began == mail.flow };
+        let asked = Asked::Open { proved: began == mail.flow };
         Some(Plan::at_once(Any::Registration(asked), order))
     }
 
@@ -106,32 +106,26 @@ impl People {
             last_name: Some(testing::person_name("Familyname")),
             password: password.clone(),
             known,
+            by: testing::STRANGER,
         });
         Plan::hashed(Any::Registration(asked), order, desk.rng)
     }
 
     /// Why a proof that is shown now must not be taken.
     pub(super) fn registration_doom(&self, asked: &Asked) -> Option<String> {
-        let (flow, number, by_code) = match asked {
-            Asked::Register { .. } | Asked::Resend => return None,
-            Asked::Enter { flow, number } => (flow, *number, true),
-            Asked::Open { proved: false, .. } => {
-                return Some("it was proved neither by password nor by cookie".to_owned());
+        match asked {
+            Asked::Register { .. } | Asked::Resend => None,
+            Asked::Enter { flow } => self.spent(*flow),
+            Asked::Open { proved, .. } => {
+                (!proved).then(|| "it was proved neither by password nor by cookie".to_owned())
             }
-            Asked::Open { flow, number, .. } => (flow, Some(*number), false),
-        };
-        self.replaced(*flow, number, by_code)
+        }
     }
 
-    /// The code or link is an older letter's, or it is a code after five wrong ones.
-    pub(super) fn replaced(&self, flow: FlowId, number: Option<u32>, by_code: bool) -> Option<String> {
-        let ledger = self.ledger.borrow();
-        let letters = ledger.letters.get(&flow)?;
-        if by_code && letters.missed >= 5 {
-            return Some(format!("{} codes had been wrong", letters.missed));
-        }
-        let last = letters.last;
-        number.filter(|number| *number < last).map(|number| format!("letter {number} had been replaced by {last}"))
+    /// Five codes were wrong, and this is one more.
+    pub(super) fn spent(&self, flow: FlowId) -> Option<String> {
+        let missed = self.ledger.borrow().letters.get(&flow)?.missed;
+        (missed >= 5).then(|| format!("{missed} codes had been wrong"))
     }
 
     pub(super) fn hear_registration(
@@ -164,15 +158,15 @@ impl People {
             (Asked::Enter { .. }, Outcome::WrongCode { .. } | Outcome::AddressTaken) => Ok(Heard::Moved),
             (Asked::Open { .. }, Outcome::AddressTaken) => Ok(Heard::Moved),
             (Asked::Enter { .. } | Asked::Open { .. }, Outcome::Over) => self.over(told.flow),
-            (Asked::Enter { .. }, Outcome::Replaced { .. } | Outcome::OnlyTheLink) => Ok(Heard::Anything),
-            (Asked::Open { .. }, Outcome::Replaced { .. } | Outcome::Garbage | Outcome::PasswordNeeded) => {
-                Ok(Heard::Anything)
-            }
+            (Asked::Enter { .. }, Outcome::OnlyTheLink) => Ok(Heard::Anything),
+            (Asked::Open { .. }, Outcome::Garbage | Outcome::PasswordNeeded) => Ok(Heard::Anything),
             _ => Err("that answers another question".to_owned()),
         }
     }
 }
 
 fn enter(flow: FlowId, code: String) -> Order<Auth> {
-    Order::call::<Registration>("enter", flow, move || Command::Enter(Code::parse(&code).expect("six digits")))
+    Order::call::<Registration>("enter", flow, move || {
+        Command::Enter(testing::typed_code(Code::parse(&code).expect("six digits")))
+    })
 }

@@ -118,6 +118,7 @@ impl People {
             amr: vec!["pwd".to_owned()],
             device: Some(DEVICE.to_owned()),
             client_address: Some(CLIENT_ADDRESS.to_owned()),
+            forgets: None,
             arrival: Arrival {
                 place,
                 notice: is_new.then(|| Notice {

@@ -222,8 +222,15 @@ impl Case {
         let asker = node.engine.asker("race");
         let (input, invoked) = (asker.input, self.tick());
         let amr = vec!["pwd".to_owned()];
-        let asked =
-            Start { user: self.user, fence, amr, device: None, client_address: None, arrival: Default::default() };
+        let asked = Start {
+            user: self.user,
+            fence,
+            amr,
+            device: None,
+            client_address: None,
+            arrival: Default::default(),
+            forgets: None,
+        };
         let reply = node.engine.start::<Session>(asker, asked).await;
         let answered = self.tick();
         let Reply { flow, version, outcome, .. } = self.answer(reply);
@@ -274,8 +281,11 @@ impl Case {
 async fn registered(town: &Town, node: &Node, address: &str) -> UserId {
     let begun = node.engine.start::<Registration>(node.engine.asker("race"), start(address, None)).await.unwrap();
     let code = super::code(town, begun.flow, &super::last_letter(town, begun.flow).await);
-    let proved =
-        node.engine.call::<Registration>(begun.flow, node.engine.asker("race"), Prove::Enter(code)).await.unwrap();
+    let proved = node
+        .engine
+        .call::<Registration>(begun.flow, node.engine.asker("race"), Prove::Enter(testing::typed_code(code)))
+        .await
+        .unwrap();
     let Proved::Verified { user, .. } = proved.outcome else { panic!("verified, not {:?}", proved.outcome) };
     user
 }

@@ -52,7 +52,7 @@ impl Arena {
     }
 
     async fn enter(&self, at: usize, asker: Asker, flow: FlowId, letter: &Seal) -> Reply<Outcome> {
-        let command = Command::Enter(code(&self.town, flow, letter));
+        let command = Command::Enter(testing::typed_code(code(&self.town, flow, letter)));
         self.nodes[at].engine.call::<Registration>(flow, asker, command).await.unwrap()
     }
 
@@ -232,6 +232,7 @@ async fn one_request_twice(kind: Kind) {
             device: None,
             client_address: None,
             arrival: session::Arrival::default(),
+            forgets: None,
         };
         let begun = arena
             .both(seed, async |at| arena.nodes[at].engine.start::<Session>(asker(3), begin()).await.unwrap())

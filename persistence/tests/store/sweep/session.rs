@@ -39,6 +39,7 @@ async fn begin(stand: &Stand<'_>, user: UserId, fence: i64) -> Reply<Outcome> {
                 device: None,
                 client_address: None,
                 arrival: Default::default(),
+                forgets: None,
             };
             let engine = engine.clone();
             async move { engine.start::<Session>(asker, asked).await }

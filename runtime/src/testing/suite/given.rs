@@ -83,6 +83,7 @@ pub fn delivery(number: u64, from: FlowId) -> Delivery {
         kind: "note".to_owned(),
         target: None,
         budget: None,
+        asked_by: None,
         payload: format!("note {number}").into_bytes(),
         due: at(0),
         expires: None,

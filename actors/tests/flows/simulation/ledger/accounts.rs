@@ -149,7 +149,7 @@ impl Ledger {
                 self.asked_for.insert(flow);
                 self.wrote(event);
             }
-            ("enter" | "open", Outcome::WrongCode { .. } | Outcome::Replaced { .. }, []) => self.missed(event),
+            ("enter", Outcome::WrongCode { .. }, counted) => self.missed(event, counted, 1),
             ("enter" | "open", Outcome::AddressTaken, []) => {}
             (
                 "enter" | "open",
