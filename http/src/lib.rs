@@ -19,6 +19,7 @@ pub mod well_known;
 mod decode;
 mod life;
 mod line;
+mod load;
 #[cfg(test)]
 mod tests;
 

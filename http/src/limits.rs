@@ -21,6 +21,16 @@ pub struct Limits {
     pub head_time: Duration,
     /// From the head to the end of the body; then 408.
     pub body_time: Duration,
+    /// From one octet of a body to the next; then 408.
+    pub body_pause: Duration,
+    /// Octets of bodies held at once, until their handlers have ended; then 503.
+    pub bodies: usize,
+    /// Of these, what one client's may take: an IPv4 address, or the /64 of an IPv6 address.
+    pub bodies_each: usize,
+    /// Requests served at once, those included whose client has gone; then 503.
+    pub requests: usize,
+    /// Of these, what one client may have.
+    pub requests_each: usize,
     /// How long a connection may stay without a request.
     pub idle_time: Duration,
     /// Connections at once; when one more comes, the longest idle one gives way.
@@ -44,6 +54,11 @@ impl Default for Limits {
             nesting: 64,
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
+            body_pause: Duration::from_secs(10),
+            bodies: 64 * 1024 * 1024,
+            bodies_each: 16 * 1024 * 1024,
+            requests: 4_096,
+            requests_each: 1_024,
             idle_time: Duration::from_secs(75),
             connections: 10_000,
             drain_time: Duration::from_secs(8),

@@ -9,9 +9,11 @@ use futures_util::{Stream, StreamExt};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
 use http::{Extensions, HeaderMap, Method};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::door::client_address::is_local;
 use crate::limits::Limits;
+use crate::load::Held;
 use crate::problem::Problem;
 use crate::{decode, json};
 
@@ -29,6 +31,8 @@ pub(crate) struct Head {
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) peer: SocketAddr,
+    /// Through trusted proxies.
+    pub(crate) client: IpAddr,
 }
 
 impl Head {
@@ -308,26 +312,45 @@ impl Form {
     }
 }
 
-/// Reads a body whole, counting what comes whatever the head declared.
+/// Reads a body whole, counting what comes whatever the head declared. `held` grows with it.
 ///
 /// # Errors
-/// 413 as soon as it is known to be over `limits.body`; 408 after `limits.body_time`; 400 when it breaks off.
-pub(crate) async fn collect(headers: &HeaderMap, mut body: BodyStream, limits: &Limits) -> Result<Bytes, Problem> {
+/// 413 as soon as it is known to be over `limits.body`; 408 after `limits.body_time`, or `limits.body_pause` without an
+/// octet; 400 when it breaks off; 503 when too much of other bodies is held.
+pub(crate) async fn collect(
+    headers: &HeaderMap,
+    mut body: BodyStream,
+    limits: &Limits,
+    held: &mut Held,
+) -> Result<Bytes, Problem> {
     if declared(headers).is_some_and(|length| length > limits.body as u64) {
         return Err(Problem::body_too_large());
     }
-    let reading = async {
-        let mut whole = BytesMut::new();
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|_| Problem::unreadable("The body breaks off"))?;
-            if whole.len() + chunk.len() > limits.body {
-                return Err(Problem::body_too_large());
-            }
-            whole.extend_from_slice(&chunk);
+    let mut whole = BytesMut::new();
+    let began = Instant::now();
+    let mut progress = began;
+    loop {
+        let deadline = (began + limits.body_time).min(progress + limits.body_pause);
+        let chunk = tokio::time::timeout_at(deadline, body.next()).await.map_err(|_| Problem::timeout())?;
+        let Some(chunk) = chunk else { return Ok(whole.freeze()) };
+        let chunk = chunk.map_err(|_| Problem::unreadable("The body breaks off"))?;
+        if whole.len() + chunk.len() > limits.body {
+            return Err(Problem::body_too_large());
         }
-        Ok(whole.freeze())
-    };
-    tokio::time::timeout(limits.body_time, reading).await.unwrap_or_else(|_| Err(Problem::timeout()))
+        if !held.grow(chunk.len()) {
+            return Err(crowded());
+        }
+        if !chunk.is_empty() {
+            progress = Instant::now();
+        }
+        whole.extend_from_slice(&chunk);
+    }
+}
+
+/// The refusal of a request for which there is no room among those in flight.
+pub(crate) fn crowded() -> Problem {
+    Problem::unavailable(Duration::from_secs(1))
+        .detail("Too many requests are being served at once. Send the same request again in a moment.")
 }
 
 /// Reads a small body of a refused request and throws it away, so that the connection can serve the next one.

@@ -20,11 +20,12 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::decode;
-use crate::door::client_address::client_address;
+use crate::door::client_address::client_network;
 use crate::door::{Carried, Door, Doors, Limited, sent_by_another_site};
+use crate::load::{Held, Load};
 use crate::problem::{Kind, Problem};
 use crate::reply::Reply;
-use crate::request::{BodyStream, Head, Request, collect, discard, wants_html};
+use crate::request::{BodyStream, Head, Request, collect, crowded, discard, wants_html};
 use crate::rooms::{Settings, is_below};
 
 /// What a handler's future gives.
@@ -212,7 +213,7 @@ impl<S: Doors> Room<S> {
         }
         let mut request = Request {
             method: head.method.clone(),
-            client: client_address(head.peer, &head.headers, &settings.trusted_proxies),
+            client: head.client,
             path: path.into_owned(),
             raw_query: head.query.clone(),
             headers: head.headers.clone(),
@@ -247,11 +248,25 @@ impl<S: Doors> Room<S> {
         Ok(Next::Run(route, Box::new(request)))
     }
 
-    async fn answer(&self, settings: &Settings, head: &Head, body: BodyStream, id: &str, trail: &mut Trail) -> Answer {
-        let (route, mut request) = match self.judge(settings, head, id, trail).await {
+    async fn answer(
+        &self,
+        settings: &Settings,
+        head: &Head,
+        body: BodyStream,
+        arrival: Arrival,
+        trail: &mut Trail,
+    ) -> Answer {
+        let Arrival { id, load, refused } = arrival;
+        let judged = match refused {
+            None => self.judge(settings, head, &id, trail).await,
+            Some(problem) => Err(problem),
+        };
+        // Held until the handler has ended.
+        let mut held = load.body(client_network(head.client)).ok_or_else(crowded)?;
+        let (route, mut request) = match judged {
             Ok(Next::Run(route, request)) => (route, request),
             Ok(Next::ShowAgain(route, request, slow)) => {
-                return self.show_again(settings, head, body, route, request, *slow).await;
+                return self.show_again(settings, head, body, &mut held, route, request, *slow).await;
             }
             Ok(Next::Said(reply)) => {
                 discard(&head.headers, body, &settings.limits).await;
@@ -262,7 +277,7 @@ impl<S: Doors> Room<S> {
                 return Err(problem);
             }
         };
-        request.body = collect(&head.headers, body, &settings.limits).await?;
+        request.body = collect(&head.headers, body, &settings.limits, &mut held).await?;
         match route.schema {
             Schema::Nothing => {}
             Schema::Json => request.check_media_type("application/json")?,
@@ -288,6 +303,7 @@ impl<S: Doors> Room<S> {
         settings: &Settings,
         head: &Head,
         body: BodyStream,
+        held: &mut Held,
         route: &'static Route<S>,
         mut request: Box<Request>,
         slow: Problem,
@@ -296,7 +312,7 @@ impl<S: Doors> Room<S> {
         if head.headers.contains_key(EXPECT) {
             return Err(slow);
         }
-        let reading = collect(&head.headers, body, &settings.limits);
+        let reading = collect(&head.headers, body, &settings.limits, held);
         match tokio::time::timeout(settings.limits.linger_time, reading).await {
             Ok(Ok(body)) => request.body = body,
             Ok(Err(_)) | Err(_) => return Err(slow),
@@ -424,8 +440,18 @@ pub(crate) trait AnyRoom: Send + Sync + 'static {
         settings: Arc<Settings>,
         head: Head,
         body: BodyStream,
-        id: String,
+        arrival: Arrival,
     ) -> BoxFuture<'static, Reply>;
+}
+
+/// How a request comes to its room.
+pub(crate) struct Arrival {
+    /// Its id.
+    pub(crate) id: String,
+    /// Where its body is counted.
+    pub(crate) load: Arc<Load>,
+    /// Why it is refused whatever the room thinks of it.
+    pub(crate) refused: Option<Problem>,
 }
 
 impl<S: Doors> AnyRoom for Room<S> {
@@ -440,13 +466,15 @@ impl<S: Doors> AnyRoom for Room<S> {
         settings: Arc<Settings>,
         head: Head,
         body: BodyStream,
-        id: String,
+        arrival: Arrival,
     ) -> BoxFuture<'static, Reply> {
         Box::pin(async move {
+            let id = arrival.id.clone();
             let began = Instant::now();
             let mut trail = Trail { route: UNMATCHED, headers: HeaderMap::new(), carried: Carried::default() };
             self.welcome_origin(&settings, &head, &mut trail);
-            let answer = AssertUnwindSafe(self.answer(&settings, &head, body, &id, &mut trail)).catch_unwind().await;
+            let answer =
+                AssertUnwindSafe(self.answer(&settings, &head, body, arrival, &mut trail)).catch_unwind().await;
             let answer = answer.unwrap_or_else(|panic| Err(Problem::fault(said_by(&*panic))));
             let mut reply = answer.unwrap_or_else(|problem| self.tell(&problem, &head, &id, trail.route));
             for (name, value) in &trail.headers {

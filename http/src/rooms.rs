@@ -19,12 +19,13 @@ use warp::{Filter, Rejection};
 
 use crate::decode;
 use crate::door::Doors;
-use crate::door::client_address::Network;
+use crate::door::client_address::{Network, client_address, client_network};
 use crate::limits::Limits;
+use crate::load::Load;
 use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::request::{BodyStream, Head, Peer, discard};
-use crate::room::{AnyRoom, Room, UNMATCHED, count, said_by};
+use crate::request::{BodyStream, Head, Peer, crowded, discard};
+use crate::room::{AnyRoom, Arrival, Room, UNMATCHED, count, said_by};
 
 /// What holds for all rooms.
 #[derive(Clone, Debug)]
@@ -97,11 +98,10 @@ impl Rooms {
     #[must_use]
     pub fn filter(self) -> BoxedFilter<(Response,)> {
         let Self { settings, rooms } = self;
-        let last = answering(Arc::clone(&settings), Arc::new(Nowhere));
-        let all = rooms
-            .into_iter()
-            .rev()
-            .fold(last, |behind, room| answering(Arc::clone(&settings), room).or(behind).unify().boxed());
+        let load = Load::new(&settings.limits);
+        let serving = |room| answering(Arc::clone(&settings), Arc::clone(&load), room);
+        let last = serving(Arc::new(Nowhere) as Arc<dyn AnyRoom>);
+        let all = rooms.into_iter().rev().fold(last, |behind, room| serving(room).or(behind).unify().boxed());
         // No filter above rejects but to pass a request on. Should a change ever break that, a client still gets a
         // problem and not a library's text.
         all.recover(move |rejection: Rejection| {
@@ -113,7 +113,8 @@ impl Rooms {
     }
 }
 
-fn answering(settings: Arc<Settings>, room: Arc<dyn AnyRoom>) -> BoxedFilter<(Response,)> {
+/// `load` counts the requests that do not come through our accept loop, which counts its own.
+fn answering(settings: Arc<Settings>, load: Arc<Load>, room: Arc<dyn AnyRoom>) -> BoxedFilter<(Response,)> {
     let claimant = Arc::clone(&room);
     let claimed = warp::path::full()
         .and_then(move |path: FullPath| {
@@ -127,12 +128,14 @@ fn answering(settings: Arc<Settings>, room: Arc<dyn AnyRoom>) -> BoxedFilter<(Re
         .and(raw_query())
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<Peer>())
+        .and(warp::ext::optional::<Arc<Load>>())
         .and(body())
-        .then(move |method, path: FullPath, query, headers, peer: Option<Peer>, body| {
+        .then(move |method, path: FullPath, query, headers, peer: Option<Peer>, loaded: Option<Arc<Load>>, body| {
             // A request that did not come through our accept loop has no peer, and is nobody's neighbour.
             let peer = peer.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |Peer(address)| address);
-            let head = Head { method, path: path.as_str().to_owned(), query, headers, peer };
-            answer(Arc::clone(&settings), Arc::clone(&room), head, body)
+            let client = client_address(peer, &headers, &settings.trusted_proxies);
+            let head = Head { method, path: path.as_str().to_owned(), query, headers, peer, client };
+            answer(Arc::clone(&settings), loaded.unwrap_or_else(|| Arc::clone(&load)), Arc::clone(&room), head, body)
         })
         .boxed()
 }
@@ -154,7 +157,15 @@ fn whole_chunks<B: Buf>(
     stream.map(|chunk| chunk.map(|mut chunk| chunk.copy_to_bytes(chunk.remaining())))
 }
 
-async fn answer(settings: Arc<Settings>, room: Arc<dyn AnyRoom>, head: Head, body: BodyStream) -> Response {
+/// Answers one request. What its room does runs in a task of its own, to its end: a client that hangs up, or resets its
+/// stream, changes nothing of it.
+async fn answer(
+    settings: Arc<Settings>,
+    load: Arc<Load>,
+    room: Arc<dyn AnyRoom>,
+    head: Head,
+    body: BodyStream,
+) -> Response {
     let id = head.given_id().unwrap_or_else(settings.new_request_id);
     let (method, private) = (head.method.clone(), settings.is_private(&head.path));
     let reply = if head.method == Method::OPTIONS && head.path == "*" {
@@ -164,16 +175,27 @@ async fn answer(settings: Arc<Settings>, room: Arc<dyn AnyRoom>, head: Head, bod
         count(UNMATCHED, &head.method, reply.status, Duration::ZERO);
         reply
     } else {
-        let serving = room.serve(Arc::clone(&settings), head, body, id.clone());
-        match AssertUnwindSafe(serving).catch_unwind().await {
-            Ok(reply) => reply,
-            Err(panic) => {
-                tracing::error!(request_id = id, cause = said_by(&*panic), "a room met a defect");
-                Problem::fault("a room").to_reply(&id)
-            }
+        let admitted = load.admit(client_network(head.client));
+        let refused = admitted.is_none().then(crowded);
+        let arrival = Arrival { id: id.clone(), load: Arc::clone(&load), refused };
+        let serving = room.serve(Arc::clone(&settings), head, body, arrival);
+        let serving = caught(serving, id.clone());
+        match admitted {
+            Some(admitted) => load.run(admitted, serving).await.unwrap_or_else(|| crowded().to_reply(&id)),
+            None => serving.await,
         }
     };
     reply.completed(&method, &id, private, settings.is_over_tls()).into_response()
+}
+
+async fn caught(serving: BoxFuture<'static, Reply>, id: String) -> Reply {
+    match AssertUnwindSafe(serving).catch_unwind().await {
+        Ok(reply) => reply,
+        Err(panic) => {
+            tracing::error!(request_id = id, cause = said_by(&*panic), "a room met a defect");
+            Problem::fault("a room").to_reply(&id)
+        }
+    }
 }
 
 fn rejected(settings: &Settings, rejection: &Rejection) -> Response {
@@ -195,10 +217,11 @@ impl AnyRoom for Nowhere {
         settings: Arc<Settings>,
         head: Head,
         body: BodyStream,
-        id: String,
+        arrival: Arrival,
     ) -> BoxFuture<'static, Reply> {
         Box::pin(async move {
-            let problem = head.check(&settings.limits).err().unwrap_or_else(Problem::not_found);
+            let Arrival { id, refused, .. } = arrival;
+            let problem = refused.or_else(|| head.check(&settings.limits).err()).unwrap_or_else(Problem::not_found);
             discard(&head.headers, body, &settings.limits).await;
             count(UNMATCHED, &head.method, problem.status(), Duration::ZERO);
             problem.to_reply(&id)
@@ -219,5 +242,9 @@ pub fn describe_metrics() {
     );
     metrics::describe_gauge!("cairn_http_connections", "Connections open");
     metrics::describe_counter!("cairn_http_limited_total", "Requests refused by a rate limit, by bucket");
+    metrics::describe_counter!(
+        "cairn_http_requests_abandoned_total",
+        "Requests whose client hung up before the answer, and which ran to their end all the same"
+    );
     metrics::describe_counter!("cairn_http_connections_cut_total", "Connections that had to give way, by reason");
 }

@@ -27,21 +27,23 @@ use warp::reply::Response;
 use crate::life::{Crowd, InFlight, Life, Seat, Stage};
 use crate::limits::Limits;
 use crate::line::Line;
+use crate::load::Load;
 use crate::port::{Port, is_of_one_connection};
 use crate::request::Peer;
 
 /// How a server's run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Connections that still had a request in flight when `drain_time` was over.
+    /// Connections that still had a request in flight when `drain_time` was over, and requests that were still running
+    /// though their client had gone.
     pub cut: usize,
 }
 
 /// Serves `filter` on `port` until `shutdown` resolves; then closes the port, so that who comes later is refused and
 /// may go elsewhere, lets requests in flight finish for at most `limits.drain_time`, closes what is idle, and returns.
 ///
-/// When this future is dropped instead, all its connections are cut and the port stays open: the next call may serve
-/// on it. On a port that is closed there is nothing to do. Each request carries its [`Peer`] as an extension.
+/// A request whose client has hung up runs to its end and is waited for as well. When this future is dropped instead,
+/// all its connections are cut and the port stays open: the next call may serve on it. On a port that is closed there is nothing to do. Each request carries its [`Peer`] as an extension.
 pub async fn serve(
     port: Port,
     filter: BoxedFilter<(Response,)>,
@@ -49,7 +51,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Ended {
     let Some(listener) = port.listener() else { return Ended { cut: 0 } };
-    let server = Arc::new(Server { crowd: Arc::default(), filter, builder: builder(&limits), limits });
+    let load = Load::new(&limits);
+    let server = Arc::new(Server { crowd: Arc::default(), load, filter, builder: builder(&limits), limits });
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     // Held here and not in the future that waits for room, which is dropped whenever another branch is taken.
@@ -77,9 +80,10 @@ pub async fn serve(
         while let Some(ended) = tasks.join_next().await {
             note(&ended);
         }
+        server.load.idle().await;
     };
     let in_time = tokio::time::timeout(server.limits.drain_time, finishing).await;
-    let cut = if in_time.is_ok() { 0 } else { server.crowd.count() };
+    let cut = if in_time.is_ok() { 0 } else { server.crowd.count() + server.load.abandoned() };
     tasks.shutdown().await;
     Ended { cut }
 }
@@ -117,6 +121,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
 
 struct Server {
     crowd: Arc<Crowd>,
+    load: Arc<Load>,
     filter: BoxedFilter<(Response,)>,
     builder: Builder<TokioExecutor>,
     limits: Limits,
@@ -259,6 +264,7 @@ impl Server {
         let in_flight = life.begin(!http1);
         let crowd = Arc::clone(&self.crowd);
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Arc::clone(&self.load));
         if request.uri().path_and_query().is_none() {
             // The authority form of CONNECT has no path, and warp's filter of paths panics without one.
             *request.uri_mut() = http::Uri::from_static("/");

@@ -66,6 +66,14 @@ impl Network {
     }
 }
 
+/// What counts as one client: an IPv4 address, or the /64 of an IPv6 address, because that is what one customer has.
+pub(crate) fn client_network(client: IpAddr) -> u128 {
+    match client.to_canonical() {
+        IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped()),
+        IpAddr::V6(v6) => u128::from(v6) >> 64 << 64,
+    }
+}
+
 /// The client's address: the peer's, unless the peer is a trusted proxy; then the right-most entry of
 /// `X-Forwarded-For`, or of `Forwarded` (RFC 7239), that is not one. An entry that is no address (`unknown`, `_hidden`,
 /// nonsense) ends the walk at the proxy before it.

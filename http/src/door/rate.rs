@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use crate::door::Metered;
+use crate::door::client_address::client_network;
 use crate::problem::Problem;
 
 /// `POST /auth/register`, and the page that does the same.
@@ -190,7 +191,7 @@ impl Limiter {
     /// Takes one from a bucket for a client: its IPv4 address, or the /64 of its IPv6 address, because that is what one
     /// customer has to himself.
     pub fn take_for_client(&self, bucket: &'static str, client: IpAddr) -> Metered {
-        self.take(bucket, network(client), self.now())
+        self.take(bucket, client_network(client), self.now())
     }
 
     /// Takes one from a bucket for something that has a hash.
@@ -240,14 +241,6 @@ impl Limiter {
     }
 }
 
-/// What counts as one client.
-fn network(client: IpAddr) -> u128 {
-    match client.to_canonical() {
-        IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped()),
-        IpAddr::V6(v6) => u128::from(v6) >> 64 << 64,
-    }
-}
-
 fn headers(bucket: &Bucket, state: &str) -> HeaderMap {
     let policy = bucket.quotas.iter().map(|q| format!("\"{}\";q={};w={}", q.name, q.requests, q.seconds));
     let policy: Vec<String> = policy.collect();
@@ -279,7 +272,7 @@ mod tests {
 
     impl Driven {
         fn take(&self, bucket: &'static str, client: IpAddr) -> Metered {
-            self.limiter.take(bucket, network(client), self.now)
+            self.limiter.take(bucket, client_network(client), self.now)
         }
 
         fn passes(&self, bucket: &'static str, client: IpAddr) -> bool {

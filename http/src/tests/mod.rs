@@ -8,6 +8,7 @@
 
 mod bodies;
 mod connections;
+mod hang_ups;
 mod heads;
 mod properties;
 mod tables;
@@ -36,6 +37,24 @@ struct Demo {
     entered: Semaphore,
     /// One permit lets one of them out.
     gate: Semaphore,
+    /// One permit for each that has come to its end.
+    left: Semaphore,
+    /// What `/auth/steps` has done.
+    steps: std::sync::Mutex<Vec<String>>,
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        let none = || Semaphore::new(0);
+        Self { entered: none(), gate: none(), left: none(), steps: std::sync::Mutex::default() }
+    }
+}
+
+impl Demo {
+    async fn step(&self, what: impl Into<String>) {
+        self.steps.lock().unwrap().push(what.into());
+        tokio::task::yield_now().await;
+    }
 }
 
 struct Caller(String);
@@ -43,6 +62,9 @@ struct Caller(String);
 impl Doors for Demo {
     fn enter<'a>(&'a self, door: Door, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
+            if request.route() == "/auth/steps" {
+                self.step("entered").await;
+            }
             match request.bearer().map(str::to_owned) {
                 None => Err(Problem::credentials()),
                 Some(token) if token != "good" => Err(Problem::session_ended()),
@@ -81,7 +103,18 @@ async fn echo(request: Request) -> Answer {
 async fn wait(demo: Arc<Demo>) -> Answer {
     demo.entered.add_permits(1);
     demo.gate.acquire().await.unwrap().forget();
+    demo.left.add_permits(1);
     Reply::json(StatusCode::OK, &json!({"waited": true}))
+}
+
+/// Does several things one after the other.
+async fn steps(demo: Arc<Demo>, request: Request) -> Answer {
+    let named: Named = request.json()?;
+    demo.step(format!("read {}", named.name)).await;
+    for step in ["one", "two", "three"] {
+        demo.step(step).await;
+    }
+    Reply::json(StatusCode::OK, &json!({}))
 }
 
 /// Finds out more than the meter could know.
@@ -116,7 +149,15 @@ const fn at_door(path: &'static str, door: Door) -> Route<Demo> {
     }
 }
 
-static API: [Route<Demo>; 12] = [
+static API: [Route<Demo>; 13] = [
+    Route {
+        method: Method::POST,
+        path: "/auth/steps",
+        door: Door::Bearer,
+        bucket: None,
+        schema: Schema::Json,
+        run: |demo, request| Box::pin(steps(demo, request)),
+    },
     route(Method::GET, "/health", Schema::Nothing, |_, _| {
         Box::pin(async { Reply::json(StatusCode::OK, &json!({"status": "ok"})) })
     }),
@@ -194,6 +235,17 @@ fn fresh_id() -> String {
     format!("fresh-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+fn rooms(demo: &Arc<Demo>, settings: Settings) -> warp::filters::BoxedFilter<(warp::reply::Response,)> {
+    let api = Room::new("api", Arc::clone(demo), &API).unwrap().below(&["/auth", "/users"]).cross_origin();
+    let pages = Room::new("pages", Arc::clone(demo), &PAGES).unwrap().everything_else().forms_again().error_page(
+        |_, problem, request_id| {
+            let page = format!("<!doctype html><h1>{}</h1><p>{request_id}", problem.kind().title());
+            Reply::html(problem.status(), page)
+        },
+    );
+    Rooms::new(settings).with(api).with(pages).filter()
+}
+
 struct House {
     address: SocketAddr,
     port: Port,
@@ -212,19 +264,12 @@ impl House {
     }
 
     fn on(port: Port, limits: Limits) -> Self {
-        let demo = Arc::new(Demo { entered: Semaphore::new(0), gate: Semaphore::new(0) });
+        let demo = Arc::new(Demo::default());
         let mut settings = Settings::new(fresh_id, "https://id.example");
         settings.limits = limits.clone();
         settings.cors_origins = vec!["https://app.example".to_owned()];
         settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
-        let api = Room::new("api", Arc::clone(&demo), &API).unwrap().below(&["/auth", "/users"]).cross_origin();
-        let pages = Room::new("pages", Arc::clone(&demo), &PAGES).unwrap().everything_else().forms_again().error_page(
-            |_, problem, request_id| {
-                let page = format!("<!doctype html><h1>{}</h1><p>{request_id}", problem.kind().title());
-                Reply::html(problem.status(), page)
-            },
-        );
-        let filter = Rooms::new(settings).with(api).with(pages).filter();
+        let filter = rooms(&demo, settings);
         let (stop, stopped) = oneshot::channel();
         let address = port.address();
         let task = tokio::spawn(serve(port.clone(), filter, limits, async {

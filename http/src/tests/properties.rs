@@ -205,6 +205,7 @@ proptest! {
             query: String::new(),
             headers: lines("x-request-id", &all),
             peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+            client: std::net::IpAddr::from([127, 0, 0, 1]),
         };
         if let Some(id) = head.given_id() {
             prop_assert!(!two && (1..=128).contains(&id.len()));

@@ -264,7 +264,7 @@ async fn a_defect_is_told_without_its_reason_and_harms_nobody_else() {
 fn a_table_that_contradicts_itself_is_found_when_the_room_is_built() {
     static TWICE: [Route<Demo>; 2] = [at_door("/a", Door::Open), at_door("/a", Door::Bearer)];
     static UNCLEAR: [Route<Demo>; 2] = [at_door("/{a}", Door::Open), at_door("/{b}", Door::Open)];
-    let demo = || Arc::new(Demo { entered: Semaphore::new(0), gate: Semaphore::new(0) });
+    let demo = || Arc::new(Demo::default());
     assert!(matches!(Room::new("r", demo(), &TWICE).err(), Some(TableFault::Twice { path: "/a", .. })));
     assert!(matches!(Room::new("r", demo(), &UNCLEAR).err(), Some(TableFault::Pattern { .. })));
 }
