@@ -16,10 +16,11 @@ pub mod rooms;
 pub mod server;
 pub mod well_known;
 
+mod connection;
 mod decode;
-mod life;
-mod line;
+mod frames;
 mod load;
+mod stream;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::door::client_address::Network;
+
 /// Every bound of the front in one value, so that tests may use tiny ones.
 ///
 /// The defaults are the contract with clients.
@@ -33,8 +35,15 @@ pub struct Limits {
     pub requests_each: usize,
     /// How long a connection may stay without a request.
     pub idle_time: Duration,
-    /// Connections at once; when one more comes, the longest idle one gives way.
+    /// Without an octet of an answer that the client takes; then the connection is cut.
+    pub answer_pause: Duration,
+    /// Connections at once; when one more comes, one of the client with most gives way: its longest idle, else its oldest.
     pub connections: usize,
+    /// Of these, what one client may have: an IPv4 address, or the /64 of an IPv6 address. When one more comes, one of its
+    /// own gives way.
+    pub connections_each: usize,
+    /// Peers that carry many clients, and so have no share.
+    pub proxies: Vec<Network>,
     /// How long requests in flight may go on after the signal to stop.
     pub drain_time: Duration,
     /// How long a line is still read, and thrown away, after an answer that did not wait for the whole request.
@@ -60,7 +69,10 @@ impl Default for Limits {
             requests: 4_096,
             requests_each: 1_024,
             idle_time: Duration::from_secs(75),
+            answer_pause: Duration::from_secs(30),
             connections: 10_000,
+            connections_each: 2_500,
+            proxies: Vec::new(),
             drain_time: Duration::from_secs(8),
             linger_time: Duration::from_secs(2),
             farewell_time: Duration::from_millis(100),

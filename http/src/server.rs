@@ -1,7 +1,7 @@
 //! The accept loop: connections are taken, bounded in number and time, and finished when the server stops.
 //!
 //! It is our own because warp's has neither time-outs nor a bound, and its graceful stop waits for ever. One task a
-//! connection drives the HTTP library and, after each turn, looks at what the connection's life allows.
+//! connection drives the HTTP library and, after each turn, looks at which of the connection's deadlines is over.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,12 +24,12 @@ use tokio::time::{Instant, sleep_until};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use crate::life::{Crowd, InFlight, Life, Seat, Stage};
+use crate::connection::{Connection, Connections, Due, InFlight, Owner, Place, Stage};
 use crate::limits::Limits;
-use crate::line::Line;
 use crate::load::Load;
 use crate::port::{Port, is_of_one_connection};
 use crate::request::Peer;
+use crate::stream::Stream;
 
 /// How a server's run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,30 +52,31 @@ pub async fn serve(
 ) -> Ended {
     let Some(listener) = port.listener() else { return Ended { cut: 0 } };
     let load = Load::new(&limits);
-    let server = Arc::new(Server { crowd: Arc::default(), load, filter, builder: builder(&limits), limits });
+    let server = Arc::new(Server { connections: Arc::default(), load, filter, builder: builder(&limits), limits });
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     // Held here and not in the future that waits for room, which is dropped whenever another branch is taken.
     let mut newcomer = None;
     let most = server.limits.connections;
     loop {
+        let owner = newcomer.as_ref().map_or(Owner::Proxy, |(_, peer)| server.owner(peer));
         tokio::select! {
             () = &mut shutdown => break,
             accepted = server.accept(&listener), if newcomer.is_none() => newcomer = accepted,
-            () = server.crowd.room_for_one(most), if newcomer.is_some() => server.greet(newcomer.take(), &mut tasks),
+            () = server.connections.room_for_one(owner, &server.limits), if newcomer.is_some() => server.greet(newcomer.take(), &mut tasks),
             Some(ended) = tasks.join_next() => note(&ended),
         }
     }
     server.greet(newcomer, &mut tasks);
     // Who has connected already is served once: the kernel said welcome in our name.
     let queue = port.close(listener);
-    while server.crowd.count() < most
+    while server.connections.count() < most
         && let Some(late) = queue.next()
     {
         server.greet(Some(late), &mut tasks);
     }
     drop(queue);
-    server.crowd.close();
+    server.connections.close();
     let finishing = async {
         while let Some(ended) = tasks.join_next().await {
             note(&ended);
@@ -83,7 +84,7 @@ pub async fn serve(
         server.load.idle().await;
     };
     let in_time = tokio::time::timeout(server.limits.drain_time, finishing).await;
-    let cut = if in_time.is_ok() { 0 } else { server.crowd.count() + server.load.abandoned() };
+    let cut = if in_time.is_ok() { 0 } else { server.connections.count() + server.load.abandoned() };
     tasks.shutdown().await;
     Ended { cut }
 }
@@ -103,7 +104,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        // The connection's life measures heads and idleness, which are one and the same to the library.
+        // `Connection` measures heads and idleness, which are one and the same to the library.
         .header_read_timeout(None)
         .max_buf_size(head.max(8 * 1024))
         .max_headers(2 * limits.header_count)
@@ -113,14 +114,18 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
-        .max_concurrent_streams(100)
+        // What the library holds of bodies that nobody has read yet is bounded by these.
+        .max_concurrent_streams(32)
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(256 * 1024)
+        .max_send_buf_size(64 * 1024)
         .keep_alive_interval(Some(Duration::from_secs(20)))
         .keep_alive_timeout(Duration::from_secs(10));
     builder
 }
 
 struct Server {
-    crowd: Arc<Crowd>,
+    connections: Arc<Connections>,
     load: Arc<Load>,
     filter: BoxedFilter<(Response,)>,
     builder: Builder<TokioExecutor>,
@@ -134,34 +139,39 @@ impl Server {
             Ok(newcomer) => Some(newcomer),
             Err(error) if is_of_one_connection(&error) => None,
             Err(error) => {
-                // Most likely no file descriptor is left. The longest idle connection has one to give; and without a
-                // pause this loop would spin, since the listener stays readable.
-                tracing::warn!(%error, open = self.crowd.count(), "cannot accept a connection");
-                self.crowd.ask_longest_idle();
+                // Most likely no file descriptor is left. A connection of the client with most has one to give; and without
+                // a pause this loop would spin, since the listener stays readable.
+                tracing::warn!(%error, open = self.connections.count(), "cannot accept a connection");
+                self.connections.ask_one_to_leave();
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 None
             }
         }
     }
 
+    fn owner(&self, peer: &SocketAddr) -> Owner {
+        Owner::of(peer.ip(), &self.limits)
+    }
+
     fn greet(self: &Arc<Self>, newcomer: Option<(TcpStream, SocketAddr)>, tasks: &mut JoinSet<()>) {
         if let Some((stream, peer)) = newcomer {
             // Small answers must not wait for an acknowledgement; a socket that refuses this works without.
             let _ = stream.set_nodelay(true);
-            tasks.spawn(Arc::clone(self).attend(self.crowd.enter(), stream, peer));
+            let place = self.connections.enter(self.owner(&peer));
+            tasks.spawn(Arc::clone(self).attend(place, stream, peer));
         }
     }
 
-    async fn attend(self: Arc<Self>, seat: Seat, stream: TcpStream, peer: SocketAddr) {
-        let life = &seat.life;
-        let line = Line::new(stream, Arc::clone(life), self.limits.linger_time);
+    async fn attend(self: Arc<Self>, place: Place, stream: TcpStream, peer: SocketAddr) {
+        let seen = &place.connection;
+        let stream = Stream::new(stream, Arc::clone(seen), self.limits.linger_time);
         let rooms = TowerToHyperService::new(warp::service(self.filter.clone()));
-        let service = service_fn(|request: http::Request<Incoming>| self.pass(&rooms, Arc::clone(life), request, peer));
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(line), service));
+        let service = service_fn(|request: http::Request<Incoming>| self.pass(&rooms, Arc::clone(seen), request, peer));
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let mut alarm = pin!(sleep_until(Instant::now() + self.limits.head_time));
         let mut farewell = None;
         std::future::poll_fn(|cx| {
-            life.listen(cx.waker());
+            seen.listen(cx.waker());
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                     if let Err(error) = ended {
@@ -170,7 +180,7 @@ impl Server {
                     return Poll::Ready(());
                 }
                 let now = Instant::now();
-                match self.look(life, &mut farewell, now) {
+                match self.look(seen, &mut farewell, now) {
                     Verdict::GoOn(None) => return Poll::Pending,
                     Verdict::GoOn(Some(deadline)) => {
                         if alarm.deadline() != deadline {
@@ -190,41 +200,39 @@ impl Server {
     }
 
     /// What is to happen with a connection that has nothing to do at this moment.
-    fn look(&self, life: &Life, farewell: &mut Option<Farewell>, now: Instant) -> Verdict {
-        let (stage, deadline) = life.until(&self.limits);
-        if life.is_leaving() {
-            match stage {
-                Stage::Serving => life.stays(),
-                Stage::Head => return Verdict::Cut,
-                Stage::Idle => return self.part(farewell, now, Duration::ZERO),
-            }
+    fn look(&self, connection: &Connection, farewell: &mut Option<Farewell>, now: Instant) -> Verdict {
+        if connection.is_leaving() {
+            // Its place is wanted now. It is told, as far as that goes without waiting.
+            return match farewell.replace(Farewell::Said { cut_at: now }) {
+                Some(Farewell::Said { .. }) => Verdict::Cut,
+                _ => Verdict::SayGoodBye,
+            };
         }
-        if self.crowd.is_closing() {
+        let (stage, next) = connection.until(&self.limits);
+        if self.connections.is_closing() {
             // A request may be on its way into the socket: it has this long to be seen.
             return match (self.part(farewell, now, self.limits.farewell_time), stage) {
                 // What is being answered or asked is waited for; `serve` has the last word.
-                (Verdict::Cut, Stage::Serving) => Verdict::GoOn(None),
-                (Verdict::Cut, Stage::Head) => self.unless_over(deadline, now),
+                (Verdict::Cut, Stage::Serving | Stage::Head) => self.unless_over(next, now),
                 (other, _) => other,
             };
         }
-        match (stage, deadline) {
-            (Stage::Idle, Some(end)) if end <= now => self.part(farewell, now, Duration::ZERO),
-            (Stage::Head, end) => self.unless_over(end, now),
-            (_, end) => {
+        match next {
+            Some((end, Due::Idle)) if end <= now => self.part(farewell, now, Duration::ZERO),
+            next => {
                 *farewell = None;
-                Verdict::GoOn(end)
+                self.unless_over(next, now)
             }
         }
     }
 
-    fn unless_over(&self, deadline: Option<Instant>, now: Instant) -> Verdict {
-        match deadline {
-            Some(end) if end <= now => {
-                metrics::counter!("cairn_http_connections_cut_total", "reason" => "slow head").increment(1);
+    fn unless_over(&self, next: Option<(Instant, Due)>, now: Instant) -> Verdict {
+        match next {
+            Some((end, due)) if end <= now => {
+                metrics::counter!("cairn_http_connections_cut_total", "reason" => due.reason()).increment(1);
                 Verdict::Cut
             }
-            other => Verdict::GoOn(other),
+            next => Verdict::GoOn(next.map(|(end, _)| end)),
         }
     }
 
@@ -252,7 +260,7 @@ impl Server {
     fn pass<S>(
         &self,
         rooms: &S,
-        life: Arc<Life>,
+        connection: Arc<Connection>,
         mut request: http::Request<Incoming>,
         peer: SocketAddr,
     ) -> impl Future<Output = Result<http::Response<Answering>, Infallible>> + Send + 'static
@@ -261,8 +269,8 @@ impl Server {
         S::Future: Send + 'static,
     {
         let http1 = request.version() < Version::HTTP_2;
-        let in_flight = life.begin(!http1);
-        let crowd = Arc::clone(&self.crowd);
+        let mut in_flight = connection.begin();
+        let all = Arc::clone(&self.connections);
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(Arc::clone(&self.load));
         if request.uri().path_and_query().is_none() {
@@ -273,12 +281,13 @@ impl Server {
         let answering = rooms.call(request.map(|body| Asking { body, read: Arc::clone(&read) }));
         async move {
             let mut response = answering.await?;
+            in_flight.answered();
             let whole = read.load(Ordering::SeqCst);
             if !whole {
-                life.answered_early();
+                connection.answered_early();
             }
             // RFC 9112, section 9.6: the client is told that nothing more will be read.
-            if http1 && (!whole || crowd.is_closing()) {
+            if http1 && (!whole || all.is_closing()) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             } else if !http1 {
                 response.headers_mut().remove(CONNECTION);

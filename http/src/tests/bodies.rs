@@ -51,6 +51,54 @@ async fn a_body_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_body_without_progress_is_given_up_before_its_time() {
+    let house = House::with(Limits { body_pause: Duration::from_millis(20), ..Limits::default() }).await;
+    for begun in ["content-length: 10\r\n\r\nhalf", "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+        let mut line = house.line().await;
+        line.send(format!("POST /auth/count HTTP/1.1\r\nhost: x\r\n{begun}")).await;
+        line.hear().await.problem(408, "timeout");
+        assert_eq!(line.end().await, b"");
+    }
+}
+
+#[tokio::test]
+async fn bodies_in_flight_have_a_sum_and_each_client_a_share_of_it() {
+    let house = House::with(Limits { bodies: 100_000, bodies_each: 70_000, ..Limits::default() }).await;
+    let most = |length: usize| {
+        let head = format!("POST /auth/count HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+        [head.into_bytes(), vec![b'x'; length - 1]].concat()
+    };
+    let mut held = house.line_from(2).await;
+    held.send(most(60_000)).await;
+    // Its share, as soon as the first body has come in.
+    let refused = loop {
+        let mut line = house.line_from(2).await;
+        line.send([most(20_000), b"x".to_vec()].concat()).await;
+        let told = line.hear().await;
+        if told.status != 200 {
+            break told;
+        }
+    };
+    refused.problem(503, "unavailable");
+    assert_eq!((refused.header("retry-after"), refused.header("connection")), ("1", "close"));
+    // Another client is served, up to the sum.
+    let mut small = house.line_from(3).await;
+    small.send([most(20_000), b"x".to_vec()].concat()).await;
+    assert_eq!(small.hear().await.json(), json!({"octets": 20_000}));
+    let mut great = house.line_from(3).await;
+    great.send([most(60_000), b"x".to_vec()].concat()).await;
+    great.hear().await.problem(503, "unavailable");
+    // What is served is given back.
+    held.send("x").await;
+    assert_eq!(held.hear().await.json(), json!({"octets": 60_000}));
+    for _ in 0..3 {
+        let mut line = house.line_from(2).await;
+        line.send([most(60_000), b"x".to_vec()].concat()).await;
+        assert_eq!(line.hear().await.json(), json!({"octets": 60_000}));
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_breaks_off_is_unreadable() {
     let house = House::open().await;
     let mut line = house.line().await;

@@ -70,17 +70,120 @@ async fn who_says_nothing_gives_way_to_who_speaks() {
 }
 
 #[tokio::test]
-async fn nobody_gives_way_amid_a_request() {
-    let house = House::with(Limits { connections: 1, ..Limits::default() }).await;
-    let mut busy = house.line().await;
-    busy.send(WAIT).await;
+async fn when_all_are_busy_the_oldest_of_the_client_with_most_gives_way() {
+    let house = House::with(Limits { connections: 4, ..Limits::default() }).await;
+    let busy = async |last: u8| {
+        let mut line = house.line_from(last).await;
+        line.send(WAIT).await;
+        house.demo.entered.acquire().await.unwrap().forget();
+        line
+    };
+    let mut alone = busy(2).await;
+    let oldest = busy(3).await;
+    let (mut second, mut third) = (busy(3).await, busy(3).await);
+    house.line_from(4).await.health().await;
+    assert_eq!(oldest.end().await, b"");
+    house.demo.gate.add_permits(4);
+    for line in [&mut alone, &mut second, &mut third] {
+        assert_eq!(line.hear().await.json(), json!({"waited": true}));
+    }
+    house.demo.left.acquire_many(4).await.unwrap().forget();
+}
+
+#[tokio::test]
+async fn a_client_has_a_share_of_the_connections_and_a_trusted_proxy_has_none() {
+    let proxies = vec!["127.0.0.9".parse().unwrap()];
+    let house = House::with(Limits { connections: 7, connections_each: 2, proxies, ..Limits::default() }).await;
+    let mut own = Vec::new();
+    for _ in 0..3 {
+        let mut line = house.line_from(2).await;
+        line.health().await;
+        own.push(line);
+    }
+    assert_eq!(own.remove(0).end().await, b"", "its longest idle one");
+    let mut proxy = Vec::new();
+    for _ in 0..4 {
+        let mut line = house.line_from(9).await;
+        line.send(WAIT).await;
+        house.demo.entered.acquire().await.unwrap().forget();
+        proxy.push(line);
+    }
+    // The proxy has most, and is amid requests: others give way.
+    for _ in 0..3 {
+        house.line_from(3).await.health().await;
+    }
+    house.demo.gate.add_permits(4);
+    for mut line in proxy {
+        assert_eq!(line.hear().await.status, 200);
+    }
+}
+
+/// Frames of HTTP/2, written by hand.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The preface with settings, and GET of a path of the table.
+fn opening(settings: &[u8]) -> Vec<u8> {
+    [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, settings)].concat()
+}
+
+fn head(path: &str) -> Vec<u8> {
+    let literal = |name: u8, value: &str| [&[name, u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
+    // RFC 7541, appendix A: GET, the scheme, then path and authority as literals.
+    [&[0x82, 0x86][..], &literal(0x04, path), &literal(0x01, "x")].concat()
+}
+
+#[tokio::test]
+async fn frames_that_are_no_requests_keep_no_connection_alive() {
+    let house = House::with(Limits { idle_time: SOON, ..Limits::default() }).await;
+    let settings = frame(4, 0, 0, &[]);
+    let window = frame(8, 0, 0, &1_u32.to_be_bytes());
+    let ping = frame(6, 0, 0, &[7; 8]);
+    let unknown = frame(0xfe, 0, 0, b"grease");
+    for kind in [settings, window, ping, unknown] {
+        let mut line = house.line().await;
+        line.send([opening(&[]), frame(1, 5, 1, &head("/health"))].concat()).await;
+        let mut turns = 0;
+        // Each turn takes what came in answer, so that neither end is held up.
+        while line.stream.write_all(&kind).await.is_ok() {
+            while line.stream.try_read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
+            turns += 1;
+            assert!(turns < 1_000_000, "{kind:?} goes on for ever");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_cut_whatever_it_speaks() {
+    let mut house = House::with(Limits { answer_pause: SOON, ..Limits::default() }).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE: nothing at all, and one octet.
+    for window in [0_u8, 1] {
+        let mut line = house.line().await;
+        let settings = opening(&[0, 4, 0, 0, 0, window]);
+        line.send([settings, frame(1, 5, 1, &head("/health"))].concat()).await;
+        line.end().await;
+    }
+    let mut line = house.line().await;
+    line.send("GET /auth/great HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    house.demo.left.acquire().await.unwrap().forget();
+    house.stop();
+    assert_eq!((&mut house.task).await.unwrap(), Ended { cut: 0 }, "it was waited for");
+    drop(line);
+}
+
+#[tokio::test]
+async fn a_head_in_frames_has_to_end_like_any_other() {
+    let house = House::with(Limits { head_time: SOON, ..Limits::default() }).await;
+    let mut line = house.line().await;
+    line.send([opening(&[]), frame(1, 5, 1, &head("/auth/wait"))].concat()).await;
     house.demo.entered.acquire().await.unwrap().forget();
-    let mut next = house.line().await;
-    next.send(HEALTH).await;
+    // Another request is being served, and this one's head never ends.
+    line.send(frame(1, 1, 3, &head("/health"))).await;
+    line.end().await;
     house.demo.gate.add_permits(1);
-    assert_eq!(busy.hear().await.json(), json!({"waited": true}));
-    assert_eq!(next.hear().await.status, 200);
-    assert_eq!(busy.end().await, b"");
 }
 
 #[tokio::test]

@@ -107,6 +107,12 @@ async fn wait(demo: Arc<Demo>) -> Answer {
     Reply::json(StatusCode::OK, &json!({"waited": true}))
 }
 
+/// Answers with more than the sockets between two ends hold.
+async fn great(demo: Arc<Demo>) -> Answer {
+    demo.left.add_permits(1);
+    Ok(Reply::html(StatusCode::OK, "x".repeat(32 * 1024 * 1024)))
+}
+
 /// Does several things one after the other.
 async fn steps(demo: Arc<Demo>, request: Request) -> Answer {
     let named: Named = request.json()?;
@@ -149,7 +155,8 @@ const fn at_door(path: &'static str, door: Door) -> Route<Demo> {
     }
 }
 
-static API: [Route<Demo>; 13] = [
+static API: [Route<Demo>; 14] = [
+    route(Method::GET, "/auth/great", Schema::Nothing, |demo, _| Box::pin(great(demo))),
     Route {
         method: Method::POST,
         path: "/auth/steps",
@@ -280,6 +287,13 @@ impl House {
 
     fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// A connection from another client on this machine.
+    async fn line_from(&self, last: u8) -> Line {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        Line { stream: socket.connect(self.address).await.unwrap(), rest: Vec::new() }
     }
 
     async fn line(&self) -> Line {

@@ -1,4 +1,4 @@
-//! The socket of one connection: it tells the connection's life what passes, and it is hung up politely.
+//! The socket of one connection: it tells the connection what passes, and it is closed without destroying an answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,42 +9,47 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use crate::life::Life;
+use crate::connection::Connection;
 
-/// A stream with an ear.
+/// Wraps a socket and tells its connection which octets pass.
 ///
 /// Shutting it down closes our half. When the other end may be sending still, what comes is read and thrown away until
 /// it closes its half too, or for `linger`: closing a socket with unread octets resets it, and the reset may overtake
 /// the answer (RFC 9112, section 9.6).
-pub(crate) struct Line<T> {
+pub(crate) struct Stream<T> {
     stream: T,
-    life: Arc<Life>,
+    connection: Arc<Connection>,
     linger: Duration,
-    hanging_up: Option<Pin<Box<Sleep>>>,
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> Line<T> {
-    pub(crate) fn new(stream: T, life: Arc<Life>, linger: Duration) -> Self {
-        Self { stream, life, linger, hanging_up: None }
+impl<T> Stream<T> {
+    pub(crate) fn new(stream: T, connection: Arc<Connection>, linger: Duration) -> Self {
+        Self { stream, connection, linger, closing: None }
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
-            self.life.heard();
+        match buffer.filled().get(before..) {
+            Some(octets) if !octets.is_empty() => self.connection.received(octets),
+            _ => {}
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, octets))?;
-        self.life.told();
-        Poll::Ready(Ok(count))
+        let polled = Pin::new(&mut self.stream).poll_write(cx, octets);
+        match polled {
+            Poll::Ready(Ok(count)) => self.connection.sent([octets], count),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.connection.blocked(),
+        }
+        polled
     }
 
     fn poll_write_vectored(
@@ -52,9 +57,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<T> {
         cx: &mut Context<'_>,
         octets: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, octets))?;
-        self.life.told();
-        Poll::Ready(Ok(count))
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, octets);
+        match polled {
+            Poll::Ready(Ok(count)) => self.connection.sent(octets.iter().map(|piece| &**piece), count),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.connection.blocked(),
+        }
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -68,11 +77,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Line<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-        if !this.life.may_be_spoken_to() {
+        if !this.connection.may_be_spoken_to() {
             return Poll::Ready(Ok(()));
         }
         let linger = this.linger;
-        let patience = this.hanging_up.get_or_insert_with(|| Box::pin(sleep(linger)));
+        let patience = this.closing.get_or_insert_with(|| Box::pin(sleep(linger)));
         let mut bin = [0; 8 * 1024];
         // So many reads at a time and no more, or a fast sender keeps the thread to itself.
         for _ in 0..32 {
