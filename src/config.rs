@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cairn_actors::workers::mailer::{Dkim, Said};
 use cairn_actors::world::Settings;
+use cairn_http::door::host::host_of;
 
 /// Every name that the file knows in lower case and the environment in upper case, with what it is when unset.
 ///
@@ -34,6 +35,8 @@ const NAMES: &[(&str, &str)] = &[
     ("resend_cooldown", "60"),
     ("trusted_proxies", ""),
     ("cors_origins", ""),
+    ("hosts", ""),
+    ("ops_hosts", ""),
     ("limits", "on"),
     ("step_up_age", "10m"),
     ("max_sessions", "50"),
@@ -65,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) flows: Settings,
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) cors_origins: Vec<String>,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) ops_hosts: Vec<String>,
     pub(crate) name: String,
     pub(crate) logo: Option<PathBuf>,
     pub(crate) accent: Option<String>,
@@ -106,19 +111,19 @@ impl Config {
         let listen: SocketAddr = text("listen").parse().map_err(|_| takes("listen", "an address and a port"))?;
         let ops_listen = text("ops_listen").parse().map_err(|_| takes("ops_listen", "an address and a port"))?;
         let public_url = optional("public_url").map(|url| parse_public_url(&url)).transpose()?;
-        let local = match &public_url {
-            Some(url) => is_on_loopback(url),
-            None => listen.ip().is_loopback(),
-        };
+        // Both: a proxy may lead strangers to a listener on loopback, and a listener may stand open whatever the URL says.
+        let local = listen.ip().to_canonical().is_loopback() && public_url.as_deref().is_none_or(is_on_loopback);
         let clock_offset: i64 =
             text("clock_offset").parse().map_err(|_| takes("clock_offset", "a whole number of seconds"))?;
         if clock_offset != 0 && !local {
-            return Err("CAIRN_CLOCK_OFFSET is for tests: it needs a public URL on loopback".to_owned());
+            return Err("CAIRN_CLOCK_OFFSET is for tests: it needs public URL and listener on loopback".to_owned());
         }
         let limits = match text("limits").as_str() {
             "on" => true,
             "off" if local => false,
-            "off" => return Err("CAIRN_LIMITS=off is for tests: it needs a public URL on loopback".to_owned()),
+            "off" => {
+                return Err("CAIRN_LIMITS=off is for tests: it needs public URL and listener on loopback".to_owned());
+            }
             _ => return Err(takes("limits", "on or off")),
         };
         let log_json = match text("log_format").as_str() {
@@ -168,6 +173,8 @@ impl Config {
             flows,
             trusted_proxies: list("trusted_proxies"),
             cors_origins: origins(list("cors_origins"))?,
+            hosts: hosts("hosts", list("hosts"))?,
+            ops_hosts: hosts("ops_hosts", list("ops_hosts"))?,
             name: match text("name") {
                 name if name.trim().is_empty() || name.chars().count() > 60 || name.chars().any(char::is_control) => {
                     return Err(takes("name", "a name of 1 to 60 characters"));
@@ -291,6 +298,18 @@ fn parse_public_url(url: &str) -> Result<String, String> {
     }
 }
 
+/// Hosts are compared in lower case and without a port.
+fn hosts(name: &str, listed: Vec<String>) -> Result<Vec<String>, String> {
+    let read = |host: &String| {
+        let bare = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.clone() };
+        let known = host_of(&bare).filter(|known| *host == known.as_str() || bare == format!("[{known}]"));
+        known.ok_or_else(|| {
+            takes(name, &format!("hosts in lower case without a port, such as id.example.org, and not {host}"))
+        })
+    };
+    listed.iter().map(read).collect()
+}
+
 /// Origins are compared with the header that browsers send, octet by octet: what no browser writes would never match.
 fn origins(listed: Vec<String>) -> Result<Vec<String>, String> {
     match listed.iter().find(|origin| !is_origin(origin)) {
@@ -387,7 +406,16 @@ mod tests {
         let public = ("CAIRN_PUBLIC_URL", "https://id.example.org");
         assert!(config("", &[public, ("CAIRN_LIMITS", "off")]).is_err());
         assert!(config("", &[public, ("CAIRN_CLOCK_OFFSET", "5")]).is_err());
-        assert!(config("", &[("CAIRN_LISTEN", "0.0.0.0:80"), ("CAIRN_LIMITS", "off")]).is_err());
+        // A listener that stands open, whatever the URL says; and one on loopback to which a proxy leads strangers.
+        let home = ("CAIRN_PUBLIC_URL", "http://localhost:8080");
+        for test in [("CAIRN_LIMITS", "off"), ("CAIRN_CLOCK_OFFSET", "5")] {
+            for listen in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80"] {
+                assert!(config("", &[("CAIRN_LISTEN", listen), test]).is_err());
+                let why = config("", &[("CAIRN_LISTEN", listen), home, test]).unwrap_err();
+                assert!(why.starts_with(test.0) && why.ends_with("public URL and listener on loopback"), "{why}");
+            }
+            assert!(config("", &[("CAIRN_LISTEN", "[::1]:80"), home, test]).is_ok());
+        }
         assert!(config("", &[("CAIRN_LIMITS", "off"), ("CAIRN_CLOCK_OFFSET", "-5")]).is_ok());
     }
 
@@ -437,6 +465,22 @@ mod tests {
             );
         }
         assert!(config("cors_origins = ['*']", &[]).is_err());
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_without_a_port() {
+        let good = "id.example.org, 192.0.2.1, 2001:db8::1, [::1], localhost";
+        let config_of = |list: &str| config("", &[("CAIRN_HOSTS", list), ("CAIRN_OPS_HOSTS", list)]);
+        let read = config_of(good).unwrap();
+        assert_eq!(read.hosts, ["id.example.org", "192.0.2.1", "2001:db8::1", "::1", "localhost"]);
+        assert_eq!(read.ops_hosts, read.hosts);
+        assert!(config_of("").unwrap().hosts.is_empty());
+        for odd in
+            ["*", "*.example.org", "ID.example.org", "id.example.org:443", "https://id.example.org", "a b", "[::1"]
+        {
+            let why = config_of(odd).unwrap_err();
+            assert!(why.starts_with("CAIRN_HOSTS takes hosts") && why.ends_with(&format!("not {odd}")), "{why}");
+        }
     }
 
     #[test]

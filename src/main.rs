@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod config;
 mod look;
+mod process;
 mod serve;
 mod telemetry;
 

@@ -20,7 +20,7 @@ use cairn_actors::workers::budget::{Budgeted, SentLetters};
 use cairn_actors::workers::mailer::{Mailer, SmtpSettings, Worlds};
 use cairn_actors::world::World;
 use cairn_http::operations::{Operations, Readiness};
-use cairn_http::{House, Limits, Port, Rooms};
+use cairn_http::{Hosts, House, Limits, Port, Rooms};
 use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
 use cairn_runtime::clock::{BRIDGED, SystemClock, SystemDice};
 use cairn_runtime::engine::Task;
@@ -33,7 +33,7 @@ use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 
 use crate::config::{Config, is_on_loopback};
-use crate::{look, telemetry};
+use crate::{look, process, telemetry};
 
 /// Between "not ready" and "no new connections": the time in which load balancers look away.
 const LOOK_AWAY: Duration = Duration::from_millis(500);
@@ -48,6 +48,7 @@ const READABLE: Duration = Duration::from_secs(86_400);
 
 /// Serves until a signal comes.
 pub(crate) fn run(config: Config) -> Result<(), String> {
+    process::close_memory();
     telemetry::log(&config)?;
     for remark in &config.remarks {
         tracing::warn!("{remark}");
@@ -170,19 +171,34 @@ async fn serve(config: Config) -> Result<(), String> {
             proxy.parse().map_err(|_| format!("CAIRN_TRUSTED_PROXIES: {proxy} is not an address or network"))?;
         settings.trusted_proxies.push(network);
     }
+    settings.hosts = match &config.hosts[..] {
+        [] => Hosts::Any,
+        listed => Hosts::These(listed.iter().cloned().chain(own_host(&settings.own_origin)).collect()),
+    };
+    let descriptors = process::raise_descriptors();
+    let shares = process::shares(descriptors);
+    tracing::info!(descriptors, connections = shares.public, "descriptors are shared out");
+    settings.limits.connections = shares.public;
+    settings.limits.connections_each = (shares.public / 4).max(8);
+    settings.limits.proxies.clone_from(&settings.trusted_proxies);
     let limits = settings.limits.clone();
     let front = Rooms::new(settings)
         .with(cairn_http::api::room(&house).map_err(|why| said(&why))?)
         .with(cairn_http::well_known::room(&house).map_err(|why| said(&why))?)
         .with(cairn_http::pages::room(&house).map_err(|why| said(&why))?)
         .filter();
-    let back = Rooms::new(cairn_http::Settings::new(request_id, String::new()))
+    let back = Rooms::new(cairn_http::Settings::for_operations(request_id, config.ops_hosts.clone()))
         .with(cairn_http::operations::room(desk).map_err(|why| said(&why))?)
         .filter();
 
     let (ended, mut ends) = tokio::sync::mpsc::channel(2);
     let mut tasks = engine.tasks();
-    let shorter = Limits { drain_time: SETTLING, ..limits.clone() };
+    let shorter = Limits {
+        drain_time: SETTLING,
+        connections: shares.operations,
+        connections_each: shares.operations,
+        ..limits.clone()
+    };
     tasks.push(listener("http", public, front, limits, public_stops, ended.clone()));
     tasks.push(listener("operations", operations, back, shorter, operations_stop, ended));
     tasks.push(janitor(engine.clone()));
@@ -251,6 +267,11 @@ async fn own_master_key(config: &Config, database: &Database) -> Result<MasterKe
 
 async fn bind(address: SocketAddr) -> Result<Port, String> {
     Port::bind(address).await.map_err(|why| format!("cannot listen on {address}: {why}"))
+}
+
+/// The host of the public URL.
+fn own_host(origin: &str) -> Option<String> {
+    cairn_http::door::host::host_of(origin.split_once("://")?.1)
 }
 
 fn hostname() -> String {

@@ -24,6 +24,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use door::host::Hosts;
 pub use door::{Carried, Door, Doors, Metered};
 pub use house::House;
 pub use limits::Limits;

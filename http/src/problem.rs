@@ -43,6 +43,8 @@ pub enum Kind {
     TargetTooLong,
     /// The body is of another type than the path takes.
     MediaType,
+    /// The `Host` is none that this listener answers to.
+    Misdirected,
     /// Readable but not acceptable; a wrong code.
     Value,
     /// The same idempotency key with another body.
@@ -63,7 +65,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Unreadable,
         Self::Credentials,
         Self::SessionEnded,
@@ -79,6 +81,7 @@ impl Kind {
         Self::BodyTooLarge,
         Self::TargetTooLong,
         Self::MediaType,
+        Self::Misdirected,
         Self::Value,
         Self::IdempotencyMismatch,
         Self::ConditionRequired,
@@ -107,6 +110,7 @@ impl Kind {
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "/problems/too-large", "The body is too large"),
             Self::TargetTooLong => (S::URI_TOO_LONG, "/problems/too-large", "The target is too long"),
             Self::MediaType => (S::UNSUPPORTED_MEDIA_TYPE, "/problems/media-type", "The media type is not supported"),
+            Self::Misdirected => (S::MISDIRECTED_REQUEST, "/problems/misdirected", "This is another host"),
             Self::Value => (S::UNPROCESSABLE_ENTITY, "/problems/value", "A value is not acceptable"),
             Self::IdempotencyMismatch => {
                 (S::UNPROCESSABLE_ENTITY, "/problems/idempotency-mismatch", "The key was used with another body")
@@ -298,6 +302,12 @@ impl Problem {
     #[must_use]
     pub fn media_type(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::of(Kind::MediaType).detail(detail)
+    }
+
+    /// 421: a `Host` that this listener does not answer to.
+    #[must_use]
+    pub fn misdirected() -> Self {
+        Self::of(Kind::Misdirected).detail("This listener does not answer to that Host. Ask for it by its own name.")
     }
 
     /// 422: readable but not acceptable, with everything that is wrong at once.

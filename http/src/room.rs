@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::decode;
 use crate::door::client_address::client_network;
+use crate::door::host::names_this_machine;
 use crate::door::{Carried, Door, Doors, Limited, sent_by_another_site};
 use crate::load::{Held, Load};
 use crate::problem::{Kind, Problem};
@@ -241,7 +242,10 @@ impl<S: Doors> Room<S> {
             Door::Open => {}
             Door::OwnPage if !sent_by_another_site(&request.headers, &settings.own_origin) => {}
             Door::OwnPage => return Err(Problem::forbidden()),
-            Door::Loopback if request.is_local() => {}
+            Door::Loopback
+                if request.is_local()
+                    && names_this_machine(&request.headers)
+                    && !sent_by_another_site(&request.headers, &settings.own_origin) => {}
             Door::Loopback => return Err(Problem::not_found()),
             door @ (Door::Bearer | Door::FreshBearer) => self.state.enter(door, &mut request).await?,
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
-use http::header::ALLOW;
+use http::header::{ALLOW, HOST};
 use http::{HeaderValue, Method, StatusCode};
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
@@ -18,8 +18,9 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use crate::decode;
-use crate::door::Doors;
 use crate::door::client_address::{Network, client_address, client_network};
+use crate::door::host::Hosts;
+use crate::door::{Doors, sent_by_another_site};
 use crate::limits::Limits;
 use crate::load::Load;
 use crate::problem::Problem;
@@ -40,6 +41,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// Our own origin, from the public URL.
     pub own_origin: String,
+    /// Hosts that are answered to.
+    pub hosts: Hosts,
+    /// Whether pages of other sites may send requests here; those that may not are refused all of them.
+    pub other_sites: bool,
     /// Paths whose every answer says `no-store`, problems included.
     pub no_store: &'static [&'static str],
 }
@@ -54,8 +59,27 @@ impl Settings {
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             own_origin: own_origin.into(),
+            hosts: Hosts::Any,
+            other_sites: true,
             no_store: &["/auth", "/users"],
         }
+    }
+
+    /// Of a listener that asks nobody who they are: it answers to IP addresses, `localhost` and these names only, and to no
+    /// page of another site.
+    #[must_use]
+    pub fn for_operations(new_request_id: fn() -> String, names: Vec<String>) -> Self {
+        Self { hosts: Hosts::AddressesAnd(names), other_sites: false, ..Self::new(new_request_id, String::new()) }
+    }
+
+    /// Why a request is refused whatever it asks for.
+    fn refuse(&self, head: &Head) -> Option<Problem> {
+        if !self.hosts.include(&head.headers) {
+            return Some(Problem::misdirected());
+        }
+        let origin =
+            || format!("http://{}", head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default());
+        (!self.other_sites && sent_by_another_site(&head.headers, &origin())).then(Problem::forbidden)
     }
 
     fn is_over_tls(&self) -> bool {
@@ -168,7 +192,8 @@ async fn answer(
 ) -> Response {
     let id = head.given_id().unwrap_or_else(settings.new_request_id);
     let (method, private) = (head.method.clone(), settings.is_private(&head.path));
-    let reply = if head.method == Method::OPTIONS && head.path == "*" {
+    let refused = settings.refuse(&head);
+    let reply = if refused.is_none() && head.method == Method::OPTIONS && head.path == "*" {
         // RFC 9110, section 9.3.7: the server as a whole is asked.
         let reply = Reply::empty(StatusCode::NO_CONTENT)
             .header(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -176,7 +201,7 @@ async fn answer(
         reply
     } else {
         let admitted = load.admit(client_network(head.client));
-        let refused = admitted.is_none().then(crowded);
+        let refused = refused.or_else(|| admitted.is_none().then(crowded));
         let arrival = Arrival { id: id.clone(), load: Arc::clone(&load), refused };
         let serving = room.serve(Arc::clone(&settings), head, body, arrival);
         let serving = caught(serving, id.clone());

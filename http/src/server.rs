@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::CONNECTION;
+use http::header::{CONNECTION, HOST};
 use http::{HeaderValue, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::{Service, service_fn};
@@ -273,6 +273,13 @@ impl Server {
         let all = Arc::clone(&self.connections);
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(Arc::clone(&self.load));
+        // RFC 9112, section 3.2.2, and RFC 9113, section 8.3.1: the target's authority is the host, whatever `Host` says.
+        if let Some(host) = request.uri().authority().and_then(|authority| {
+            let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
+            HeaderValue::from_str(host).ok()
+        }) {
+            request.headers_mut().insert(HOST, host);
+        }
         if request.uri().path_and_query().is_none() {
             // The authority form of CONNECT has no path, and warp's filter of paths panics without one.
             *request.uri_mut() = http::Uri::from_static("/");

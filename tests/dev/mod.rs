@@ -3,9 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::support::smtp::Sink;
-use crate::support::{App, Kind, Person};
+use crate::support::{App, Kind, PATIENCE, Person, raw};
 
-on_both_databases!(the_mailbox_shows_each_letter, the_page_is_for_people, a_forwarded_peer_sees_nothing);
+on_both_databases!(
+    the_mailbox_shows_each_letter,
+    the_page_is_for_people,
+    a_forwarded_peer_sees_nothing,
+    another_site_sees_nothing
+);
 of_each_kind!(the_mailbox_survives_a_crash);
 
 async fn the_mailbox_shows_each_letter(app: &App) {
@@ -53,6 +58,21 @@ async fn a_forwarded_peer_sees_nothing(app: &App) {
     for header in ["x-forwarded-for", "forwarded", "x-real-ip"] {
         let request = app.client().get("/dev/mail").header("accept", "application/json");
         request.header(header, "for=192.0.2.1").send().await.problem(404, "not-found");
+    }
+}
+
+async fn another_site_sees_nothing(app: &App) {
+    let ask = async |head: &str| {
+        let request = format!("GET /dev/mail HTTP/1.1\r\n{head}\r\nconnection: close\r\n\r\n");
+        raw::status(&raw::exchange(app.client().server(), request.as_bytes(), PATIENCE).await)
+    };
+    for host in ["127.0.0.1", "localhost:8080", "[::1]:1"] {
+        assert_eq!(ask(&format!("host: {host}")).await, Some(200), "{host}");
+        assert_eq!(ask(&format!("host: {host}\r\nsec-fetch-site: cross-site")).await, Some(404), "{host}");
+        assert_eq!(ask(&format!("host: {host}\r\nsec-fetch-site: none")).await, Some(200), "{host}");
+    }
+    for host in ["evil.example", "evil.example:8080", "localhost.evil.example"] {
+        assert_eq!(ask(&format!("host: {host}")).await, Some(404), "{host}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Strangers: bytes that mean harm, questions that fish for accounts, and the search for secrets where they must not lie.
 
+mod connections;
 mod enumeration;
 mod fuzz;
 mod secrets;

@@ -37,7 +37,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Each crate that a manifest of ours names, and why it and not another or none.
-const CHOSEN: [(&str, &str); 39] = [
+const CHOSEN: [(&str, &str); 40] = [
     ("argon2", "the password hash, in pure Rust, memory wiped"),
     ("base64ct", "base64 in constant time, strict about what it reads"),
     ("bytes", "bodies without copies, as hyper gives them"),
@@ -60,6 +60,7 @@ const CHOSEN: [(&str, &str); 39] = [
     ("proptest", "properties of pure flows, with shrinking"),
     ("ractor", "actors with supervision on tokio"),
     ("ring", "MACs, sealing, signatures: the only cryptography"),
+    ("rustix", "limits of the process and what may read it, without unsafe code of ours"),
     ("rustls", "TLS; named to install its one provider"),
     ("sea-orm", "entities and queries for SQLite and PostgreSQL alike"),
     ("sea-orm-migration", "the schema's steps"),

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::audit::Audit;
-use crate::support::{App, Person};
+use crate::support::{App, Kind, PATIENCE, Person, raw};
 
 on_both_databases!(
     health_is_answered_in_parts,
     nothing_but_health_is_public,
     the_status_counts,
     a_ping_goes_through_a_real_flow,
+    no_page_of_another_site_reads_or_writes_here,
     the_audit_finds_nothing,
     every_metric_is_described,
     the_promised_metrics_are_there,
@@ -51,9 +52,61 @@ async fn the_status_counts(app: &App) {
     assert_eq!(status["flows"]["quarantined"], 0, "{status}");
 }
 
+/// DNS rebinding, and forms of other sites.
+async fn no_page_of_another_site_reads_or_writes_here(app: &App) {
+    let ask = async |head: &str| {
+        let request = format!("{head}\r\nconnection: close\r\n\r\n");
+        raw::status(&raw::exchange(app.operations().server(), request.as_bytes(), PATIENCE).await)
+    };
+    for path in ["/health", "/health/live", "/metrics", "/runtime/status", "/runtime/audit", "/nowhere"] {
+        assert_eq!(ask(&format!("GET {path} HTTP/1.1\r\nhost: evil.example:8081")).await, Some(421), "{path}");
+        let other = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nsec-fetch-site: cross-site");
+        assert_eq!(ask(&other).await, Some(403), "{path}");
+    }
+    let ping = "POST /runtime/ping HTTP/1.1\r\nhost: evil.example\r\ncontent-type: application/json";
+    assert_eq!(ask(ping).await, Some(421));
+    for (kind, status) in [
+        ("", 415),
+        ("content-type: text/plain\r\ncontent-length: 2\r\n\r\n{}", 415),
+        ("content-type: application/x-www-form-urlencoded\r\n", 415),
+        ("content-type: application/json\r\n", 200),
+        ("content-type: application/json\r\ncontent-length: 2\r\n\r\n{}", 200),
+        ("content-type: application/json\r\ncontent-length: 7\r\n\r\n{\"a\":1}", 400),
+    ] {
+        let (head, body) = kind.split_once("\r\n\r\n").unwrap_or((kind.trim_end(), ""));
+        let line = if head.is_empty() { String::new() } else { format!("{head}\r\n") };
+        let request =
+            format!("POST /runtime/ping HTTP/1.1\r\nhost: localhost\r\n{line}connection: close\r\n\r\n{body}");
+        let answer = raw::exchange(app.operations().server(), request.as_bytes(), PATIENCE).await;
+        assert_eq!(raw::status(&answer), Some(status), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn operations_answer_to_the_names_that_they_are_given() {
+    let app = App::plan(Kind::Sqlite).named("names").set("CAIRN_OPS_HOSTS", "cairn, ops.example.org").start().await;
+    for (host, status) in [("cairn:8081", 200), ("ops.example.org", 200), ("10.0.0.7:8081", 200), ("evil.example", 421)]
+    {
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let answer = raw::exchange(app.operations().server(), request.as_bytes(), PATIENCE).await;
+        assert_eq!(raw::status(&answer), Some(status), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn the_public_answers_to_a_list_of_hosts_where_there_is_one() {
+    let plan = App::plan(Kind::Sqlite).named("hosts").set("CAIRN_PUBLIC_URL", "http://id.localhost:8080");
+    let app = plan.set("CAIRN_HOSTS", "192.0.2.1").start().await;
+    for (host, status) in [("id.localhost:8080", 200), ("192.0.2.1", 200), ("evil.example", 421), ("localhost", 421)] {
+        let request = format!("GET /health HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let answer = raw::exchange(app.client().server(), request.as_bytes(), PATIENCE).await;
+        assert_eq!(raw::status(&answer), Some(status), "{host}");
+    }
+}
+
 async fn a_ping_goes_through_a_real_flow(app: &App) {
     let before = Audit::of(app).await;
-    let answer = app.operations().request("POST", "/runtime/ping").send().await.expect(200);
+    let answer = app.operations().post("/runtime/ping", &serde_json::json!({})).send().await.expect(200);
     assert!(answer["flow"].is_string(), "{answer}");
     assert_eq!(answer["method"], "actor", "{answer}");
     assert!(answer["total_ms"].is_number(), "{answer}");

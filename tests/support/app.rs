@@ -31,6 +31,7 @@ pub struct Plan {
     database: Arc<Database>,
     master_key: Option<PathBuf>,
     environment: BTreeMap<String, String>,
+    descriptors: Option<u32>,
 }
 
 /// A server, running or not. Dropping it kills it and removes its folder (not while a test fails).
@@ -38,6 +39,7 @@ pub struct App {
     folder: Folder,
     database: Arc<Database>,
     environment: Mutex<BTreeMap<String, String>>,
+    descriptors: Option<u32>,
     process: Mutex<Option<Process>>,
     public: SocketAddr,
     operations: SocketAddr,
@@ -105,6 +107,12 @@ impl Plan {
         self
     }
 
+    /// Starts it with so many descriptors and no more.
+    pub fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     pub fn database(mut self, database: Database) -> Self {
         self.database = Arc::new(database);
         self
@@ -133,6 +141,7 @@ impl Plan {
             folder,
             database: self.database,
             environment: Mutex::new(environment),
+            descriptors: self.descriptors,
             process: Mutex::new(None),
             public,
             operations,
@@ -157,6 +166,7 @@ impl App {
             database: Arc::new(Database::fresh(kind)),
             master_key: None,
             environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            descriptors: None,
         }
     }
 
@@ -195,7 +205,14 @@ impl App {
 
     /// `cairn serve` with this server's environment and nothing of the tester's own that could leak in.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = match self.descriptors {
+            None => Command::new(binary()),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(binary());
+                shell
+            }
+        };
         command.arg("serve").current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();

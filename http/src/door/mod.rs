@@ -13,6 +13,7 @@ pub mod client_address;
 pub(crate) mod csrf;
 pub(crate) mod device;
 mod forwarded;
+pub mod host;
 pub mod rate;
 
 /// What a route asks of whoever calls it.
@@ -24,7 +25,8 @@ pub enum Door {
     Open,
     /// A form of our own pages: a browser must not say that another site sends it.
     OwnPage,
-    /// The peer itself on loopback, without a forwarding header; for everybody else the path does not exist.
+    /// The peer itself on loopback, without a forwarding header, by an address or as `localhost`, and not sent by a page of
+    /// another site; for everybody else the path does not exist.
     Loopback,
     /// A live session, shown by an access token in `Authorization`.
     Bearer,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cairn_actors::services::Services;
 use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
@@ -70,7 +71,7 @@ static ROUTES: &[Route<Operations>] = &[
         path: "/runtime/ping",
         door: Door::Open,
         bucket: None,
-        schema: Schema::Nothing,
+        schema: Schema::Json,
         run: |operations, request| Box::pin(ping(operations, request)),
     },
 ];
@@ -159,6 +160,11 @@ async fn audit(operations: Arc<Operations>) -> Answer {
 }
 
 async fn ping(operations: Arc<Operations>, request: Request) -> Answer {
+    // Its type is what a form of another site cannot send.
+    if !request.headers().contains_key(CONTENT_TYPE) {
+        return Err(Problem::media_type("A ping takes application/json, with an empty object or nothing at all"));
+    }
+    request.no_members()?;
     let services = &operations.services;
     let pinged = services.ping(request.id()).await.map_err(|why| problem(services, why))?;
     let millis = |span: std::time::Duration| (span.as_secs_f64() * 1e6).round() / 1e3;

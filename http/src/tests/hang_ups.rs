@@ -61,7 +61,7 @@ async fn a_request_that_is_dropped_at_any_of_its_awaits_ends_as_if_it_were_not()
     }
 }
 
-async fn second_version(house: &House) -> hyper::client::conn::http2::SendRequest<Empty<Bytes>> {
+pub(super) async fn second_version(house: &House) -> hyper::client::conn::http2::SendRequest<Empty<Bytes>> {
     let stream = TcpStream::connect(house.address).await.unwrap();
     let (client, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();

@@ -271,11 +271,16 @@ impl House {
     }
 
     fn on(port: Port, limits: Limits) -> Self {
-        let demo = Arc::new(Demo::default());
         let mut settings = Settings::new(fresh_id, "https://id.example");
-        settings.limits = limits.clone();
+        settings.limits = limits;
         settings.cors_origins = vec!["https://app.example".to_owned()];
         settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        Self::of(port, settings)
+    }
+
+    fn of(port: Port, settings: Settings) -> Self {
+        let limits = settings.limits.clone();
+        let demo = Arc::new(Demo::default());
         let filter = rooms(&demo, settings);
         let (stop, stopped) = oneshot::channel();
         let address = port.address();

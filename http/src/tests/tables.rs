@@ -107,9 +107,15 @@ async fn every_answer_keeps_browsers_to_tls_and_others_out() {
 async fn what_is_for_ourselves_is_open_to_no_other_origin() {
     let house = House::open().await;
     let listed = "origin: https://app.example\r\n";
-    let told = house.ask(format!("POST /local HTTP/1.1\r\nhost: x\r\n{listed}\r\n")).await;
+    let ask = async |more: &str| house.ask(format!("POST /local HTTP/1.1\r\nhost: 127.0.0.1:1\r\n{more}\r\n")).await;
+    let told = ask("origin: https://id.example\r\n").await;
     assert_eq!(told.status, 200);
     assert!(!told.headers.keys().any(|name| name.starts_with("access-control")), "{told:?}");
+    for other in [listed, "sec-fetch-site: cross-site\r\n", "sec-fetch-site: same-site\r\n"] {
+        let told = ask(other).await;
+        told.problem(404, "not-found");
+        assert!(!told.headers.keys().any(|name| name.starts_with("access-control")), "{told:?}");
+    }
     let preflight = |path: &str, method: &str| {
         format!("OPTIONS {path} HTTP/1.1\r\nhost: x\r\n{listed}access-control-request-method: {method}\r\n\r\n")
     };
@@ -161,8 +167,12 @@ async fn each_door_says_what_is_missing() {
     stale.problem(401, "step-up");
     let challenge = "Bearer error=\"insufficient_user_authentication\", max_age=600";
     assert_eq!(stale.header("www-authenticate"), challenge);
-    assert_eq!(house.ask(post("/local", "")).await.status, 200);
-    house.ask(post("/local", "x-forwarded-for: 127.0.0.1\r\n")).await.problem(404, "not-found");
+    let local = |host: &str, more: &str| format!("POST /local HTTP/1.1\r\nhost: {host}\r\n{more}\r\n");
+    for host in ["127.0.0.1:8080", "[::1]", "localhost:8080"] {
+        assert_eq!(house.ask(local(host, "")).await.status, 200, "{host}");
+        house.ask(local(host, "x-forwarded-for: 127.0.0.1\r\n")).await.problem(404, "not-found");
+    }
+    house.ask(local("evil.example:8080", "")).await.problem(404, "not-found");
 }
 
 #[tokio::test]
@@ -316,4 +326,56 @@ async fn requests_are_counted_by_pattern_and_never_by_what_strangers_invent() {
         assert!(counted.iter().any(|known| known == key), "{key} in {counted:?}");
     }
     assert!(!counted.iter().any(|key| key.to_lowercase().contains("invented")), "{counted:?}");
+}
+
+async fn house_of(settings: Settings) -> House {
+    House::of(Port::bind(([127, 0, 0, 1], 0).into()).await.unwrap(), settings)
+}
+
+#[tokio::test]
+async fn a_listener_that_asks_nobody_answers_to_its_hosts_only_and_to_no_page_of_another_site() {
+    let house = house_of(Settings::for_operations(fresh_id, vec!["cairn".to_owned()])).await;
+    let ask = async |head: &str| house.ask(format!("GET {head}\r\n\r\n")).await;
+    let mine = ["127.0.0.1", "127.0.0.1:8081", "[::1]:8081", "localhost:8081", "cairn:8081", "192.0.2.7"];
+    for host in mine {
+        assert_eq!(ask(&format!("/health HTTP/1.1\r\nhost: {host}")).await.status, 200, "{host}");
+        let own = format!("/health HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}");
+        assert_eq!(ask(&own).await.status, 200, "{host}");
+    }
+    for head in [
+        "/health HTTP/1.1\r\nhost: evil.example",
+        "/nowhere HTTP/1.1\r\nhost: evil.example:8081",
+        "/health HTTP/1.1",
+        "/health HTTP/1.1\r\nhost: localhost\r\nhost: evil.example",
+        // The target's authority is the host, whatever the header says.
+        "http://evil.example/health HTTP/1.1\r\nhost: localhost",
+        "http://localhost@evil.example/health HTTP/1.1\r\nhost: localhost",
+    ] {
+        ask(head).await.problem(421, "misdirected");
+    }
+    house.ask("OPTIONS * HTTP/1.1\r\nhost: evil.example\r\n\r\n").await.problem(421, "misdirected");
+    for sent_by in ["sec-fetch-site: cross-site", "sec-fetch-site: same-site", "origin: http://evil.example"] {
+        ask(&format!("/health HTTP/1.1\r\nhost: localhost\r\n{sent_by}")).await.problem(403, "forbidden");
+    }
+    for sent_by in ["sec-fetch-site: none", "sec-fetch-site: same-origin"] {
+        let told = ask(&format!("/health HTTP/1.1\r\nhost: localhost\r\n{sent_by}")).await;
+        assert_eq!(told.status, 200, "{sent_by}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_list_of_hosts_a_person_too_is_told_that_this_is_another() {
+    let mut settings = Settings::new(fresh_id, "https://id.example");
+    settings.hosts = Hosts::These(vec!["id.example".to_owned()]);
+    let house = house_of(settings).await;
+    let told = house.ask("GET /page HTTP/1.1\r\nhost: evil.example\r\naccept: text/html\r\n\r\n").await;
+    assert_eq!((told.status, told.header("content-type")), (421, "text/html; charset=utf-8"));
+    house.get("/auth/things/1").await.problem(421, "misdirected");
+    assert_eq!(house.ask("GET /page HTTP/1.1\r\nhost: ID.example:443\r\n\r\n").await.status, 200);
+    // HTTP/2 has the host in `:authority`.
+    let mut client = hang_ups::second_version(&house).await;
+    for (host, status) in [("id.example", 200), ("evil.example", 421)] {
+        let request = http::Request::get(format!("http://{host}/health")).body(http_body_util::Empty::new()).unwrap();
+        assert_eq!(client.send_request(request).await.unwrap().status(), status, "{host}");
+    }
 }

@@ -184,7 +184,7 @@ pub fn plain(seed: &Seed, cast: &Cast) -> Grown {
         }
         Body::None => ("", String::new()),
     };
-    let mut head = format!("{} {} HTTP/1.1\r\nhost: x\r\n", seed.method, cast.plain(seed.target, Place::Query));
+    let mut head = format!("{} {} HTTP/1.1\r\nhost: localhost\r\n", seed.method, cast.plain(seed.target, Place::Query));
     if !kind.is_empty() {
         head.push_str(&format!("content-type: {kind}\r\n"));
     }
@@ -219,7 +219,9 @@ pub fn request(dice: &mut Dice, cast: &Cast) -> Grown {
     let mut framed = true;
     let mut head = format!("{method} ").into_bytes();
     head.extend(&target);
-    head.extend(format!(" HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n", body.len()).bytes());
+    head.extend(
+        format!(" HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n", body.len()).bytes(),
+    );
     for line in headers(dice, cast, seed) {
         framed &= !line.starts_with(b"transfer-encoding") && !line.starts_with(b"expect");
         head.extend(&line);

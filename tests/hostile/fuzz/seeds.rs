@@ -185,7 +185,7 @@ pub const SEEDS: &[Seed] = &[
     operations("GET", "/metrics"),
     operations("GET", "/runtime/status"),
     operations("GET", "/runtime/audit"),
-    operations("POST", "/runtime/ping"),
+    Seed { body: Body::Json("{}"), ..operations("POST", "/runtime/ping") },
 ];
 
 /// The routes of a table as its source says them: method and pattern.
