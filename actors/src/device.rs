@@ -18,6 +18,11 @@ const LENGTH: usize = 4 + 16 + 16 + 8 + 32;
 /// How long a browser is known after its last sign-in, in seconds: a year.
 pub const KNOWN_FOR: i64 = 365 * 86_400;
 
+/// How many devices an account knows: with one more, the one that was seen longest ago is forgotten.
+pub const MOST: u32 = 100;
+/// How many characters of a user agent are kept.
+pub const AGENT: usize = 256;
+
 /// A browser, and the one account that it is known to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {

@@ -1,7 +1,7 @@
 //! The port for reads: what services must know before they ask, one query each.
 
 use cairn_runtime::store::{Delivery, Row, StoreFault};
-use cairn_runtime::{FlowId, Timestamp};
+use cairn_runtime::{FlowId, Id, Timestamp};
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
@@ -23,7 +23,7 @@ pub struct User {
     pub first_name: Option<PersonName>,
     /// As typed.
     pub last_name: Option<PersonName>,
-    /// The password's hash, sealed.
+    /// The password's hash, sealed; `None`: there is none, or it is out of force, and whatever is typed is wrong.
     pub password: Option<SealedHash>,
     /// What they may do.
     pub roles: Vec<String>,
@@ -39,6 +39,8 @@ pub struct User {
     pub password_changed_at: Option<Timestamp>,
     /// The number of their fence, read in the same query.
     pub fence: i64,
+    /// The number of what is known of them from before ([`crate::effects::Key::Devices`]), read in the same query.
+    pub devices: i64,
     /// Since when.
     pub created_at: Timestamp,
     /// Since when like this.
@@ -72,6 +74,21 @@ pub struct Visits {
     pub knows_place: bool,
     /// Sessions that have not ended but those last used, of which there is room for so many; at most a thousand.
     pub beyond: Vec<FlowId>,
+}
+
+/// A browser or program with which a user has signed in, and which the account knows from then on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// Its id.
+    pub id: Id,
+    /// The user agent of the last sign-in, as it said it.
+    pub user_agent: Option<String>,
+    /// The address that the last sign-in came from.
+    pub client_address: Option<String>,
+    /// When a sign-in first came from it.
+    pub first_seen_at: Timestamp,
+    /// When a sign-in last came from it.
+    pub last_seen_at: Timestamp,
 }
 
 /// An event of a user's flows, for their history.
@@ -115,6 +132,10 @@ pub trait Directory: Send + Sync + 'static {
     fn sessions(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
     /// What a user's sessions say to one more from a place, of which besides it `room` may be.
     fn visits(&self, user: UserId, place: Digest, room: u32) -> BoxFuture<'_, Result<Visits, StoreFault>>;
+    /// Whether a device is known to a user: it was seen, and not forgotten since.
+    fn knows_device(&self, user: UserId, device: Id) -> BoxFuture<'_, Result<bool, StoreFault>>;
+    /// The devices that are known to a user, last seen first.
+    fn devices(&self, user: UserId) -> BoxFuture<'_, Result<Vec<KnownDevice>, StoreFault>>;
     /// What happened to a user's flows, newest first, at most this many.
     fn history(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>>;
     /// When guesses at this have failed after an instant, newest first, at most this many.

@@ -87,12 +87,19 @@ pub enum Write {
         /// Those up to this instant.
         at: Timestamp,
     },
-    /// A user's password becomes another.
+    /// A user's password becomes another, which is in force from now on.
     SetPassword {
         /// Whose.
         user: UserId,
         /// The new hash, sealed.
         password: SealedHash,
+        /// When.
+        at: Timestamp,
+    },
+    /// A user's password is out of force: whatever is typed is wrong, until the next [`Write::SetPassword`].
+    SuspendPassword {
+        /// Whose.
+        user: UserId,
         /// When.
         at: Timestamp,
     },
@@ -145,7 +152,45 @@ pub enum Write {
         /// When.
         at: Timestamp,
     },
-    /// A user is no more.
+    /// A user has signed in with a device that the account did not know.
+    AddDevice {
+        /// Names the device.
+        id: Id,
+        /// Whose.
+        user: UserId,
+        /// The user agent, as the browser or program says it, at most [`crate::device::AGENT`] characters of it.
+        user_agent: Option<String>,
+        /// The address that the sign-in came from.
+        client_address: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A user has signed in with a device that the account knows. One that was forgotten meanwhile stays forgotten.
+    SeeDevice {
+        /// Names the device.
+        id: Id,
+        /// Whose.
+        user: UserId,
+        /// The user agent, as the browser or program says it, at most [`crate::device::AGENT`] characters of it.
+        user_agent: Option<String>,
+        /// The address that the sign-in came from.
+        client_address: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A device is not known to an account any more.
+    ForgetDevice {
+        /// Names the device.
+        id: Id,
+        /// Whose.
+        user: UserId,
+    },
+    /// No device is known to an account any more. Whoever writes this raises [`Key::Devices`] as well.
+    ForgetDevices {
+        /// Whose.
+        user: UserId,
+    },
+    /// A user is no more, nor are their devices.
     DeleteUser {
         /// Who.
         user: UserId,
@@ -163,6 +208,10 @@ pub enum Key {
     User(UserId),
     /// The number of a user's profile (address, names, deletion): what `If-Match` holds against.
     Profile(UserId),
+    /// The number of what is known of a user from before: their devices, the places that they signed in from, proofs of
+    /// the password that are on their way. Raised where somebody who is not the user may have signed in: none of that
+    /// counts any more.
+    Devices(UserId),
     /// A session's fence: there for as long as the session lives.
     Session(Id),
     /// A device grant's user code, by its keyed hash.
@@ -366,6 +415,7 @@ impl Domain for Auth {
             // In hexadecimal, because a query makes the same text out of the column of the id.
             Key::User(user) => format!("user/{}", data_encoding::HEXLOWER.encode(user.0.bytes())),
             Key::Profile(user) => format!("profile/{}", data_encoding::HEXLOWER.encode(user.0.bytes())),
+            Key::Devices(user) => format!("devices/{}", data_encoding::HEXLOWER.encode(user.0.bytes())),
             Key::Session(session) => format!("session/{}", session.text("ses")),
             Key::UserCode(digest) => format!("user_code/{}", hex(digest)),
         }

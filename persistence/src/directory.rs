@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cairn_actors::address::Address;
-use cairn_actors::directory::{Directory, Happened, InSession, User, Visits};
+use cairn_actors::device;
+use cairn_actors::directory::{Directory, Happened, InSession, KnownDevice, User, Visits};
 use cairn_actors::effects::{Digest, UserId};
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::session::Session;
@@ -14,7 +15,7 @@ use cairn_actors::name::PersonName;
 use cairn_actors::username::Username;
 use cairn_actors::workers::budget::{Charged, OVER, SentLetters};
 use cairn_runtime::store::{Delivery, Row, StoreFault};
-use cairn_runtime::{DeliveryId, Flow, FlowId, Timestamp};
+use cairn_runtime::{DeliveryId, Flow, FlowId, Id, Timestamp};
 use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
@@ -24,7 +25,7 @@ use sea_orm::{
 };
 
 use crate::connect::Database;
-use crate::entity::{events, fixed, flows, guards, id, outbox, users};
+use crate::entity::{devices, events, fixed, flows, guards, id, outbox, users};
 use crate::fault::{Stage, fault};
 use crate::records::json;
 use crate::sql::ids;
@@ -101,14 +102,22 @@ impl SqlDirectory {
     }
 }
 
-/// Users with the numbers of their fences and of the claims on their addresses.
+/// Users with the numbers of their fences, of the claims on their addresses and of what is known of them from before.
 fn users(backend: DbBackend) -> SelectStatement {
     // Their keys are made of the user's id and the address's hash in hexadecimal; the builder has no word for that.
-    let (fence, claim) = match backend {
-        DbBackend::Postgres => ("'user/' || encode(users.id, 'hex')", "'address/' || encode(users.email_key, 'hex')"),
-        _ => ("'user/' || lower(hex(users.id))", "'address/' || lower(hex(users.email_key))"),
+    let (fence, claim, known) = match backend {
+        DbBackend::Postgres => (
+            "'user/' || encode(users.id, 'hex')",
+            "'address/' || encode(users.email_key, 'hex')",
+            "'devices/' || encode(users.id, 'hex')",
+        ),
+        _ => (
+            "'user/' || lower(hex(users.id))",
+            "'address/' || lower(hex(users.email_key))",
+            "'devices/' || lower(hex(users.id))",
+        ),
     };
-    let claims = Alias::new("claims");
+    let (claims, known_devices) = (Alias::new("claims"), Alias::new("known_devices"));
     let mut select = Query::select();
     for column in [
         users::Column::Id,
@@ -125,12 +134,14 @@ fn users(backend: DbBackend) -> SelectStatement {
         users::Column::Deletion,
         users::Column::SignedInAt,
         users::Column::PasswordChangedAt,
+        users::Column::PasswordSuspendedAt,
     ] {
         select.column((users::Entity, column));
     }
     select
         .expr_as(Expr::col((guards::Entity, guards::Column::Value)), "fence")
         .expr_as(Expr::col((claims.clone(), guards::Column::Value)), "number")
+        .expr_as(Expr::col((known_devices.clone(), guards::Column::Value)), "devices")
         .from(users::Entity)
         .left_join(guards::Entity, Expr::col((guards::Entity, guards::Column::Key)).eq(Expr::cust(fence)))
         .join_as(
@@ -138,6 +149,12 @@ fn users(backend: DbBackend) -> SelectStatement {
             guards::Entity,
             claims.clone(),
             Expr::col((claims, guards::Column::Key)).eq(Expr::cust(claim)),
+        )
+        .join_as(
+            sea_orm::JoinType::LeftJoin,
+            guards::Entity,
+            known_devices.clone(),
+            Expr::col((known_devices, guards::Column::Key)).eq(Expr::cust(known)),
         );
     select
 }
@@ -177,7 +194,9 @@ struct Stored {
     deletion: Option<Vec<u8>>,
     signed_in_at: Option<i64>,
     password_changed_at: Option<i64>,
+    password_suspended_at: Option<i64>,
     fence: Option<i64>,
+    devices: Option<i64>,
     number: Option<i64>,
 }
 
@@ -193,10 +212,11 @@ impl TryFrom<Stored> for User {
             username: stored.username.and_then(|text| Username::parse(&text).ok()),
             first_name: name(stored.first_name),
             last_name: name(stored.last_name),
-            password: stored.password.map(SealedHash::from_text),
+            password: stored.password.filter(|_| stored.password_suspended_at.is_none()).map(SealedHash::from_text),
             roles: serde_json::from_str(&stored.roles).map_err(|why| DbErr::Json(why.to_string()))?,
             version: stored.version,
             fence: stored.fence.unwrap_or_default(),
+            devices: stored.devices.unwrap_or_default(),
             number: stored.number.unwrap_or_default(),
             deletion: stored.deletion.map(|flow| id(&flow).map(FlowId)).transpose()?,
             signed_in_at: stored.signed_in_at.map(Timestamp),
@@ -311,6 +331,43 @@ impl Directory for SqlDirectory {
                 }
             }
             Ok(visits)
+        })
+    }
+
+    fn knows_device(&self, user: UserId, device: Id) -> BoxFuture<'_, Result<bool, StoreFault>> {
+        Box::pin(async move {
+            let found: Option<i64> = devices::Entity::find_by_id(device.bytes().to_vec())
+                .select_only()
+                .column(devices::Column::LastSeenAt)
+                .filter(devices::Column::UserId.eq(user.0.bytes().to_vec()))
+                .into_tuple()
+                .one(self.database.readers())
+                .await
+                .map_err(odd)?;
+            Ok(found.is_some())
+        })
+    }
+
+    fn devices(&self, user: UserId) -> BoxFuture<'_, Result<Vec<KnownDevice>, StoreFault>> {
+        Box::pin(async move {
+            let found = devices::Entity::find()
+                .filter(devices::Column::UserId.eq(user.0.bytes().to_vec()))
+                .order_by_desc(devices::Column::LastSeenAt)
+                .order_by_desc(devices::Column::Id)
+                .limit(u64::from(device::MOST))
+                .all(self.database.readers())
+                .await
+                .map_err(odd)?;
+            let known = |device: devices::Model| {
+                Ok(KnownDevice {
+                    id: id(&device.id).map_err(odd)?,
+                    user_agent: device.user_agent,
+                    client_address: device.client_address,
+                    first_seen_at: Timestamp(device.first_seen_at),
+                    last_seen_at: Timestamp(device.last_seen_at),
+                })
+            };
+            found.into_iter().map(known).collect()
         })
     }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use cairn_actors::acts::guesses::FAILED;
+use cairn_actors::device::KNOWN_FOR;
 use cairn_actors::letters::mailbox::flow_text;
 use cairn_runtime::store::{Audit, Counts, ENDED, Finding, Retention, StoreFault};
 use cairn_runtime::{FlowId, Timestamp};
@@ -14,7 +15,7 @@ use sea_orm::{
 };
 
 use crate::connect::Database;
-use crate::entity::{events, failures, flows, id, outbox, users};
+use crate::entity::{devices, events, failures, flows, id, outbox, users};
 use crate::fault::{Stage, fault};
 
 /// Flows that the audit looks at in one statement.
@@ -42,6 +43,13 @@ pub(crate) async fn retain(database: &Database, retention: Retention) -> Result<
         })
         .await?;
         touched += old_guesses(database, retention.payloads_before, limit).await?;
+        // By then the cookie of the last sign-in has been worthless for a day.
+        let known = retention.payloads_before.0.saturating_sub(KNOWN_FOR.saturating_mul(1_000));
+        let seen = devices::Column::LastSeenAt;
+        touched += delete(database, devices::Entity, devices::Column::Id, seen, limit, |column| {
+            Condition::all().add(column.lt(known))
+        })
+        .await?;
         touched += delete(database, flows::Entity, flows::Column::Id, flows::Column::TouchedAt, limit, |column| {
             Condition::all().add(flows::Column::WakeAt.is_null()).add(column.lt(before))
         })

@@ -1,5 +1,7 @@
 //! What auth writes besides rows of flows: one statement for each kind of write in a batch.
 
+mod changes;
+mod devices;
 mod users;
 
 use cairn_actors::effects::{Auth, Digest, NewUser, Write};
@@ -7,6 +9,7 @@ use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
 use sea_orm::{ActiveValue, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 
+use self::devices::Seen;
 use self::users::Changes;
 use crate::entity::{failures, users as table};
 use crate::store::Writes;
@@ -24,6 +27,7 @@ impl Writes<Auth> for AuthWrites {
         Box::pin(async move {
             let mut created = Vec::new();
             let mut changes = Changes::default();
+            let mut seen = Seen::default();
             let mut failed = Vec::new();
             let mut cleared = Vec::new();
             for write in writes {
@@ -36,7 +40,10 @@ impl Writes<Auth> for AuthWrites {
                         by: ActiveValue::Set(Some(by.0.to_vec())),
                     }),
                     Write::ClearFailures { of, by, at } => cleared.push((*of, *by, *at)),
-                    change => changes.take(change),
+                    write => {
+                        changes.take(write);
+                        seen.take(write);
+                    }
                 }
             }
             if !failed.is_empty() {
@@ -46,7 +53,8 @@ impl Writes<Auth> for AuthWrites {
             if !created.is_empty() {
                 table::Entity::insert_many(created).exec_without_returning(transaction).await?;
             }
-            changes.apply(transaction).await
+            changes.apply(transaction).await?;
+            seen.apply(transaction).await
         })
     }
 }
@@ -69,6 +77,7 @@ fn model(user: &NewUser) -> Result<table::ActiveModel, DbErr> {
         deletion: ActiveValue::Set(None),
         signed_in_at: ActiveValue::Set(None),
         password_changed_at: ActiveValue::Set(None),
+        password_suspended_at: ActiveValue::Set(None),
     })
 }
 

@@ -185,6 +185,7 @@ impl Flow for Deletion {
                     .bump_from(Key::Profile(user), w.profile)
                     .release(Key::Address(w.address))
                     .release(Key::User(user))
+                    .release(Key::Devices(user))
                     .write(Write::DeleteUser { user });
                 match &w.username {
                     Some(username) => step.release(Key::Username(username.clone())),

@@ -414,6 +414,8 @@ impl Changed {
         .bump_from(key(&account.address), account.number)
         .bump(Key::User(user))
         .bump(Key::Profile(user))
+        .bump(Key::Devices(user))
+        .write(Write::ForgetDevices { user })
         // Whether or not one waited when the account was read: it may have been asked for since.
         .write(Write::SetDeletion { user, flow: None, at: cx.now })
         .write(Write::SetAddress { user, address: self.before.clone(), address_key, at: cx.now });

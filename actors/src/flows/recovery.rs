@@ -219,7 +219,9 @@ impl Awaiting {
         // Raised, so that no other letter that was asked for before is good any more.
         .bump_from(Key::Address(cx.world.address_key(&self.address)), self.number)
         .bump(Key::User(user))
+        .bump(Key::Devices(user))
         .write(Write::SetPassword { user, password, at: cx.now })
+        .write(Write::ForgetDevices { user })
         .send(
             Outgoing::world(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
                 .until(cx.now.after(issue::NOTICE)),

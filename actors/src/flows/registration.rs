@@ -219,7 +219,8 @@ impl Awaiting {
         let mut step = go(Registration::Verified { user, issue, tries, until, shown })
             .claim(Key::Address(address_key))
             .claim(Key::User(user))
-            .claim(Key::Profile(user));
+            .claim(Key::Profile(user))
+            .claim(Key::Devices(user));
         if let Some(username) = &username {
             step = step.claim(Key::Username(username.clone()));
         }

@@ -60,6 +60,7 @@ fn account(named: bool) -> Driven {
     for (key, number) in keys(&driver).into_iter().zip([3, 5, 0, 0]).take(if named { 4 } else { 3 }) {
         driver.put(&key, number);
     }
+    driver.put(&Key::Devices(user()), 7);
     driver
 }
 

@@ -77,6 +77,7 @@ fn begun(known: bool) -> Driven {
     driver.personal = PERSONAL.to_vec();
     driver.put(&Key::User(user()), 3);
     driver.put(&Key::Profile(user()), 5);
+    driver.put(&Key::Devices(user()), 7);
     driver.put(&key(&driver, ADDRESS), NUMBER);
     if known {
         driver.put(&key(&driver, NEW), 0);
@@ -411,6 +412,7 @@ fn addresses_written(driver: &Driven) -> Vec<&str> {
         &Write::SetAddress { user: of, ref address, .. } if of == user() => Some(address.typed()),
         // Taking back calls off whatever deletion waits.
         &Write::SetDeletion { user: of, flow: None, .. } if of == user() => None,
+        &Write::ForgetDevices { user: of } if of == user() => None,
         other => panic!("{other:?} is no write of a change of address"),
     };
     driver.writes.iter().filter_map(address).collect()
@@ -523,8 +525,9 @@ fn the_address_from_before_is_kept_until_the_week_is_over() {
 #[test]
 fn taking_back_moves_every_fence_and_tells_every_session() {
     let driver = taken_back(changed(), at(20));
-    let numbers = [Key::User(user()), Key::Profile(user()), key(&driver, ADDRESS), key(&driver, NEW)];
-    assert_eq!(numbers.map(|key| driver.number(&key)), [Some(4), Some(7), Some(NUMBER + 2), Some(1)]);
+    let numbers =
+        [Key::User(user()), Key::Profile(user()), Key::Devices(user()), key(&driver, ADDRESS), key(&driver, NEW)];
+    assert_eq!(numbers.map(|key| driver.number(&key)), [Some(4), Some(7), Some(8), Some(NUMBER + 2), Some(1)]);
     let told: Vec<_> = driver.told.iter().map(|told| (told.kind.as_str(), told.signal.to_string())).collect();
     assert_eq!(told, [("session", "\"fenced\"".to_owned()), ("session", "\"fenced\"".to_owned())]);
     assert_eq!(addresses_written(&driver), [NEW, ADDRESS]);

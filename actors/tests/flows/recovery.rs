@@ -60,6 +60,7 @@ fn begun(known: bool) -> Driven {
     driver.personal = PERSONAL.to_vec();
     if known {
         driver.put(&Key::User(user()), 3);
+        driver.put(&Key::Devices(user()), 7);
         driver.put(&address_key(&driver), NUMBER);
     }
     driver.start(T0, &start(known));
@@ -301,8 +302,9 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
     let hashes: Vec<_> = driver
         .writes
         .iter()
-        .map(|write| match write {
-            Write::SetPassword { user: of, password, .. } if *of == user() => password.as_text().to_owned(),
+        .filter_map(|write| match write {
+            Write::SetPassword { user: of, password, .. } if *of == user() => Some(password.as_text().to_owned()),
+            Write::ForgetDevices { user: of } if *of == user() => None,
             other => panic!("{other:?} is no write of a recovery"),
         })
         .collect();
@@ -329,7 +331,7 @@ fn letters_are_few_and_far_between(driver: &Driven, known: bool) {
         let Letter::RecoveryReset { seal, expires_at, .. } = &sent.letter else { unreachable!() };
         assert_eq!((seal.n, *expires_at, sent.expires), (0, at(3_600), Some(at(3_600))));
     }
-    assert_eq!(driver.sent.len() - resets.len(), driver.writes.len(), "one notice a password");
+    assert_eq!((driver.sent.len() - resets.len()) * 2, driver.writes.len(), "one notice a password");
 }
 
 proptest! {
@@ -378,7 +380,7 @@ fn the_proof_of_the_same_password_counts_for_nothing_before_one_is_set() {
     assert!(driver.writes.is_empty());
     let right = link(&driver, &seal);
     assert!(matches!(driver.ask(at(2), proved(right)), Outcome::Done { .. }));
-    assert_eq!(driver.writes.len(), 1, "whatever the person had before, it is set");
+    assert_eq!(driver.writes.len(), 2, "whatever the person had before, it is set");
 }
 
 #[test]

@@ -148,6 +148,11 @@ fn effects(effects: &Effects<Auth>) -> String {
             Write::SetDeletion { flow: Some(_), .. } => "set deletion".to_owned(),
             Write::SetDeletion { flow: None, .. } => "clear deletion".to_owned(),
             Write::FirstSignIn { .. } => "first sign-in".to_owned(),
+            Write::SuspendPassword { .. } => "suspend password".to_owned(),
+            Write::AddDevice { .. } => "add device".to_owned(),
+            Write::SeeDevice { .. } => "see device".to_owned(),
+            Write::ForgetDevice { .. } => "forget device".to_owned(),
+            Write::ForgetDevices { .. } => "forget devices".to_owned(),
             Write::DeleteUser { .. } => "delete user".to_owned(),
         });
     }
@@ -173,6 +178,7 @@ fn key(key: &Key) -> &'static str {
         Key::Username(_) => "username",
         Key::User(_) => "user",
         Key::Profile(_) => "profile",
+        Key::Devices(_) => "devices",
         Key::Session(_) => "session",
         Key::UserCode(_) => "user code",
     }

@@ -43,6 +43,8 @@ pub struct Model {
     pub signed_in_at: Option<i64>,
     /// When the password last became another.
     pub password_changed_at: Option<i64>,
+    /// When the password was put out of force; none: it is in force.
+    pub password_suspended_at: Option<i64>,
 }
 
 /// It stands alone.

@@ -1,7 +1,8 @@
 //! Accounts as they change: several kinds of change to several users in one batch, what the directory reads of them, and
 //! the migration that gave profiles their numbers.
 
-use cairn_actors::directory::{Directory, User, Visits};
+use cairn_actors::device;
+use cairn_actors::directory::{Directory, KnownDevice, User, Visits};
 use cairn_actors::effects::{Auth, Digest, Key, NewUser, UserId, Write};
 use cairn_actors::flows::email_change::{self, EmailChange};
 use cairn_actors::flows::registration::Registration;
@@ -10,7 +11,7 @@ use cairn_actors::hasher::SealedHash;
 use cairn_actors::name::PersonName;
 use cairn_actors::testing;
 use cairn_persistence::{AuthWrites, Database, SqlDirectory};
-use cairn_runtime::store::{Item, Store, Verdict};
+use cairn_runtime::store::{Item, Retention, Store, Verdict};
 use cairn_runtime::{Domain, FlowId, Guard, Id, InputId, Timestamp};
 use sea_orm::ConnectionTrait;
 
@@ -59,7 +60,7 @@ async fn batch(town: &Town, number: u64, items: Vec<(Vec<Guard<String>>, Vec<Wri
 async fn founded(town: &Town, count: u64) {
     let items = (0..count).map(|number| {
         let new = new(town, number);
-        let keys = [Key::Address(new.address_key), Key::User(new.id), Key::Profile(new.id)];
+        let keys = [Key::Address(new.address_key), Key::User(new.id), Key::Profile(new.id), Key::Devices(new.id)];
         let guards = keys.iter().map(|key| Guard::Claim(Auth::guard(key))).collect();
         (guards, vec![Write::CreateUser(Box::new(new))])
     });
@@ -108,6 +109,7 @@ async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
         at: later,
     };
     let deletion = FlowId(id(7, 7));
+    let suspend = |number: u64| Write::SuspendPassword { user: user(number), at: later };
     let set = |number: u64| Write::SetPassword {
         user: user(number),
         password: SealedHash::from_text(format!("another {ODD}")),
@@ -125,6 +127,7 @@ async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
         // A step that touches the profile twice counts once: its guard is raised once.
         vec![moved(6, "six@example.org"), Write::SetDeletion { user: user(6), flow: None, at: later }, set(6)],
         vec![Write::CreateUser(Box::new(new(&town, 9)))],
+        vec![suspend(1)],
     ];
     batch(&town, 1, items.into_iter().map(|writes| (Vec::new(), writes)).collect()).await;
 
@@ -139,6 +142,9 @@ async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
     let one = read(&town, 1).await;
     assert_eq!((one.username.is_none(), one.first_name.is_none(), one.version), (true, true, 1));
     assert_eq!(one.last_name.as_ref().map(PersonName::as_str), Some(ODD));
+    assert!(one.password.is_none(), "out of force");
+    batch(&town, 2, vec![(Vec::new(), vec![set(1)])]).await;
+    assert!(read(&town, 1).await.password.is_some(), "another is in force");
     let two = read(&town, 2).await;
     assert_eq!(two.name().as_deref(), Some("Zwei"));
     let found = directory(&town).by_username(&testing::username("second")).await.unwrap();
@@ -180,20 +186,162 @@ async fn numbers_are_read_with_the_user_and_follow_their_guards(kind: Kind) {
     let town = Town::new(kind, 1).await;
     founded(&town, 2).await;
     let first = read(&town, 0).await;
-    assert_eq!((first.fence, first.number, first.version), (0, 0, 0));
-    let raised = [Key::User(user(0)), Key::User(user(0)), Key::Address(new(&town, 0).address_key)];
+    assert_eq!((first.fence, first.number, first.devices, first.version), (0, 0, 0, 0));
+    let devices = || Key::Devices(user(0));
+    let raised = [
+        Key::User(user(0)),
+        Key::User(user(0)),
+        Key::Address(new(&town, 0).address_key),
+        devices(),
+        devices(),
+        devices(),
+    ];
     for (number, key) in raised.iter().enumerate() {
         let guards = vec![Guard::Bump(Auth::guard(key), None)];
         batch(&town, 10 + u64::try_from(number).unwrap(), vec![(guards, Vec::new())]).await;
     }
     let first = read(&town, 0).await;
-    assert_eq!((first.fence, first.number), (2, 1));
+    assert_eq!((first.fence, first.number, first.devices), (2, 1, 3));
     let by_name = directory(&town).by_username(&testing::username("person0")).await.unwrap().unwrap();
     let by_address = directory(&town).by_address(new(&town, 0).address_key).await.unwrap().unwrap();
     assert_eq!((by_name.fence, by_name.number, by_address.fence, by_address.number), (2, 1, 2, 1));
     assert!(directory(&town).session(FlowId(id(9, 9))).await.unwrap().is_none());
     let other = read(&town, 1).await;
     assert_eq!((other.fence, other.number), (0, 0));
+}
+
+/// A device that an account of this number has.
+fn device(number: u64, place: u64) -> Id {
+    id(20 + number, place)
+}
+
+fn added(number: u64, place: u64, at: Timestamp) -> Write {
+    let (user_agent, client_address) = (Some(ODD.to_owned()), Some("192.0.2.1".to_owned()));
+    Write::AddDevice { id: device(number, place), user: user(number), user_agent, client_address, at }
+}
+
+async fn devices(town: &Town, number: u64) -> Vec<KnownDevice> {
+    directory(town).devices(user(number)).await.unwrap()
+}
+
+async fn devices_are_added_seen_again_and_forgotten_each_by_itself(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    founded(&town, 4).await;
+    let later = |seconds: i64| Timestamp(AT.0 + seconds * 1_000);
+    let first = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (3, 0)];
+    let items = first.map(|(number, place)| vec![added(number, place, later(i64::try_from(place).unwrap()))]);
+    batch(&town, 1, items.into_iter().map(|writes| (Vec::new(), writes)).collect()).await;
+    let known = devices(&town, 0).await;
+    assert_eq!(known.iter().map(|known| known.id).collect::<Vec<_>>(), [device(0, 2), device(0, 1), device(0, 0)]);
+    assert_eq!(known[0].user_agent.as_deref(), Some(ODD));
+    assert_eq!((known[0].first_seen_at, known[0].last_seen_at), (later(2), later(2)));
+
+    let seen = |place: u64, agent: Option<&str>| Write::SeeDevice {
+        id: device(0, place),
+        user: user(0),
+        user_agent: agent.map(str::to_owned),
+        client_address: None,
+        at: later(60 + i64::try_from(place).unwrap()),
+    };
+    let items = vec![
+        vec![seen(0, None)],
+        vec![seen(1, Some("another agent"))],
+        // Seen and forgotten at once: it is forgotten.
+        vec![seen(2, None)],
+        vec![Write::ForgetDevice { id: device(0, 2), user: user(0) }],
+        // Another account's device is not theirs to forget.
+        vec![Write::ForgetDevice { id: device(1, 0), user: user(0) }],
+        vec![Write::ForgetDevices { user: user(2) }],
+        vec![Write::DeleteUser { user: user(3) }],
+    ];
+    batch(&town, 2, items.into_iter().map(|writes| (Vec::new(), writes)).collect()).await;
+    // One that was forgotten does not come back by being seen.
+    batch(&town, 3, vec![(Vec::new(), vec![seen(2, None)])]).await;
+    let known = devices(&town, 0).await;
+    assert_eq!(known.iter().map(|known| known.id).collect::<Vec<_>>(), [device(0, 1), device(0, 0)]);
+    assert_eq!((known[0].user_agent.as_deref(), known[1].user_agent.as_deref()), (Some("another agent"), None));
+    assert_eq!((known[1].first_seen_at, known[1].last_seen_at), (later(0), later(60)));
+    assert_eq!(
+        [devices(&town, 1).await.len(), devices(&town, 2).await.len(), devices(&town, 3).await.len()],
+        [1, 0, 0]
+    );
+
+    let directory = directory(&town);
+    let knows = async |number, device| directory.knows_device(user(number), device).await.unwrap();
+    assert!(knows(0, device(0, 0)).await && knows(1, device(1, 0)).await);
+    assert!(!knows(0, device(0, 2)).await && !knows(0, device(1, 0)).await && !knows(3, device(3, 0)).await);
+}
+
+async fn with_one_device_too_many_the_one_seen_longest_ago_is_forgotten(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    founded(&town, 2).await;
+    let at = |place: u64| Timestamp(AT.0 + i64::try_from(place).unwrap());
+    let most = u64::from(device::MOST);
+    let items = (0..most).map(|place| (Vec::new(), vec![added(0, place, at(place))])).collect();
+    batch(&town, 1, items).await;
+    batch(&town, 2, vec![(Vec::new(), vec![added(1, 0, at(0))])]).await;
+    assert_eq!(devices(&town, 0).await.len(), most as usize);
+    let items = (most..most + 3).map(|place| (Vec::new(), vec![added(0, place, at(place))])).collect();
+    batch(&town, 3, items).await;
+    let known = devices(&town, 0).await;
+    assert_eq!((known.len(), known.last().map(|last| last.id)), (most as usize, Some(device(0, 3))));
+    assert!(!directory(&town).knows_device(user(0), device(0, 2)).await.unwrap(), "it is not only unlisted");
+    assert_eq!(devices(&town, 1).await.len(), 1, "another account's are its own");
+}
+
+async fn a_device_that_was_not_seen_for_a_year_is_swept(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    founded(&town, 1).await;
+    let now = Timestamp(AT.0 + 500 * 86_400_000);
+    let ago = |days: i64| Timestamp(now.0 - days * 86_400_000);
+    batch(&town, 1, vec![(Vec::new(), vec![added(0, 0, ago(367)), added(0, 1, ago(364))])]).await;
+    let retention = Retention { payloads_before: ago(1), rows_before: ago(30), limit: 100 };
+    town.store(0).retain(retention).await.unwrap();
+    let left: Vec<Id> = devices(&town, 0).await.into_iter().map(|known| known.id).collect();
+    assert_eq!(left, [device(0, 1)]);
+}
+
+/// A database as the release before devices left it: its tables, and a user in it.
+async fn without_devices(place: &Place) -> Database {
+    let database = place.open().await;
+    let undo = [
+        "DROP TABLE devices",
+        "ALTER TABLE users DROP COLUMN password_suspended_at",
+        "DELETE FROM guards",
+        "DELETE FROM seaql_migrations WHERE version = 'm20261130_000008_devices'",
+    ];
+    for statement in undo {
+        database.writer().execute_unprepared(statement).await.unwrap();
+    }
+    database
+}
+
+async fn users_of_an_earlier_release_get_a_number_for_their_devices(kind: Kind) {
+    let place = Place::new(kind).await;
+    let database = without_devices(&place).await;
+    let id = match kind {
+        Kind::Sqlite => "x'000102030405060708090a0b0c0d0eff'",
+        Kind::Postgres => r"'\x000102030405060708090a0b0c0d0eff'::bytea",
+    };
+    let row = format!(
+        "INSERT INTO users (id, email, email_mail, email_key, roles, created_at, updated_at, version, password)
+         VALUES ({id}, 'a@example.org', 'a@example.org', {id}, '[]', 5, 6, 0, 'hash')"
+    );
+    database.writer().execute_unprepared(&row).await.unwrap();
+    database.close().await.unwrap();
+    drop(database);
+
+    let database = place.open().await;
+    let user = UserId(Id::from_bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]));
+    let directory = SqlDirectory::new(database.clone());
+    let before = directory.by_id(user).await.unwrap().unwrap();
+    assert_eq!((before.devices, before.password.is_some()), (0, true));
+    let mut item = Item::<Auth>::of(InputId(Id::v7(1, [1; 10])));
+    item.guards = vec![Guard::Bump(Auth::guard(&Key::Devices(user)), Some(0))];
+    item.writes = vec![Write::SuspendPassword { user, at: AT }];
+    assert_eq!(database.store::<Auth, _>(AuthWrites).commit(&[item]).await.unwrap(), [Verdict::Done]);
+    let after = directory.by_id(user).await.unwrap().unwrap();
+    assert_eq!((after.devices, after.password.is_some()), (1, false));
 }
 
 async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
@@ -393,5 +541,9 @@ on_both!(
     the_flows_of_a_user_are_found_last_touched_first,
     what_a_moved_fence_ended_is_still_listed_and_told_by_its_number,
     users_of_an_earlier_release_get_a_number_for_their_profiles,
+    devices_are_added_seen_again_and_forgotten_each_by_itself,
+    with_one_device_too_many_the_one_seen_longest_ago_is_forgotten,
+    a_device_that_was_not_seen_for_a_year_is_swept,
+    users_of_an_earlier_release_get_a_number_for_their_devices,
     the_audit_names_flows_as_every_answer_does,
 );

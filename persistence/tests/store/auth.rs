@@ -134,7 +134,7 @@ impl Town {
 
     /// Forgets everything.
     pub async fn empty(&self) {
-        for table in ["flows", "events", "guards", "outbox", "users"] {
+        for table in ["flows", "events", "guards", "outbox", "users", "devices"] {
             self.database(0).writer().execute_unprepared(&format!("DELETE FROM {table}")).await.unwrap();
         }
         self.post.empty();
@@ -278,6 +278,7 @@ pub fn founding(
             .guard(Guard::Claim(Key::Address(address_key)))
             .guard(Guard::Claim(Key::User(user)))
             .guard(Guard::Claim(Key::Profile(user)))
+            .guard(Guard::Claim(Key::Devices(user)))
             .write(Write::CreateUser(Box::new(new)));
         Deed { says: (), effects, public: serde_json::Value::Null }
     }

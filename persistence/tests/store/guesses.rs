@@ -74,6 +74,7 @@ impl Scene {
             let effects = Effects::none()
                 .guard(Guard::Claim(Key::Address(address_key)))
                 .guard(Guard::Claim(Key::User(user)))
+                .guard(Guard::Claim(Key::Devices(user)))
                 .guard(Guard::Claim(Key::Username(username.clone())))
                 .write(Write::CreateUser(Box::new(new)));
             Deed { says: (), effects, public: serde_json::Value::Null }

@@ -48,10 +48,11 @@ fn guard(address: &Address) -> String {
 impl House {
     fn new() -> Self {
         let address = testing::address(ADDRESS);
-        let guards =
-            [(guard(&address), 0), (Auth::guard(&Key::User(user())), 0), (Auth::guard(&Key::Profile(user())), 0)];
+        let numbers = [Key::User(user()), Key::Profile(user()), Key::Devices(user())];
+        let numbers = numbers.iter().map(|key| (Auth::guard(key), 0));
+        let guards = numbers.chain([(guard(&address), 0)]).collect();
         Self {
-            guards: guards.into(),
+            guards,
             changes: Vec::new(),
             deletions: Vec::new(),
             post: Vec::new(),
@@ -131,6 +132,7 @@ impl House {
                 Write::SetAddress { address, .. } => self.address = address.clone(),
                 Write::SetDeletion { flow, .. } => self.deletion = *flow,
                 Write::DeleteUser { .. } => self.alive = false,
+                Write::ForgetDevices { .. } => {}
                 other => panic!("{other:?} is no write of these flows"),
             }
         }

@@ -245,12 +245,16 @@ impl Ledger {
         use recovery::Outcome;
         let outcome: Outcome = says(event);
         match (&outcome, writes) {
-            (Outcome::Done { user, .. }, [(_, Write::SetPassword { user: of, password, .. })]) if of == user => {
+            (
+                Outcome::Done { user, .. },
+                [(_, Write::SetPassword { user: of, password, .. }), (_, Write::ForgetDevices { user: whose })],
+            ) if of == user && whose == user => {
                 if self.resets.insert(event.flow, (*user, password.clone())).is_some() {
                     self.complain(format!("the recovery {} set a second password", event.flow));
                 }
                 self.letters_end(event, line, *user);
                 self.set(event, line, *user, password);
+                self.forgot_devices(event, line, *user);
             }
             // For the address, and for the network that tries to set passwords.
             (Outcome::WrongCode { .. }, counted) => self.missed(event, counted, 2),

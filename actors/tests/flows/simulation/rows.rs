@@ -40,6 +40,7 @@ pub(super) fn amiss(tables: &Tables<Auth>, ledger: &Ledger, world: &World) -> Ve
     for (user, account) in &ledger.users {
         view.has(&Key::User(*user), account.fence);
         view.has(&Key::Profile(*user), account.profile);
+        view.has(&Key::Devices(*user), account.devices);
         view.has(&Key::Address(account.address_key), account.number);
         if let Some(username) = account.username.as_deref().map(|name| Username::parse(name).expect("it was one")) {
             view.has(&Key::Username(username), 0);

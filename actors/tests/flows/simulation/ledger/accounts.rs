@@ -23,6 +23,8 @@ pub(in super::super) struct Account {
     pub(in super::super) password: SealedHash,
     pub(in super::super) fence: i64,
     pub(in super::super) profile: i64,
+    /// The number of what is known from before: devices, places, proofs of the password that are on their way.
+    pub(in super::super) devices: i64,
     pub(in super::super) signed_in: bool,
     /// The deletion that waits.
     pub(in super::super) deletion: Option<FlowId>,
@@ -72,6 +74,7 @@ impl Ledger {
             password: password.clone(),
             fence: 0,
             profile: 0,
+            devices: 0,
             signed_in: false,
             deletion: None,
         };
@@ -104,6 +107,14 @@ impl Ledger {
         self.raised(event, line, &Key::User(user), "fence");
         if let Some(account) = self.users.get_mut(&user) {
             account.fence += 1;
+        }
+    }
+
+    /// A step raised the number of what was known of a user from before.
+    pub(super) fn forgot_devices(&mut self, event: &Event, line: &Logged, user: UserId) {
+        self.raised(event, line, &Key::Devices(user), "number of the devices");
+        if let Some(account) = self.users.get_mut(&user) {
+            account.devices += 1;
         }
     }
 
@@ -165,10 +176,13 @@ impl Ledger {
                 "undo",
                 Outcome::Undone { user, until },
                 [
+                    (_, Write::ForgetDevices { user: whose }),
                     (_, Write::SetDeletion { user: for_whom, flow: None, .. }),
                     (_, Write::SetAddress { user: of, address_key, .. }),
                 ],
-            ) if user == of && user == for_whom => self.took_back(event, line, (*user, *until), *address_key),
+            ) if user == of && user == for_whom && user == whose => {
+                self.took_back(event, line, (*user, *until), *address_key)
+            }
             ("enter" | "open", Outcome::Over, []) => {}
             ("undo", Outcome::Over, []) => {
                 let owed = self
@@ -244,6 +258,7 @@ impl Ledger {
             self.complain(format!("email_change {flow} took back the address of nobody"));
         }
         self.fenced(event, line, user);
+        self.forgot_devices(event, line, user);
         self.profiled(event, line, user);
         let deletion = self.users.get_mut(&user).and_then(|account| account.deletion.take());
         if let Some(deletion) = deletion {
@@ -350,9 +365,12 @@ impl Ledger {
             Guard::Bump(key, _) => self.fences.get(key).copied(),
             _ => None,
         });
-        match raised.filter(|_| writes.is_empty()) {
-            Some(user) => self.fenced(event, line, user),
-            None => self.complain(format!("{} raised no fence and wrote {writes:?}", event.kind)),
+        match (raised, writes) {
+            (Some(user), [(_, Write::ForgetDevices { user: whose })]) if user == *whose => {
+                self.fenced(event, line, user);
+                self.forgot_devices(event, line, user);
+            }
+            _ => self.complain(format!("{} raised no fence and wrote {writes:?}", event.kind)),
         }
     }
 
