@@ -13,6 +13,7 @@ on_both_databases!(
     a_reset_letter_to_the_address_from_before_is_worthless,
     a_request_with_a_key_is_known_when_it_comes_again,
     whoever_asks_for_another_address_means_no_other,
+    the_link_takes_the_password_of_the_account_or_its_access_token,
 );
 of_each_kind!(the_address_from_before_is_kept_for_a_week);
 
@@ -45,8 +46,10 @@ async fn another_address_is_proved_by_link_or_by_code(app: &App) {
         let me = app.client().get("/users/me").bearer(&tokens.access).send().await.expect(200);
         assert_eq!(me["email"], person.email.as_str(), "not before it is proved");
 
-        let (with_link, with_code) =
-            (json!({"token": letter.token()}), json!({"flow": flow_id(&begun), "code": letter.code()}));
+        let (with_link, with_code) = (
+            json!({"token": letter.token(), "password": person.password}),
+            json!({"flow": flow_id(&begun), "code": letter.code()}),
+        );
         let (first, again) = if by_link { (with_link, with_code) } else { (with_code, with_link) };
         let settled = confirm(app, first.clone()).await.expect(200);
         assert_eq!((&settled["flow"]["phase"], &settled["user"]["email"]), (&json!("done"), &json!(to)), "{settled}");
@@ -108,7 +111,7 @@ async fn what_cannot_be_the_next_address_is_refused(app: &App) {
         confirm(app, body).await.problem(400, "unreadable");
     }
     for token in ["", "x", "cairn_", "é\u{0}"] {
-        confirm(app, json!({"token": token})).await.problem(410, "flow-ended");
+        confirm(app, json!({"token": token, "password": "anything at all"})).await.problem(410, "flow-ended");
     }
     let stranger = json!({"flow": "emc_00000000000000000000000000", "code": "123456"});
     confirm(app, stranger).await.problem(404, "not-found");
@@ -128,7 +131,7 @@ async fn five_wrong_codes_leave_only_the_link(app: &App) {
         assert_eq!(problem["tries_left"], left, "{problem}");
     }
     confirm(app, json!({"flow": flow, "code": right})).await.problem(410, "flow-ended");
-    confirm(app, json!({"token": letter.token()})).await.expect(200);
+    confirm(app, json!({"token": letter.token(), "password": person.password})).await.expect(200);
 }
 
 async fn a_sign_out_everywhere_calls_it_off(app: &App) {
@@ -138,7 +141,7 @@ async fn a_sign_out_everywhere_calls_it_off(app: &App) {
     person.asks_for_address(app, &tokens, &to).await;
     app.client().request("POST", "/auth/logout-all").bearer(&tokens.access).send().await.expect(204);
     let token = app.letter(&to, "email.confirm").await.token();
-    confirm(app, json!({"token": token})).await.problem(410, "flow-ended");
+    confirm(app, json!({"token": token, "password": person.password})).await.problem(410, "flow-ended");
     let tokens = person.signs_in(app).await;
     let me = app.client().get("/users/me").bearer(&tokens.access).send().await.expect(200);
     assert_eq!(me["email"], person.email.as_str());
@@ -151,8 +154,8 @@ async fn an_address_that_was_taken_meanwhile_is_told_to_who_proved_it(app: &App)
     person.asks_for_address(app, &tokens, &faster.email).await;
     let token = app.letter(&faster.email, "email.confirm").await.token();
     faster.joins(app).await;
-    confirm(app, json!({"token": token})).await.problem(409, "address-taken");
-    confirm(app, json!({"token": token})).await.problem(410, "flow-ended");
+    confirm(app, json!({"token": token, "password": person.password})).await.problem(409, "address-taken");
+    confirm(app, json!({"token": token, "password": person.password})).await.problem(410, "flow-ended");
     faster.signs_in(app).await;
 }
 
@@ -167,9 +170,11 @@ async fn a_reset_letter_to_the_address_from_before_is_worthless(app: &App) {
     let confirm = || app.client().post("/auth/password-reset/confirm", &body).send();
     confirm().await.problem(410, "flow-ended");
     // Not even when the address is the account's again.
-    app.client().post("/auth/email-change/undo", &json!({"token": undo})).send().await.expect(200);
+    let next = "lantern marmalade 47 granite";
+    let body = json!({"token": undo, "new_password": next});
+    app.client().post("/auth/email-change/undo", &body).send().await.expect(200);
     confirm().await.problem(410, "flow-ended");
-    let back = Person { email: before, ..person };
+    let back = Person { email: before, password: next.to_owned(), ..person };
     back.signs_in(app).await;
 }
 
@@ -187,8 +192,39 @@ async fn a_request_with_a_key_is_known_when_it_comes_again(app: &App) {
     post(&to, "not the velvet umbrella").await.problem(401, "credentials");
     post(&format!("x{to}"), &person.password).await.problem(422, "idempotency-mismatch");
     let token = app.letter(&to, "email.confirm").await.token();
-    confirm(app, json!({"token": token})).await.expect(200);
+    confirm(app, json!({"token": token, "password": person.password})).await.expect(200);
     assert_eq!(post(&to, &person.password).await.expect(202)["flow"], first["flow"], "also when it is the account's");
+}
+
+/// A stranger has the owner of an address press the button: their account must not get it.
+async fn the_link_takes_the_password_of_the_account_or_its_access_token(app: &App) {
+    for by_bearer in [true, false] {
+        let (person, victim) = (Person::new("stranger"), Person::new("victim"));
+        let tokens = person.arrives(app).await;
+        let theirs = Person::new("bystander").arrives(app).await;
+        person.asks_for_address(app, &tokens, &victim.email).await;
+        let token = app.letter(&victim.email, "email.confirm").await.token();
+        let alone = json!({"token": token});
+        let problem = confirm(app, alone.clone()).await.problem(400, "unreadable");
+        assert_eq!(problem["pointer"], "/password", "{problem}");
+        let with = |password: &str| json!({"token": token, "password": password});
+        confirm(app, with(&victim.password)).await.problem(401, "credentials");
+        let path = "/auth/email-change/confirm";
+        let bearer = async |access: &str| app.client().post(path, &alone).bearer(access).send().await;
+        bearer(&theirs.access).await.problem(401, "credentials");
+        bearer("garbage").await.problem(401, "session-ended");
+        let coded = json!({"flow": "emc_00000000000000000000000000", "code": "123456", "password": "x"});
+        confirm(app, coded).await.problem(400, "unreadable");
+
+        let settled = match by_bearer {
+            true => bearer(&tokens.access).await.expect(200),
+            false => confirm(app, with(&person.password)).await.expect(200),
+        };
+        assert_eq!(settled["user"]["email"], victim.email.as_str(), "{settled}");
+        confirm(app, with(&victim.password)).await.problem(401, "credentials");
+        assert_eq!(bearer(&tokens.access).await.expect(200), settled, "again and again");
+        assert_eq!(confirm(app, with(&person.password)).await.expect(200), settled);
+    }
 }
 
 async fn the_address_from_before_is_kept_for_a_week(kind: Kind) {
@@ -230,9 +266,9 @@ async fn whoever_asks_for_another_address_means_no_other(app: &App) {
         flows.iter().any(|known| known["id"] == flow.as_str() && known["phase"] == "ended").then_some(())
     })
     .await;
-    confirm(app, json!({"token": strangers.token()})).await.problem(410, "flow-ended");
+    confirm(app, json!({"token": strangers.token(), "password": person.password})).await.problem(410, "flow-ended");
     confirm(app, json!({"flow": flow, "code": strangers.code()})).await.problem(410, "flow-ended");
-    confirm(app, json!({"token": own.token()})).await.expect(200);
+    confirm(app, json!({"token": own.token(), "password": person.password})).await.expect(200);
     let me = app.client().get("/users/me").bearer(&tokens.access).send().await.expect(200);
     assert_eq!(me["email"], right.as_str());
 }

@@ -10,11 +10,25 @@ on_both_databases!(
     changes_are_taken_back_one_after_the_other,
     a_deletion_is_called_off_and_the_profile_can_be_edited_after,
     what_takes_nothing_back_has_ended,
+    a_password_that_was_set_since_is_not_set_again_by_the_link,
 );
 of_each_kind!(what_was_taken_back_gives_its_addresses_free_after_a_week);
 
+/// What the owner chooses after a theft.
+const NEW: &str = "granite lantern 47 marmalade";
+
 async fn undo(app: &App, token: &str) -> Answer {
     app.client().post("/auth/email-change/undo", &json!({"token": token})).send().await
+}
+
+/// Takes back, and chooses a new password with that.
+async fn undo_with(app: &App, token: &str, password: &str) -> Answer {
+    app.client().post("/auth/email-change/undo", &json!({"token": token, "new_password": password})).send().await
+}
+
+/// The owner with the new password.
+fn back(person: &Person) -> Person {
+    Person { password: NEW.to_owned(), ..person.clone() }
 }
 
 /// Somebody whose account was taken from the first address to a second and on to a third: the links that take it back.
@@ -43,7 +57,16 @@ async fn a_change_is_taken_back_and_every_session_ends(app: &App) {
         app.client().post("/auth/refresh", &refresh).send().await.problem(401, "session-ended");
     }
     app.client().post("/auth/login", &moved.credentials()).send().await.problem(401, "credentials");
-    let tokens = person.signs_in(app).await;
+    // The thief's password is out of force, and the link sets another one, once.
+    app.client().post("/auth/login", &person.credentials()).send().await.problem(401, "credentials");
+    let problem = undo_with(app, &link, "short").await.problem(422, "value");
+    assert_eq!(problem["errors"][0]["pointer"], "/new_password", "{problem}");
+    let secured = undo_with(app, &link, NEW).await.expect(200);
+    assert_eq!((&secured["user"], &secured["flow"]["id"]), (&settled["user"], &settled["flow"]["id"]));
+    assert_eq!(undo_with(app, &link, NEW).await.expect(200), secured, "its repeat is told the same");
+    undo_with(app, &link, "lantern marmalade 47 granite").await.problem(410, "flow-ended");
+    app.letter(&person.email, "password.changed").await;
+    let tokens = back(&person).signs_in(app).await;
     let me = app.client().get("/users/me").bearer(&tokens.access).send().await.expect(200);
     assert_eq!(me["email"], person.email.as_str());
 }
@@ -51,13 +74,14 @@ async fn a_change_is_taken_back_and_every_session_ends(app: &App) {
 async fn the_first_of_two_changes_takes_the_second_back_too(app: &App) {
     let person = Person::new("robbed");
     let (_, addresses, [first, second]) = taken_over(app, &person).await;
-    let settled = undo(app, &first).await.expect(200);
+    let settled = undo_with(app, &first, NEW).await.expect(200);
     assert_eq!(settled["user"]["email"], person.email.as_str(), "{settled}");
     // Whoever reads the mail of the second address has a link, too: at once, and when all is said and done.
     for _ in 0..3 {
         undo(app, &second).await.problem(410, "flow-ended");
+        undo_with(app, &second, "lantern marmalade 47 granite").await.problem(410, "flow-ended");
     }
-    person.signs_in(app).await;
+    back(&person).signs_in(app).await;
     for address in addresses {
         let body = json!({"email": address, "password": person.password});
         app.client().post("/auth/login", &body).send().await.problem(401, "credentials");
@@ -71,11 +95,13 @@ async fn changes_are_taken_back_one_after_the_other(app: &App) {
     assert_eq!(told["user"]["email"], addresses[0].as_str());
     assert_eq!(undo(app, &first).await.expect(200)["user"]["email"], person.email.as_str());
     assert_eq!(undo(app, &second).await.expect(200), told, "its repeat is told the same, and moves nothing");
-    let tokens = person.signs_in(app).await;
+    undo_with(app, &second, NEW).await.problem(410, "flow-ended");
+    undo_with(app, &first, NEW).await.expect(200);
+    let tokens = back(&person).signs_in(app).await;
     let me = app.client().get("/users/me").bearer(&tokens.access).send().await.expect(200);
     assert_eq!(me["email"], person.email.as_str());
     // What was given up so is kept for a while, and the account is told so at once.
-    let body = json!({"new_email": addresses[0], "password": person.password});
+    let body = json!({"new_email": addresses[0], "password": NEW});
     let asked = app.client().post("/auth/email-change", &body).bearer(&tokens.access).send().await;
     assert_eq!(asked.problem(422, "value")["errors"][0]["code"], "kept", "{asked}");
 }
@@ -85,15 +111,34 @@ async fn a_deletion_is_called_off_and_the_profile_can_be_edited_after(app: &App)
     let (tokens, _, [first, _]) = taken_over(app, &person).await;
     let body = json!({"password": person.password});
     app.client().request("DELETE", "/users/me").json(&body).bearer(&tokens.access).send().await.expect(202);
-    undo(app, &first).await.expect(200);
-    let login = app.client().post("/auth/login", &person.credentials()).send().await.expect(200);
+    undo_with(app, &first, NEW).await.expect(200);
+    let login = app.client().post("/auth/login", &back(&person).credentials()).send().await.expect(200);
     assert_eq!(login["restored"], json!(null), "the owner was back already: {login}");
     let access = Tokens::of(&login).access;
     let me = app.client().get("/users/me").bearer(&access).send().await;
     let put = app.client().request("PUT", "/users/me").json(&json!({"first_name": "Back"})).bearer(&access);
     let edited = put.header("if-match", me.header("etag").unwrap()).send().await.expect(200);
     assert_eq!(edited["first_name"], "Back");
+    let body = json!({"password": NEW});
     app.client().request("DELETE", "/users/me").json(&body).bearer(&access).send().await.expect(202);
+}
+
+async fn a_password_that_was_set_since_is_not_set_again_by_the_link(app: &App) {
+    let person = Person::new("careful");
+    let tokens = person.arrives(app).await;
+    let mut moved = person.clone();
+    let link = moved.moves_to(app, &tokens, &format!("thief.{}", person.email)).await;
+    let settled = undo(app, &link).await.expect(200);
+    let ask = json!({"email": person.email});
+    app.client().post("/auth/password-reset/request", &ask).send().await.expect(202);
+    let reset = app.letter(&person.email, "recovery.reset").await.token();
+    let body = json!({"token": reset, "new_password": NEW});
+    app.client().post("/auth/password-reset/confirm", &body).send().await.expect(200);
+    back(&person).signs_in(app).await;
+    // Whoever finds the letter later on changes nothing by it.
+    undo_with(app, &link, "lantern marmalade 47 granite").await.problem(410, "flow-ended");
+    assert_eq!(undo(app, &link).await.expect(200), settled);
+    back(&person).signs_in(app).await;
 }
 
 async fn what_takes_nothing_back_has_ended(app: &App) {
@@ -106,9 +151,17 @@ async fn what_takes_nothing_back_has_ended(app: &App) {
         undo(app, token).await.problem(410, "flow-ended");
     }
     app.client().post("/auth/email-change/undo", &json!({})).send().await.problem(400, "unreadable");
-    app.client().post("/auth/email-change/confirm", &json!({"token": confirm})).send().await.expect(200);
+    app.client()
+        .post("/auth/email-change/confirm", &json!({"token": confirm, "password": person.password}))
+        .send()
+        .await
+        .expect(200);
     let link = app.letter(&person.email, "email.changed").await.token().unwrap();
-    let answer = app.client().post("/auth/email-change/confirm", &json!({"token": link})).send().await;
+    let answer = app
+        .client()
+        .post("/auth/email-change/confirm", &json!({"token": link, "password": person.password}))
+        .send()
+        .await;
     answer.problem(410, "flow-ended");
 }
 
@@ -116,7 +169,7 @@ async fn what_was_taken_back_gives_its_addresses_free_after_a_week(kind: Kind) {
     let app = App::plan(kind).named("undone").start().await;
     let person = Person::new("robbed");
     let (_, addresses, [first, _]) = taken_over(&app, &person).await;
-    undo(&app, &first).await.expect(200);
+    undo_with(&app, &first, NEW).await.expect(200);
     // The later change has been told: else it would only learn of it then, and keep its address for a day more.
     outbox_drained(&app).await;
     app.restart_at(7 * 86_400 + 60).await;
@@ -128,5 +181,5 @@ async fn what_was_taken_back_gives_its_addresses_free_after_a_week(kind: Kind) {
     let rival = Person { email: person.email.clone(), ..Person::new("rival") };
     rival.registers(&app).await;
     app.letter(&person.email, "registration.known").await;
-    person.signs_in(&app).await;
+    back(&person).signs_in(&app).await;
 }

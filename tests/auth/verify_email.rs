@@ -37,10 +37,13 @@ async fn a_repeat_tells_nobody_what_the_account_is_called_by_now(app: &App) {
     assert_eq!(keyed().await.expect(200), first);
 
     // Nor does whoever reads the mail of the address from before learn where the account goes next.
-    let take_back = || app.client().post("/auth/email-change/undo", &json!({"token": undo})).send();
+    let next = "granite lantern 47 marmalade";
+    let body = json!({"token": undo, "new_password": next});
+    let take_back = || app.client().post("/auth/email-change/undo", &body).send();
     let undone = take_back().await.expect(200);
     assert_eq!(undone["user"]["email"], before.as_str());
     person.email.clone_from(&before);
+    next.clone_into(&mut person.password);
     let tokens = person.signs_in(app).await;
     person.moves_to(app, &tokens, &format!("Next.{before}")).await;
     assert_eq!(take_back().await.expect(200), undone);

@@ -17,11 +17,22 @@ async fn a_new_address_is_proved_by_its_link_and_taken_back_by_the_old_ones(app:
     let form = browser.open(app, "/account/email").await.form("change-email");
     browser.send(app, &form.with("new_email", &new).with("password", &person.password)).await;
     let link = app.letter(&new, "email.confirm").await.link().unwrap();
+    let masked = format!("{}***@", person.email.chars().next().unwrap());
     let mut phone = Browser::new();
     for _ in 0..2 {
-        phone.open(app, &link).await.says(200, "Confirm this address for your account");
+        phone.open(app, &link).await.says(200, "account's password").says(200, &masked);
     }
-    let form = phone.open(app, &link).await.form("link");
+    // Elsewhere one click is not enough: whoever asked might have sent a stranger here.
+    let form = phone.open(app, &link).await.form("email-change-link");
+    phone.send(app, &form.clone().without("password")).await.says(200, "account's password");
+    phone
+        .send(app, &form.clone().with("password", "not the velvet umbrella"))
+        .await
+        .says(422, "This is not the password");
+    browser.open(app, "/account").await.says(200, &person.email);
+    let here = browser.open(app, &link).await;
+    here.says(200, "Confirm this address for your account").says(200, &masked).form("link");
+    let form = form.with("password", &person.password);
     phone.send(app, &form).await.says(200, "Your email address is changed");
     phone.send(app, &form).await.says(200, "Your email address is changed");
     phone.open(app, &link).await.says(200, "Your email address is changed");
@@ -31,12 +42,20 @@ async fn a_new_address_is_proved_by_its_link_and_taken_back_by_the_old_ones(app:
     browser.open(app, "/account").await.says(200, &new);
     let form = phone.open(app, &undo).await.form("link");
     let done = phone.send(app, &form).await;
-    done.says(200, "The change of address is taken back");
-    assert_eq!(done.link("Set a new password"), "/forgot-password");
-    phone.open(app, &undo).await.says(200, "The change of address is taken back");
+    done.says(200, "The change is taken back: choose a new password");
     phone.open(app, &link).await.says(410, "This change counts no more");
     browser.open(app, "/account").await.says(200, "Sign in");
-    signs_in(&mut browser, app, &person).await.says(200, &person.email);
+    // The password from before is out of force; the same page sets another one.
+    signs_in(&mut browser, app, &person).await.says_not(&person.email);
+    let form = phone.open(app, &undo).await.form("undo-password");
+    phone.send(app, &form.clone().with("new_password", "short")).await.says(422, "at least 10 characters");
+    let back = Person { password: "granite lantern 47 marmalade".to_owned(), ..person };
+    let form = form.with("new_password", &back.password);
+    let done = phone.send(app, &form).await;
+    done.says(200, "Your new password is set");
+    assert_eq!(done.link("Sign in"), "/login");
+    phone.open(app, &undo).await.says(200, "The change of address is taken back");
+    signs_in(&mut browser, app, &back).await.says(200, &back.email);
 }
 
 async fn a_device_that_nobody_knows_is_signed_out_by_a_link(app: &App) {
@@ -66,18 +85,19 @@ async fn a_link_says_who_else_is_signed_in_and_leads_into_no_account_of_theirs(a
     let link = app.letter(&new, "email.confirm").await.link().unwrap();
     browser.open(app, &link).await.says(200, "Confirm this address").says_not("In this browser");
     let page = theirs.open(app, &link).await;
-    page.says(200, "Confirm this address for your account").says(200, &note);
-    let done = theirs.send(app, &page.form("link")).await;
+    page.says(200, "account's password").says(200, &note);
+    let done = theirs.send(app, &page.form("email-change-link").with("password", &person.password)).await;
     done.says(200, "Your email address is changed").says(200, &note).says_not("Go to your account");
     assert_eq!(done.form("logout").value("next"), "/login");
     let undo = app.letter(&person.email, "email.changed").await.link().unwrap();
     let page = theirs.open(app, &undo).await;
     page.says(200, "Take the change of address back").says(200, &note);
     let done = theirs.send(app, &page.form("link")).await;
-    done.says(200, "The change of address is taken back").says(200, &note);
-    let ask = theirs.open(app, &done.link("Set a new password")).await;
-    assert_eq!(ask.form("forgot-password").value("email"), "");
-    let ask = app.client().at_loopback(9).post("/auth/login", &person.credentials());
+    done.says(200, "The change is taken back: choose a new password").says(200, &note);
+    let back = Person { password: "granite lantern 47 marmalade".to_owned(), ..person.clone() };
+    let done = theirs.send(app, &done.form("undo-password").with("new_password", &back.password)).await;
+    done.says(200, "Your new password is set").says(200, &note).says_not("href=\"/login\"");
+    let ask = app.client().at_loopback(9).post("/auth/login", &back.credentials());
     ask.header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0")
         .send()
         .await

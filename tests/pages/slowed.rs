@@ -73,8 +73,8 @@ async fn forms(app: &App, member: &Person, home: &mut Browser, newcomer: &Person
     let letter = app.letter(to, "email.confirm").await;
     all.push(filled(home, "email-code", page.form("email-code").with("code", &letter.code().unwrap())));
     all.push(filled(home, "resend", page.form("resend")));
-    let form = fresh.open(app, &letter.link().unwrap()).await.form("link");
-    all.push(filled(&fresh, "link", form));
+    let form = fresh.open(app, &letter.link().unwrap()).await.form("email-change-link");
+    all.push(filled(&fresh, "email-change-link", form.with("password", &member.password)));
     let form = home.open(app, "/account/email").await.form("change-email").with("new_email", "typed@example.org");
     all.push(filled(home, "change-email", form.with("password", &member.password)));
     let form = home.open(app, "/account/password").await.form("change-password");

@@ -100,7 +100,8 @@ impl Person {
     pub async fn moves_to(&mut self, app: &App, tokens: &Tokens, to: &str) -> String {
         self.asks_for_address(app, tokens, to).await;
         let token = app.letter(to, "email.confirm").await.token();
-        app.client().post("/auth/email-change/confirm", &json!({"token": token})).send().await.expect(200);
+        let proof = json!({"token": token, "password": self.password});
+        app.client().post("/auth/email-change/confirm", &proof).send().await.expect(200);
         let undo = app.letter(&self.email, "email.changed").await.token().expect("a link in the letter");
         to.clone_into(&mut self.email);
         undo

@@ -8,17 +8,21 @@
 //! took an account over must not take the owner's undo back before the signal is there.) What was taken meanwhile is
 //! kept for longer than a reset link is good, so that nobody has it anew while a letter from then is about.
 
+mod words;
+
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, FlowId, Going, Input, Lost, Named, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, Going, Input, Lost, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
+pub use self::words::{Account, Command, Confirmer, Later, NewPassword, Outcome, Signal, Start};
 use super::deletion::{self, Deletion};
 use super::issue::{self, Issues, Judged, NoLetter, TRIES, TypedCode, asked_letter};
 use super::session::{self, Session};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::hasher::SealedHash;
 use crate::world::World;
 
 /// How long the address from before can take a change back.
@@ -113,168 +117,18 @@ pub struct Undone {
     pub before: Option<Address>,
     /// The link that took it back: it gets the same answer again.
     pub undo: Seal,
+    /// The number of the user's fence since then: as long as it is this, the password is out of force, and the link may set
+    /// a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<i64>,
+    /// The hash of the password that the link has set, sealed: what a repeat is told apart by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SealedHash>,
     /// Until when.
     pub until: Timestamp,
     /// It was taken back with an earlier change: its own link does nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overtaken: bool,
-}
-
-/// What opens it.
-#[derive(Debug)]
-pub struct Start {
-    /// Who asks.
-    pub user: UserId,
-    /// The number of their fence.
-    pub fence: i64,
-    /// The address that they have, and the number of the claim on it.
-    pub from: (Digest, i64),
-    /// The new address, parsed.
-    pub address: Address,
-    /// The new address has an owner.
-    pub known: bool,
-    /// Their changes that wait for a proof: this one replaces them.
-    pub waiting: Vec<FlowId>,
-    /// Who asks.
-    pub by: AskedBy,
-}
-
-impl Named for Start {
-    fn name(&self) -> &'static str {
-        "change_email"
-    }
-}
-
-/// The account as it stands, read before a command. Should it have moved meanwhile, the guards tell.
-#[derive(Clone, Debug)]
-pub struct Account {
-    /// The present address.
-    pub address: Address,
-    /// The number of its claim.
-    pub number: i64,
-    /// Sessions to be told that they are over.
-    pub sessions: Vec<FlowId>,
-    /// Changes that can still be taken back: of an account whose change is taken back those that were made after it,
-    /// else all.
-    pub later: Vec<Later>,
-    /// The deletion that waits, if there is one.
-    pub deletion: Option<FlowId>,
-}
-
-/// A change that can still be taken back.
-#[derive(Clone, Debug)]
-pub struct Later {
-    /// Its flow.
-    pub flow: FlowId,
-    /// The address from before it.
-    pub before: Address,
-    /// Until when it can be.
-    pub until: Timestamp,
-}
-
-/// What may be asked of it.
-#[derive(Debug)]
-pub enum Command {
-    /// Here is the code of the letter.
-    Enter {
-        /// The code.
-        code: TypedCode,
-        /// The account as it stands; `None`: there is none any more.
-        account: Option<Account>,
-    },
-    /// Here is the link of the letter.
-    Open {
-        /// The link's credential.
-        link: Presented<of::EmailChange>,
-        /// The account as it stands; `None`: there is none any more.
-        account: Option<Account>,
-    },
-    /// Here is the link of the letter to the address from before: take it back.
-    Undo {
-        /// The link's credential.
-        link: Presented<of::UndoEmailChange>,
-        /// The account as it stands; `None`: there is none any more.
-        account: Option<Account>,
-    },
-    /// Send the letter once more.
-    Resend(AskedBy),
-}
-
-impl Named for Command {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Enter { .. } => "enter",
-            Self::Open { .. } => "open",
-            Self::Undo { .. } => "undo",
-            Self::Resend(_) => "resend",
-        }
-    }
-}
-
-/// What other flows may tell it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Signal {
-    /// An earlier change was taken back, and this one with it.
-    Undone,
-    /// Its user has asked for another change since.
-    Replaced,
-}
-
-impl Named for Signal {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Undone => "undone",
-            Self::Replaced => "replaced",
-        }
-    }
-}
-
-/// What the asker is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// A letter is on its way.
-    Awaiting {
-        /// When waiting ends.
-        expires_at: Timestamp,
-    },
-    /// It is too soon for another letter, or there were too many changes of late.
-    TooSoon {
-        /// When it is not.
-        at: Timestamp,
-    },
-    /// There have been five letters more than the first.
-    NoMoreLetters,
-    /// The address is another.
-    Changed {
-        /// Whose.
-        user: UserId,
-        /// Until when it can be taken back.
-        until: Timestamp,
-    },
-    /// The address from before is the account's again.
-    Undone {
-        /// Whose.
-        user: UserId,
-        /// Until when this answer is repeated.
-        until: Timestamp,
-    },
-    /// The code is wrong.
-    WrongCode {
-        /// How many tries are left.
-        tries_left: u8,
-    },
-    /// Five codes were wrong; only the link works now.
-    OnlyTheLink,
-    /// The link is not one of ours.
-    Garbage,
-    /// The new address has an owner.
-    AddressTaken,
-    /// The account moved while this was asked: it is to be asked again.
-    Moved,
-    /// It has ended, or woke to its end.
-    Over,
 }
 
 impl Awaiting {
@@ -379,10 +233,26 @@ impl Changed {
         stay().says(Outcome::Changed { user: self.user, until: self.until })
     }
 
+    /// A new password, or none: the one from before may be the thief's.
+    fn secured(
+        going: Going<EmailChange>,
+        user: UserId,
+        password: Option<&NewPassword>,
+        to: &Address,
+        cx: &Cx<'_, Auth>,
+    ) -> Going<EmailChange> {
+        let Some(password) = password else { return going.write(Write::SuspendPassword { user, at: cx.now }) };
+        let letter = Letter::PasswordChanged { to: to.clone(), at: cx.now };
+        going
+            .write(Write::SetPassword { user, password: password.hash.clone(), at: cx.now })
+            .send(Outgoing::world(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)))
+    }
+
     /// The address from before becomes the account's again. What it is instead is given up at the end of the seven days.
     fn undone(
         &self,
         account: Option<&Account>,
+        password: Option<&NewPassword>,
         lost: Option<&Lost<EmailChange>>,
         cx: &Cx<'_, Auth>,
     ) -> Step<EmailChange> {
@@ -397,28 +267,32 @@ impl Changed {
         }
         match lost {
             Some(Lost(lost)) if *lost == key(&self.before) => return self.overtaken(cx),
-            Some(Lost(Key::Address(_))) => return stay().says(Outcome::Moved),
+            Some(Lost(Key::Address(_) | Key::User(_))) => return stay().says(Outcome::Moved),
             Some(_) => return gone(),
             None => {}
         }
         let address_key = cx.world.address_key(&self.before);
-        let mut step = go(EmailChange::Undone(Box::new(Undone {
+        let undone = go(EmailChange::Undone(Box::new(Undone {
             user,
             address: self.address.clone(),
             before: Some(self.before.clone()),
             undo: self.undo.clone(),
+            // Raised by this very step.
+            fence: password.is_none().then(|| account.fence.saturating_add(1)),
+            password: password.map(|password| password.hash.clone()),
             until,
             overtaken: false,
-        })))
-        .bump_from(Key::Address(address_key), self.number)
-        .bump_from(key(&account.address), account.number)
-        .bump(Key::User(user))
-        .bump(Key::Profile(user))
-        .bump(Key::Devices(user))
-        .write(Write::ForgetDevices { user })
-        // Whether or not one waited when the account was read: it may have been asked for since.
-        .write(Write::SetDeletion { user, flow: None, at: cx.now })
-        .write(Write::SetAddress { user, address: self.before.clone(), address_key, at: cx.now });
+        })));
+        let mut step = Self::secured(undone, user, password, &self.before, cx)
+            .bump_from(Key::Address(address_key), self.number)
+            .bump_from(key(&account.address), account.number)
+            .bump_from(Key::User(user), account.fence)
+            .bump(Key::Profile(user))
+            .bump(Key::Devices(user))
+            .write(Write::ForgetDevices { user })
+            // Whether or not one waited when the account was read: it may have been asked for since.
+            .write(Write::SetDeletion { user, flow: None, at: cx.now })
+            .write(Write::SetAddress { user, address: self.before.clone(), address_key, at: cx.now });
         for later in &account.later {
             step = step.bump(key(&later.before)).tell::<EmailChange>(later.flow, &Signal::Undone);
         }
@@ -439,6 +313,8 @@ impl Changed {
             address: self.address.clone(),
             before: None,
             undo: self.undo.clone(),
+            fence: None,
+            password: None,
             until: self.kept_until(cx),
             overtaken: true,
         })))
@@ -448,6 +324,25 @@ impl Changed {
     /// Until when the address that is lost now is kept.
     fn kept_until(&self, cx: &Cx<'_, Auth>) -> Timestamp {
         self.until.max(cx.now.after(KEPT.saturating_add(cx.world.settings.reset_ttl)))
+    }
+}
+
+impl Undone {
+    /// The link once more: the same answer, and a new password once, as long as the one from before is out of force.
+    fn again(&self, password: Option<&NewPassword>, lost: bool, cx: &Cx<'_, Auth>) -> Step<EmailChange> {
+        let says = Outcome::Undone { user: self.user, until: self.until };
+        match (password, self.fence, &self.before) {
+            (None, ..) => stay().says(says),
+            (Some(password), Some(fence), Some(before)) if !lost => {
+                let set = Self { fence: None, password: Some(password.hash.clone()), ..self.clone() };
+                let going = go(EmailChange::Undone(Box::new(set)));
+                Changed::secured(going, self.user, Some(password), before, cx)
+                    .bump_from(Key::User(self.user), fence)
+                    .says(says)
+            }
+            (Some(password), ..) if password.same.is_some() => stay().says(says),
+            (Some(_), ..) => stay().says(Outcome::UsedUp),
+        }
     }
 }
 
@@ -491,6 +386,19 @@ impl EmailChange {
             Self::Undone(undone) => Some((&undone.address, undone.until)),
             _ => None,
         }
+    }
+
+    /// The hash of the password that was set here with the link that took the change back, while a repeat may still come.
+    pub fn password(&self) -> Option<&SealedHash> {
+        match self {
+            Self::Undone(undone) => undone.password.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the link that took the change back may set a new password, given the present number of the user's fence.
+    pub fn may_set_password(&self, fence: Option<i64>) -> bool {
+        matches!(self, Self::Undone(undone) if fence.is_some() && undone.fence == fence)
     }
 
     /// The new address while its proof is awaited.
@@ -561,9 +469,12 @@ impl Flow for EmailChange {
                     Judged::Spent => stay().says(Outcome::OnlyTheLink),
                 }
             }
-            (Self::AwaitingCode(a), Input::Asked(Command::Open { link, account })) => {
+            (Self::AwaitingCode(a), Input::Asked(Command::Open { link, by, account })) => {
                 match a.letters.judge_link(link, cx.world) {
-                    Judged::Right(issue) if !a.decoy => a.changed(issue, account.as_ref(), lost, cx),
+                    Judged::Right(issue) if !a.decoy && by.is_entitled(a.user, issue, cx) => {
+                        a.changed(issue, account.as_ref(), lost, cx)
+                    }
+                    Judged::Right(_) if !a.decoy => stay().says(Outcome::PasswordNeeded),
                     Judged::Right(_) | Judged::Wrong | Judged::Spent => stay().says(Outcome::Garbage),
                 }
             }
@@ -588,16 +499,18 @@ impl Flow for EmailChange {
                         .says(Outcome::WrongCode { tries_left: issue::tries_left(tries) })
                 }
             }
-            (Self::Changed(c), Input::Asked(Command::Open { link, .. })) => {
-                if link.proves(&cx.world.ring, &c.issue) {
+            (Self::Changed(c), Input::Asked(Command::Open { link, by, .. })) => {
+                if !link.proves(&cx.world.ring, &c.issue) {
+                    stay().says(Outcome::Garbage)
+                } else if by.is_entitled(c.user, &c.issue, cx) {
                     c.again()
                 } else {
-                    stay().says(Outcome::Garbage)
+                    stay().says(Outcome::PasswordNeeded)
                 }
             }
-            (Self::Changed(c), Input::Asked(Command::Undo { link, account })) => {
+            (Self::Changed(c), Input::Asked(Command::Undo { link, account, password })) => {
                 if link.proves(&cx.world.ring, &c.undo) {
-                    c.undone(account.as_ref(), lost, cx)
+                    c.undone(account.as_ref(), password.as_ref(), lost, cx)
                 } else {
                     stay().says(Outcome::Garbage)
                 }
@@ -610,9 +523,9 @@ impl Flow for EmailChange {
             (Self::Changed(c), Input::Woken) => c.overtaken(cx),
             (Self::Changed(c), Input::Told(Signal::Undone)) => c.overtaken(cx),
 
-            (Self::Undone(u), Input::Asked(Command::Undo { link, .. })) if !u.overtaken => {
+            (Self::Undone(u), Input::Asked(Command::Undo { link, password, .. })) if !u.overtaken => {
                 if link.proves(&cx.world.ring, &u.undo) {
-                    stay().says(Outcome::Undone { user: u.user, until: u.until })
+                    u.again(password.as_ref(), lost.is_some(), cx)
                 } else {
                     stay().says(Outcome::Garbage)
                 }

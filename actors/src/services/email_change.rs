@@ -1,18 +1,40 @@
 //! Another address: asking for it, proving it, and taking it back.
 
-use cairn_runtime::store::Row;
-use cairn_runtime::{Fault, Flow, FlowId, Reply, Timestamp};
+use std::sync::Arc;
 
+use cairn_runtime::store::Row;
+use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Timestamp};
+
+use super::password::own_words_of;
+use super::passwords::worthy;
 use super::session::SignedIn;
 use super::typed::{self, Typed};
 use super::{BadValue, Caller, FlowView, Moved, Refusal, Services, TRIES};
+use crate::acts::guesses::Target;
 use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::effects::UserId;
-use crate::flows::email_change::{Account, CHANGES, Command, EmailChange, Later, Outcome, Start};
+use crate::flows::email_change::{
+    Account, CHANGES, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Start,
+};
 use crate::flows::issue::TypedCode;
+use crate::hasher::{Lane, Verdict};
 use crate::instant;
 use crate::password::Password;
+use crate::strength::OwnWords;
+
+/// Who opens the link of a letter to a new address: by what the account is theirs.
+#[derive(Clone, Copy, Debug)]
+pub enum ConfirmedBy<'a> {
+    /// Nothing shows it.
+    Nobody,
+    /// They are signed in as this user.
+    SignedIn(UserId),
+    /// They typed the account's password.
+    Password(&'a Password),
+    /// Their browser has these cookies of flows.
+    Browser(&'a [&'a str]),
+}
 
 /// Changes of one user that are looked at: one more than there can be.
 const MOST: u32 = CHANGES as u32 + 1;
@@ -138,37 +160,151 @@ impl Services {
         self.decided(state.user(), reply).await
     }
 
-    /// Proves the new address by the link of the letter.
+    /// Proves the new address by the link of the letter, opened by somebody of whom something shows that the account is
+    /// theirs.
     ///
     /// # Errors
-    /// As [`Services::confirm_email_by_code`].
-    pub async fn confirm_email_by_link(&self, caller: &Caller, token: &str) -> Result<(Moved, User), Refusal> {
+    /// As [`Services::confirm_email_by_code`]; [`Refusal::Credentials`] when nothing does, or the password is wrong: the
+    /// link stays good.
+    pub async fn confirm_email_by_link(
+        &self,
+        caller: &Caller,
+        token: &str,
+        by: ConfirmedBy<'_>,
+    ) -> Result<(Moved, User), Refusal> {
         let world = self.engine.world();
         let parse = || Presented::parse(&world.ring, of::EmailChange, token).map_err(|_| Refusal::GARBAGE);
-        let (flow, user) = self.changed_by(FlowId::from_bytes(parse()?.flow())).await?;
-        let command = |account| Ok(Command::Open { link: parse()?, account });
+        let link = parse()?;
+        let (flow, state) = self.changed_by(FlowId::from_bytes(link.flow())).await?;
+        let user = state.user();
+        let mut proved = None;
+        // Nobody's password is looked at for a link that opens nothing.
+        if let ConfirmedBy::Password(password) = by
+            && state.knows_link(&link, &world)
+        {
+            let owner = self.directory.by_id(user).await?;
+            let hash = owner.as_ref().and_then(|owner| owner.password.as_ref());
+            let right = self.verify_guarded(caller, Target::flow(flow), Some(user), password, hash).await?;
+            proved = Some(Arc::new(right));
+        }
+        let confirmer = || match (by, &proved) {
+            (_, Some(proved)) => Confirmer::Password(Arc::clone(proved)),
+            (ConfirmedBy::SignedIn(user), None) => Confirmer::SignedIn(user),
+            (ConfirmedBy::Browser(cookies), None) => cookies
+                .iter()
+                .filter_map(|cookie| Presented::parse(&world.ring, of::FlowCookie, cookie).ok())
+                .find(|cookie| cookie.flow() == link.flow())
+                .map_or(Confirmer::Anybody, Confirmer::Browser),
+            (ConfirmedBy::Password(_) | ConfirmedBy::Nobody, None) => Confirmer::Anybody,
+        };
+        let command = |account| Ok(Command::Open { link: parse()?, by: confirmer(), account });
         let reply = self.decide(caller, flow, user, &[token], command).await?;
         self.decided(user, reply).await
+    }
+
+    /// The account that the link of a letter to a new address would change, and its present address: told to whoever has
+    /// the link, masked by who shows it.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn account_of_email_change(&self, token: &str) -> Result<Option<User>, Refusal> {
+        let world = self.engine.world();
+        let Ok(link) = Presented::parse(&world.ring, of::EmailChange, token) else { return Ok(None) };
+        match self.changed_by(FlowId::from_bytes(link.flow())).await {
+            Ok((_, state)) if state.knows_link(&link, &world) => Ok(self.directory.by_id(state.user()).await?),
+            Ok(_) | Err(Refusal::FlowEnded(_)) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Whether one of these cookies is the one of the browser in which the change of this link was asked for.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn email_change_began_here(&self, token: &str, cookies: &[&str]) -> Result<bool, Refusal> {
+        let ring = &self.engine.world().ring;
+        let Ok(link) = Presented::parse(ring, of::EmailChange, token) else { return Ok(false) };
+        let flow = Id::from_bytes(link.flow()).text(EmailChange::PREFIX);
+        Ok(self.begun(cookies, EmailChange::PREFIX, Some(&flow)).await?.is_some())
+    }
+
+    /// Whether the link that took a change of address back may set a new password still.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn undo_sets_password(&self, token: &str) -> Result<bool, Refusal> {
+        let world = self.engine.world();
+        let Ok(link) = Presented::parse(&world.ring, of::UndoEmailChange, token) else { return Ok(false) };
+        match self.changed_by(FlowId::from_bytes(link.flow())).await {
+            Ok((_, state)) => {
+                let fence = self.directory.by_id(state.user()).await?.map(|user| user.fence);
+                Ok(state.knows_undo(&link, &world) && state.may_set_password(fence))
+            }
+            Err(Refusal::FlowEnded(_)) => Ok(false),
+            Err(other) => Err(other),
+        }
     }
 
     /// Takes a change back by the link of the letter to the address from before: that address is the account's again,
-    /// every later change is undone, every session ends, and a deletion that waits is called off.
+    /// every later change is undone, every session ends, and a deletion that waits is called off. The password from
+    /// before, which a thief may know, is out of force; `new` becomes the password, where it comes along, or when the link
+    /// is used once more as long as no other was set.
     ///
     /// # Errors
-    /// [`Refusal::FlowEnded`].
-    pub async fn undo_email_change(&self, caller: &Caller, token: &str) -> Result<(Moved, User), Refusal> {
+    /// [`Refusal::FlowEnded`]; [`Refusal::Values`] when the new password is not good.
+    pub async fn undo_email_change(
+        &self,
+        caller: &Caller,
+        token: &str,
+        new: Option<Password>,
+    ) -> Result<(Moved, User), Refusal> {
         let world = self.engine.world();
         let parse = || Presented::parse(&world.ring, of::UndoEmailChange, token).map_err(|_| Refusal::GARBAGE);
-        let (flow, user) = self.changed_by(FlowId::from_bytes(parse()?.flow())).await?;
-        let command = |account| Ok(Command::Undo { link: parse()?, account });
-        let reply = self.decide(caller, flow, user, &[token], command).await?;
-        self.decided(user, reply).await
+        let link = parse()?;
+        let (flow, state) = self.changed_by(FlowId::from_bytes(link.flow())).await?;
+        let (user, knows) = (state.user(), state.knows_undo(&link, &world));
+        let new = match new {
+            // Nothing is hashed for a link that takes nothing back.
+            Some(new) if knows => {
+                let own =
+                    self.directory.by_id(user).await?.map_or_else(|| OwnWords::of([]), |user| own_words_of(&user));
+                Some(worthy(new, own, "/new_password").await?)
+            }
+            _ => None,
+        };
+        let passwords: Vec<&Password> = new.iter().collect();
+        let fingerprint = match passwords.as_slice() {
+            [] => String::new(),
+            some => self.fingerprint(caller, None, some, Lane::SignIn).await?,
+        };
+        let mut hashed = None;
+        for _ in 0..TRIES {
+            if let Some(new) = &new {
+                let (_, state) = self.changed_by(flow).await?;
+                let same = match state.password() {
+                    Some(set) => match self.hasher.verify(new, Some(set), flow.bytes()).await? {
+                        Verdict::Right(proved) => Some(proved),
+                        Verdict::Wrong => None,
+                    },
+                    None => None,
+                };
+                hashed = Some(NewPassword { hash: self.hasher.hash(new, Lane::SignIn).await?, same });
+            }
+            let account = self.account(flow, user).await?;
+            let asker = self.asker(caller, &[token, &fingerprint]).await?;
+            let command = Command::Undo { link: parse()?, account, password: hashed.take() };
+            let reply = self.engine.call::<EmailChange>(flow, asker, command).await?;
+            if reply.outcome != Outcome::Moved {
+                return self.decided(user, reply).await;
+            }
+        }
+        Err(Refusal::Fault(Fault::Contended))
     }
 
-    async fn changed_by(&self, flow: FlowId) -> Result<(FlowId, UserId), Refusal> {
+    async fn changed_by(&self, flow: FlowId) -> Result<(FlowId, EmailChange), Refusal> {
         let row = self.engine.store().load(flow).await?.filter(|row| row.kind == EmailChange::NAME);
         let row = row.ok_or(Refusal::GARBAGE)?;
-        Ok((flow, decoded(&row)?.user()))
+        Ok((flow, decoded(&row)?))
     }
 
     /// Asks the flow with the account as it stands, anew when it has moved meanwhile.
@@ -210,6 +346,7 @@ impl Services {
             later: later.collect(),
             address: user.address,
             number: user.number,
+            fence: user.fence,
             sessions,
             deletion: user.deletion,
         }))
@@ -223,6 +360,12 @@ impl Services {
             Outcome::TooSoon { at } => return Err(Refusal::SlowDown(at)),
             Outcome::OnlyTheLink => return Err(Refusal::ONLY_THE_LINK),
             Outcome::Garbage => return Err(Refusal::GARBAGE),
+            Outcome::PasswordNeeded => return Err(Refusal::Credentials),
+            Outcome::UsedUp => {
+                return Err(Refusal::FlowEnded(
+                    "The change is taken back, and a password was set since; ask for a reset to set another one.",
+                ));
+            }
             Outcome::Over | Outcome::Moved | Outcome::Awaiting { .. } | Outcome::NoMoreLetters => {
                 return Err(Refusal::OVER);
             }

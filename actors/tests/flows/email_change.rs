@@ -2,12 +2,15 @@
 
 mod chain;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use cairn_actors::address::Address;
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Key, Letter, UserId, Write};
-use cairn_actors::flows::email_change::{Account, Command, EmailChange, Later, Outcome, Signal, Start};
+use cairn_actors::flows::email_change::{
+    Account, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Signal, Start,
+};
+use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
 use cairn_actors::testing;
 use cairn_actors::world::World;
@@ -131,7 +134,8 @@ fn account(driver: &Driven) -> Account {
     };
     let number = driver.number(&Key::Address(driver.world.address_key(&address))).unwrap_or_default();
     let sessions = vec![FlowId(Id::v7(2, [2; 10])), FlowId(Id::v7(3, [3; 10]))];
-    Account { address, number, sessions, later: Vec::new(), deletion: None }
+    let fence = driver.number(&Key::User(user())).unwrap_or_default();
+    Account { address, number, fence, sessions, later: Vec::new(), deletion: None }
 }
 
 fn enter(driver: &Driven, code: Code) -> Command {
@@ -139,11 +143,24 @@ fn enter(driver: &Driven, code: Code) -> Command {
 }
 
 fn open(driver: &Driven, link: Presented<of::EmailChange>) -> Command {
-    Command::Open { link, account: Some(account(driver)) }
+    Command::Open { link, by: Confirmer::SignedIn(user()), account: Some(account(driver)) }
 }
 
 fn undo(driver: &Driven, with: impl FnOnce(Account) -> Option<Account>) -> Command {
-    Command::Undo { link: undo_link(driver, &undo_seal(driver)), account: with(account(driver)) }
+    Command::Undo { link: undo_link(driver, &undo_seal(driver)), account: with(account(driver)), password: None }
+}
+
+/// The cookie of the browser in which a flow was asked for.
+fn cookie(driver: &Driven, flow: FlowId) -> Presented<of::FlowCookie> {
+    testing::presented(&driver.world, of::FlowCookie, flow, &Seal { n: 0, ..last(driver) })
+}
+
+/// Takes the change back, with one of a few new passwords.
+fn with_password(driver: &Driven, which: u8) -> Command {
+    let hash = SealedHash::from_text(format!("the-sealed-hash-{which}"));
+    let same = driver.state().password().is_some_and(|set| *set == hash).then(Proved::pretended);
+    let password = Some(NewPassword { hash, same });
+    Command::Undo { link: undo_link(driver, &undo_seal(driver)), account: Some(account(driver)), password }
 }
 
 fn with_right_code(driver: &mut Driven, now: Timestamp) -> Outcome {
@@ -191,6 +208,11 @@ pub(crate) fn places() -> Vec<Place<EmailChange>> {
         full.ask(at(60 * number), Command::Resend(testing::STRANGER));
     }
     let undone = taken_back(changed(), at(20));
+    let mut secured = undone.clone();
+    let command = with_password(&secured, 1);
+    secured.ask(at(30), command);
+    let mut set_since = undone.clone();
+    set_since.bump(&Key::User(user()));
     let mut done = changed();
     done.wake(at(10 + WEEK));
     let mut expired = begun(false);
@@ -209,6 +231,8 @@ pub(crate) fn places() -> Vec<Place<EmailChange>> {
         place("fresh", changed()),
         place("five wrong codes", with_wrong_codes(changed(), at(11))),
         place("ten seconds after the change", undone),
+        place("with a new password", secured),
+        place("a password was set since", set_since),
         place("a week later", done),
         place("a day later", expired),
         place("somebody was faster", taken),
@@ -229,21 +253,52 @@ fn asks() -> Vec<Ask<EmailChange>> {
         }),
         asked("open the link, the account gone", |driver| Command::Open {
             link: link(driver, &last(driver)),
+            by: Confirmer::SignedIn(user()),
             account: None,
         }),
         asked("open the link, the address its own", |driver| Command::Open {
             link: link(driver, &last(driver)),
+            by: Confirmer::SignedIn(user()),
             account: Some(Account { address: testing::address(NEW), ..account(driver) }),
         }),
         asked("open the link, after another change", |driver| Command::Open {
             link: link(driver, &last(driver)),
+            by: Confirmer::SignedIn(user()),
             account: Some(Account { number: account(driver).number + 1, ..account(driver) }),
         }),
         asked("open the link, after twenty changes", |driver| Command::Open {
             link: link(driver, &last(driver)),
+            by: Confirmer::SignedIn(user()),
             account: Some(Account { later: later(20), ..account(driver) }),
         }),
+        asked("open the link, whoever it is", |driver| Command::Open {
+            link: link(driver, &last(driver)),
+            by: Confirmer::Anybody,
+            account: Some(account(driver)),
+        }),
+        asked("open the link, with another's session", |driver| Command::Open {
+            link: link(driver, &last(driver)),
+            by: Confirmer::SignedIn(UserId(Id::v7(7, [7; 10]))),
+            account: Some(account(driver)),
+        }),
+        asked("open the link, with the password", |driver| Command::Open {
+            link: link(driver, &last(driver)),
+            by: Confirmer::Password(Arc::new(Proved::pretended())),
+            account: Some(account(driver)),
+        }),
+        asked("open the link, where it began", |driver| Command::Open {
+            link: link(driver, &last(driver)),
+            by: Confirmer::Browser(cookie(driver, driver.flow)),
+            account: Some(account(driver)),
+        }),
+        asked("open the link, with another flow's cookie", |driver| Command::Open {
+            link: link(driver, &last(driver)),
+            by: Confirmer::Browser(cookie(driver, FlowId(Id::v7(0, [9; 10])))),
+            account: Some(account(driver)),
+        }),
         asked("undo", |driver| undo(driver, Some)),
+        asked("undo, with a new password", |driver| with_password(driver, 1)),
+        asked("undo, with another new password", |driver| with_password(driver, 2)),
         asked("undo, with all that was done since", |driver| {
             let deletion = Some(FlowId(Id::v7(8, [8; 10])));
             undo(driver, |account| Some(Account { later: later(2), deletion, ..account }))
@@ -252,6 +307,7 @@ fn asks() -> Vec<Ask<EmailChange>> {
         asked("undo by the link of the change", |driver| Command::Undo {
             link: undo_link(driver, &last(driver)),
             account: Some(account(driver)),
+            password: None,
         }),
         after("resend within the cool-down", 59, |_| Input::Asked(Command::Resend(testing::STRANGER))),
         after("resend after it", 60, |_| Input::Asked(Command::Resend(testing::STRANGER))),
@@ -328,6 +384,7 @@ fn command(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Command> {
         Op::UndoByAnother => Command::Undo {
             link: undo_link(driver, &Seal { salt: [3; 16], ..last.clone() }),
             account: Some(account(driver)),
+            password: None,
         },
         Op::Wake | Op::SignOutEverywhere | Op::Taken | Op::Gone => return None,
     })
@@ -413,6 +470,7 @@ fn addresses_written(driver: &Driven) -> Vec<&str> {
         // Taking back calls off whatever deletion waits.
         &Write::SetDeletion { user: of, flow: None, .. } if of == user() => None,
         &Write::ForgetDevices { user: of } if of == user() => None,
+        &Write::SuspendPassword { user: of, .. } if of == user() => None,
         other => panic!("{other:?} is no write of a change of address"),
     };
     driver.writes.iter().filter_map(address).collect()

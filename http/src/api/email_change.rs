@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cairn_actors::directory::User;
 use cairn_actors::password::Password;
 use cairn_actors::services::Moved;
+use cairn_actors::services::email_change::ConfirmedBy;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -29,12 +30,14 @@ struct Proof {
     token: Option<String>,
     flow: Option<String>,
     code: Option<String>,
+    password: Option<Password>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Undo {
     token: String,
+    new_password: Option<Password>,
 }
 
 #[derive(Serialize)]
@@ -55,20 +58,37 @@ pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
 pub(super) async fn confirm(house: Arc<House>, request: Request) -> Answer {
     let caller = caller(&request)?;
     let services = &house.services;
-    let Proof { token, flow, code } = request.json()?;
-    let settled = match (token, flow, code) {
-        (Some(token), None, None) => services.confirm_email_by_link(&caller, &token).await,
-        (None, Some(flow), Some(code)) => services.confirm_email_by_code(&caller, &flow, &code).await,
-        (token, flow, code) => return Err(super::code_or_token(&token, &flow, &code)),
+    let Proof { token, flow, code, password } = request.json()?;
+    let settled = match (token, flow, code, &password) {
+        (Some(token), None, None, Some(password)) => {
+            services.confirm_email_by_link(&caller, &token, ConfirmedBy::Password(password)).await
+        }
+        (Some(token), None, None, None) => {
+            let by = bearer(&house, &request).await?;
+            services.confirm_email_by_link(&caller, &token, by).await
+        }
+        (None, Some(flow), Some(code), None) => services.confirm_email_by_code(&caller, &flow, &code).await,
+        (None, Some(_), Some(_), Some(_)) => {
+            return Err(Problem::unreadable_at("/password", "A password goes with `token`, not with a code."));
+        }
+        (token, flow, code, _) => return Err(super::code_or_token(&token, &flow, &code)),
     };
     answer(settled.map_err(|why| problem(services, why)))
+}
+
+/// Who shows an access token beside a link. Without one, the password is missing.
+async fn bearer(house: &House, request: &Request) -> Result<ConfirmedBy<'static>, Problem> {
+    let missing = "The link takes the account's password as well, or an access token of the account.";
+    let token = request.bearer().ok_or_else(|| Problem::unreadable_at("/password", missing))?;
+    let who = house.services.signed_in(token).await.map_err(|why| problem(&house.services, why))?;
+    Ok(ConfirmedBy::SignedIn(who.user.id))
 }
 
 pub(super) async fn undo(house: Arc<House>, request: Request) -> Answer {
     let caller = caller(&request)?;
     let services = &house.services;
-    let Undo { token } = request.json()?;
-    answer(services.undo_email_change(&caller, &token).await.map_err(|why| problem(services, why)))
+    let Undo { token, new_password } = request.json()?;
+    answer(services.undo_email_change(&caller, &token, new_password).await.map_err(|why| problem(services, why)))
 }
 
 fn answer(settled: Result<(Moved, User), Problem>) -> Answer {

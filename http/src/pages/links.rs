@@ -1,19 +1,22 @@
-//! The links of letters that need no more than one button: `/email-change`, `/undo-email-change`, `/end-session`. A mail
-//! scanner that opens one consumes nothing.
+//! The links of letters behind a button: `/email-change`, `/undo-email-change`, `/end-session`. A mail scanner that opens
+//! one consumes nothing. Where somebody may know the password, a new one is chosen behind the button.
 
 use std::sync::Arc;
 
+use cairn_actors::effects::UserId;
+use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::Standing;
+use cairn_actors::services::email_change::ConfirmedBy;
 use cairn_actors::services::session::SignedIn;
 use http::StatusCode;
 
 use super::reset_password;
-use super::sheet::{Sheet, Wrong};
+use super::sheet::{Sheet, Wrong, wrongs};
 use super::visit::{Visit, typed};
 use crate::house::House;
 use crate::problem::Problem;
-use crate::request::Request;
+use crate::request::{Form, Request};
 use crate::room::Answer;
 
 /// Which letter's link it is.
@@ -88,7 +91,7 @@ async fn somebody_else(visit: &Visit, token: &str) -> Result<Option<SignedIn>, P
 fn message(visit: &Visit, words: &'static str, lead: &'static str, other: Option<&SignedIn>) -> Sheet {
     let Some(other) = other else { return Sheet::message(words, lead) };
     let sheet = match lead {
-        "/account" => Sheet::message(words, "").put("leave", "/login"),
+        "/account" | "/login" => Sheet::message(words, "").put("leave", "/login"),
         _ => Sheet::message(words, reset_password::FOR_ANOTHER),
     };
     sheet.note(visit.stays_signed_in(other))
@@ -111,6 +114,10 @@ async fn page(visit: &Visit, link: Link, token: &str, wrong: Vec<Wrong>) -> Answ
     let say = |words| message(visit, words, pages.lead, other.as_ref());
     let over = |words| say(words).status(StatusCode::GONE);
     let sheet = match standing(visit, link, token).await? {
+        Standing::Good if link == Link::EmailChange => confirm(visit, token, other.as_ref()).await?.wrong(wrong),
+        Standing::Done if link == Link::Undo && undo_sets_password(visit, token).await? => {
+            undo_password(visit, token, other.as_ref()).wrong(wrong)
+        }
         Standing::Good => {
             let sheet = Sheet::button(pages.button, pages.path, "link", token);
             let sheet = if link == Link::EndSession { sheet.put("danger", true) } else { sheet };
@@ -122,6 +129,65 @@ async fn page(visit: &Visit, link: Link, token: &str, wrong: Vec<Wrong>) -> Answ
         Standing::Garbage => over(pages.garbage),
     };
     visit.draw(sheet)
+}
+
+/// The page that confirms a new address and names the account by its present one. Where neither a session of the account
+/// nor the change itself was begun in this browser, the account's password is asked for: nobody has a stranger confirm an
+/// address for *their* account.
+async fn confirm(visit: &Visit, token: &str, other: Option<&SignedIn>) -> Result<Sheet, Problem> {
+    let account = visit.services().account_of_email_change(token).await.map_err(|why| visit.problem(why))?;
+    let account = account.map(|user| user.address.masked()).unwrap_or_default();
+    let note = other.and_then(|other| visit.stays_signed_in(other));
+    let sheet = match confirmed_here(visit, token).await? {
+        Some(_) => Sheet::button("email_change/link", Link::EmailChange.pages().path, "link", token),
+        None => Sheet::new("email_change/password.html").put("link_token", token),
+    };
+    Ok(sheet.say("account", account).note(note))
+}
+
+/// By what the account of a link to a new address is this browser's.
+async fn confirmed_here(visit: &Visit, token: &str) -> Result<Option<Here>, Problem> {
+    let services = visit.services();
+    if let Some(who) = visit.signed_in().await? {
+        let of_link = services.user_of_link(token).await.map_err(|why| visit.problem(why))?;
+        if of_link == Some(who.user.id) {
+            return Ok(Some(Here::SignedIn(who.user.id)));
+        }
+    }
+    let began = services.email_change_began_here(token, &visit.browser.flows()).await;
+    Ok(began.map_err(|why| visit.problem(why))?.then_some(Here::Began))
+}
+
+/// Why one click is enough.
+enum Here {
+    /// The browser is signed in to the account.
+    SignedIn(UserId),
+    /// The change was asked for in it.
+    Began,
+}
+
+/// The button of a link to a new address was pressed.
+async fn confirmed(visit: &Visit, token: &str, form: &Form) -> Result<(), Refusal> {
+    let (services, caller) = (visit.services(), visit.caller());
+    let flows = visit.browser.flows();
+    let password = form.get("password").map(|text| Password::typed(text.to_owned()));
+    let by = match (confirmed_here(visit, token).await, &password) {
+        (Ok(Some(Here::SignedIn(user))), _) => ConfirmedBy::SignedIn(user),
+        (Ok(Some(Here::Began)), _) => ConfirmedBy::Browser(&flows),
+        (_, Some(password)) => ConfirmedBy::Password(password),
+        (_, None) => ConfirmedBy::Nobody,
+    };
+    services.confirm_email_by_link(&caller, token, by).await.map(|_| ())
+}
+
+async fn undo_sets_password(visit: &Visit, token: &str) -> Result<bool, Problem> {
+    visit.services().undo_sets_password(token).await.map_err(|why| visit.problem(why))
+}
+
+/// The change is taken back, and the password from before out of force: a new one is chosen at once.
+fn undo_password(visit: &Visit, token: &str, other: Option<&SignedIn>) -> Sheet {
+    let sheet = Sheet::new("undo/password.html").put("link_token", token);
+    sheet.note(other.and_then(|other| visit.stays_signed_in(other)))
 }
 
 pub(super) async fn show(house: Arc<House>, request: Request, link: Link) -> Answer {
@@ -140,8 +206,8 @@ pub(super) async fn press(house: Arc<House>, request: Request, link: Link) -> An
     }
     let (services, caller) = (visit.services(), visit.caller());
     let pressed = match link {
-        Link::EmailChange => services.confirm_email_by_link(&caller, &token).await.map(|_| ()),
-        Link::Undo => services.undo_email_change(&caller, &token).await.map(|_| ()),
+        Link::EmailChange => confirmed(&visit, &token, &form).await,
+        Link::Undo => return undo(&visit, &token, form.get("new_password")).await,
         Link::EndSession => services.disown_session(&caller, &token).await,
     };
     let pages = link.pages();
@@ -151,11 +217,35 @@ pub(super) async fn press(house: Arc<House>, request: Request, link: Link) -> An
     match pressed {
         Ok(()) => visit.draw(say(pages.done)),
         Err(Refusal::AddressTaken) => visit.draw(say("email_change/taken").status(StatusCode::CONFLICT)),
+        Err(why @ (Refusal::Credentials | Refusal::SlowDown(_))) if link == Link::EmailChange => {
+            // Without the field there was nothing to be wrong: the page asks for it.
+            let asked = form.get("password").is_some() || why != Refusal::Credentials;
+            let wrong = wrongs(&visit.house.look, &why, visit.now()).filter(|_| asked).unwrap_or_default();
+            visit.refused(confirm(&visit, &token, other.as_ref()).await?, wrong, &why)
+        }
         Err(Refusal::FlowEnded(_)) => match standing(&visit, link, &token).await? {
             // It said no, and looks good: it cannot be done now, whatever the reason.
             Standing::Good => visit.draw(say(pages.overtaken).status(StatusCode::GONE)),
             _ => page(&visit, link, &token, Vec::new()).await,
         },
         Err(why) => Err(visit.problem(why)),
+    }
+}
+
+/// The change is taken back, or a new password set with the link that did so.
+async fn undo(visit: &Visit, token: &str, password: Option<&str>) -> Answer {
+    let typed = password.map(|password| Password::typed(password.to_owned()));
+    let undone = visit.services().undo_email_change(&visit.caller(), token, typed).await;
+    // Asked after the button: it may have ended the session that was there before.
+    let other = somebody_else(visit, token).await?;
+    match undone {
+        Ok(_) if password.is_some() => visit.draw(message(visit, "undo/set", "/login", other.as_ref())),
+        Ok(_) if undo_sets_password(visit, token).await? => visit.draw(undo_password(visit, token, other.as_ref())),
+        Ok(_) => visit.draw(message(visit, "undo/done", "/forgot-password", other.as_ref())),
+        Err(Refusal::FlowEnded(_)) => page(visit, Link::Undo, token, Vec::new()).await,
+        Err(why) => match wrongs(&visit.house.look, &why, visit.now()) {
+            Some(wrong) => visit.refused(undo_password(visit, token, other.as_ref()), wrong, &why),
+            None => Err(visit.problem(why)),
+        },
     }
 }

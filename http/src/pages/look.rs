@@ -58,6 +58,8 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates!(
     "forgot_password/form.html",
     "reset_password/waiting.html",
     "reset_password/link.html",
+    "email_change/password.html",
+    "undo/password.html",
     "account/overview.html",
     "account/profile.html",
     "account/password.html",

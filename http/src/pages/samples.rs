@@ -41,6 +41,7 @@ fn sample(words: &'static str, full: bool) -> Sheet {
     let sheet = Sheet::new(template(words))
         .in_words(words)
         .say("address", "ada@example.org")
+        .say("account", "a***@e***.org")
         .say("time", "12:00 UTC")
         .note(full.then(|| "A note.".to_owned()));
     let texts = [
@@ -144,12 +145,15 @@ const NAMES: &[&str] = &[
     "account/delete",
     "account/deleted",
     "email_change/link",
+    "email_change/password",
     "email_change/done",
     "email_change/expired",
     "email_change/overtaken",
     "email_change/taken",
     "email_change/garbage",
     "undo/link",
+    "undo/password",
+    "undo/set",
     "undo/done",
     "undo/expired",
     "undo/overtaken",

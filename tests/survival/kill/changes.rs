@@ -94,7 +94,7 @@ async fn move_away(world: &World, life: &mut Life, dice: &mut Dice) {
     let ask = |client: &Client| client.post("/auth/email-change", &body).bearer(&access).key(&key);
     acknowledged(world, &mut life.ledger, dice, 202, ask).await;
     let letter = world.sink.letter(&away, "email.confirm").await;
-    let proof = json!({"token": letter.token()});
+    let proof = json!({"token": letter.token(), "password": life.person.password});
     let prove = |client: &Client| client.post("/auth/email-change/confirm", &proof);
     let first = acknowledged(world, &mut life.ledger, dice, 200, prove).await;
     life.ledger.check(first["user"]["email"] == away.as_str(), format!("not moved: {first}"));
@@ -103,12 +103,15 @@ async fn move_away(world: &World, life: &mut Life, dice: &mut Dice) {
     life.person.email = away;
     if dice.one_in(2) {
         let notice = world.sink.letter(&home, "email.changed").await;
-        let token = json!({"token": notice.token()});
+        // The password from before is out of force: another comes along.
+        let next = format!("{} once more", life.person.password);
+        let token = json!({"token": notice.token(), "new_password": next});
         let undo = |client: &Client| client.post("/auth/email-change/undo", &token);
         let first = acknowledged(world, &mut life.ledger, dice, 200, undo).await;
         life.ledger.check(first["user"]["email"] == home.as_str(), format!("not taken back: {first}"));
         acknowledged(world, &mut life.ledger, dice, 200, undo).await;
         life.person.email = home;
+        life.person.password = next;
         is_over(world, life, dice, "a change that was taken back").await;
         again(world, life, dice).await;
         count(&world.tally.undone);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cairn_actors::address::Address;
 use cairn_actors::effects::{Auth, Key, Letter, Write};
 use cairn_actors::flows::deletion::{self, Deletion};
-use cairn_actors::flows::email_change::{Account, Command, EmailChange, Later, Outcome, Start};
+use cairn_actors::flows::email_change::{Account, Command, Confirmer, EmailChange, Later, Outcome, Start};
 use cairn_actors::testing;
 use cairn_actors::world::{Settings, World};
 use cairn_runtime::{Domain, Flow, FlowId, Id, Timestamp};
@@ -86,6 +86,7 @@ impl House {
             later: later.collect(),
             address: self.address.clone(),
             number: self.guards.get(&guard(&self.address)).copied().unwrap_or_default(),
+            fence: self.guards.get(&Auth::guard(&Key::User(user()))).copied().unwrap_or_default(),
             sessions: Vec::new(),
             deletion: self.deletion,
         })
@@ -132,7 +133,7 @@ impl House {
                 Write::SetAddress { address, .. } => self.address = address.clone(),
                 Write::SetDeletion { flow, .. } => self.deletion = *flow,
                 Write::DeleteUser { .. } => self.alive = false,
-                Write::ForgetDevices { .. } => {}
+                Write::ForgetDevices { .. } | Write::SuspendPassword { .. } => {}
                 other => panic!("{other:?} is no write of these flows"),
             }
         }
@@ -143,7 +144,11 @@ impl House {
     /// Proves a change by its link, with the account as it was read.
     fn prove(&mut self, now: Timestamp, which: usize, account: Option<Account>) -> Option<Outcome> {
         let was = self.address.clone();
-        let says = self.change(now, which, |driver| Command::Open { link: link(driver, &last(driver)), account });
+        let says = self.change(now, which, |driver| Command::Open {
+            link: link(driver, &last(driver)),
+            by: Confirmer::SignedIn(user()),
+            account,
+        });
         if self.address != was {
             assert!(which >= self.settled, "it was asked for before another change was made, and moves the address");
             self.settled = self.changes.len();
@@ -159,7 +164,11 @@ impl House {
             _ => None,
         })?;
         let (was, later) = (self.address.clone(), self.account(self.changes[which].flow));
-        let says = self.change(now, which, |driver| Command::Undo { link: undo_link(driver, &seal), account })?;
+        let says = self.change(now, which, |driver| Command::Undo {
+            link: undo_link(driver, &seal),
+            account,
+            password: None,
+        })?;
         let flow = self.changes[which].flow;
         if self.address != was {
             assert!(matches!(says, Outcome::Undone { .. }), "{says:?}");

@@ -1,10 +1,13 @@
 //! People who change their address, mostly to one that others want too, and people who take a change back by the link
 //! in the letter to the address from before: one, or several of a chain, while a deletion waits or sessions are begun.
 
+use std::sync::Arc;
+
 use cairn_actors::address::Address;
 use cairn_actors::credential::{Purpose, of};
 use cairn_actors::effects::{Auth, Digest, Key, UserId};
-use cairn_actors::flows::email_change::{Account, Command, EmailChange, Later, Outcome, Start};
+use cairn_actors::flows::email_change::{Account, Command, Confirmer, EmailChange, Later, Outcome, Start};
+use cairn_actors::hasher::Proved;
 use cairn_actors::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::FlowId;
@@ -53,6 +56,7 @@ impl People {
                 let (world, link, account) = (self.world.clone(), mail.link, self.account(desk, mail.flow));
                 let order = Order::call::<EmailChange>("open", mail.flow, move || Command::Open {
                     link: presented(&world, of::EmailChange, &link),
+                    by: Confirmer::Password(Arc::new(Proved::pretended())),
                     account: account.clone(),
                 });
                 let asked = Asked::Prove { flow: mail.flow, by_code: false };
@@ -70,6 +74,7 @@ impl People {
                 let order = Order::call::<EmailChange>("undo", mail.flow, move || Command::Undo {
                     link: presented(&world, of::UndoEmailChange, &link),
                     account: account.clone(),
+                    password: None,
                 });
                 Some(late(Asked::Undo { flow: mail.flow, forged }, order, desk))
             }
@@ -164,6 +169,7 @@ impl People {
         Some(Account {
             address: account.address.clone(),
             number: number.unwrap_or_default(),
+            fence: account.fence,
             sessions,
             later: later.collect(),
             deletion: account.deletion,

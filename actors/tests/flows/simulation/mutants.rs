@@ -171,6 +171,14 @@ fn a_change_that_is_taken_back_and_leaves_the_sessions_is_found() {
 }
 
 #[test]
+fn a_change_that_is_taken_back_and_leaves_the_password_is_found() {
+    let spares = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        item.writes.retain(|write| !matches!(write, Write::SuspendPassword { .. }));
+    };
+    finds(spares, &["took undo, said"]);
+}
+
+#[test]
 fn a_deletion_of_somebody_who_came_back_is_found() {
     // The owner's undo does not reach the deletion, and the deletion does not look.
     let blind = |store: &SimStore<Auth>, item: &mut Item<Auth>| {

@@ -10,6 +10,7 @@ use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::session::Session;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
+use cairn_actors::services::email_change::ConfirmedBy;
 use cairn_actors::services::session::Identifier;
 use cairn_actors::testing;
 use cairn_persistence::entity::users;
@@ -172,7 +173,9 @@ async fn proves(stand: &Stand<'_>, flow: FlowId, token: &str, to: &str) -> Strin
     let proved = stand.twice(|services, caller| {
         let token = token.to_owned();
         async move {
-            let (moved, user) = services.confirm_email_by_link(&caller, &token).await?;
+            let password = typed(OLD);
+            let by = ConfirmedBy::Password(&password);
+            let (moved, user) = services.confirm_email_by_link(&caller, &token, by).await?;
             Ok((moved.flow, user.address.typed().to_owned()))
         }
     });
@@ -200,7 +203,7 @@ pub async fn address(stand: &Stand<'_>) {
         let undone = stand.twice(|services, caller| {
             let token = undo.clone();
             async move {
-                let (moved, user) = services.undo_email_change(&caller, &token).await?;
+                let (moved, user) = services.undo_email_change(&caller, &token, Some(typed(NEW))).await?;
                 Ok((moved.flow, user.address.typed().to_owned()))
             }
         });
@@ -211,7 +214,7 @@ pub async fn address(stand: &Stand<'_>) {
     assert!(!is_in(stand, &resident.access).await, "I8: nothing outlives a fence");
     let refused = stand.twice(|services, caller| {
         let token = late.clone();
-        async move { services.undo_email_change(&caller, &token).await.map(|(moved, _)| moved.flow) }
+        async move { services.undo_email_change(&caller, &token, None).await.map(|(moved, _)| moved.flow) }
     });
     assert!(matches!(refused.await, Err(Refusal::FlowEnded(_))), "what was taken back with it takes nothing back");
     let now = row(stand, &resident.email).await.expect("the account has its address again");
@@ -224,7 +227,8 @@ pub async fn address(stand: &Stand<'_>) {
     let claims = [claim(stand, &resident.email).await, claim(stand, &second).await, claim(stand, &third).await];
     assert!(matches!(claims, [Some(_), None, None]), "nothing is left claimed: {claims:?}");
     assert_eq!(stand.names(first_flow).await, ["change_email", "open", "undo", "woken"]);
-    enter(stand, &resident.email, OLD).await.unwrap();
+    assert_eq!(enter(stand, &resident.email, OLD).await.unwrap_err(), Refusal::Credentials);
+    enter(stand, &resident.email, NEW).await.unwrap();
 }
 
 /// Asks for the deletion until it is on its way; gives its flow.

@@ -176,11 +176,13 @@ impl Ledger {
                 "undo",
                 Outcome::Undone { user, until },
                 [
+                    // The password from before may be the thief's.
+                    (_, Write::SuspendPassword { user: suspended, .. }),
                     (_, Write::ForgetDevices { user: whose }),
                     (_, Write::SetDeletion { user: for_whom, flow: None, .. }),
                     (_, Write::SetAddress { user: of, address_key, .. }),
                 ],
-            ) if user == of && user == for_whom && user == whose => {
+            ) if [of, for_whom, whose, suspended].iter().all(|one| *one == user) => {
                 self.took_back(event, line, (*user, *until), *address_key)
             }
             ("enter" | "open", Outcome::Over, []) => {}
