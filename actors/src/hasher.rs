@@ -1,4 +1,4 @@
-//! Hashing and checking passwords (argon2id) on a small pool, so that they never hold up anything else.
+//! Hashing, checking and judging passwords on a small pool, so that they never hold up anything else.
 //!
 //! A hash costs a core some 20 ms and 19 MiB. So there are as many at once as cores, two bounded queues in front
 //! (who waits to sign in is always served before who waits to register), and the memory of the argon2 runs is made
@@ -26,6 +26,7 @@ pub use self::queue::Turn;
 use self::queue::{Gate, Job, Turns, lock};
 use crate::password::Password;
 use crate::ring::{KeyId, Ring, SealError, SharedRing};
+use crate::strength::{self, OwnWords, Unworthy};
 
 const LABEL: &str = "password";
 const HASH_LEN: usize = 32;
@@ -273,6 +274,24 @@ impl Hasher {
         self.work(lane, "hash", move |pool, memory| {
             let output = run(Algorithm::Argon2id, Version::V0x13, &pool.params, &all, &salt, memory)?;
             output.as_slice().try_into().map_err(|_| HashFault::Settings)
+        })
+        .await
+    }
+
+    /// Whether a password may be chosen, judged on this pool: the estimate costs a core up to as much as a hash, and waits
+    /// in the same lanes. Gives the password back.
+    ///
+    /// # Errors
+    /// [`HashFault::Overloaded`] at once when the lane is full; else [`HashFault::Interrupted`].
+    pub async fn judge(
+        &self,
+        password: Password,
+        own: OwnWords,
+        lane: Lane,
+    ) -> Result<(Password, Result<(), Unworthy>), HashFault> {
+        self.work(lane, "judge", move |_, _| {
+            let verdict = strength::check(&password, &own);
+            Ok((password, verdict))
         })
         .await
     }

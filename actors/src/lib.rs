@@ -35,7 +35,7 @@ pub fn describe_metrics() {
     metrics::describe_histogram!(
         "cairn_password_hash_seconds",
         metrics::Unit::Seconds,
-        "Time to hash or verify one password, without waiting"
+        "Time to hash, verify or judge one password, without waiting"
     );
     metrics::describe_gauge!("cairn_password_hash_waiting", "Passwords that wait for a core");
     metrics::describe_counter!(

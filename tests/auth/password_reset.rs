@@ -19,7 +19,10 @@ on_both_databases!(
     what_is_no_link_has_ended,
     a_request_with_a_key_is_known_when_it_comes_again,
 );
-of_each_kind!(a_letter_is_good_for_an_hour_and_its_answer_for_a_day);
+of_each_kind!(
+    a_letter_is_good_for_an_hour_and_its_answer_for_a_day,
+    a_code_or_link_that_is_none_has_nobody_think_about_the_password,
+);
 
 const NEW: &str = "granite lantern 47 marmalade";
 
@@ -314,4 +317,43 @@ async fn a_letter_is_good_for_an_hour_and_its_answer_for_a_day(kind: Kind) {
     app.restart_at(3_000 + 87_000).await;
     confirm(&app, body).await.problem(410, "flow-ended");
     login(&app, &prompt, NEW).await.expect(200);
+}
+
+/// How often a password was judged or hashed.
+async fn thoughts(app: &App) -> u64 {
+    let metrics = app.operations().get("/metrics").send().await.text();
+    let counts = metrics.lines().filter(|line| line.starts_with("cairn_password_hash_seconds_count"));
+    counts.map(|line| line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok()).unwrap()).sum()
+}
+
+async fn a_code_or_link_that_is_none_has_nobody_think_about_the_password(kind: Kind) {
+    let app = App::plan(kind).named("reset-garbage").start().await;
+    let person = Person::new("besieged");
+    person.joins(&app).await;
+    let flow = flow_id(&request(&app, &person.email).await.expect(202));
+    let letter = app.letter(&person.email, "recovery.reset").await;
+    let (right, token) = (letter.code().unwrap(), letter.token().unwrap());
+    let wrong = if right == "111111" { "222222" } else { "111111" };
+    let before = thoughts(&app).await;
+    // What would be dear to judge, and what would be refused if it were judged.
+    let dear = "p@$$w0rd7(4{3[6<9!|1+%8250".repeat(9);
+    for (round, password) in [dear.as_str(), "password1234", NEW].into_iter().enumerate() {
+        let by_code = json!({"flow": flow, "code": wrong, "new_password": password});
+        let client = app.client();
+        let keyed = || client.post("/auth/password-reset/confirm", &by_code).key(&format!("wrong-{round}")).send();
+        assert_eq!(keyed().await.problem(422, "value")["tries_left"], 4 - round);
+        assert_eq!(keyed().await.problem(422, "value")["tries_left"], 4 - round, "a repeat costs no try");
+        let mut altered = token.clone();
+        altered.pop();
+        altered.push(if token.ends_with('A') { 'Q' } else { 'A' });
+        for token in [altered.as_str(), "cairn_rp_garbage", ""] {
+            let by_link = json!({"token": token, "new_password": password});
+            confirm(&app, by_link).await.problem(410, "flow-ended");
+        }
+    }
+    assert_eq!(thoughts(&app).await, before);
+    confirm(&app, json!({"token": token, "new_password": "password1234"})).await.problem(422, "value");
+    assert_eq!(thoughts(&app).await, before + 1, "with the right link it is judged, and not hashed as it is refused");
+    confirm(&app, json!({"token": token, "new_password": NEW})).await.expect(200);
+    assert!(thoughts(&app).await > before + 2);
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TRIES, TypedCode, asked_letter};
 use super::session::{self, Session};
 use crate::address::Address;
-use crate::credential::{Presented, Purpose, Seal, of};
+use crate::credential::{self, Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, UserId, Write};
 use crate::hasher::{Proved, SealedHash};
 use crate::world::World;
@@ -97,8 +97,8 @@ impl Named for Start {
 /// A password that somebody chose.
 #[derive(Debug)]
 pub struct NewPassword {
-    /// Its hash, sealed.
-    pub hash: SealedHash,
+    /// Its hash, sealed; `None` when the proof that came with it was none: nothing is hashed then, nothing can be set.
+    pub hash: Option<SealedHash>,
     /// It is the one that this flow has set already, checked against [`Recovery::password`] and nothing else: only
     /// that hash never changes. `None`: not asked, or it is another.
     pub same: Option<Proved>,
@@ -171,6 +171,8 @@ pub enum Outcome {
     Garbage,
     /// The code or link was right, and has set another password than this.
     UsedUp,
+    /// The code or link is right, and the password that came with it was not hashed. Nothing has changed.
+    Unhashed,
     /// It has ended, or woke to its end.
     Over,
 }
@@ -207,8 +209,9 @@ impl Awaiting {
         if lost.is_some() {
             return go(Recovery::Ended { user }).says(Outcome::Over);
         }
+        let Some(hash) = password.hash.clone() else { return stay().says(Outcome::Unhashed) };
         let until = cx.now.after(Duration::from_secs(REMEMBERED));
-        let (sessions, password, tries) = (&password.sessions, password.hash.clone(), self.letters.tries);
+        let (sessions, password, tries) = (&password.sessions, hash, self.letters.tries);
         let mut step = go(Recovery::Reset(Box::new(Reset {
             user,
             password: password.clone(),
@@ -295,6 +298,22 @@ impl Recovery {
     /// Whether a cookie is the one of the browser that began this.
     pub fn knows_browser(&self, cookie: &Presented<of::FlowCookie>, world: &World) -> bool {
         self.cookie().is_some_and(|seal| cookie.is_genuine(&world.ring, &seal.salt))
+    }
+
+    /// Whether a code is the one of a letter of this flow that went out, while it may be entered: worth the price of
+    /// judging and hashing the password that comes with it.
+    pub fn knows_code(&self, typed: &TypedCode, flow: FlowId, world: &World) -> bool {
+        let is_of = |issue: &Seal| {
+            let right = credential::code(&world.ring, Purpose::ResetPassword, *flow.bytes(), issue);
+            right.is_some_and(|right| right == typed.code)
+        };
+        match self {
+            Self::AwaitingCode(awaiting) => {
+                typed.delivered && awaiting.letters.tries < TRIES && awaiting.letters.issues.iter().any(is_of)
+            }
+            Self::Reset(reset) => reset.tries < TRIES && is_of(&reset.issue),
+            Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => false,
+        }
     }
 
     /// Whether a link is this flow's own: worth the price of a password's hash.

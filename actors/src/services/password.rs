@@ -2,7 +2,6 @@
 
 use cairn_runtime::{Reply, Timestamp};
 
-use super::passwords::worthy;
 use super::session::SignedIn;
 use super::{Caller, Refusal, Services};
 use crate::directory::User;
@@ -36,7 +35,7 @@ impl Services {
             None => {}
         }
         self.prove(caller, who, current).await?;
-        let new = worthy(new, own_words_of(user), "/new_password").await?;
+        let new = self.worthy(new, own_words_of(user), "/new_password", Lane::SignIn).await?;
         let password = self.hasher.hash(&new, Lane::SignIn).await?;
         let sessions = self.sessions_of(user.id).await?;
         let others = sessions.into_iter().filter(|session| *session != who.session).collect();

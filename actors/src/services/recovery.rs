@@ -4,7 +4,6 @@ use cairn_runtime::store::Row;
 use cairn_runtime::{Fault, Flow, FlowId, Id, Reply};
 
 use super::password::own_words_of;
-use super::passwords::worthy;
 use super::typed::{self, bad};
 use super::{Caller, FlowView, Moved, Refusal, Services};
 use crate::acts::guesses::Target;
@@ -70,18 +69,23 @@ impl Services {
         password: Password,
     ) -> Result<Moved, Refusal> {
         typed::code(code)?;
+        password.check_length().map_err(|why| bad("/new_password", &why))?;
         let row = self.row(Recovery::PREFIX, Recovery::NAME, flow).await?;
         let state = decoded(&row)?;
-        let password = worthy(password, own_words(&state), "/new_password").await?;
         // Codes are lined up and counted by the address whose flow this is, over all its flows.
         let attempt = match &state {
             Recovery::AwaitingCode(awaiting) => Some(self.attempt_reset_code(caller, &awaiting.address).await?),
             _ => None,
         };
-        let TypedCode { delivered, from, .. } =
-            self.typed_code(caller, row.id, typed::code(code)?, &["recovery.reset"]).await?;
-        let proof = || Ok(Proof::Code(TypedCode { code: typed::code(code)?, delivered, from }));
-        let reply = self.confirm(caller, row.id, &[flow, code], &password, proof).await?;
+        let typed = self.typed_code(caller, row.id, typed::code(code)?, &["recovery.reset"]).await?;
+        let reply = if state.knows_code(&typed, row.id, &self.engine.world()) {
+            let password = self.worthy(password, own_words(&state), "/new_password", Lane::SignIn).await?;
+            let TypedCode { delivered, from, .. } = typed;
+            let proof = || Ok(Proof::Code(TypedCode { code: typed::code(code)?, delivered, from }));
+            self.confirm(caller, row.id, &[flow, code], &password, proof).await?
+        } else {
+            self.disprove(caller, row.id, &[flow, code], &password, Proof::Code(typed)).await?
+        };
         let wrong = matches!(reply.outcome, Outcome::WrongCode { .. });
         if let Some(attempts) = attempt.filter(|_| wrong && !reply.repeated) {
             attempts.into_iter().for_each(|attempt| self.has_failed(attempt));
@@ -101,29 +105,50 @@ impl Services {
     ) -> Result<Moved, Refusal> {
         let world = self.engine.world();
         let parse = || Presented::parse(&world.ring, of::ResetPassword, token);
-        let flow = FlowId::from_bytes(parse().map_err(|_| Refusal::GARBAGE)?.flow());
+        let link = parse().map_err(|_| Refusal::GARBAGE)?;
+        password.check_length().map_err(|why| bad("/new_password", &why))?;
+        let flow = FlowId::from_bytes(link.flow());
         let Some(row) = self.engine.store().load(flow).await? else { return Err(Refusal::GARBAGE) };
         let state = decoded(&row)?;
-        let link = parse().map_err(|_| Refusal::GARBAGE)?;
-        let knows_link = state.knows_link(&link, &world);
+        if !state.knows_link(&link, &world) {
+            // The flow says which kind of nothing it is.
+            return confirmed(self.disprove(caller, flow, &[token], &password, Proof::Link(link)).await?);
+        }
         let words = match (&state, state.user()) {
             // The link proves the address: to whoever holds it, no name of the account is a secret.
-            (Recovery::AwaitingCode(_), Some(user)) if knows_link => {
+            (Recovery::AwaitingCode(_), Some(user)) => {
                 self.directory.by_id(user).await?.map_or_else(|| own_words(&state), |user| own_words_of(&user))
             }
             _ => own_words(&state),
         };
-        let password = worthy(password, words, "/new_password").await?;
-        if !knows_link {
-            // Nothing is hashed to be kept for a link that opens nothing; the flow says which kind of nothing it is.
-            let command = Command::Open { link, password: unhashed() };
-            let fingerprint = self.fingerprint(caller, None, &[&password], Lane::SignIn).await?;
-            let asker = self.asker(caller, &[token, &fingerprint]).await?;
-            let reply = self.engine.call::<Recovery>(flow, asker, command).await?;
-            return confirmed(reply);
-        }
+        let password = self.worthy(password, words, "/new_password", Lane::SignIn).await?;
         let proof = || parse().map(Proof::Link).map_err(|_| Refusal::GARBAGE);
         confirmed(self.confirm(caller, flow, &[token], &password, proof).await?)
+    }
+
+    /// Asks the flow with a code or link that is not right. The password that came with it is neither judged nor hashed,
+    /// unless the same request under the same key was taken for a right one before.
+    async fn disprove(
+        &self,
+        caller: &Caller,
+        flow: FlowId,
+        body: &[&str],
+        password: &Password,
+        proof: Proof,
+    ) -> Result<Reply<Outcome>, Refusal> {
+        let mut asker = self.asker(caller, body).await?;
+        if let Err(Fault::Mismatch) = self.engine.recall::<Outcome>(&asker).await {
+            let fingerprint = self.fingerprint(caller, None, &[password], Lane::SignIn).await?;
+            asker = self.asker(caller, &[body, &[&fingerprint]].concat()).await?;
+            let target = Target::flow(asker.input.starts());
+            if let Some(before) = self.recall_guarded(caller, &asker, target, None).await? {
+                return Ok(before);
+            }
+        }
+        let nothing = NewPassword { hash: None, same: None, sessions: Vec::new() };
+        let reply = self.engine.call::<Recovery>(flow, asker, command(proof, nothing)).await?;
+        // It has become right since the row was read; asked again, it is.
+        if reply.outcome == Outcome::Unhashed { Err(Refusal::Fault(Fault::Contended)) } else { Ok(reply) }
     }
 
     /// Asks the flow, and once more when it was reset while this password was hashed: perhaps with this very one.
@@ -167,7 +192,7 @@ impl Services {
             Some(user) => self.sessions_of(user).await?,
             None => Vec::new(),
         };
-        Ok(NewPassword { hash, same, sessions })
+        Ok(NewPassword { hash: Some(hash), same, sessions })
     }
 }
 
@@ -176,11 +201,6 @@ fn command(proof: Proof, password: NewPassword) -> Command {
         Proof::Code(code) => Command::Enter { code, password },
         Proof::Link(link) => Command::Open { link, password },
     }
-}
-
-/// A password for a link that opens nothing.
-fn unhashed() -> NewPassword {
-    NewPassword { hash: crate::hasher::SealedHash::from_text(String::new()), same: None, sessions: Vec::new() }
 }
 
 /// The words that whoever asks has typed: those of the account stay unsaid until the address is proved.
@@ -214,8 +234,10 @@ fn confirmed(reply: Reply<Outcome>) -> Result<Moved, Refusal> {
             Err(Refusal::FlowEnded("This has set another password already; ask for a new letter to set one more."))
         }
         Outcome::Garbage => Err(Refusal::GARBAGE),
-        Outcome::Over | Outcome::Awaiting { .. } | Outcome::TooSoon { .. } | Outcome::NoMoreLetters => {
-            Err(Refusal::OVER)
-        }
+        Outcome::Over
+        | Outcome::Unhashed
+        | Outcome::Awaiting { .. }
+        | Outcome::TooSoon { .. }
+        | Outcome::NoMoreLetters => Err(Refusal::OVER),
     }
 }

@@ -3,7 +3,6 @@
 use cairn_runtime::store::Row;
 use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Timestamp};
 
-use super::passwords::worthy;
 use super::typed::{self, Names};
 use super::{Caller, FlowView, Moved, Refusal, Services};
 use crate::acts::guesses::Target;
@@ -106,7 +105,7 @@ impl Services {
             return Err(Refusal::UsernameTaken);
         }
         let own = OwnWords::of([typed.email.as_str(), &username, &first, &last]);
-        let typed_password = worthy(typed.password, own, "/password").await?;
+        let typed_password = self.worthy(typed.password, own, "/password", Lane::Registration).await?;
         let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
         let by = self.asked_by(caller, owner.as_ref().map(|owner| owner.id));
         let password = self.hasher.hash(&typed_password, Lane::Registration).await?;

@@ -2,6 +2,7 @@
 
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Key, Letter, UserId, Write};
+use cairn_actors::flows::issue::TypedCode;
 use cairn_actors::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
@@ -95,7 +96,7 @@ fn link(driver: &Driven, seal: &Seal) -> Presented<of::ResetPassword> {
 fn password(driver: &Driven, which: u8) -> NewPassword {
     let hash = SealedHash::from_text(format!("the-sealed-hash-{which}"));
     let same = driver.state().password().is_some_and(|set| *set == hash).then(Proved::pretended);
-    NewPassword { hash, same, sessions: vec![session()] }
+    NewPassword { hash: Some(hash), same, sessions: vec![session()] }
 }
 
 fn enter(driver: &Driven, code: Code, which: u8) -> Command {
@@ -372,7 +373,7 @@ fn the_proof_of_the_same_password_counts_for_nothing_before_one_is_set() {
     let seal = last(&driver);
     let hash = || SealedHash::from_text("the-sealed-hash-1".to_owned());
     let proved = |link| {
-        let password = NewPassword { hash: hash(), same: Some(Proved::pretended()), sessions: Vec::new() };
+        let password = NewPassword { hash: Some(hash()), same: Some(Proved::pretended()), sessions: Vec::new() };
         Command::Open { link, password }
     };
     let elsewhere = link(&driver, &seal.next(&driver.world.ring));
@@ -381,6 +382,29 @@ fn the_proof_of_the_same_password_counts_for_nothing_before_one_is_set() {
     let right = link(&driver, &seal);
     assert!(matches!(driver.ask(at(2), proved(right)), Outcome::Done { .. }));
     assert_eq!(driver.writes.len(), 2, "whatever the person had before, it is set");
+}
+
+#[test]
+fn a_password_that_was_not_hashed_is_never_set_and_costs_nothing_by_a_right_proof() {
+    let mut driver = begun(true);
+    let seal = last(&driver);
+    let nothing = || NewPassword { hash: None, same: None, sessions: Vec::new() };
+    let right = link(&driver, &seal);
+    assert_eq!(driver.ask(at(1), Command::Open { link: right, password: nothing() }), Outcome::Unhashed);
+    let right = || testing::typed_code(code(&driver, &seal));
+    assert!(driver.state().knows_code(&right(), driver.flow, &driver.world));
+    let unsent = TypedCode { delivered: false, ..right() };
+    assert!(!driver.state().knows_code(&unsent, driver.flow, &driver.world), "no code is right that nobody was sent");
+    let command = Command::Enter { code: right(), password: nothing() };
+    assert_eq!(driver.ask(at(2), command), Outcome::Unhashed);
+    assert_eq!((driver.phase(), driver.writes.len()), ("awaiting_code", 0));
+    for left in (0..5).rev() {
+        let guess = || testing::typed_code(wrong(&driver, std::slice::from_ref(&seal), left.into()));
+        assert!(!driver.state().knows_code(&guess(), driver.flow, &driver.world));
+        let command = Command::Enter { code: guess(), password: nothing() };
+        assert_eq!(driver.ask(at(3), command), Outcome::WrongCode { tries_left: left });
+    }
+    assert!(!driver.state().knows_code(&testing::typed_code(code(&driver, &seal)), driver.flow, &driver.world), "spent");
 }
 
 #[test]

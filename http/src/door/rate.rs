@@ -39,6 +39,11 @@ pub const REFRESH: &str = "refresh";
 /// Asking what would help a password that is being chosen.
 pub const ADVICE: &str = "advice";
 
+/// Reading the history of one's account.
+pub const HISTORY: &str = "history";
+/// Having all that is kept about oneself.
+pub const EXPORT: &str = "export";
+
 /// So many requests within so many seconds.
 #[derive(Clone, Copy, Debug)]
 struct Quota {
@@ -55,7 +60,7 @@ struct Bucket {
 }
 
 /// The one table of limits. A route names its bucket; several routes may name the same.
-static BUCKETS: [Bucket; 7] = [
+static BUCKETS: [Bucket; 9] = [
     Bucket {
         name: REGISTER,
         quotas: &[
@@ -66,9 +71,23 @@ static BUCKETS: [Bucket; 7] = [
     Bucket { name: LOGIN, quotas: &[Quota { name: "login", requests: 30, seconds: 60 }] },
     Bucket { name: LOGIN_IDENTIFIER, quotas: &[Quota { name: "login-identifier", requests: 10, seconds: 60 }] },
     Bucket { name: CODE, quotas: &[Quota { name: "code", requests: 30, seconds: 60 }] },
-    Bucket { name: RESET, quotas: &[Quota { name: "reset", requests: 10, seconds: 60 }] },
+    Bucket {
+        name: RESET,
+        quotas: &[
+            Quota { name: "reset", requests: 10, seconds: 60 },
+            Quota { name: "reset-hour", requests: 60, seconds: 3_600 },
+        ],
+    },
     Bucket { name: REFRESH, quotas: &[Quota { name: "refresh", requests: 120, seconds: 60 }] },
-    Bucket { name: ADVICE, quotas: &[Quota { name: "advice", requests: 120, seconds: 60 }] },
+    Bucket { name: HISTORY, quotas: &[Quota { name: "history", requests: 60, seconds: 60 }] },
+    Bucket {
+        name: EXPORT,
+        quotas: &[
+            Quota { name: "export", requests: 10, seconds: 60 },
+            Quota { name: "export-hour", requests: 60, seconds: 3_600 },
+        ],
+    },
+    Bucket { name: ADVICE, quotas: &[Quota { name: "advice", requests: 12, seconds: 60 }] },
 ];
 
 /// Quotas of a bucket, at most.
@@ -384,9 +403,15 @@ mod tests {
             "login-identifier 10/60",
             "code 30/60",
             "reset 10/60",
+            // Each request leaves a row, whoever has the address.
+            "reset-hour 60/3600",
             "refresh 120/60",
-            // Of our own: while somebody types a password, a page asks how good it is.
-            "advice 120/60",
+            // Of our own: these read the most rows.
+            "history 60/60",
+            "export 10/60",
+            "export-hour 60/3600",
+            // While somebody types a password, a page asks how good it is.
+            "advice 12/60",
         ];
         assert_eq!(all, contract);
         assert!(BUCKETS.iter().all(|bucket| bucket.quotas.len() <= QUOTAS));

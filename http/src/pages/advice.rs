@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use cairn_actors::hasher::Lane;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
-use cairn_actors::services::passwords::worthy;
 use cairn_actors::strength::OwnWords;
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
@@ -26,7 +26,7 @@ pub(super) async fn advise(house: Arc<House>, request: Request) -> Answer {
     let own: Vec<String> = ["email", "username", "first_name", "last_name"].map(|name| typed(&form, name)).into();
     let own = OwnWords::of(own.iter().map(String::as_str));
     let password = Password::typed(form.get("password").unwrap_or_default().to_owned());
-    match worthy(password, own, "/password").await {
+    match visit.services().worthy(password, own, "/password", Lane::Registration).await {
         Ok(_) => said(&visit.error("password.good")),
         Err(why @ Refusal::Values(_)) => {
             let wrong = wrongs(&visit.house.look, &why, visit.now()).unwrap_or_default();

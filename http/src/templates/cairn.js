@@ -34,11 +34,17 @@
       var body = new URLSearchParams(new FormData(field.form));
       body.set("password", field.value);
       fetch("/password-strength", { method: "POST", body: body, credentials: "same-origin" })
-        .then(function (answer) { return answer.ok ? answer.json() : { text: "" }; })
+        .then(function (answer) {
+          if (answer.ok) return answer.json();
+          // Too often: ask again when the server says.
+          var wait = Number(answer.headers.get("Retry-After"));
+          if (answer.status === 429 && wait > 0 && mine === asked) timer = setTimeout(ask, wait * 1000);
+          return { text: "" };
+        })
         .then(function (said) { if (mine === asked) line.textContent = said.text; })
         .catch(function () {});
     };
-    field.addEventListener("input", function () { clearTimeout(timer); timer = setTimeout(ask, 400); });
+    field.addEventListener("input", function () { clearTimeout(timer); timer = setTimeout(ask, 900); });
   });
 
   // Instants in the reader's own time.

@@ -91,8 +91,11 @@ impl People {
             .filter(|_| desk.rng.chance(600))
             .collect();
         let order = Order::call::<Recovery>("prove", flow, move || {
-            let password =
-                NewPassword { hash: password.clone(), same: same.then(Proved::pretended), sessions: sessions.clone() };
+            let password = NewPassword {
+                hash: Some(password.clone()),
+                same: same.then(Proved::pretended),
+                sessions: sessions.clone(),
+            };
             match &proof {
                 Proof::Code(code) => {
                     let code = testing::typed_code(Code::parse(code).expect("six digits"));
