@@ -321,9 +321,12 @@ fn janitor(engine: Engine<Auth>) -> Task {
             loop {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 let now = engine.now();
-                let ago = |span: Duration| Timestamp(now.0 - i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
-                let retention =
-                    Retention { payloads_before: ago(READABLE), rows_before: ago(REMEMBERED), limit: SWEPT };
+                let retention = Retention {
+                    now,
+                    payloads_before: now.before(READABLE),
+                    rows_before: now.before(REMEMBERED),
+                    limit: SWEPT,
+                };
                 // A little at a time, with room for steps in between, until there is no more.
                 loop {
                     match engine.chore(move |store| Box::pin(async move { store.retain(retention).await })).await {

@@ -1,7 +1,7 @@
 //! The port for reads: what services must know before they ask, one query each.
 
 use cairn_runtime::store::{Delivery, Row, StoreFault};
-use cairn_runtime::{FlowId, Id, Timestamp};
+use cairn_runtime::{FlowId, Id, InputId, Timestamp};
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
@@ -91,9 +91,11 @@ pub struct KnownDevice {
     pub last_seen_at: Timestamp,
 }
 
-/// An event of a user's flows, for their history.
+/// An event of a user's flows and acts, for their history.
 #[derive(Clone, Debug)]
 pub struct Happened {
+    /// The input that caused it.
+    pub input: InputId,
     /// The flow's kind.
     pub kind: String,
     /// The flow.
@@ -106,6 +108,15 @@ pub struct Happened {
     pub public: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// A place in a history, which is in order of instants, and where these are the same of inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryPlace {
+    /// When the event there happened.
+    pub at: Timestamp,
+    /// The input that caused it.
+    pub input: InputId,
 }
 
 /// Reads. Each is one query on a connection that cannot write.
@@ -136,8 +147,14 @@ pub trait Directory: Send + Sync + 'static {
     fn knows_device(&self, user: UserId, device: Id) -> BoxFuture<'_, Result<bool, StoreFault>>;
     /// The devices that are known to a user, last seen first.
     fn devices(&self, user: UserId) -> BoxFuture<'_, Result<Vec<KnownDevice>, StoreFault>>;
-    /// What happened to a user's flows, newest first, at most this many.
-    fn history(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>>;
+    /// What a user did and what happened to their flows, newest first and older than a place if there is one, at most this
+    /// many. What merely carries a session on is left out: it comes every few minutes and is no news.
+    fn history(
+        &self,
+        user: UserId,
+        before: Option<HistoryPlace>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>>;
     /// When guesses at this have failed after an instant, newest first, at most this many.
     fn failures(&self, of: Digest, after: Timestamp, limit: u32) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreFault>>;
     /// The newest letters of the outbox whose payload is not wiped, oldest first, at most this many.

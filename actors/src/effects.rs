@@ -1,11 +1,18 @@
 //! The closed vocabularies of auth: what may be written, claimed, delivered and answered. A new word breaks every place
 //! that must answer it, on purpose.
 
-use cairn_runtime::{Charge, Domain, FlowId, Id, Timestamp};
+use std::time::Duration;
+
+use cairn_runtime::store::{RetentionRule, RuledRows};
+use cairn_runtime::{Charge, Domain, Flow, FlowId, Id, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::acts::guesses::FAILED;
 use crate::address::Address;
 use crate::credential::Seal;
+use crate::flows::authorization::Authorization;
+use crate::flows::recovery::Recovery;
+use crate::flows::session::Session;
 use crate::hasher::SealedHash;
 use crate::name::PersonName;
 use crate::username::Username;
@@ -400,6 +407,28 @@ pub enum Answer {
     Accepted,
 }
 
+const DAY: Duration = Duration::from_secs(86_400);
+
+const fn events(kind: &'static str, name: &'static str, to: &'static str, days: u32) -> RetentionRule {
+    RetentionRule { rows: RuledRows::Events { kind, name, to }, keep: DAY.saturating_mul(days) }
+}
+
+const fn flows(kind: &'static str, phase: &'static str, days: u32) -> RetentionRule {
+    RetentionRule { rows: RuledRows::Flows { kind, phase }, keep: DAY.saturating_mul(days) }
+}
+
+/// What is not kept for as long as all the rest.
+const RETENTION: &[RetentionRule] = &[
+    // Strangers cause these at will.
+    events(FAILED, FAILED, "", 1),
+    // Strangers again; and whoever has the address, for else what is left would tell who has an account.
+    flows(Recovery::NAME, "expired", 1),
+    // A session that goes on, every few minutes.
+    events(Session::NAME, "refresh", "active", 7),
+    events(Session::NAME, "seen", "active", 7),
+    events(Authorization::NAME, "refresh", "active", 7),
+];
+
 impl Domain for Auth {
     type Write = Write;
     type Key = Key;
@@ -419,6 +448,10 @@ impl Domain for Auth {
             Key::Session(session) => format!("session/{}", session.text("ses")),
             Key::UserCode(digest) => format!("user_code/{}", hex(digest)),
         }
+    }
+
+    fn retention() -> &'static [RetentionRule] {
+        RETENTION
     }
 
     fn kind(delivery: &Delivery) -> &'static str {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cairn_actors::address::Address;
 use cairn_actors::device;
-use cairn_actors::directory::{Directory, Happened, InSession, KnownDevice, User, Visits};
+use cairn_actors::directory::{Directory, Happened, HistoryPlace, InSession, KnownDevice, User, Visits};
 use cairn_actors::effects::{Digest, UserId};
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::session::Session;
@@ -15,7 +15,7 @@ use cairn_actors::name::PersonName;
 use cairn_actors::username::Username;
 use cairn_actors::workers::budget::{Charged, OVER, SentLetters};
 use cairn_runtime::store::{Delivery, Row, StoreFault};
-use cairn_runtime::{DeliveryId, Flow, FlowId, Id, Timestamp};
+use cairn_runtime::{DeliveryId, Flow, FlowId, Id, InputId, Timestamp};
 use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
@@ -172,6 +172,26 @@ fn visits(room: u32) -> String {
 /// What is guessed at and an instant → when guesses after that failed, newest first.
 fn failures(limit: u32) -> String {
     format!(r#"SELECT "at" FROM "failures" WHERE "of" = $1 AND "at" > $2 ORDER BY "at" DESC LIMIT {limit}"#)
+}
+
+/// What carries a session on, in the words of the partial index of histories.
+fn is_routine() -> Expr {
+    let is = |column: events::Column, word: &'static str| Expr::col(column).eq(Expr::Constant(word.into()));
+    let routine = is(events::Column::Name, "refresh").or(is(events::Column::Name, "seen"));
+    is(events::Column::To, "active").and(routine)
+}
+
+/// The events of a user that are no routine, newest first, older than a place.
+fn own_history(user: UserId, before: Option<HistoryPlace>, limit: u32) -> Select<events::Entity> {
+    let (at, input) = (events::Column::At, events::Column::Input);
+    let mut own = events::Entity::find()
+        .filter(events::Column::UserId.eq(user.0.bytes().to_vec()))
+        .filter(events::Column::UserId.is_not_null())
+        .filter(is_routine().not());
+    if let Some(HistoryPlace { at: instant, input: last }) = before {
+        own = own.filter(at.lte(instant.0)).filter(at.lt(instant.0).or(input.lt(last.bytes().to_vec())));
+    }
+    own.order_by_desc(at).order_by_desc(input).limit(u64::from(limit))
 }
 
 fn odd(error: DbErr) -> StoreFault {
@@ -371,24 +391,18 @@ impl Directory for SqlDirectory {
         })
     }
 
-    fn history(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>> {
+    fn history(
+        &self,
+        user: UserId,
+        before: Option<HistoryPlace>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>> {
         Box::pin(async move {
-            let own = Query::select()
-                .column(flows::Column::Id)
-                .from(flows::Entity)
-                .and_where(flows::Column::UserId.eq(user.0.bytes().to_vec()))
-                .to_owned();
-            let found = events::Entity::find()
-                .filter(events::Column::Flow.in_subquery(own))
-                .order_by_desc(events::Column::At)
-                .order_by_desc(events::Column::Version)
-                .limit(u64::from(limit))
-                .all(self.database.readers())
-                .await
-                .map_err(odd)?;
+            let found = own_history(user, before, limit).all(self.database.readers()).await.map_err(odd)?;
             let happened = |event: events::Model| {
-                let events::Model { kind, flow, name, to, public, at, .. } = event;
-                Ok(Happened { kind, flow: FlowId(id(&flow).map_err(odd)?), name, to, public, at: Timestamp(at) })
+                let events::Model { input, kind, flow, name, to, public, at, .. } = event;
+                let (input, flow) = (InputId(id(&input).map_err(odd)?), FlowId(id(&flow).map_err(odd)?));
+                Ok(Happened { input, kind, flow, name, to, public, at: Timestamp(at) })
             };
             found.into_iter().map(happened).collect()
         })
@@ -410,5 +424,23 @@ impl Directory for SqlDirectory {
                 .map_err(odd)?;
             newest.into_iter().rev().map(|row| Delivery::try_from(row).map_err(odd)).collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_runtime::Id;
+    use sea_orm::QueryTrait;
+
+    use super::*;
+
+    #[test]
+    fn a_history_is_asked_for_in_the_words_of_its_index() {
+        let place = HistoryPlace { at: Timestamp(1), input: InputId(Id::from_bytes([2; 16])) };
+        for backend in [DbBackend::Sqlite, DbBackend::Postgres] {
+            let asked = own_history(UserId(Id::from_bytes([1; 16])), Some(place), 51).build(backend).sql;
+            let words = r#"NOT ("to" = 'active' AND ("name" = 'refresh' OR "name" = 'seen'))"#;
+            assert!(asked.contains(words) && asked.contains(r#""user_id" IS NOT NULL"#), "{asked}");
+        }
     }
 }

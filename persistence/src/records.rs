@@ -150,6 +150,7 @@ impl Record for Event {
             ("node", Cell::Text(readable(&self.node))),
             ("trace", Cell::Text(readable(&self.trace))),
             ("at", Cell::Number(self.at.0)),
+            ("user_id", some_bytes(self.user.as_ref().map(|id| id.bytes().as_slice()))),
         ]
     }
 }

@@ -186,7 +186,7 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
     }
 
     fn retain(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreFault>> {
-        Box::pin(upkeep::retain(&self.database, retention))
+        Box::pin(upkeep::retain(&self.database, D::retention(), retention))
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
@@ -194,7 +194,7 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
     }
 
     fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {
-        Box::pin(upkeep::audit(&self.database, now))
+        Box::pin(upkeep::audit(&self.database, D::retention(), now))
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreFault>> {

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use cairn_actors::acts::guesses::FAILED;
 use cairn_actors::device::KNOWN_FOR;
 use cairn_actors::letters::mailbox::flow_text;
-use cairn_runtime::store::{Audit, Counts, ENDED, Finding, Retention, StoreFault};
+use cairn_runtime::store::{
+    Audit, Counts, ENDED, Finding, Retention, RetentionRule, RuledRows, StoreFault, whole_since,
+};
 use cairn_runtime::{FlowId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};
 use sea_orm::{
@@ -27,8 +28,12 @@ const LATE_DELIVERY: Duration = Duration::from_secs(3_600);
 /// How late a wake-up may be before the audit asks for it.
 const LATE_FLOW: Duration = Duration::from_secs(300);
 
-/// Removes what may go, oldest first; gives the number of rows it touched.
-pub(crate) async fn retain(database: &Database, retention: Retention) -> Result<u64, StoreFault> {
+/// Removes what may go, oldest first, and sooner what the domain's rules say; gives the number of rows it touched.
+pub(crate) async fn retain(
+    database: &Database,
+    rules: &[RetentionRule],
+    retention: Retention,
+) -> Result<u64, StoreFault> {
     let touched = async {
         let limit = u64::from(retention.limit);
         let before = retention.rows_before.0;
@@ -42,7 +47,6 @@ pub(crate) async fn retain(database: &Database, retention: Retention) -> Result<
             Condition::all().add(column.lt(before))
         })
         .await?;
-        touched += old_guesses(database, retention.payloads_before, limit).await?;
         // By then the cookie of the last sign-in has been worthless for a day.
         let known = retention.payloads_before.0.saturating_sub(KNOWN_FOR.saturating_mul(1_000));
         let seen = devices::Column::LastSeenAt;
@@ -50,6 +54,17 @@ pub(crate) async fn retain(database: &Database, retention: Retention) -> Result<
             Condition::all().add(column.lt(known))
         })
         .await?;
+        touched += delete(database, failures::Entity, failures::Column::Id, failures::Column::At, limit, |column| {
+            Condition::all().add(column.lt(retention.payloads_before.0))
+        })
+        .await?;
+        for rule in rules {
+            let before = retention.now.before(rule.keep);
+            touched += match rule.rows {
+                RuledRows::Events { kind, name, to } => ruled_events(database, kind, name, to, before, limit).await?,
+                RuledRows::Flows { kind, phase } => ruled_flows(database, kind, phase, before, limit).await?,
+            };
+        }
         touched += delete(database, flows::Entity, flows::Column::Id, flows::Column::TouchedAt, limit, |column| {
             Condition::all().add(flows::Column::WakeAt.is_null()).add(column.lt(before))
         })
@@ -94,20 +109,72 @@ async fn delete<E: EntityTrait, C: ColumnTrait>(
     Ok(database.writer().execute(&delete).await?.rows_affected())
 }
 
-/// Failed guesses, and what history says of them: strangers cause them at will, so they are kept for a day and not for
-/// as long as what people do.
-async fn old_guesses(database: &Database, before: Timestamp, limit: u64) -> Result<u64, DbErr> {
-    let failed = delete(database, failures::Entity, failures::Column::Id, failures::Column::At, limit, |column| {
-        Condition::all().add(column.lt(before.0))
+/// A column that equals a word, which stands in the statement itself: a partial index is only found by what the planner
+/// can read.
+fn is(column: impl ColumnTrait, word: &'static str) -> Expr {
+    Expr::col(column).eq(Expr::Constant(word.into()))
+}
+
+/// Events that are kept for less time than others.
+async fn ruled_events(
+    database: &Database,
+    kind: &'static str,
+    name: &'static str,
+    to: &'static str,
+    before: Timestamp,
+    limit: u64,
+) -> Result<u64, DbErr> {
+    delete(database, events::Entity, events::Column::Input, events::Column::At, limit, |column| {
+        Condition::all()
+            .add(is(events::Column::Kind, kind))
+            .add(is(events::Column::Name, name))
+            .add(is(events::Column::To, to))
+            .add(column.lt(before.0))
     })
-    .await?;
-    let told = delete(database, events::Entity, events::Column::Input, events::Column::At, limit, |column| {
-        // In the words of the partial index.
-        let guess = Expr::col(events::Column::Kind).eq(Expr::Constant(FAILED.into()));
-        Condition::all().add(guess).add(column.lt(before.0))
-    })
-    .await?;
-    Ok(failed + told)
+    .await
+}
+
+/// Finished flows that are kept for less time than others, each with its events and settled deliveries.
+async fn ruled_flows(
+    database: &Database,
+    kind: &'static str,
+    phase: &'static str,
+    before: Timestamp,
+    limit: u64,
+) -> Result<u64, DbErr> {
+    let over = Condition::all()
+        .add(is(flows::Column::Kind, kind))
+        .add(is(flows::Column::Phase, phase))
+        .add(flows::Column::WakeAt.is_null())
+        .add(flows::Column::TouchedAt.lt(before.0));
+    let oldest = oldest(flows::Entity, flows::Column::Id, flows::Column::TouchedAt, over, limit);
+    let txn = database.begin().await?;
+    let removed = async {
+        let found = txn.query_all(&oldest).await?;
+        let ids = found.iter().map(|row| row.try_get_by_index::<Vec<u8>>(0)).collect::<Result<Vec<_>, _>>()?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let sent = outbox::Entity::delete_many()
+            .filter(outbox::Column::Flow.is_in(ids.clone()))
+            .filter(outbox::Column::Settled.is_not_null());
+        let mut removed = sent.exec(&txn).await?.rows_affected;
+        let history = events::Entity::delete_many().filter(events::Column::Flow.is_in(ids.clone()));
+        removed += history.exec(&txn).await?.rows_affected;
+        let rows = flows::Entity::delete_many().filter(flows::Column::Id.is_in(ids));
+        removed += rows.exec(&txn).await?.rows_affected;
+        Ok(removed)
+    }
+    .await;
+    match removed {
+        Ok(removed) => txn.commit().await.map(|()| removed),
+        Err(error) => {
+            if let Err(broken) = txn.rollback().await {
+                tracing::debug!(%broken, "a transaction could not be rolled back; its connection is given up");
+            }
+            Err(error)
+        }
+    }
 }
 
 async fn wipe(database: &Database, before: Timestamp, limit: u64) -> Result<u64, DbErr> {
@@ -149,11 +216,11 @@ pub(crate) async fn counts(database: &Database) -> Result<Counts, StoreFault> {
 }
 
 /// Looks for what must not be, table by table and page by page: what it holds in memory does not grow with them.
-pub(crate) async fn audit(database: &Database, now: Timestamp) -> Result<Audit, StoreFault> {
+pub(crate) async fn audit(database: &Database, rules: &[RetentionRule], now: Timestamp) -> Result<Audit, StoreFault> {
     let audited = async {
         let mut audit = Audit::default();
         twins(database, &mut audit).await?;
-        gaps(database, &mut audit).await?;
+        gaps(database, rules, now, &mut audit).await?;
         unended(database, now, &mut audit).await?;
         overdue(database, now, &mut audit).await?;
         audit.events = events::Entity::find().count(database.slow_readers()).await?;
@@ -203,8 +270,22 @@ struct Kept {
 }
 
 /// I2: versions have no gaps. Retention takes events from the oldest on, so those that are left must run on without a
-/// gap to the row's version, and a row that was touched since the oldest of all that are left must have one.
-async fn gaps(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
+/// gap to the row's version, and a row that was touched since the oldest of all that are left must have one. Of kinds
+/// whose events go one by one, only those count that are too young for that.
+async fn gaps(database: &Database, rules: &[RetentionRule], now: Timestamp, audit: &mut Audit) -> Result<(), DbErr> {
+    let mut ruled: Vec<(&'static str, Timestamp)> = Vec::new();
+    for rule in rules {
+        if let RuledRows::Events { kind, .. } = rule.rows
+            && let Some(since) = whole_since(rules, kind, now)
+            && !ruled.contains(&(kind, since))
+        {
+            ruled.push((kind, since));
+        }
+    }
+    let whole_since = |kind: &str| ruled.iter().find(|(ruled, _)| *ruled == kind).map(|(_, since)| *since);
+    let counts = ruled.iter().fold(Condition::all(), |counts, (kind, since)| {
+        counts.add(events::Column::Kind.ne(*kind).or(events::Column::At.gt(since.0)))
+    });
     let mut after: Option<Vec<u8>> = None;
     let mut silent: Vec<Kept> = Vec::new();
     let mut told = 0;
@@ -228,7 +309,14 @@ async fn gaps(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
             .column_as(events::Column::Version.max(), "last")
             .join(
                 JoinType::LeftJoin,
-                flows::Entity::belongs_to(events::Entity).from(flows::Column::Id).to(events::Column::Flow).into(),
+                flows::Entity::belongs_to(events::Entity)
+                    .from(flows::Column::Id)
+                    .to(events::Column::Flow)
+                    .on_condition({
+                        let counts = counts.clone();
+                        move |_, _| counts.clone()
+                    })
+                    .into(),
             )
             .filter(flows::Column::Id.in_subquery(sea_orm::QueryTrait::into_query(page.limit(PAGE))))
             .group_by(flows::Column::Id)
@@ -258,7 +346,9 @@ async fn gaps(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
     // Asked last: whatever retention took meanwhile is older than what is the oldest now.
     let oldest = events::Entity::find().order_by_asc(events::Column::At).limit(1).one(database.slow_readers()).await?;
     let Some(oldest) = oldest else { return Ok(()) };
-    for flow in silent.into_iter().filter(|flow| flow.touched_at > oldest.at) {
+    let must_have_one =
+        |flow: &Kept| flow.touched_at > whole_since(&flow.kind).map_or(oldest.at, |since| Ord::max(since.0, oldest.at));
+    for flow in silent.into_iter().filter(must_have_one) {
         found(audit, "I2", named(&flow.kind, &flow.id)?, format!("the row has version {} and no event", flow.version));
     }
     Ok(())

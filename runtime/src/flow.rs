@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::clock::{Timestamp, derive_bytes};
 use crate::effects::Effects;
 use crate::id::{FlowId, Id};
+use crate::store::RetentionRule;
 
 /// The closed vocabularies that all flows of one product share.
 pub trait Domain: Sized + Send + Sync + 'static {
@@ -29,6 +30,10 @@ pub trait Domain: Sized + Send + Sync + 'static {
     fn charge(world: &Self::World, delivery: &Self::Delivery) -> Option<Charge> {
         let _ = (world, delivery);
         None
+    }
+    /// Rows that are kept for less time than all others.
+    fn retention() -> &'static [RetentionRule] {
+        &[]
     }
     /// Seals what waits in the outbox, under a random seed. `context` must be given again to open it.
     fn seal(world: &Self::World, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8>;

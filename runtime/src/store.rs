@@ -5,6 +5,7 @@
 mod passing;
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,8 @@ pub struct Event {
     pub trace: String,
     /// When.
     pub at: Timestamp,
+    /// Whose history it belongs to, once that is known.
+    pub user: Option<Id>,
 }
 
 /// One delivery as it stands in the outbox.
@@ -377,9 +380,51 @@ pub struct Audit {
     pub deliveries: u64,
 }
 
+/// Rows that go sooner than all others of their table: the domain says which, in [`Domain::retention`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionRule {
+    /// Which rows.
+    pub rows: RuledRows,
+    /// How long they are kept. Never under a day, for as long an input may be repeated.
+    pub keep: Duration,
+}
+
+/// The rows of a [`RetentionRule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuledRows {
+    /// Events of flows (or acts) of one kind, by the input's name and the phase that it led to, each kept from when it
+    /// happened. Their versions may be missing from a history that is older than the rule's span.
+    Events {
+        /// The flow's kind, or the act's name.
+        kind: &'static str,
+        /// The input's name.
+        name: &'static str,
+        /// The phase after it; empty for an act.
+        to: &'static str,
+    },
+    /// Finished flows of one kind in one phase, each kept from its last step, and with it all its events and settled
+    /// deliveries.
+    Flows {
+        /// The flow's kind.
+        kind: &'static str,
+        /// Its phase.
+        phase: &'static str,
+    },
+}
+
+/// Since when the histories of a kind of flow are whole, where some of its events go one by one before all others; an
+/// hour is left for a clock that is not the auditor's.
+pub fn whole_since(rules: &[RetentionRule], kind: &str, now: Timestamp) -> Option<Timestamp> {
+    let of_kind = |rule: &&RetentionRule| matches!(rule.rows, RuledRows::Events { kind: of, .. } if of == kind);
+    let shortest = rules.iter().filter(of_kind).map(|rule| rule.keep).min()?;
+    Some(now.before(shortest.saturating_sub(Duration::from_secs(3_600))))
+}
+
 /// Rows that may go, table by table.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
+    /// The present instant, from which the spans of [`Domain::retention`] are counted.
+    pub now: Timestamp,
     /// Payloads of deliveries that were settled before this are wiped.
     pub payloads_before: Timestamp,
     /// Settled deliveries, events and finished flows from before this go.

@@ -380,6 +380,7 @@ fn decide<F: Flow>(
             let from = before.map_or(String::new(), |believed| believed.row.phase.clone());
             let shown = serde_json::to_string(&public).unwrap_or_default();
             let event = Event {
+                user: public.user,
                 flow: cell.flow,
                 version: was + 1,
                 input: envelope.asker.input,
@@ -497,6 +498,7 @@ impl<D: Domain> Scribe<'_, D> {
             self.now,
         );
         let event = Event {
+            user: opened.public.user,
             flow: opened.flow,
             version: 1,
             input: InputId::from_bytes(derive_bytes(self.seed, "opened", number)),
@@ -566,6 +568,8 @@ pub struct Deed<O, D: Domain> {
     pub says: O,
     /// What is committed. Without effects nothing happened, and nothing is remembered.
     pub effects: Effects<D>,
+    /// Whose history it belongs to.
+    pub user: Option<Id>,
     /// What history shows.
     pub public: serde_json::Value,
 }
@@ -614,6 +618,7 @@ impl<D: Domain> Engine<D> {
                 let mut item = Item::of(asker.input);
                 item.seen = true; // nothing but its event tells a repeated act from a new one
                 item.event = Some(Event {
+                    user: deed.user,
                     flow,
                     version: 1,
                     input: asker.input,

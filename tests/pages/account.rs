@@ -3,7 +3,7 @@
 use super::{at_home, signs_in};
 use crate::support::browser::{Browser, Form};
 use crate::support::client::encoded;
-use crate::support::{App, Kind, Person, Value};
+use crate::support::{App, Kind, Person, Value, json};
 
 on_both_databases!(
     who_is_not_signed_in_is_led_to_sign_in_and_back,
@@ -12,6 +12,7 @@ on_both_databases!(
     another_address_is_proved_by_its_mail,
     sessions_are_listed_and_ended,
     history_is_told_in_words,
+    a_long_history_is_read_page_by_page_and_none_of_it_twice,
     what_is_kept_about_oneself_is_downloaded_with_the_password,
     nobody_downloads_what_is_kept_without_the_password,
     an_account_is_deleted_and_had_back,
@@ -130,6 +131,44 @@ async fn history_is_told_in_words(app: &App) {
     let (_, mut browser) = at_home(app, "historian").await;
     let page = browser.open(app, "/account/history").await;
     page.says(200, "You signed in").says(200, "You proved your address with a code").says(200, "<time datetime=\"");
+    assert!(!page.html.contains("Older activity"), "{}", page.html);
+}
+
+async fn a_long_history_is_read_page_by_page_and_none_of_it_twice(app: &App) {
+    let (person, mut browser) = at_home(app, "chronicler").await;
+    let tokens = person.signs_in(app).await;
+    let (mut version, mut refresh) = (0, tokens.refresh.clone());
+    for number in 0..110 {
+        let profile = json!({"first_name": format!("Number {number}")});
+        let edit = app.client().request("PUT", "/users/me").json(&profile).bearer(&tokens.access);
+        edit.header("if-match", &format!("\"{version}\"")).send().await.expect(200);
+        version += 1;
+        // Carries the session on, which is no news.
+        let body = json!({"refresh_token": refresh});
+        let fresh = app.client().post("/auth/refresh", &body).send().await.expect(200);
+        refresh = fresh["refresh_token"].as_str().unwrap().to_owned();
+    }
+    let mut next = "/account/history".to_owned();
+    let mut pages = Vec::new();
+    loop {
+        let page = browser.open(app, &next).await;
+        page.says(200, "What happened to your account");
+        let told = page.html.matches("<li><p>").count();
+        assert!(told <= 50, "{told} entries on a page");
+        pages.push(told);
+        if !page.html.contains("Older activity") {
+            break;
+        }
+        next = page.link("Older activity").replace("&amp;", "&");
+    }
+    // Signed in twice and proved the address.
+    assert_eq!((pages.len(), pages.iter().sum::<usize>()), (3, 113), "{pages:?}");
+    browser.open(app, "/account/history?before=nothing").await.says(200, "Older activity");
+    let export = app.client().get("/users/me/export").bearer(&tokens.access).send().await.expect(200);
+    assert_eq!(export["complete"], true);
+    let history = export["history"].as_array().unwrap();
+    assert!(history.iter().all(|event| event["name"] != "refresh"), "{history:?}");
+    assert_eq!(history.iter().filter(|event| event["kind"] == "edit_profile").count(), 110);
 }
 
 async fn an_account_is_deleted_and_had_back(app: &App) {

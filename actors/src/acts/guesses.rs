@@ -143,13 +143,19 @@ pub fn failed(target: Target, by: Digest, user: Option<UserId>, cx: &Cx<'_, Auth
     Deed {
         says: (),
         effects: Effects::none().write(failure(target, by, cx)),
+        user: user.map(|user| user.0),
         public: json!({ "of": target.word(), "user": user.map(UserId::text) }),
     }
 }
 
 /// Forgets the failures of one network at what was guessed at, because it was right now.
 pub fn cleared(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
-    Deed { says: (), effects: Effects::none().write(forgotten(target, by, cx)), public: json!({ "of": target.word() }) }
+    Deed {
+        says: (),
+        effects: Effects::none().write(forgotten(target, by, cx)),
+        user: None,
+        public: json!({ "of": target.word() }),
+    }
 }
 
 #[cfg(test)]

@@ -20,5 +20,5 @@ pub fn rehash(user: UserId, fence: i64, hash: &SealedHash, lost: Option<&Key>, c
             at: cx.now,
         }),
     };
-    Deed { says: (), effects, public: json!({ "user": user.text() }) }
+    Deed { says: (), effects, user: Some(user.0), public: json!({ "user": user.text() }) }
 }

@@ -54,7 +54,7 @@ pub fn edit(edit: &Edit, lost: Option<&Key>, cx: &Cx<'_, Auth>) -> Deed<Edited, 
         Some(_) => Edited::Changed,
     };
     let effects = if says == Edited::Done { effects(edit, cx) } else { Effects::none() };
-    Deed { says, effects, public: json!({ "user": user.text() }) }
+    Deed { says, effects, user: Some(user.0), public: json!({ "user": user.text() }) }
 }
 
 fn effects(edit: &Edit, cx: &Cx<'_, Auth>) -> Effects<Auth> {

@@ -23,5 +23,5 @@ pub fn sign_out_everywhere(user: UserId, sessions: &[FlowId], lost: Option<&Key>
             effects = effects.tell::<Session>(*session, &Signal::Fenced);
         }
     }
-    Deed { says: (), effects, public: json!({ "user": user.text() }) }
+    Deed { says: (), effects, user: Some(user.0), public: json!({ "user": user.text() }) }
 }

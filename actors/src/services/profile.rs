@@ -8,12 +8,14 @@ use super::sessions::SessionView;
 use super::typed::{Names, Typed};
 use super::{Caller, Refusal, Services};
 use crate::acts::profile::{self, Edit, Edited};
-use crate::directory::{Happened, User};
+use crate::directory::{Happened, HistoryPlace, User};
 use crate::letters::mailbox::flow_text;
 use crate::password::Password;
 
-/// How many flows and events an export or a history holds.
+/// How many flows, and how many events, an export holds at most.
 const MOST: u32 = 1_000;
+/// How many events a page of the history looks at.
+pub const HISTORY_PAGE: u32 = 50;
 
 /// What may be edited, as it was typed. What is absent becomes nothing.
 #[derive(Debug, Default)]
@@ -41,7 +43,7 @@ pub struct FlowRecord {
     pub touched_at: Timestamp,
 }
 
-/// All that is kept about a user. No secret, no hash.
+/// All that is kept about a user, at most a thousand flows and a thousand events. No secret, no hash.
 #[derive(Debug)]
 pub struct Export {
     /// The profile.
@@ -52,6 +54,17 @@ pub struct Export {
     pub flows: Vec<FlowRecord>,
     /// What happened to them, newest first.
     pub history: Vec<Happened>,
+    /// Nothing was left out: there are no more flows and events than these.
+    pub complete: bool,
+}
+
+/// A page of a history.
+#[derive(Debug)]
+pub struct HistoryPage {
+    /// What happened, newest first.
+    pub events: Vec<Happened>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<HistoryPlace>,
 }
 
 impl Services {
@@ -92,9 +105,13 @@ impl Services {
     /// The database is away.
     pub async fn export(&self, who: &SignedIn) -> Result<Export, Refusal> {
         let sessions = self.sessions(who).await?;
-        let rows = self.directory.flows_of(who.user.id, None, MOST).await?;
-        let history = self.history(who).await?;
-        Ok(Export { user: who.user.clone(), sessions, flows: rows.iter().map(record).collect(), history })
+        // One more than is given, to know whether that is all.
+        let mut rows = self.directory.flows_of(who.user.id, None, MOST + 1).await?;
+        let mut history = self.directory.history(who.user.id, None, MOST + 1).await?;
+        let complete = [rows.len(), history.len()].iter().all(|found| *found <= MOST as usize);
+        rows.truncate(MOST as usize);
+        history.truncate(MOST as usize);
+        Ok(Export { user: who.user.clone(), sessions, flows: rows.iter().map(record).collect(), history, complete })
     }
 
     /// All that is kept about whoever is signed in, who proves the password once more: for a browser, whose session may be
@@ -112,12 +129,17 @@ impl Services {
         }
     }
 
-    /// What happened to the flows of whoever is signed in, newest first.
+    /// A page of what happened to the flows of whoever is signed in, newest first; `before`: where the page before it
+    /// ended.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn history(&self, who: &SignedIn) -> Result<Vec<Happened>, Refusal> {
-        Ok(self.directory.history(who.user.id, MOST).await?)
+    pub async fn history(&self, who: &SignedIn, before: Option<HistoryPlace>) -> Result<HistoryPage, Refusal> {
+        let mut events = self.directory.history(who.user.id, before, HISTORY_PAGE + 1).await?;
+        let is_last = events.len() <= HISTORY_PAGE as usize;
+        events.truncate(HISTORY_PAGE as usize);
+        let next = events.last().map(|event| HistoryPlace { at: event.at, input: event.input });
+        Ok(HistoryPage { events, next: next.filter(|_| !is_last) })
     }
 }
 

@@ -72,6 +72,8 @@ struct ExportBody<'a> {
     sessions: Vec<SessionBody>,
     flows: Vec<FlowRecordBody>,
     history: Vec<HappenedBody>,
+    /// Nothing was left out.
+    complete: bool,
 }
 
 #[derive(Serialize)]
@@ -101,7 +103,7 @@ impl From<FlowRecord> for FlowRecordBody {
 
 impl From<Happened> for HappenedBody {
     fn from(happened: Happened) -> Self {
-        let Happened { kind, flow: _, name, to, public, at } = happened;
+        let Happened { input: _, kind, flow: _, name, to, public, at } = happened;
         let mut details = serde_json::from_str(&public).unwrap_or_default();
         spell_out(&mut details);
         Self { at: instant(at), kind, name, phase: to, details }
@@ -159,6 +161,7 @@ pub(crate) fn file(export: Export) -> Answer {
         sessions: export.sessions.into_iter().map(SessionBody::from).collect(),
         flows: export.flows.into_iter().map(FlowRecordBody::from).collect(),
         history: export.history.into_iter().map(HappenedBody::from).collect(),
+        complete: export.complete,
     };
     let file = HeaderValue::from_static("attachment; filename=\"account.json\"");
     Ok(Reply::json(StatusCode::OK, &body)?.header(CONTENT_DISPOSITION, file))

@@ -106,7 +106,8 @@ static ROUTES: &[Route<House>] = &[
     .limited(rate::LOGIN),
     route(Verb::GET, "/users/me/export", Door::FreshBearer, Schema::Nothing, |house, request| {
         Box::pin(me::export(house, request))
-    }),
+    })
+    .limited(rate::EXPORT),
 ];
 
 const fn route(

@@ -89,6 +89,7 @@ fn sample(words: &'static str, full: bool) -> Sheet {
             "events",
             if words == "account/history" { list(json!([{ "what": "w", "at": at }])) } else { text("/events") },
         )
+        .put("older", or_none("/account/history?before=1"))
         .put("mails", list(json!([mail])))
         .wrong(if full { wrong() } else { Vec::new() })
 }

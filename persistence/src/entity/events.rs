@@ -39,6 +39,8 @@ pub struct Model {
     pub trace: String,
     /// When.
     pub at: i64,
+    /// Whose history it belongs to.
+    pub user_id: Option<Vec<u8>>,
 }
 
 /// It stands alone: history outlives what it tells of.
@@ -65,6 +67,7 @@ impl TryFrom<Model> for Event {
             node: stored.node,
             trace: stored.trace,
             at: Timestamp(stored.at),
+            user: stored.user_id.as_deref().map(id).transpose()?,
         })
     }
 }

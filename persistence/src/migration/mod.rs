@@ -8,6 +8,7 @@ mod m20261121_000005_outbox_budget;
 mod m20261122_000006_living_sessions;
 mod m20261130_000007_budgets;
 mod m20261130_000008_devices;
+mod m20261130_000009_events_user;
 
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, Table};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, DeriveIden, SqlErr, TransactionTrait};
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_living_sessions::Migration),
             Box::new(m20261130_000007_budgets::Migration),
             Box::new(m20261130_000008_devices::Migration),
+            Box::new(m20261130_000009_events_user::Migration),
         ]
     }
 }

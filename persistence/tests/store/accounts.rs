@@ -400,12 +400,12 @@ async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
     assert!(visits(here).await.knows_place, "a place is known though every session from there has ended");
     assert_eq!(visits(there).await, Visits::default());
 
-    let history = directory.history(user(0), 100).await.unwrap();
+    let history = directory.history(user(0), None, 100).await.unwrap();
     let names: Vec<(&str, &str)> = history.iter().map(|event| (event.kind.as_str(), event.name.as_str())).collect();
     let (revoked, begun) = (("session", "revoke"), ("session", "sign_in"));
     assert_eq!(names, [revoked, revoked, ("email_change", "change_email"), begun, begun]);
     assert!(history.windows(2).all(|two| two[0].at >= two[1].at), "newest first");
-    assert_eq!(directory.history(user(0), 2).await.unwrap().len(), 2);
+    assert_eq!(directory.history(user(0), None, 2).await.unwrap().len(), 2);
     assert!(history.iter().all(|event| !event.public.contains("new@example.org")), "{history:?}");
     node.end().await;
 }

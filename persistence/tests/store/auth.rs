@@ -280,7 +280,7 @@ pub fn founding(
             .guard(Guard::Claim(Key::Profile(user)))
             .guard(Guard::Claim(Key::Devices(user)))
             .write(Write::CreateUser(Box::new(new)));
-        Deed { says: (), effects, public: serde_json::Value::Null }
+        Deed { says: (), effects, user: None, public: serde_json::Value::Null }
     }
 }
 
@@ -289,7 +289,7 @@ pub fn bumping(user: UserId) -> impl FnMut(Option<&Key>, &Cx<'_, Auth>) -> Deed<
     move |lost, _| {
         assert!(lost.is_none(), "the user's fence stands");
         let effects = Effects::none().guard(Guard::Bump(Key::User(user), None));
-        Deed { says: (), effects, public: serde_json::Value::Null }
+        Deed { says: (), effects, user: None, public: serde_json::Value::Null }
     }
 }
 

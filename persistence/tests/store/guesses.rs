@@ -77,7 +77,7 @@ impl Scene {
                 .guard(Guard::Claim(Key::Devices(user)))
                 .guard(Guard::Claim(Key::Username(username.clone())))
                 .write(Write::CreateUser(Box::new(new)));
-            Deed { says: (), effects, public: serde_json::Value::Null }
+            Deed { says: (), effects, user: None, public: serde_json::Value::Null }
         });
         found.await.unwrap();
     }
@@ -276,6 +276,7 @@ async fn failures_are_forgotten_after_a_day(kind: Kind) {
     scene.fail(9, ADA, None).await;
     let sweep = async || {
         let retention = Retention {
+            now: scene.now(),
             payloads_before: Timestamp(scene.now().0 - 86_400_000),
             rows_before: Timestamp(scene.now().0 - 30 * 86_400_000),
             limit: 500,

@@ -16,6 +16,7 @@ mod opening;
 mod outages;
 mod proxy;
 mod races;
+mod retention;
 mod silence;
 mod support;
 mod sweep;

@@ -350,8 +350,8 @@ impl<D: Domain> Store<D> for SimStore<D> {
         Box::pin(self.read(Tables::counts))
     }
 
-    fn audit(&self, _now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {
-        Box::pin(self.read(Tables::audit))
+    fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {
+        Box::pin(self.read(move |tables| tables.audit(now)))
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreFault>> {

@@ -256,6 +256,7 @@ sentences! {
         payloads_are_wiped_before_their_rows_go
         only_what_is_old_and_over_goes
         retention_takes_small_bites_and_leaves_no_gap
+        what_the_domain_keeps_for_less_goes_sooner
     }
 }
 

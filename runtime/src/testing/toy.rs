@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::Domain;
+use crate::store::{RetentionRule, RuledRows};
 
 pub use self::child::Child;
 pub use self::errand::Errand;
@@ -115,6 +116,15 @@ pub enum ToyAnswer {
     },
 }
 
+/// Ticks are kept for three days, and what is spent for one.
+const RETENTION: &[RetentionRule] = &[
+    RetentionRule {
+        rows: RuledRows::Events { kind: "toy", name: "tick", to: "open" },
+        keep: Duration::from_secs(3 * 86_400),
+    },
+    RetentionRule { rows: RuledRows::Flows { kind: "toy", phase: "spent" }, keep: Duration::from_secs(86_400) },
+];
+
 impl Domain for Toy {
     type Write = ToyWrite;
     type Key = ToyKey;
@@ -127,6 +137,10 @@ impl Domain for Toy {
             ToyKey::Name(name) => format!("name:{name}"),
             ToyKey::Fence(name) => format!("fence:{name}"),
         }
+    }
+
+    fn retention() -> &'static [RetentionRule] {
+        RETENTION
     }
 
     fn kind(delivery: &ToyDelivery) -> &'static str {

@@ -18,7 +18,7 @@ const WOKEN: Defects = Defects { woken: true, told: false, answered: false, mend
 async fn tell(house: &House, flow: FlowId) {
     let decide = |_lost: Option<&_>, _cx: &cairn_runtime::Cx<'_, _>| {
         let effects = Effects::none().tell::<Faulty>(flow, &Told);
-        Deed { says: (), effects, public: serde_json::Value::Null }
+        Deed { says: (), effects, user: None, public: serde_json::Value::Null }
     };
     house.engine.act("telling", house.engine.asker("test"), decide).await.unwrap();
     house.host.quiet().await;

@@ -163,7 +163,7 @@ async fn another_process_remembers_what_this_one_did() {
 async fn act(engine: &Engine<Toy>, asker: Asker, adds: bool) -> Result<Reply<String>, Fault> {
     let decide = |_lost: Option<&_>, _cx: &cairn_runtime::Cx<'_, Toy>| {
         let effects = if adds { Effects::none().write(ToyWrite::add("acts", 1)) } else { Effects::none() };
-        Deed { says: "done".to_owned(), effects, public: serde_json::json!({"masked": true}) }
+        Deed { says: "done".to_owned(), effects, user: None, public: serde_json::json!({"masked": true}) }
     };
     engine.act("adding", asker, decide).await
 }

@@ -139,10 +139,12 @@ async fn restarts_that_are_far_between_end_nobody() {
 async fn take(house: &House, name: &str) -> Result<String, Fault> {
     let key = ToyKey::Name(name.to_owned());
     let decide = move |lost: Option<&ToyKey>, _cx: &Cx<'_, Toy>| match lost {
-        Some(_) => Deed { says: "taken".to_owned(), effects: Effects::none(), public: serde_json::Value::Null },
+        Some(_) => {
+            Deed { says: "taken".to_owned(), effects: Effects::none(), user: None, public: serde_json::Value::Null }
+        }
         None => {
             let effects = Effects::none().guard(Guard::Claim(key.clone())).write(ToyWrite::add("taken", 1));
-            Deed { says: "mine".to_owned(), effects, public: serde_json::Value::Null }
+            Deed { says: "mine".to_owned(), effects, user: None, public: serde_json::Value::Null }
         }
     };
     house.engine.act("taking", house.engine.asker("test"), decide).await.map(|reply| reply.outcome)

@@ -163,7 +163,7 @@ pub const SEEDS: &[Seed] = &[
     page("/account/email/events", "/account/email/events?flow=<change>"),
     page("/account/sessions", "/account/sessions"),
     form("/account/sessions/end", "session=<session>"),
-    page("/account/history", "/account/history"),
+    page("/account/history", "/account/history?before=1800000000000-00000000000000000000000000"),
     page("/account/export", "/account/export"),
     form("/account/export", "password=<password>"),
     page("/account/delete", "/account/delete"),

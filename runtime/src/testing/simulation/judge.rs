@@ -243,7 +243,7 @@ impl<D: Domain> Judge<D> {
                     book.broke("I1", format!("{input} was acknowledged with {told:?}, yet {why}"));
                 }
             }
-            for finding in tables.audit().findings {
+            for finding in tables.audit(now).findings {
                 book.broke(&finding.invariant, format!("{:?}: {}", finding.flow, finding.what));
             }
             let rows: BTreeMap<FlowId, u64> =

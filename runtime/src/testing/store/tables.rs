@@ -7,8 +7,8 @@ use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Finding, Item, PATIENCE, Postpone, Quarantine, Retention, Row, Settle,
-    StoreFault, Unclaim, Verb, Verdict,
+    Audit, Claim, Counts, Delivery, Event, Finding, Item, PATIENCE, Postpone, Quarantine, Retention, Row, RuledRows,
+    Settle, StoreFault, Unclaim, Verb, Verdict, whole_since,
 };
 
 /// The phase of a flow that an operator ended.
@@ -478,10 +478,32 @@ impl<D: Domain> Tables<D> {
             delivery.payload = Vec::new();
             touched += 1;
         }
+        for rule in D::retention() {
+            let before = retention.now.before(rule.keep);
+            if let RuledRows::Flows { kind, phase } = rule.rows {
+                let over = |stored: &&Stored| {
+                    let row = &stored.row;
+                    row.kind == kind && row.phase == phase && row.wake_at.is_none() && row.touched_at < before
+                };
+                for flow in self.rows.values().filter(over).map(|stored| stored.row.id).take(limit).collect::<Vec<_>>()
+                {
+                    touched += self.remove_flow(flow);
+                }
+            }
+        }
+        let short = |event: &Event| {
+            D::retention().iter().any(|rule| match rule.rows {
+                RuledRows::Events { kind, name, to } => {
+                    (kind, name, to) == (&event.kind, &event.name, &event.to)
+                        && event.at < retention.now.before(rule.keep)
+                }
+                RuledRows::Flows { .. } => false,
+            })
+        };
         let mut old: Vec<(Timestamp, u64, InputId, FlowId)> = self
             .events
             .values()
-            .filter(|event| event.at < before)
+            .filter(|event| event.at < before || short(event))
             .map(|event| (event.at, event.version, event.input, event.flow))
             .collect();
         old.sort_unstable();
@@ -499,6 +521,30 @@ impl<D: Domain> Tables<D> {
         touched
     }
 
+    /// Removes a flow with its events and settled deliveries; gives the number of rows.
+    fn remove_flow(&mut self, flow: FlowId) -> u64 {
+        let mut removed = u64::from(self.rows.remove(&flow).is_some());
+        let events: Vec<(u64, InputId)> =
+            self.history.range((flow, 0)..=(flow, u64::MAX)).map(|((_, version), input)| (*version, *input)).collect();
+        for (version, input) in events {
+            self.history.remove(&(flow, version));
+            self.events.remove(&input);
+            removed += 1;
+        }
+        let outbox = &mut self.outbox;
+        if let Some(sent) = self.sent.get_mut(&flow) {
+            sent.retain(|id| {
+                let settled = outbox.get(id).is_some_and(|delivery| delivery.settled.is_some());
+                if settled {
+                    outbox.remove(id);
+                    removed += 1;
+                }
+                !settled
+            });
+        }
+        removed
+    }
+
     /// Counts.
     pub fn counts(&self) -> Counts {
         let count = |number: usize| number as u64;
@@ -512,13 +558,19 @@ impl<D: Domain> Tables<D> {
     }
 
     /// Looks for gaps between a flow's versions, and between its last event and its row.
-    pub fn audit(&self) -> Audit {
+    pub fn audit(&self, now: Timestamp) -> Audit {
         let mut findings = Vec::new();
         let mut last: BTreeMap<FlowId, u64> = BTreeMap::new();
         let mut gap = |flow: FlowId, what: String| {
             findings.push(Finding { invariant: "I2".to_owned(), flow: Some(flow.to_string()), what });
         };
-        for (flow, version) in self.history.keys() {
+        // Of a kind of flow whose events go one by one, only those count that are too young for that.
+        let whole = |flow: &FlowId, input: &InputId| {
+            let kind = self.rows.get(flow).map(|stored| stored.row.kind.as_str());
+            let since = kind.and_then(|kind| whole_since(D::retention(), kind, now));
+            since.is_none_or(|since| self.events.get(input).is_some_and(|event| event.at > since))
+        };
+        for ((flow, version), _) in self.history.iter().filter(|((flow, _), input)| whole(flow, input)) {
             if let Some(before) = last.insert(*flow, *version)
                 && before + 1 != *version
             {

@@ -70,6 +70,7 @@ pub fn event(row: &Row, input: InputId) -> Event {
         node: "one".to_owned(),
         trace: format!("trace-{input}"),
         at: row.touched_at,
+        user: row.user,
     }
 }
 

@@ -263,6 +263,7 @@ fn act() -> Order<Toy> {
         let reply = engine.act("toy_act", asker, |_, _| Deed {
             says: "counted".to_owned(),
             effects: Effects::none().write(ToyWrite::add("acts", 1)).deliver(note.clone()),
+            user: None,
             public: json!({}),
         });
         Told::of(reply.await)
@@ -275,6 +276,7 @@ fn tell(flow: FlowId) -> Order<Toy> {
         let reply = engine.act("toy_tell", asker, |_, _| Deed {
             says: "told".to_owned(),
             effects: Effects::none().tell::<Faulty>(flow, &faulty::Told),
+            user: None,
             public: json!({}),
         });
         Told::of(reply.await)
