@@ -42,6 +42,7 @@ const NAMES: &[(&str, &str)] = &[
     ("max_sessions", "50"),
     ("mail_budget", "10"),
     ("disposable", "allow"),
+    ("reserved_usernames", "default"),
     ("name", "Cairn"),
     ("logo", ""),
     ("accent", ""),
@@ -151,6 +152,9 @@ impl Config {
                 _ => return Err(takes("mail_budget", "a number from 1 to 1000")),
             },
             mail_from: text("mail_from"),
+            reserved_usernames: text("reserved_usernames")
+                .parse()
+                .map_err(|why| format!("{}: {why}", takes("reserved_usernames", "a list of usernames")))?,
             limits,
         };
         let list = |name: &str| -> Vec<String> {
@@ -481,6 +485,18 @@ mod tests {
             let why = config_of(odd).unwrap_err();
             assert!(why.starts_with("CAIRN_HOSTS takes hosts") && why.ends_with(&format!("not {odd}")), "{why}");
         }
+    }
+
+    #[test]
+    fn reserved_usernames_are_a_list_that_replaces_the_common_ones_or_adds_to_them() {
+        let free = |list: &str, name: &str| {
+            let reserved = config("", &[("CAIRN_RESERVED_USERNAMES", list)]).unwrap().flows.reserved_usernames;
+            reserved.check(&name.to_owned().try_into().unwrap(), None).is_ok()
+        };
+        assert_eq!([free("", "admin"), free("acme", "admin"), free("default, acme", "admin")], [false, true, false]);
+        assert_eq!([free("", "acme"), free("acme", "acme"), free("none", "admin")], [true, false, true]);
+        let why = config("reserved_usernames = ['acme', '1']", &[]).unwrap_err();
+        assert!(why.starts_with("CAIRN_RESERVED_USERNAMES takes a list of usernames"), "{why}");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::hash::{Hash, Hasher};
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::visible::visible_domain;
 
 /// The longest address in octets, typed or mailed (RFC 5321 section 4.5.3.1.3, less the angle brackets).
 pub const LONGEST_ADDRESS: usize = 254;
@@ -104,10 +107,12 @@ impl Address {
         if domain.starts_with('[') {
             return Err(AddressError::IpAddress);
         }
-        let ascii = Uts46::new()
-            .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Ignore)
-            .map_err(|_| AddressError::Domain)?;
-        Self::of(typed.to_owned(), format!("{local}@{ascii}"))
+        let ascii = to_ascii(domain)?;
+        let shown = shown(domain);
+        if to_ascii(&shown)? != ascii {
+            return Err(AddressError::Domain);
+        }
+        Self::of(format!("{local}@{shown}"), format!("{local}@{ascii}"))
     }
 
     /// Parses what a person typed into a page: as [`Address::parse`], but white space around it is dropped.
@@ -129,6 +134,10 @@ impl Address {
         if typed.chars().any(char::is_control) {
             return Err(AddressError::Blank);
         }
+        let typed = match typed.rsplit_once('@') {
+            Some((local, domain)) if !domain.is_ascii() => format!("{local}@{}", shown(domain)),
+            _ => typed,
+        };
         Self::of(typed, mailed)
     }
 
@@ -151,7 +160,7 @@ impl Address {
         Ok(Self { typed, mailed, canonical })
     }
 
-    /// As it was typed: for showing it to its owner, as text that the page escapes.
+    /// As it was typed, but for what nobody sees in a domain: for showing it to its owner, as text that the page escapes.
     pub fn typed(&self) -> &str {
         &self.typed
     }
@@ -211,6 +220,20 @@ impl From<Address> for Stored {
     fn from(address: Address) -> Self {
         Self { typed: address.typed, mailed: address.mailed }
     }
+}
+
+/// A domain as A-labels (UTS 46).
+fn to_ascii(domain: &str) -> Result<String, AddressError> {
+    Uts46::new()
+        .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Ignore)
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| AddressError::Domain)
+}
+
+/// A domain as it is shown: without the characters that domains ignore, and composed, so that two texts that look the
+/// same are the same.
+fn shown(domain: &str) -> String {
+    if domain.is_ascii() { domain.to_owned() } else { visible_domain(domain).nfc().collect() }
 }
 
 /// RFC 5322 section 3.2.3: atoms of `atext` with single dots between them, and nothing else.
@@ -277,6 +300,28 @@ mod tests {
         }
         assert_ne!(Address::parse("a.da@example.org").unwrap(), Address::parse("ada@example.org").unwrap());
         assert_ne!(Address::parse("ada+x@example.org").unwrap(), Address::parse("ada@example.org").unwrap());
+    }
+
+    #[test]
+    fn what_nobody_sees_in_a_domain_is_not_shown_either() {
+        let plain = Address::parse("ada@bücher.example").unwrap();
+        for typed in [
+            "ada@bü\u{ad}cher.example",
+            "ada@bü\u{200b}cher.exam\u{2060}ple",
+            "ada@\u{feff}bücher.example",
+            "ada@bu\u{308}cher.example",
+            "ada@bücher\u{fe0f}.example",
+        ] {
+            let address = Address::parse(typed).unwrap();
+            assert_eq!((address.typed(), &address), (plain.typed(), &plain), "{typed:?}");
+            let stored = Address::restore(typed.to_owned(), plain.mailed().to_owned()).unwrap();
+            assert_eq!(stored.typed(), plain.typed(), "an older release kept {typed:?}");
+        }
+        assert_eq!(Address::parse("ada@exam\u{ad}ple.org").unwrap().typed(), "ada@example.org");
+        // It is part of this domain's name, and another without it.
+        let persian = Address::parse("ada@نامه\u{200c}ای.example").unwrap();
+        assert_eq!(persian.typed(), "ada@نامه\u{200c}ای.example");
+        assert_ne!(persian, Address::parse("ada@نامهای.example").unwrap());
     }
 
     #[test]
@@ -378,6 +423,9 @@ mod tests {
         prop_assert!(address.mailed().bytes().all(|b| b.is_ascii_graphic() && !b"\"<>(),:;[]\\".contains(&b)));
         prop_assert!(address.mailed().len() <= LONGEST_ADDRESS && address.typed().len() <= LONGEST_ADDRESS);
         prop_assert!(!address.typed().chars().any(char::is_control));
+        let shown = Address::parse(address.typed());
+        prop_assert_eq!(shown.as_ref().map(Address::typed), Ok(address.typed()));
+        prop_assert_eq!(shown.as_ref(), Ok(&address));
         let again = Address::parse(address.mailed());
         prop_assert_eq!(again.as_ref().map(Address::canonical), Ok(address.canonical()));
         prop_assert!(address.masked().len() < 80);

@@ -19,6 +19,7 @@ pub mod master_key;
 pub mod name;
 pub mod oauth;
 pub mod password;
+pub mod reserved;
 pub mod ring;
 pub mod services;
 pub mod signing;
@@ -27,6 +28,7 @@ pub mod strength;
 pub mod testing;
 pub mod username;
 mod verified;
+mod visible;
 pub mod workers;
 pub mod world;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::disposable::Disposable;
 use crate::effects::Digest;
+use crate::reserved::Reserved;
 use crate::ring::Ring;
 use crate::signing::SigningKeys;
 use crate::username::Username;
@@ -40,6 +41,8 @@ pub struct Settings {
     /// Letters an hour and address for what strangers can cause, and the same again for each other kind of letter
     /// (`CAIRN_MAIL_BUDGET`).
     pub mail_budget: u32,
+    /// Usernames that nobody may choose (`CAIRN_RESERVED_USERNAMES`).
+    pub reserved_usernames: Reserved,
     /// Whether slow-downs and daily caps hold (`CAIRN_LIMITS`).
     pub limits: bool,
 }
@@ -60,6 +63,7 @@ impl Default for Settings {
             max_sessions: 50,
             mail_from: "Cairn <cairn@localhost>".to_owned(),
             mail_budget: 10,
+            reserved_usernames: Reserved::default(),
             limits: true,
         }
     }

@@ -224,7 +224,7 @@ impl TryFrom<Stored> for User {
     type Error = DbErr;
 
     fn try_from(stored: Stored) -> Result<Self, DbErr> {
-        let name = |text: Option<String>| text.and_then(|text| PersonName::parse(&text).ok());
+        let name = |text: Option<String>| text.and_then(|text| PersonName::restore(&text).ok());
         Ok(Self {
             id: UserId(id(&stored.id)?),
             address: Address::restore(stored.email, stored.email_mail)

@@ -48,6 +48,7 @@ const CHOSEN: [(&str, &str); 40] = [
     ("http-body-util", "collects bodies under a limit"),
     ("hyper", "HTTP itself, under our own accept loop"),
     ("hyper-util", "serves both HTTP versions on one connection, ends gracefully"),
+    ("icu_properties", "which characters show nothing, by the Unicode Character Database; idna brings it already"),
     ("idna", "one form of a domain (UTS 46)"),
     ("jsonwebtoken", "verifies tokens; signing is ring's, with a kept key"),
     ("lettre", "SMTP and the making of mails"),

@@ -8,6 +8,7 @@ on_both_databases!(
     what_is_absent_becomes_null,
     a_username_is_one_persons,
     what_is_not_acceptable_is_named,
+    a_name_hides_nothing_and_turns_no_text_around,
     of_two_edits_at_once_one_is_made,
 );
 
@@ -86,8 +87,12 @@ async fn what_is_not_acceptable_is_named(app: &App) {
         (json!({"username": "ab"}), "/username"),
         (json!({"username": "9lives"}), "/username"),
         (json!({"username": "spaced out"}), "/username"),
+        (json!({"username": "Administrator"}), "/username"),
+        (json!({"username": "sup_port"}), "/username"),
         (json!({"first_name": ""}), "/first_name"),
         (json!({"first_name": "a\u{7}b"}), "/first_name"),
+        (json!({"first_name": "\u{202e}"}), "/first_name"),
+        (json!({"first_name": "a\u{e000}b"}), "/first_name"),
         (json!({"last_name": long}), "/last_name"),
     ];
     for (body, pointer) in bodies {
@@ -99,6 +104,18 @@ async fn what_is_not_acceptable_is_named(app: &App) {
     for body in [json!({"email": "x@example.org"}), json!({"first_name": 1}), json!([])] {
         put(app, &tokens, "*", &body).await.problem(400, "unreadable");
     }
+}
+
+async fn a_name_hides_nothing_and_turns_no_text_around(app: &App) {
+    let person = Person::new("plain");
+    let tokens = person.arrives(app).await;
+    let names = json!({"first_name": "\u{202e}Ad\u{200b}a\u{202c}", "last_name": "علی\u{200c}رضا\u{200f}"});
+    let edited = put(app, &tokens, "*", &names).await.expect(200);
+    assert_eq!(edited["first_name"], "Ada");
+    assert_eq!(edited["last_name"], "علی\u{200c}رضا", "what the script is written with stays");
+    let fresh = person.signs_in(app).await;
+    let claims = crate::support::token::claims(&fresh.access);
+    assert_eq!(claims["name"], "Ada علی\u{200c}رضا");
 }
 
 async fn of_two_edits_at_once_one_is_made(app: &App) {

@@ -81,7 +81,10 @@ impl Services {
     ) -> Result<User, Refusal> {
         let mut members = Typed::default();
         let text = Option::as_deref;
-        let names = members.names(text(&typed.username), text(&typed.first_name), text(&typed.last_name));
+        let reserved = &self.engine.world().settings.reserved_usernames;
+        let own = who.user.username.as_ref();
+        let names =
+            members.names(text(&typed.username), text(&typed.first_name), text(&typed.last_name), reserved, own);
         members.check()?;
         let Names { username, first_name, last_name } = names;
         if who.user.version != version {

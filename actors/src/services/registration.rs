@@ -9,12 +9,12 @@ use crate::acts::guesses::Target;
 use crate::address::Address;
 use crate::credential::{Presented, of};
 use crate::directory::User;
-use crate::disposable::Disposable;
 use crate::flows::registration::{Command, Outcome, Registration, Shown, Start};
 use crate::hasher::Lane;
 use crate::password::Password;
 use crate::strength::OwnWords;
 use crate::workers::budget;
+use crate::world::Settings;
 
 /// The letters of a registration that is awaited.
 pub(super) const LETTERS: &[&str] = &["registration.verify", "registration.known"];
@@ -73,12 +73,13 @@ pub struct Mail {
 }
 
 /// Parses all members, so that one answer names all that must be mended.
-fn parse(typed: &Typed, disposable: Disposable) -> Result<(Address, Names), Refusal> {
+fn parse(typed: &Typed, settings: &Settings) -> Result<(Address, Names), Refusal> {
     let mut members = typed::Typed::default();
-    let address = members.address("/email", &typed.email, disposable, typed.accept_disposable);
+    let address = members.address("/email", &typed.email, settings.disposable, typed.accept_disposable);
     members.take("/password", typed.password.check_length());
     let text = Option::as_deref;
-    let names = members.names(text(&typed.username), text(&typed.first_name), text(&typed.last_name));
+    let reserved = &settings.reserved_usernames;
+    let names = members.names(text(&typed.username), text(&typed.first_name), text(&typed.last_name), reserved, None);
     members.check()?;
     let address = address.ok_or_else(|| Refusal::Values(Vec::new()))?;
     Ok((address, names))
@@ -90,7 +91,7 @@ impl Services {
     /// # Errors
     /// [`Refusal::Values`], [`Refusal::UsernameTaken`], [`Refusal::Mismatch`], or the engine's.
     pub async fn register(&self, caller: &Caller, typed: Typed) -> Result<Moved, Refusal> {
-        let (address, names) = parse(&typed, self.engine.world().settings.disposable)?;
+        let (address, names) = parse(&typed, &self.engine.world().settings)?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (username, first, last) = (text(&typed.username), text(&typed.first_name), text(&typed.last_name));
         let fingerprint = self.fingerprint(caller, None, &[&typed.password], Lane::Registration).await?;

@@ -7,6 +7,7 @@ use crate::address::{Address, AddressError};
 use crate::disposable::{Disposable, DisposableError};
 use crate::name::{PersonName, PersonNameError};
 use crate::password::{Code, NotSixDigits, PasswordError};
+use crate::reserved::{IsReserved, Reserved};
 use crate::strength::Unworthy;
 use crate::username::{Username, UsernameError};
 
@@ -26,7 +27,16 @@ macro_rules! unacceptable {
     )+ };
 }
 
-unacceptable!(AddressError, DisposableError, PersonNameError, PasswordError, NotSixDigits, Unworthy, UsernameError);
+unacceptable!(
+    AddressError,
+    DisposableError,
+    IsReserved,
+    PersonNameError,
+    PasswordError,
+    NotSixDigits,
+    Unworthy,
+    UsernameError,
+);
 
 /// One value that is not acceptable.
 pub(super) fn bad(pointer: &'static str, why: &impl Unacceptable) -> Refusal {
@@ -68,10 +78,18 @@ impl Typed {
         self.take(pointer, disposable.check(&address, accepted)).map(|()| address)
     }
 
-    /// Names, each of which may be absent.
-    pub(super) fn names(&mut self, username: Option<&str>, first: Option<&str>, last: Option<&str>) -> Names {
+    /// Names, each of which may be absent. A reserved username is refused unless it is their `own` already.
+    pub(super) fn names(
+        &mut self,
+        username: Option<&str>,
+        first: Option<&str>,
+        last: Option<&str>,
+        reserved: &Reserved,
+        own: Option<&Username>,
+    ) -> Names {
+        let username = username.and_then(|text| self.take("/username", Username::parse(text)));
         Names {
-            username: username.and_then(|text| self.take("/username", Username::parse(text))),
+            username: username.filter(|name| self.take("/username", reserved.check(name, own)).is_some()),
             first_name: first.and_then(|text| self.take("/first_name", PersonName::parse(text))),
             last_name: last.and_then(|text| self.take("/last_name", PersonName::parse(text))),
         }
