@@ -37,7 +37,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Each crate that a manifest of ours names, and why it and not another or none.
-const CHOSEN: [(&str, &str); 40] = [
+const CHOSEN: [(&str, &str); 41] = [
     ("argon2", "the password hash, in pure Rust, memory wiped"),
     ("base64ct", "base64 in constant time, strict about what it reads"),
     ("bytes", "bodies without copies, as hyper gives them"),

@@ -404,7 +404,10 @@ fn a_password_that_was_not_hashed_is_never_set_and_costs_nothing_by_a_right_proo
         let command = Command::Enter { code: guess(), password: nothing() };
         assert_eq!(driver.ask(at(3), command), Outcome::WrongCode { tries_left: left });
     }
-    assert!(!driver.state().knows_code(&testing::typed_code(code(&driver, &seal)), driver.flow, &driver.world), "spent");
+    assert!(
+        !driver.state().knows_code(&testing::typed_code(code(&driver, &seal)), driver.flow, &driver.world),
+        "spent"
+    );
 }
 
 #[test]
