@@ -27,7 +27,7 @@ use cairn_runtime::engine::Task;
 use cairn_runtime::nursery::{ActorHost, supervise};
 use cairn_runtime::outbox::Courier;
 use cairn_runtime::store::{Retention, Store};
-use cairn_runtime::{Clock, Dice, Engine, Id, Parts, Timestamp, Tuning};
+use cairn_runtime::{Clock, Dice, Engine, Id, Parts, Tuning};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;

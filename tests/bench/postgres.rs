@@ -113,6 +113,7 @@ fn bind_event<'q>(query: Bound<'q>, rows: &'q Rows) -> Bound<'q> {
         .bind(&event.node)
         .bind(&event.trace)
         .bind(event.at.0)
+        .bind(None::<Vec<u8>>)
 }
 
 fn bind_delivery<'q>(query: Bound<'q>, delivery: &'q Delivery) -> Bound<'q> {

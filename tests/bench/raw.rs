@@ -42,6 +42,7 @@ pub const EVENTS: &[(&str, Kind)] = &[
     ("node", Kind::Text),
     ("trace", Kind::Text),
     ("at", Kind::Big),
+    ("user_id", Kind::Bytes),
 ];
 
 pub const OUTBOX: &[(&str, Kind)] = &[
@@ -258,7 +259,7 @@ fn event_json(event: &Event) -> Value {
     json!({
         "flow": hex(event.flow.bytes()), "version": event.version, "input": hex(event.input.bytes()),
         "kind": event.kind, "name": event.name, "from": event.from, "to": event.to, "public": event.public,
-        "outcome": event.outcome, "fingerprint": null, "node": event.node, "trace": event.trace, "at": event.at.0,
+        "outcome": event.outcome, "fingerprint": null, "node": event.node, "trace": event.trace, "at": event.at.0, "user_id": null,
     })
 }
 

@@ -35,6 +35,13 @@ async fn the_mailbox_shows_each_letter(app: &App) {
         }
     }
     assert!(app.mailbox("nobody-at-all@example.org").await.is_empty());
+
+    let tagged = Person { email: one.email.replace('@', "+tag@"), ..Person::new("tagged") };
+    tagged.registers(app).await;
+    app.letter(&tagged.email, "registration.verify").await;
+    let typed = format!("/dev/mail?to={}", tagged.email);
+    let found = app.client().get(&typed).header("accept", "application/json").send().await.expect(200);
+    assert_eq!(found["mails"].as_array().map(Vec::len), Some(1), "{found}");
 }
 
 async fn the_page_is_for_people(app: &App) {

@@ -29,7 +29,7 @@ async fn an_edit_needs_the_tag_of_what_it_replaces(app: &App) {
     let body = json!({"username": person.username, "first_name": "Zoë", "last_name": "李"});
     let without = app.client().request("PUT", "/users/me").json(&body).bearer(&tokens.access).send().await;
     without.problem(428, "condition-required");
-    for wrong in ["\"99\"", "99", "", "W/\"0\"", "\"x\", \"y\"", &tag.replace('"', "")] {
+    for wrong in ["\"99\"", "99", "", "W/\"99\"", "w/\"0\"", "\"x\", \"y\"", &tag.replace('"', "")] {
         put(app, &tokens, wrong, &body).await.problem(412, "changed");
     }
     assert_eq!(show(app, &tokens).await, (tag.clone(), before.clone()));
@@ -48,6 +48,9 @@ async fn an_edit_needs_the_tag_of_what_it_replaces(app: &App) {
     assert_eq!(show(app, &tokens).await, (next, edited));
     put(app, &tokens, &tag, &body).await.problem(412, "changed");
     put(app, &tokens, "*", &body).await.expect(200);
+    let (tag, _) = show(app, &tokens).await;
+    put(app, &tokens, &format!("W/{tag}"), &body).await.expect(200);
+    put(app, &tokens, &format!("W/{tag}"), &body).await.problem(412, "changed");
     let anonymous = app.client().request("PUT", "/users/me").json(&body).header("if-match", "*").send().await;
     anonymous.problem(401, "credentials");
 }

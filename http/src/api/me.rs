@@ -172,14 +172,15 @@ fn profile(user: &User) -> Answer {
     Ok(Reply::json(StatusCode::OK, &Profile::from(user))?.header(ETAG, tag))
 }
 
-/// The version that `If-Match` asks for (RFC 9110, section 13.1.1): one of its strong tags, or any for `*`.
+/// The version that `If-Match` asks for (RFC 9110, section 13.1.1): one of its tags, or any for `*`. A weak tag counts as
+/// its number: proxies that compress make every tag weak, and what is compared is a version and no representation.
 fn wanted_version(request: &Request, present: i64) -> Result<i64, Problem> {
     let mut lines = request.headers().get_all(IF_MATCH).iter().peekable();
     if lines.peek().is_none() {
         return Err(Problem::condition_required());
     }
     let tags = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim);
-    let fits = |tag: &str| tag == "*" || tag == format!("\"{present}\"");
+    let fits = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == format!("\"{present}\"");
     if tags.into_iter().any(fits) { Ok(present) } else { Err(Problem::changed()) }
 }
 

@@ -47,7 +47,8 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
     let services = &house.services;
     let rows = services.directory.letters(MOST).await.map_err(|why| api::problem(services, why.into()))?;
     let world = services.engine.world();
-    let to = request.query("to");
+    // A plus is a space in a query, and an address has none: who typed it meant the plus.
+    let to = request.query("to").map(|to| to.replace(' ', "+"));
     let mails: Vec<Mail> = rows
         .iter()
         .filter_map(|row| view(row, &world))

@@ -76,7 +76,7 @@ static ROUTES: &[Route<House>] = &[
     form("/account/sessions/end", |house, request| Box::pin(account::sessions::end(house, request))),
     page("/account/history", |house, request| Box::pin(account::history::show(house, request))).limited(rate::HISTORY),
     page("/account/export", |house, request| Box::pin(account::export::show(house, request))),
-    form("/account/export", |house, request| Box::pin(account::export::download(house, request))).limited(rate::EXPORT),
+    form("/account/export", |house, request| Box::pin(account::export::download(house, request))).limited(rate::LOGIN),
     page("/account/delete", |house, request| Box::pin(account::deletion::show(house, request))),
     form("/account/delete", |house, request| Box::pin(account::deletion::delete(house, request))).limited(rate::LOGIN),
     page("/email-change", |house, request| Box::pin(links::show(house, request, Link::EmailChange))),
