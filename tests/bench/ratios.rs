@@ -15,6 +15,7 @@
 mod support;
 
 mod accounts;
+mod costs;
 mod http;
 mod mail;
 mod memory;
@@ -79,6 +80,9 @@ fn main() {
     if wants("recovery") {
         run(recovery::rows(&mut report, support::Kind::Sqlite));
         run(recovery::rows(&mut report, support::Kind::Postgres));
+    }
+    if wants("costs") {
+        run(costs::table());
     }
     report.print();
     report.write();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::app::App;
-use super::client::{Answer, encoded};
+use super::client::{Answer, Request, encoded};
 
 /// One browser of one person.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +79,13 @@ impl Browser {
 
     /// Sends a form and gives the answer itself.
     pub async fn post(&mut self, app: &App, form: &Form) -> Answer {
+        let answer = self.filled(app, form).send().await;
+        self.keep(&answer);
+        answer
+    }
+
+    /// The request that sends a form, with the cookies of this browser.
+    pub fn filled(&self, app: &App, form: &Form) -> Request {
         let body: Vec<String> =
             form.fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
         let mut request = app
@@ -91,9 +98,7 @@ impl Browser {
         if !self.cookies.is_empty() {
             request = request.header("cookie", &self.header());
         }
-        let answer = request.body(body.join("&")).send().await;
-        self.keep(&answer);
-        answer
+        request.body(body.join("&"))
     }
 
     async fn follow(&mut self, app: &App, mut url: String, mut answer: Answer) -> Page {
