@@ -429,7 +429,6 @@ impl Directory for SqlDirectory {
 
 #[cfg(test)]
 mod tests {
-    use cairn_runtime::Id;
     use sea_orm::QueryTrait;
 
     use super::*;
