@@ -76,19 +76,21 @@ if [[ $purpose == test ]]; then
   done
 fi
 
-# axe-core (MPL-2.0) looks at the pages in the tests' browser. It is fetched, not shipped; where there is no network, the
-# tests look with a list of their own.
+# axe-core (MPL-2.0) looks at the pages in the tests' browser. It is fetched by name with the registry's own client, and not
+# shipped; where there is no client or no network, the tests look with a list of their own.
 axe=target/axe/axe.min.js
 if [[ $purpose == test && ! -f $axe ]]; then
   version=4.14.1
   sum=e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
   mkdir -p target/axe
-  archive=$(mktemp "${TMPDIR:-/tmp}/axe.XXXXXX")
-  if curl -fsS --retry 2 --max-time 60 -o "$archive" "https://registry.npmjs.org/axe-core/-/axe-core-$version.tgz" &&
+  folder=$(mktemp -d "${TMPDIR:-/tmp}/axe.XXXXXX")
+  archive=$folder/axe-core-$version.tgz
+  if command -v npm >/dev/null &&
+    timeout 60 npm pack --silent --pack-destination "$folder" "axe-core@$version" >/dev/null 2>&1 &&
     printf '%s  %s\n' "$sum" "$archive" | sha256sum --check --quiet -; then
     tar -xzOf "$archive" package/axe.min.js >"$axe.new" && mv "$axe.new" "$axe"
   else
-    printf 'install.sh: axe-core %s could not be fetched; the tests go on without it\n' "$version" >&2
+    printf 'install.sh: axe-core %s could not be fetched with npm; the tests go on without it\n' "$version" >&2
   fi
-  rm -f "$archive"
+  rm -rf "$folder"
 fi

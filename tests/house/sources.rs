@@ -27,6 +27,39 @@ fn no_file_is_longer_than_one_sitting() {
 }
 
 #[test]
+fn no_file_names_the_host_of_a_package_registry() {
+    // Packages are asked for by name, with the registry's own client: what it reaches is the machine's to say. Written
+    // apart, so that this file does not find itself.
+    let hosts = [
+        concat!("registry.npm", "js"),
+        concat!("npmjs", ".org"),
+        concat!("npmjs", ".com"),
+        concat!("static.", "crates.io"),
+        concat!("index.", "crates.io"),
+        concat!("crates.io", "/api"),
+        concat!("py", "pi.org"),
+        concat!("files.python", "hosted"),
+        concat!("ruby", "gems.org"),
+        concat!("repo.", "maven"),
+        concat!("proxy.", "golang"),
+    ];
+    let mut found = Vec::new();
+    for extension in ["rs", "sh", "toml", "md", "yml", "yaml", "json", "js", "html", "css", "txt"] {
+        for path in files("", extension) {
+            let text = fs::read_to_string(&path).unwrap();
+            found.extend(
+                hosts.iter().filter(|host| text.contains(**host)).map(|host| format!("{} names {host}", short(&path))),
+            );
+        }
+    }
+    for path in ["Makefile", "deploy/Dockerfile", ".ci/run"] {
+        let text = fs::read_to_string(super::root().join(path)).unwrap();
+        found.extend(hosts.iter().filter(|host| text.contains(**host)).map(|host| format!("{path} names {host}")));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
 fn nothing_is_left_unfinished() {
     // Written apart, so that this file does not find itself.
     let marks = [

@@ -13,6 +13,7 @@ on_both_databases!(
     the_second_tab_and_the_back_button_lead_on,
     signing_out_ends_the_session_and_another_sites_form_does_not,
     an_api_sign_out_everywhere_ends_the_browser_too,
+    the_page_that_signs_out_has_a_button_and_does_nothing_by_itself,
 );
 of_each_kind!(
     too_many_tries_say_when_and_leave_the_mail,
@@ -212,4 +213,16 @@ async fn a_session_is_carried_on_to_its_absolute_end(kind: Kind) {
     }
     app.restart_at(12 * DAY + 60).await;
     browser.open(&app, "/account").await.says(200, "Sign in");
+}
+
+async fn the_page_that_signs_out_has_a_button_and_does_nothing_by_itself(app: &App) {
+    let (person, mut browser) = at_home(app, "leaver").await;
+    for _ in 0..2 {
+        let page = browser.open(app, "/logout").await;
+        page.says(200, "Sign out").says(200, &person.email);
+    }
+    let form = browser.open(app, "/logout").await.form("logout");
+    browser.send(app, &form).await.says(200, "You are signed out");
+    browser.open(app, "/logout").await.says(200, "You are signed out");
+    browser.open(app, "/account").await.says(200, "Sign in");
 }

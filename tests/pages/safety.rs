@@ -102,7 +102,7 @@ async fn a_token_is_no_other_browsers_and_no_other_sessions(app: &App) {
 
 async fn every_problem_is_a_page_that_leads_on(app: &App) {
     for (method, path, status) in
-        [("GET", "/nowhere", 404), ("DELETE", "/login", 405), ("GET", "/logout", 405), ("POST", "/login", 415)]
+        [("GET", "/nowhere", 404), ("DELETE", "/login", 405), ("DELETE", "/logout", 405), ("POST", "/login", 415)]
     {
         let answer = app
             .client()

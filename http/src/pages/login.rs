@@ -123,6 +123,16 @@ async fn enter(
     Ok((tokens, device::set(&known, &public_url).map_err(|_| defect())?))
 }
 
+/// The button that signs out, for whoever follows a link or types the path: opening a page ends nothing.
+pub(super) async fn ask_to_sign_out(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let next = visit.next(None);
+    match visit.signed_in().await? {
+        Some(somebody) => visit.draw(leave(&somebody, &next)),
+        None => visit.go("/signed-out"),
+    }
+}
+
 /// Ends the session of this browser and leads to `next`, or says that it is done.
 pub(super) async fn sign_out(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);

@@ -48,6 +48,7 @@ static ROUTES: &[Route<House>] = &[
     page("/verify-email/events", |house, request| Box::pin(verify_email::events(house, request))),
     page("/login", |house, request| Box::pin(login::show(house, request))),
     form("/login", |house, request| Box::pin(login::sign_in(house, request))).limited(rate::LOGIN),
+    page("/logout", |house, request| Box::pin(login::ask_to_sign_out(house, request))),
     form("/logout", |house, request| Box::pin(login::sign_out(house, request))),
     page("/signed-out", |house, request| Box::pin(login::signed_out(house, request))),
     page("/forgot-password", |house, request| Box::pin(reset_password::ask(house, request))),

@@ -295,7 +295,7 @@ async fn a_device_that_was_not_seen_for_a_year_is_swept(kind: Kind) {
     let now = Timestamp(AT.0 + 500 * 86_400_000);
     let ago = |days: i64| Timestamp(now.0 - days * 86_400_000);
     batch(&town, 1, vec![(Vec::new(), vec![added(0, 0, ago(367)), added(0, 1, ago(364))])]).await;
-    let retention = Retention { payloads_before: ago(1), rows_before: ago(30), limit: 100 };
+    let retention = Retention { now, payloads_before: ago(1), rows_before: ago(30), limit: 100 };
     town.store(0).retain(retention).await.unwrap();
     let left: Vec<Id> = devices(&town, 0).await.into_iter().map(|known| known.id).collect();
     assert_eq!(left, [device(0, 1)]);

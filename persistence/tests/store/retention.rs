@@ -88,6 +88,7 @@ async fn what_carries_a_session_on_is_kept_for_a_week_and_is_no_part_of_a_histor
         device: None,
         client_address: None,
         arrival: Arrival::default(),
+        forgets: None,
     };
     let session: FlowId = engine.start::<Session>(engine.asker("test"), start).await.unwrap().flow;
     let step_up = async || {

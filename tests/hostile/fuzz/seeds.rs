@@ -138,6 +138,7 @@ pub const SEEDS: &[Seed] = &[
     page("/verify-email/events", "/verify-email/events?flow=<registration>&seen=accepted-0"),
     page("/login", "/login?next=%2Faccount%2Fprofile"),
     form("/login", "identifier=<email>&password=<password>&next=%2Faccount"),
+    page("/logout", "/logout?next=%2Faccount"),
     form("/logout", ""),
     page("/signed-out", "/signed-out"),
     page("/forgot-password", "/forgot-password?email=<email>"),
