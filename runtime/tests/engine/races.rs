@@ -129,7 +129,7 @@ impl Race {
     /// What must hold after every race.
     fn check(&self, seed: u64) {
         self.executor.settle();
-        let audit = self.sim.inspect(|tables| tables.audit());
+        let audit = self.sim.inspect(|tables| tables.audit(BEGINNING));
         assert_eq!(audit.findings, [], "seed {seed}: no gaps");
         assert_eq!(self.sim.violations(), Vec::<String>::new(), "seed {seed}");
         assert_eq!(self.executor.panics(), [], "seed {seed}");
