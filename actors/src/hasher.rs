@@ -57,7 +57,8 @@ pub struct Settings {
     pub cost: Cost,
     /// How many run at once.
     pub workers: usize,
-    /// How many may wait in each lane; beyond that it answers [`HashFault::Overloaded`].
+    /// How many may wait to sign in, of whom a quarter are from browsers that are known, and how many to register; beyond
+    /// that it answers [`HashFault::Overloaded`].
     pub queue: usize,
 }
 
@@ -80,6 +81,8 @@ impl Settings {
 /// Who is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
+    /// Somebody wants in from a browser that their account knows: always first.
+    KnownDevice,
     /// Somebody wants in, or proves who they are: always before those who register.
     SignIn,
     /// Somebody is new, or chooses a new password.
@@ -211,7 +214,7 @@ impl Hasher {
     }
 
     /// Checks a password against the hash of `credential` (a user's id, or an identifier that nobody has), in the
-    /// lane of those who sign in. Without a hash it takes as long and is always wrong.
+    /// lane of those who sign in from anywhere. Without a hash it takes as long and is always wrong.
     ///
     /// One verification of a credential runs at a time. Who must count failures without a gap takes the turn first
     /// and holds it until the failure is committed: [`Hasher::take_turn`].
@@ -225,7 +228,7 @@ impl Hasher {
         credential: impl AsRef<[u8]>,
     ) -> Result<Verdict, HashFault> {
         let turn = self.take_turn(credential).await?;
-        self.verify_in_turn(&turn, password, hash).await
+        self.verify_in_turn(&turn, password, hash, Lane::SignIn).await
     }
 
     /// Waits until nobody else verifies this credential on this node.
@@ -245,9 +248,10 @@ impl Hasher {
         _turn: &Turn,
         password: &Password,
         hash: Option<&SealedHash>,
+        lane: Lane,
     ) -> Result<Verdict, HashFault> {
         let (password, hash) = (copy_of(password), hash.cloned());
-        self.work(Lane::SignIn, "verify", move |pool, memory| match hash {
+        self.work(lane, "verify", move |pool, memory| match hash {
             Some(hash) => pool.verify(&password, &hash, memory),
             None => pool.pretend(&password, memory),
         })
@@ -605,7 +609,7 @@ mod tests {
         assert!((&mut waiting).now_or_never().is_none());
         let gives_up = Box::pin(hasher.take_turn("ada"));
         drop(gives_up);
-        assert!(hasher.verify_in_turn(&turn, &typed, None).await.is_ok());
+        assert!(hasher.verify_in_turn(&turn, &typed, None, Lane::SignIn).await.is_ok());
         drop(turn);
         assert!(waiting.await.is_ok());
         assert!(hasher.0.turns.is_empty());

@@ -72,6 +72,13 @@ impl<S: 'static> Route<S> {
         self.bucket = Some(bucket);
         self
     }
+
+    /// The same without a limit: for what costs neither a read nor a write.
+    #[must_use]
+    pub const fn unlimited(mut self) -> Self {
+        self.bucket = None;
+        self
+    }
 }
 
 /// Headers that scripts of a listed origin may read, and may send.

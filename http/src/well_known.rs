@@ -24,7 +24,7 @@ static ROUTES: &[Route<House>] = &[
         method: Method::GET,
         path: "/.well-known/change-password",
         door: Door::Open,
-        bucket: None,
+        bucket: Some(crate::door::rate::PAGE),
         schema: Schema::Nothing,
         run: |house, request| Box::pin(crate::pages::change_password(house, request)),
     },

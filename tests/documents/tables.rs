@@ -109,7 +109,7 @@ fn every_metric_stands_in_the_documents_and_no_other() {
 #[test]
 fn every_refusal_stands_in_the_documents_with_its_status() {
     // The names are those of `http::StatusCode`, which is where the table of the code gets its numbers from.
-    let numbers: [(&str, &str); 20] = [
+    let numbers: [(&str, &str); 21] = [
         ("BAD_REQUEST", "400"),
         ("UNAUTHORIZED", "401"),
         ("FORBIDDEN", "403"),
@@ -122,6 +122,7 @@ fn every_refusal_stands_in_the_documents_with_its_status() {
         ("PAYLOAD_TOO_LARGE", "413"),
         ("URI_TOO_LONG", "414"),
         ("UNSUPPORTED_MEDIA_TYPE", "415"),
+        ("MISDIRECTED_REQUEST", "421"),
         ("UNPROCESSABLE_ENTITY", "422"),
         ("PRECONDITION_REQUIRED", "428"),
         ("TOO_MANY_REQUESTS", "429"),

@@ -5,6 +5,7 @@
 
 mod cast;
 mod grow;
+mod hang_ups;
 mod seeds;
 
 use std::sync::Arc;

@@ -72,3 +72,61 @@ async fn limits_that_are_lifted_are_not_told_either() {
         assert_eq!((answer.header("ratelimit-policy"), answer.header("ratelimit")), (None, None), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn nothing_that_reads_or_writes_is_without_a_limit() {
+    let app = App::plan(Kind::Sqlite).named("everywhere").unset("CAIRN_LIMITS").start().await;
+    for (method, target, quota) in [
+        ("GET", "/auth/register/reg_00000000000000000000000000", "status"),
+        ("POST", "/auth/register/reg_00000000000000000000000000/resend", "resend"),
+        ("POST", "/auth/logout", "change"),
+        ("POST", "/auth/logout-all", "change"),
+        ("GET", "/auth/sessions", "account"),
+        ("DELETE", "/auth/sessions/ses_00000000000000000000000000", "change"),
+        ("GET", "/auth/status", "account"),
+        ("GET", "/users/me", "account"),
+        ("PUT", "/users/me", "change"),
+        ("GET", "/login", "page"),
+        ("GET", "/verify-email/events", "events"),
+        ("POST", "/account/profile", "change"),
+        ("GET", "/.well-known/change-password", "page"),
+    ] {
+        let answer = app.client().request(method, target).send().await;
+        assert!(left(&answer, quota).is_some(), "{answer}");
+        assert!(
+            answer.list("ratelimit-policy").iter().any(|item| item.starts_with(&format!("\"{quota}\";q="))),
+            "{answer}"
+        );
+    }
+    // And it holds.
+    for number in 0..27 {
+        let answer = app.client().post("/auth/register/none/resend", &json!({})).send().await;
+        assert_eq!(left(&answer, "resend"), Some(28 - number), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_customer_with_a_whole_network_has_sixteen_quotas() {
+    let plan = App::plan(Kind::Sqlite).named("networks").unset("CAIRN_LIMITS");
+    let app = plan.set("CAIRN_TRUSTED_PROXIES", "127.0.0.1").start().await;
+    let ask = async |subnet: u16| {
+        let request = app.client().post("/auth/verify-email", &json!({}));
+        request.header("x-forwarded-for", &format!("2001:db8:0:{subnet:x}::1")).send().await
+    };
+    // Each /64 has 30, a /56 of them 120, the /48 480.
+    let mut passed = 0;
+    for subnet in (0..32).map(|number| number * 0x80 + 1).chain([0x2, 0x3, 0xff02]) {
+        for _ in 0..31 {
+            let answer = ask(subnet).await;
+            match answer.status {
+                400 => passed += 1,
+                _ => {
+                    answer.problem(429, "slow-down");
+                    assert_eq!(left(&answer, "code"), Some(0), "{answer}");
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(passed, 480);
+}

@@ -16,11 +16,11 @@ const SECRETS: [&str; 3] = ["password", "current_password", "new_password"];
 
 /// Has one client use all buckets up.
 async fn exhausts(app: &App) {
-    for path in ["/register", "/login", "/verify-email", "/forgot-password"] {
+    for path in ["/register", "/login", "/verify-email", "/forgot-password", "/verify-email/resend", "/logout"] {
         let mut tries = 0;
         while app.client().request("POST", path).body("x").send().await.status != 429 {
             tries += 1;
-            assert!(tries < 40, "{path} is not limited");
+            assert!(tries < 130, "{path} is not limited");
         }
     }
 }
@@ -52,6 +52,7 @@ async fn forms(app: &App, member: &Person, home: &mut Browser, newcomer: &Person
     let page = registers(&mut young, app, newcomer).await;
     let letter = newcomer.verification(app).await;
     all.push(filled(&young, "verify-code", page.form("verify-code").with("code", &letter.code().unwrap())));
+    all.push(filled(&young, "resend", page.form("resend")));
     let link = letter.link().unwrap();
     let form = young.open(app, &link).await.form("verify-link");
     all.push(filled(&young, "verify-link", form));
@@ -80,6 +81,10 @@ async fn forms(app: &App, member: &Person, home: &mut Browser, newcomer: &Person
     let form = home.open(app, "/account/password").await.form("change-password");
     let form = form.with("current_password", &member.password).with("new_password", NEW);
     all.push(filled(home, "change-password", form));
+    let form = home.open(app, "/account/profile").await.form("profile").with("first_name", "Grace");
+    all.push(filled(home, "profile", form));
+    let form = home.open(app, "/account").await.form("logout");
+    all.push(filled(home, "logout", form));
     for (path, id) in [("/account/export", "export"), ("/account/delete", "delete-account")] {
         let form = home.open(app, path).await.form(id).with("password", &member.password);
         all.push(filled(home, id, form));

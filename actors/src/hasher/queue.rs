@@ -1,4 +1,4 @@
-//! The two queues before the hashing pool: one lane goes first, and each credential has one turn at a time.
+//! The queues before the hashing pool: one lane goes before the other, and each credential has one turn at a time.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -23,14 +23,22 @@ pub(super) trait Job {
     fn is_wanted(&self) -> bool;
 }
 
-/// So many cores, and two queues before them, of which one always goes first.
+/// So many cores, and queues before them, of which one always goes before the next.
 pub(super) struct Gate<J>(Mutex<Lanes<J>>);
 
 struct Lanes<J> {
     free: usize,
     longest: usize,
+    known_device: VecDeque<(J, Waiting)>,
     sign_in: VecDeque<(J, Waiting)>,
     registration: VecDeque<(J, Waiting)>,
+}
+
+impl<J> Lanes<J> {
+    fn pop_front(&mut self) -> Option<(J, Waiting)> {
+        let Self { known_device, sign_in, registration, .. } = self;
+        known_device.pop_front().or_else(|| sign_in.pop_front()).or_else(|| registration.pop_front())
+    }
 }
 
 /// Counts who waits, also when they stop waiting half-way.
@@ -51,7 +59,8 @@ impl Drop for Waiting {
 
 impl<J: Job> Gate<J> {
     pub(super) fn new(free: usize, longest: usize) -> Self {
-        Self(Mutex::new(Lanes { free, longest, sign_in: VecDeque::new(), registration: VecDeque::new() }))
+        let (known_device, sign_in, registration) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Self(Mutex::new(Lanes { free, longest, known_device, sign_in, registration }))
     }
 
     /// Gives the job back when a core is free for it: run it, and whatever [`Gate::next`] gives until it gives nothing.
@@ -63,10 +72,14 @@ impl<J: Job> Gate<J> {
             lanes.free = fewer;
             return Ok(Some(job));
         }
-        let longest = lanes.longest;
-        let queue = match lane {
-            Lane::SignIn => &mut lanes.sign_in,
-            Lane::Registration => &mut lanes.registration,
+        // Who signs in shares one lane. A quarter of it is kept for browsers that are known: all that strangers do together
+        // fills three quarters.
+        let (longest, kept) = (lanes.longest, lanes.longest.div_ceil(4));
+        let (known, strangers) = (lanes.known_device.len(), lanes.sign_in.len());
+        let (queue, longest) = match lane {
+            Lane::KnownDevice => (&mut lanes.known_device, longest.saturating_sub(strangers)),
+            Lane::SignIn => (&mut lanes.sign_in, longest.saturating_sub(known.max(kept))),
+            Lane::Registration => (&mut lanes.registration, longest),
         };
         if queue.len() >= longest {
             // Who hung up while waiting takes no place from the living.
@@ -82,7 +95,7 @@ impl<J: Job> Gate<J> {
     /// What is to be run next on a core that has done its job. With nothing left the core is free.
     pub(super) fn next(&self) -> Option<J> {
         let mut lanes = lock(&self.0);
-        while let Some((job, _)) = lanes.sign_in.pop_front().or_else(|| lanes.registration.pop_front()) {
+        while let Some((job, _)) = lanes.pop_front() {
             if job.is_wanted() {
                 return Some(job);
             }
@@ -188,6 +201,27 @@ mod tests {
         assert_eq!([next(&gate), next(&gate), next(&gate), next(&gate)], [Some(2), Some(3), Some(1), None]);
         assert_eq!(lock(&gate.0).free, 1);
         assert!(enter(4, Lane::Registration).is_some());
+    }
+
+    #[test]
+    fn however_many_strangers_want_in_a_quarter_of_the_lane_is_for_browsers_that_are_known() {
+        let (gate, asker) = (Gate::new(1, 8), Arc::new(()));
+        let enter = |number, lane| gate.enter(lane, (number, Arc::clone(&asker)));
+        assert!(enter(0, Lane::SignIn).unwrap().is_some(), "the core is free");
+        for number in 1..=6 {
+            assert!(enter(number, Lane::SignIn).unwrap().is_none());
+        }
+        assert!(matches!(enter(7, Lane::SignIn), Err(HashFault::Overloaded)));
+        for number in [11, 12] {
+            assert!(enter(number, Lane::KnownDevice).unwrap().is_none());
+        }
+        assert!(matches!(enter(13, Lane::KnownDevice), Err(HashFault::Overloaded)), "the lane is full");
+        assert_eq!([next(&gate), next(&gate), next(&gate)], [Some(11), Some(12), Some(1)], "those who are known first");
+        // Where no stranger waits, the whole lane is theirs.
+        for number in 20..23 {
+            assert!(enter(number, Lane::KnownDevice).unwrap().is_none());
+        }
+        assert!(matches!(enter(8, Lane::SignIn), Err(HashFault::Overloaded)), "five strangers and three who are known");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::acts::guesses::{self, CLEARED, FAILED, MOST, Target};
 use crate::address::Address;
 use crate::effects::UserId;
 use crate::flows::issue::TypedCode;
-use crate::hasher::{HashFault, Proved, SealedHash, Turn, Verdict};
+use crate::hasher::{HashFault, Lane, Proved, SealedHash, Turn, Verdict};
 use crate::password::{Code, Password};
 use crate::workers::budget;
 
@@ -111,7 +111,12 @@ impl Services {
         password: &Password,
         hash: Option<&SealedHash>,
     ) -> Result<Verdict, Refusal> {
-        Ok(self.hasher.verify_in_turn(&attempt.turn, password, hash).await?)
+        // However many strangers want in at once, they do not keep out those who are known.
+        let lane = match attempt.target {
+            Target::Device(_) => Lane::KnownDevice,
+            _ => Lane::SignIn,
+        };
+        Ok(self.hasher.verify_in_turn(&attempt.turn, password, hash, lane).await?)
     }
 
     /// Checks a password where only right or wrong matters, and counts. `user`: whose it is, when there is one; without

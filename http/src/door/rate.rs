@@ -36,6 +36,19 @@ pub const RESET: &str = "reset";
 /// Carrying a session on.
 pub const REFRESH: &str = "refresh";
 
+/// Asking for a letter once more.
+pub const RESEND: &str = "resend";
+/// Asking how a registration stands.
+pub const STATUS: &str = "status";
+/// Waiting for a flow to move: a page asks again every few seconds.
+pub const EVENTS: &str = "events";
+/// Opening a page.
+pub const PAGE: &str = "page";
+/// Reading what is one's own, with an access token.
+pub const ACCOUNT: &str = "account";
+/// Changing a profile, ending sessions.
+pub const CHANGE: &str = "change";
+
 /// Asking what would help a password that is being chosen.
 pub const ADVICE: &str = "advice";
 
@@ -60,7 +73,7 @@ struct Bucket {
 }
 
 /// The one table of limits. A route names its bucket; several routes may name the same.
-static BUCKETS: [Bucket; 9] = [
+static BUCKETS: [Bucket; 15] = [
     Bucket {
         name: REGISTER,
         quotas: &[
@@ -88,6 +101,12 @@ static BUCKETS: [Bucket; 9] = [
         ],
     },
     Bucket { name: ADVICE, quotas: &[Quota { name: "advice", requests: 12, seconds: 60 }] },
+    Bucket { name: RESEND, quotas: &[Quota { name: "resend", requests: 30, seconds: 60 }] },
+    Bucket { name: STATUS, quotas: &[Quota { name: "status", requests: 240, seconds: 60 }] },
+    Bucket { name: EVENTS, quotas: &[Quota { name: "events", requests: 1_200, seconds: 60 }] },
+    Bucket { name: PAGE, quotas: &[Quota { name: "page", requests: 600, seconds: 60 }] },
+    Bucket { name: ACCOUNT, quotas: &[Quota { name: "account", requests: 600, seconds: 60 }] },
+    Bucket { name: CHANGE, quotas: &[Quota { name: "change", requests: 120, seconds: 60 }] },
 ];
 
 /// Quotas of a bucket, at most.
@@ -102,8 +121,17 @@ const LOTS: u64 = 8;
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Whom a count belongs to: a bucket's place, and a client or identifier.
-type Key = (u8, u128);
+/// What one customer may have of IPv6 addresses: a network of so many bits has so many times the quota. Whoever has a
+/// whole /48 would else have 65 536 quotas.
+const WIDTHS: [(u32, u32); 3] = [(64, 1), (56, 4), (48, 16)];
+
+/// Whom a count belongs to: a bucket's place, a network's place among [`WIDTHS`], and a client or identifier.
+type Key = (u8, u8, u128);
+
+/// How many quotas a key has.
+fn times((_, width, _): Key) -> u32 {
+    WIDTHS.get(usize::from(width)).map_or(1, |(_, times)| *times)
+}
 
 /// What is used of one quota.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,10 +164,11 @@ impl Count {
     /// How much of its fullest quota is used up, in thousandths.
     fn heat(&self, now: u64) -> u64 {
         let quotas = BUCKETS.get(usize::from(self.key.0)).map_or(&[][..], |bucket| bucket.quotas);
+        let most = |quota: &Quota| u64::from(quota.requests) * u64::from(times(self.key));
         let heats = quotas
             .iter()
             .zip(self.used)
-            .map(|(quota, used)| u64::from(used.at(now, quota).requests) * 1_000 / u64::from(quota.requests).max(1));
+            .map(|(quota, used)| u64::from(used.at(now, quota).requests) * 1_000 / most(quota).max(1));
         heats.max().unwrap_or(0)
     }
 }
@@ -208,47 +237,63 @@ impl Limiter {
     }
 
     /// Takes one from a bucket for a client: its IPv4 address, or the /64 of its IPv6 address, because that is what one
-    /// customer has to himself.
+    /// customer has at the least. The /56 and the /48 around it have four and sixteen times as much in all.
     pub fn take_for_client(&self, bucket: &'static str, client: IpAddr) -> Metered {
-        self.take(bucket, client_network(client), self.now())
+        self.take(bucket, &networks(client), self.now())
     }
 
     /// Takes one from a bucket for something that has a hash.
     pub fn take_for_hash(&self, bucket: &'static str, hash: &[u8]) -> Metered {
         let whom = hash.first_chunk::<16>().map_or(0, |chunk| u128::from_be_bytes(*chunk));
-        self.take(bucket, whom, self.now())
+        self.take(bucket, &[(0, whom)], self.now())
     }
 
-    fn take(&self, name: &'static str, whom: u128, now: u64) -> Metered {
+    /// `whom`: the same client, ever wider. All of them must have room.
+    fn take(&self, name: &'static str, whom: &[(u8, u128)], now: u64) -> Metered {
         let Some((place, bucket)) = BUCKETS.iter().enumerate().find(|(_, bucket)| bucket.name == name) else {
             let verdict = Err(Problem::fault(format!("no bucket is called {name}")));
             return Metered { headers: HeaderMap::new(), verdict };
         };
-        let key = (u8::try_from(place).unwrap_or(u8::MAX), whom);
-        let shard = usize::try_from(self.dice.hash_one(key) % SHARDS as u64).unwrap_or_default();
+        let place = u8::try_from(place).unwrap_or(u8::MAX);
+        // By the widest, so that one lock holds them all.
+        let shard = usize::try_from(self.dice.hash_one((place, whom.last())) % SHARDS as u64).unwrap_or_default();
         let Some(shard) = self.shards.get(shard) else { return Metered::default() };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(count) = shard.count(key, now, &self.dice) else { return Metered::default() };
-        for (used, quota) in count.used.iter_mut().zip(bucket.quotas) {
-            *used = used.at(now, quota);
+        let mut wait = None;
+        for (width, whom) in whom {
+            let key = (place, *width, *whom);
+            let Some(count) = shard.count(key, now, &self.dice) else { return Metered::default() };
+            for (used, quota) in count.used.iter_mut().zip(bucket.quotas) {
+                *used = used.at(now, quota);
+                if used.requests >= quota.requests.saturating_mul(times(key)) {
+                    wait = wait.max(Some(used.seconds_left(now, quota)));
+                }
+            }
         }
-        let quotas = || count.used.iter().zip(bucket.quotas);
-        let full = quotas().filter(|(used, quota)| used.requests >= quota.requests);
-        let wait = full.map(|(used, quota)| used.seconds_left(now, quota)).max();
-        if wait.is_none() {
-            // What is refused is not counted: who goes on knocking is let in when the window is over.
-            count.used.iter_mut().for_each(|used| used.requests = used.requests.saturating_add(1));
+        // Of each quota, what is left of the network that has the least.
+        let mut left = [(u32::MAX, 0); QUOTAS];
+        for (width, whom) in whom {
+            let key = (place, *width, *whom);
+            let Some(count) = shard.count(key, now, &self.dice) else { return Metered::default() };
+            for ((used, quota), left) in count.used.iter_mut().zip(bucket.quotas).zip(&mut left) {
+                if wait.is_none() {
+                    // What is refused is not counted: who goes on knocking is let in when the window is over.
+                    *used = used.at(now, quota);
+                    used.requests = used.requests.saturating_add(1);
+                }
+                let rest = quota.requests.saturating_mul(times(key)).saturating_sub(used.requests);
+                if rest < left.0 {
+                    *left = (rest, used.seconds_left(now, quota));
+                }
+            }
         }
-        let state: Vec<String> = count
-            .used
-            .iter()
-            .zip(bucket.quotas)
-            .map(|(used, quota)| {
-                let left = quota.requests.saturating_sub(used.requests);
-                format!("\"{}\";r={left};t={}", quota.name, used.seconds_left(now, quota))
-            })
-            .collect();
         drop(shard);
+        let state: Vec<String> = bucket
+            .quotas
+            .iter()
+            .zip(left)
+            .map(|(quota, (rest, seconds))| format!("\"{}\";r={rest};t={seconds}", quota.name))
+            .collect();
         let verdict = match wait {
             None => Ok(()),
             Some(seconds) => {
@@ -257,6 +302,17 @@ impl Limiter {
             }
         };
         Metered { headers: headers(bucket, &state.join(", ")), verdict }
+    }
+}
+
+/// A client's networks, the narrowest first; an IPv4 address is one alone.
+fn networks(client: IpAddr) -> Vec<(u8, u128)> {
+    match client.to_canonical() {
+        IpAddr::V4(_) => vec![(0, client_network(client))],
+        IpAddr::V6(v6) => {
+            let within = |bits: u32| u128::from(v6) >> (128 - bits) << (128 - bits);
+            (0_u8..).zip(WIDTHS).map(|(width, (bits, _))| (width, within(bits))).collect()
+        }
     }
 }
 
@@ -291,7 +347,7 @@ mod tests {
 
     impl Driven {
         fn take(&self, bucket: &'static str, client: IpAddr) -> Metered {
-            self.limiter.take(bucket, client_network(client), self.now)
+            self.limiter.take(bucket, &networks(client), self.now)
         }
 
         fn passes(&self, bucket: &'static str, client: IpAddr) -> bool {
@@ -369,6 +425,25 @@ mod tests {
     }
 
     #[test]
+    fn a_wider_network_has_four_and_sixteen_quotas_and_no_more() {
+        let limiter = Driven::default();
+        let client = |subnet: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, subnet, 0, 0, 0, host]);
+        let passed = |limiter: &Driven, subnets: &mut dyn Iterator<Item = u16>| -> usize {
+            subnets.map(|subnet| (0..40).filter(|host| limiter.passes(LOGIN, client(subnet, *host))).count()).sum()
+        };
+        // The last eight bits of a subnet's number tell the /64 within its /56.
+        assert_eq!(passed(&limiter, &mut (0..=0xff)), 4 * 30, "of one /56");
+        let over = limiter.take(LOGIN, client(0xff, 1));
+        assert_eq!(told(&over, "ratelimit"), "\"login\";r=0;t=60");
+        assert_eq!(passed(&limiter, &mut (0x100..=0x3ff)), 3 * 4 * 30, "of three more");
+        assert_eq!(passed(&limiter, &mut (0x400..=0xffff).step_by(0x40)), 0, "of the whole /48");
+        assert!(limiter.passes(LOGIN, IpAddr::from([0x2001, 0xdb8, 1, 0, 0, 0, 0, 1])), "of the next");
+        let last = limiter.take(LOGIN, IpAddr::from([0x2001, 0xdb8, 1, 0, 0, 0, 0, 1]));
+        assert_eq!(told(&last, "ratelimit"), "\"login\";r=28;t=60", "the narrowest has the least");
+        assert_eq!(told(&last, "ratelimit-policy"), "\"login\";q=30;w=60");
+    }
+
+    #[test]
     fn a_flood_of_addresses_fills_no_memory_and_frees_no_offender() {
         let limiter = Driven::default();
         let offenders: Vec<IpAddr> = (0..50).map(v4).collect();
@@ -412,6 +487,13 @@ mod tests {
             "export-hour 60/3600",
             // While somebody types a password, a page asks how good it is.
             "advice 12/60",
+            // Of our own: nothing that costs a read or a write is without any.
+            "resend 30/60",
+            "status 240/60",
+            "events 1200/60",
+            "page 600/60",
+            "account 600/60",
+            "change 120/60",
         ];
         assert_eq!(all, contract);
         assert!(BUCKETS.iter().all(|bucket| bucket.quotas.len() <= QUOTAS));

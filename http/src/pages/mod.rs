@@ -43,13 +43,13 @@ static ROUTES: &[Route<House>] = &[
     form("/password-strength", |house, request| Box::pin(advice::advise(house, request))).limited(rate::ADVICE),
     page("/verify-email", |house, request| Box::pin(verify_email::show(house, request))),
     form("/verify-email", |house, request| Box::pin(verify_email::verify(house, request))).limited(rate::CODE),
-    form("/verify-email/resend", |house, request| Box::pin(verify_email::resend(house, request))),
+    form("/verify-email/resend", |house, request| Box::pin(verify_email::resend(house, request))).limited(rate::RESEND),
     page("/verify-email/resend", |house, request| Box::pin(back(house, request, "/verify-email"))),
-    page("/verify-email/events", |house, request| Box::pin(verify_email::events(house, request))),
+    page("/verify-email/events", |house, request| Box::pin(verify_email::events(house, request))).limited(rate::EVENTS),
     page("/login", |house, request| Box::pin(login::show(house, request))),
     form("/login", |house, request| Box::pin(login::sign_in(house, request))).limited(rate::LOGIN),
     page("/logout", |house, request| Box::pin(login::ask_to_sign_out(house, request))),
-    form("/logout", |house, request| Box::pin(login::sign_out(house, request))),
+    form("/logout", |house, request| Box::pin(login::sign_out(house, request))).limited(rate::CHANGE),
     page("/signed-out", |house, request| Box::pin(login::signed_out(house, request))),
     page("/forgot-password", |house, request| Box::pin(reset_password::ask(house, request))),
     form("/forgot-password", |house, request| Box::pin(reset_password::begin(house, request))).limited(rate::RESET),
@@ -58,10 +58,11 @@ static ROUTES: &[Route<House>] = &[
     form("/reset-password/resend", |house, request| Box::pin(reset_password::resend(house, request)))
         .limited(rate::RESET),
     page("/reset-password/resend", |house, request| Box::pin(back(house, request, "/reset-password"))),
-    page("/reset-password/events", |house, request| Box::pin(reset_password::events(house, request))),
+    page("/reset-password/events", |house, request| Box::pin(reset_password::events(house, request)))
+        .limited(rate::EVENTS),
     page("/account", |house, request| Box::pin(account::show(house, request))),
     page("/account/profile", |house, request| Box::pin(account::profile::show(house, request))),
-    form("/account/profile", |house, request| Box::pin(account::profile::save(house, request))),
+    form("/account/profile", |house, request| Box::pin(account::profile::save(house, request))).limited(rate::CHANGE),
     page("/account/password", |house, request| Box::pin(account::password::show(house, request))),
     form("/account/password", |house, request| Box::pin(account::password::change(house, request)))
         .limited(rate::LOGIN),
@@ -72,9 +73,11 @@ static ROUTES: &[Route<House>] = &[
         .limited(rate::RESET),
     page("/account/email/code", |house, request| Box::pin(back(house, request, "/account/email"))),
     page("/account/email/resend", |house, request| Box::pin(back(house, request, "/account/email"))),
-    page("/account/email/events", |house, request| Box::pin(account::email::events(house, request))),
+    page("/account/email/events", |house, request| Box::pin(account::email::events(house, request)))
+        .limited(rate::EVENTS),
     page("/account/sessions", |house, request| Box::pin(account::sessions::show(house, request))),
-    form("/account/sessions/end", |house, request| Box::pin(account::sessions::end(house, request))),
+    form("/account/sessions/end", |house, request| Box::pin(account::sessions::end(house, request)))
+        .limited(rate::CHANGE),
     page("/account/history", |house, request| Box::pin(account::history::show(house, request))).limited(rate::HISTORY),
     page("/account/export", |house, request| Box::pin(account::export::show(house, request))),
     form("/account/export", |house, request| Box::pin(account::export::download(house, request))).limited(rate::LOGIN),
@@ -95,13 +98,15 @@ static ROUTES: &[Route<House>] = &[
         schema: Schema::Nothing,
         run: |house, request| Box::pin(mailbox::show(house, request)),
     },
-    page("/health", |_, _| Box::pin(async { Reply::json(StatusCode::OK, &serde_json::json!({ "status": "ok" })) })),
-    page("/assets/{file}", |house, request| Box::pin(async move { house.look.assets.serve(request.param("file")) })),
+    page("/health", |_, _| Box::pin(async { Reply::json(StatusCode::OK, &serde_json::json!({ "status": "ok" })) }))
+        .unlimited(),
+    page("/assets/{file}", |house, request| Box::pin(async move { house.look.assets.serve(request.param("file")) }))
+        .unlimited(),
 ];
 
 /// What is shown to everybody.
 const fn page(path: &'static str, run: Run<House>) -> Route<House> {
-    Route { method: Method::GET, path, door: Door::Open, bucket: None, schema: Schema::Nothing, run }
+    Route { method: Method::GET, path, door: Door::Open, bucket: Some(rate::PAGE), schema: Schema::Nothing, run }
 }
 
 /// What a form of ours sends.
@@ -139,5 +144,19 @@ fn plain(house: &House, sheet: &sheet::Sheet) -> Answer {
     match sheet.draw(&house.look, "") {
         Ok(page) => Ok(Reply::html(sheet.status, page)),
         Err(why) => Err(Problem::fault(format!("the template {}: {why:#}", sheet.template))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_limited_but_what_costs_nothing() {
+        let free: Vec<_> = ROUTES.iter().filter(|route| route.bucket.is_none()).map(|route| route.path).collect();
+        // The mailbox is for the machine itself.
+        assert_eq!(free, ["/dev/mail", "/health", "/assets/{file}"]);
+        let named: Vec<_> = ROUTES.iter().filter_map(|route| route.bucket).collect();
+        assert!(named.iter().all(|bucket| rate::is_known(bucket)), "{named:?}");
     }
 }
