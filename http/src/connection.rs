@@ -330,6 +330,9 @@ struct Open {
     counts: BTreeSet<(usize, u128)>,
 }
 
+/// Who goes first: whether it is busy, since when it is idle, and how old it is.
+type Rank = (bool, Option<Instant>, u64);
+
 /// So many owners of equally many connections are compared, at most.
 const COMPARED: usize = 64;
 
@@ -393,7 +396,7 @@ impl Open {
     /// Asks a connection of the owner with most to give way. Among owners with equally many, an idle one goes first.
     fn ask_most(&self) {
         let mut most = None;
-        let mut best: Option<((bool, Option<Instant>, u64), u128)> = None;
+        let mut best: Option<(Rank, u128)> = None;
         for (count, owner) in self.counts.iter().rev().take(COMPARED) {
             // The next smaller owner is asked only when nobody above can give way.
             if best.is_some() && most.is_some_and(|most| *count < most) {

@@ -277,7 +277,7 @@ impl<S: Doors> Room<S> {
         let (route, mut request) = match judged {
             Ok(Next::Run(route, request)) => (route, request),
             Ok(Next::ShowAgain(route, request, slow)) => {
-                return self.show_again(settings, head, body, &mut held, route, request, *slow).await;
+                return self.show_again(settings, head, body, &mut held, (route, request), *slow).await;
             }
             Ok(Next::Said(reply)) => {
                 discard(&head.headers, body, &settings.limits).await;
@@ -315,8 +315,7 @@ impl<S: Doors> Room<S> {
         head: &Head,
         body: BodyStream,
         held: &mut Held,
-        route: &'static Route<S>,
-        mut request: Box<Request>,
+        (route, mut request): (&'static Route<S>, Box<Request>),
         slow: Problem,
     ) -> Answer {
         // Who waits for a 100 has not sent it yet, and should not.
