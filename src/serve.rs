@@ -48,8 +48,8 @@ const READABLE: Duration = Duration::from_secs(86_400);
 
 /// Serves until a signal comes.
 pub(crate) fn run(config: Config) -> Result<(), String> {
-    process::close_memory();
     telemetry::log(&config)?;
+    process::close_memory();
     for remark in &config.remarks {
         tracing::warn!("{remark}");
     }

@@ -13,6 +13,10 @@ use tokio::time::Instant;
 use crate::door::client_address::client_network;
 use crate::frames::{Http2, PREFACE};
 use crate::limits::Limits;
+use crate::load::{Held, Load};
+
+/// Octets of a head that are not counted: every ordinary head is smaller.
+const SMALL_HEAD: usize = 8 * 1024;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,10 @@ struct State {
     protocol: Protocol,
     /// HTTP/2: since when a head is coming in.
     head_since: Option<Instant>,
+    /// Octets of a head that is not whole yet, which the library holds.
+    head_octets: usize,
+    /// What is counted of them.
+    head: Option<Held>,
     /// When an octet of an answer last went out, or an answer was last given.
     progress: Instant,
     /// Since when the socket takes nothing of what is to go out.
@@ -164,6 +172,7 @@ impl State {
 pub(crate) struct Connection {
     state: Mutex<State>,
     waker: AtomicWaker,
+    owner: Owner,
     all: Arc<Connections>,
 }
 
@@ -175,7 +184,29 @@ impl Connection {
 
     /// Octets have come in.
     pub(crate) fn received(&self, octets: &[u8]) {
-        self.state().received(octets, Instant::now());
+        let mut state = self.state();
+        state.received(octets, Instant::now());
+        if state.stage == Stage::Head || state.head_since.is_some() {
+            // What came before was no whole head, or a request would have begun. Of what comes now nobody knows yet.
+            let before = state.head_octets;
+            state.head_octets += octets.len();
+            if before > SMALL_HEAD && !self.holds(&mut state, before) {
+                // There is no room for one more great head, and no answer to half of one.
+                drop(state);
+                metrics::counter!("cairn_http_connections_cut_total", "reason" => "heads").increment(1);
+                self.leave(Leave::Now);
+            }
+        } else {
+            (state.head_octets, state.head) = (0, None);
+        }
+    }
+
+    /// Counts so many octets of a head among the bodies in flight.
+    fn holds(&self, state: &mut State, octets: usize) -> bool {
+        if state.head.is_none() {
+            state.head = self.all.load.body(self.owner.key());
+        }
+        state.head.as_mut().is_some_and(|head| head.grow_to(octets))
     }
 
     /// The socket has taken the first `count` octets of these.
@@ -203,6 +234,7 @@ impl Connection {
         state.unanswered += 1;
         state.stage = Stage::Serving;
         state.unread = false;
+        (state.head_octets, state.head) = (0, None);
         let wakes = matches!(state.protocol, Protocol::Http2(_));
         InFlight { connection: Arc::clone(self), answered: false, wakes }
     }
@@ -428,8 +460,9 @@ enum Candidate<'a> {
 }
 
 /// All connections of a listener.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Connections {
+    load: Arc<Load>,
     open: Mutex<Open>,
     closing: AtomicBool,
     /// A connection ended or became idle.
@@ -437,6 +470,10 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
+    pub(crate) fn new(load: Arc<Load>) -> Arc<Self> {
+        Arc::new(Self { load, open: Mutex::default(), closing: AtomicBool::new(false), moved: Notify::new() })
+    }
+
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -452,12 +489,15 @@ impl Connections {
                 unanswered: 0,
                 protocol: Protocol::Unknown(0),
                 head_since: None,
+                head_octets: 0,
+                head: None,
                 progress: now,
                 blocked: None,
                 unread: false,
                 leaving: None,
             }),
             waker: AtomicWaker::new(),
+            owner,
             all: Arc::clone(self),
         });
         let mut open = self.open();
@@ -469,7 +509,7 @@ impl Connections {
         });
         drop(open);
         metrics::gauge!("cairn_http_connections").increment(1.0);
-        Place { number, owner, connection }
+        Place { number, connection }
     }
 
     /// Waits until there is room for one more of this owner, within its share and within the bound of all.
@@ -519,7 +559,6 @@ impl Connections {
 #[derive(Debug)]
 pub(crate) struct Place {
     number: u64,
-    owner: Owner,
     pub(crate) connection: Arc<Connection>,
 }
 
@@ -528,7 +567,7 @@ impl Drop for Place {
         let all = &self.connection.all;
         let mut open = all.open();
         open.connections.remove(&self.number);
-        open.change(self.owner.key(), |numbers| {
+        open.change(self.connection.owner.key(), |numbers| {
             numbers.remove(&self.number);
         });
         drop(open);

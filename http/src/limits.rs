@@ -25,7 +25,7 @@ pub struct Limits {
     pub body_time: Duration,
     /// From one octet of a body to the next; then 408.
     pub body_pause: Duration,
-    /// Octets of bodies held at once, until their handlers have ended; then 503.
+    /// Octets of bodies held at once, until their handlers have ended, and of great heads that are coming in; then 503.
     pub bodies: usize,
     /// Of these, what one client's may take: an IPv4 address, or the /64 of an IPv6 address.
     pub bodies_each: usize,

@@ -190,6 +190,14 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Takes as much as is missing to `amount`.
+    #[must_use]
+    pub(crate) fn grow_to(&mut self, amount: usize) -> bool {
+        self.grow(amount.saturating_sub(self.amount))
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         let mut used = self.capacity.lock();

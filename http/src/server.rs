@@ -52,7 +52,8 @@ pub async fn serve(
 ) -> Ended {
     let Some(listener) = port.listener() else { return Ended { cut: 0 } };
     let load = Load::new(&limits);
-    let server = Arc::new(Server { connections: Arc::default(), load, filter, builder: builder(&limits), limits });
+    let connections = Connections::new(Arc::clone(&load));
+    let server = Arc::new(Server { connections, load, filter, builder: builder(&limits), limits });
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     // Held here and not in the future that waits for room, which is dropped whenever another branch is taken.

@@ -71,7 +71,10 @@ async fn bodies_in_flight_have_a_sum_and_each_client_a_share_of_it() {
     let mut held = house.line_from(2).await;
     held.send(most(60_000)).await;
     // Its share, as soon as the first body has come in.
+    let mut tries = 0;
     let refused = loop {
+        tries += 1;
+        assert!(tries < 1_000, "bodies without end");
         let mut line = house.line_from(2).await;
         line.send([most(20_000), b"x".to_vec()].concat()).await;
         let told = line.hear().await;
@@ -96,6 +99,34 @@ async fn bodies_in_flight_have_a_sum_and_each_client_a_share_of_it() {
         line.send([most(60_000), b"x".to_vec()].concat()).await;
         assert_eq!(line.hear().await.json(), json!({"octets": 60_000}));
     }
+}
+
+#[tokio::test]
+async fn great_heads_that_are_coming_in_count_among_the_bodies() {
+    let house = House::with(Limits { bodies: 100_000, bodies_each: 30_000, ..Limits::default() }).await;
+    let half = format!("GET /health HTTP/1.1\r\nhost: x\r\nx: {}", "x".repeat(20_000));
+    let mut first = house.line_from(2).await;
+    first.send(&half).await;
+    // As soon as the first has come in, there is no room for a second one of this client.
+    for tries in 1.. {
+        assert!(tries < 1_000, "heads without end");
+        let mut second = house.line_from(2).await;
+        second.send(&half).await;
+        second.send("\r\n\r\n").await;
+        let _ = second.stream.shutdown().await;
+        if second.end().await.is_empty() {
+            break;
+        }
+    }
+    let mut other = house.line_from(3).await;
+    other.send(&half).await;
+    other.send("\r\n\r\n").await;
+    assert_eq!(other.hear().await.status, 200);
+    let mut small = house.line_from(2).await;
+    small.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(small.hear().await.status, 200);
+    first.send("\r\n\r\n").await;
+    assert_eq!(first.hear().await.status, 200);
 }
 
 #[tokio::test]
