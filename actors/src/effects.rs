@@ -309,6 +309,13 @@ pub enum Letter {
         /// When.
         until: Timestamp,
     },
+    /// The account will not be deleted: somebody has signed in to it.
+    DeletionCalledOff {
+        /// To whom.
+        to: Address,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl Letter {
@@ -325,6 +332,7 @@ impl Letter {
             Self::EmailChanged { .. } => "email.changed",
             Self::SessionNewDevice { .. } => "session.new-device",
             Self::DeletionAsked { .. } => "deletion.asked",
+            Self::DeletionCalledOff { .. } => "deletion.called-off",
         }
     }
 
@@ -340,9 +348,10 @@ impl Letter {
             Self::RecoveryReset { .. } => "recovery",
             // The welcome as well: beside the strangers' letters it would tell them, by the one that no longer goes out,
             // whether the address was proved within the hour.
-            Self::RegistrationWelcome { .. } | Self::PasswordChanged { .. } | Self::SessionNewDevice { .. } => {
-                "notices"
-            }
+            Self::RegistrationWelcome { .. }
+            | Self::PasswordChanged { .. }
+            | Self::SessionNewDevice { .. }
+            | Self::DeletionCalledOff { .. } => "notices",
             Self::EmailChanged { .. } => "changed",
             Self::DeletionAsked { .. } => "deletion",
         }
@@ -360,7 +369,8 @@ impl Letter {
             | Self::EmailKnown { to }
             | Self::EmailChanged { to, .. }
             | Self::SessionNewDevice { to, .. }
-            | Self::DeletionAsked { to, .. } => to,
+            | Self::DeletionAsked { to, .. }
+            | Self::DeletionCalledOff { to, .. } => to,
         }
     }
 }

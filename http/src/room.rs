@@ -83,7 +83,8 @@ impl<S: 'static> Route<S> {
 
 /// Headers that scripts of a listed origin may read, and may send.
 const EXPOSED: &str = "etag, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id";
-const ACCEPTED: &str = "authorization, content-type, idempotency-key, if-match, if-none-match, x-request-id";
+const ACCEPTED: &str =
+    "authorization, cairn-device, content-type, idempotency-key, if-match, if-none-match, x-request-id";
 
 /// A table that contradicts itself, found when the room is built.
 #[derive(Debug, thiserror::Error)]

@@ -71,6 +71,35 @@ async fn whoever_has_stolen_a_token_locks_nobody_out_of_a_browser_that_is_known(
 }
 
 #[tokio::test]
+async fn devices_of_one_account_share_a_second_count_of_what_fails() {
+    let app = App::plan(Kind::Sqlite).named("shared").unset("CAIRN_LIMITS").start().await;
+    let (person, other) = (Person::new("shared"), Person::new("other"));
+    person.joins(&app).await;
+    other.joins(&app).await;
+    // Each sign-in without a cookie makes one more device, with a count of its own.
+    let mut devices = Vec::new();
+    for number in 0..5 {
+        let answer = app.client().at_loopback(number + 2).post("/auth/login", &person.credentials()).send().await;
+        answer.expect(200);
+        devices.push(cookie(&answer).1);
+    }
+    let attempt = |last: u8, device: &str, password: &str| {
+        let body = json!({"email": person.email, "password": password});
+        let shown = format!("cairn_device={device}");
+        app.client().at_loopback(last).post("/auth/login", &body).header("cookie", &shown).send()
+    };
+    for (number, device) in (0_u8..).zip(&devices[..4]) {
+        for _ in 0..if number < 3 { 8 } else { 6 } {
+            attempt(number + 20, device, "velvet tractor wrong").await.problem(401, "credentials");
+        }
+    }
+    // Thirty in all: the fifth, which has failed at nothing, waits as well, with the right password, too.
+    attempt(40, &devices[4], &person.password).await.problem(429, "slow-down");
+    let theirs = app.client().at_loopback(41).post("/auth/login", &other.credentials()).send().await;
+    theirs.expect(200);
+}
+
+#[tokio::test]
 async fn a_sign_in_that_is_refused_sets_no_cookie() {
     let app = App::plan(Kind::Sqlite).named("no-cookie").start().await;
     let body = json!({"email": "ada@example.org", "password": "velvet tractor wrong"});

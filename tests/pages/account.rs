@@ -190,6 +190,10 @@ async fn forms_of_the_account_that_are_sent_twice_lead_to_where_the_first_one_di
     let (one, two) = tokio::join!(browser.send(app, &form), second.send(app, &form));
     one.says(200, "Your password is changed.");
     two.says(200, "Your password is changed.");
+    // By now the form is of a session whose cookie is another: it comes again, and acts no second time either.
+    let page = browser.send(app, &form).await;
+    page.says(422, "Press the button once more");
+    let form = page.form("change-password").with("current_password", &person.password).with("new_password", new);
     browser.send(app, &form).await.says(200, "Your password is changed.");
     browser.send(app, &form.with("new_password", "velvet umbrella nine")).await.says(422, "This is not the password");
 

@@ -69,10 +69,25 @@ async fn a_device_that_nobody_knows_is_signed_out_by_a_link(app: &App) {
     let link = app.letter(&person.email, "session.new-device").await.link().unwrap();
     let mut phone = Browser::new();
     let page = phone.open(app, &link).await;
-    page.says(200, "Sign out that device");
-    phone.send(app, &page.form("link")).await.says(200, "That device is signed out");
-    phone.send(app, &page.form("link")).await.says(200, "signed out");
-    phone.open(app, &link).await.says(200, "That device was signed out before");
+    page.says(200, "Was this sign-in not yours?").says(200, "It was not me");
+    phone.open(app, &link).await.says(200, "Was this sign-in not yours?");
+    let choose = phone.send(app, &page.form("link")).await;
+    choose.says(200, "Choose a new password for your account");
+    assert_eq!(choose.link("Set it later, by mail"), "/forgot-password");
+    // The same link, later or elsewhere, asks for the new password as well.
+    phone.send(app, &page.form("link")).await.says(200, "Choose a new password for your account");
+    let form = phone.open(app, &link).await.form("end-session-password");
+    signs_in(&mut Browser::new(), app, &person).await.says(422, "do not go together");
+    phone.send(app, &form.clone().with("new_password", "short")).await.says(422, "<a href=\"#new_password\">");
+    let form = form.with("new_password", "granite lantern 47 marmalade");
+    for _ in 0..2 {
+        let done = phone.send(app, &form).await;
+        done.says(200, "Your new password is set");
+        assert_eq!(done.link("Sign in"), "/login");
+    }
+    phone.open(app, &link).await.says(200, "That device was signed out before").says_not("end-session-password");
+    let owner = Person { password: "granite lantern 47 marmalade".to_owned(), ..person };
+    signs_in(&mut Browser::new(), app, &owner).await.says(200, &owner.email);
 }
 
 async fn a_link_says_who_else_is_signed_in_and_leads_into_no_account_of_theirs(app: &App) {
@@ -105,8 +120,11 @@ async fn a_link_says_who_else_is_signed_in_and_leads_into_no_account_of_theirs(a
     let link = app.letter(&person.email, "session.new-device").await.link().unwrap();
     let page = theirs.open(app, &link).await;
     let done = theirs.send(app, &page.says(200, &note).form("link")).await;
-    done.says(200, "That device is signed out").says(200, &note);
-    assert_eq!(done.link("Set a new password"), "/forgot-password?for=another");
+    done.says(200, "Choose a new password for your account").says(200, &note);
+    let form = done.form("end-session-password").with("new_password", "granite lantern 47 marmalade");
+    let done = theirs.send(app, &form).await;
+    done.says(200, "Your new password is set").says(200, &note);
+    assert_eq!(done.form("logout").value("next"), "/login");
     theirs.open(app, "/account").await.says(200, &other.email);
 }
 

@@ -2,7 +2,7 @@
 
 use super::{at_home, registers, signs_in};
 use crate::support::browser::Browser;
-use crate::support::{App, Kind, Person};
+use crate::support::{Answer, App, Kind, Person};
 
 on_both_databases!(
     an_address_or_a_username_signs_in_and_leads_to_where_one_wanted_to_go,
@@ -14,6 +14,8 @@ on_both_databases!(
     signing_out_ends_the_session_and_another_sites_form_does_not,
     an_api_sign_out_everywhere_ends_the_browser_too,
     the_page_that_signs_out_has_a_button_and_does_nothing_by_itself,
+    one_stays_signed_in_only_where_one_asks_for_it,
+    a_shared_computer_is_forgotten_at_the_sign_out,
 );
 of_each_kind!(
     too_many_tries_say_when_and_leave_the_mail,
@@ -75,6 +77,78 @@ async fn a_wrong_password_keeps_the_name_and_offers_the_way_by_mail(app: &App) {
     assert!(told.windows(2).all(|two| two[0] == two[1]), "who has an account shows: {told:#?}");
     let page = browser.send(app, &form.with("identifier", "").with("password", "")).await;
     page.says(422, "Enter your email address or your username.").says(422, "Enter your password.");
+}
+
+/// Signs in and wants to stay so.
+async fn stays(browser: &mut Browser, app: &App, person: &Person) {
+    let form = browser.open(app, "/login").await.form("login").with("stay", "yes");
+    let form = form.with("identifier", &person.email).with("password", &person.password);
+    browser.send(app, &form).await.says(200, "Your account");
+}
+
+/// The line that sets a cookie.
+fn set(answer: &Answer, name: &str) -> String {
+    let lines = answer.list("set-cookie");
+    let found = lines.iter().find(|line| line.starts_with(&format!("{name}=")));
+    found.unwrap_or_else(|| panic!("{name} is not set: {lines:?}")).clone()
+}
+
+async fn one_stays_signed_in_only_where_one_asks_for_it(app: &App) {
+    let person = Person::new("guest");
+    person.joins(app).await;
+    let mut browser = Browser::new();
+    let page = browser.open(app, "/login").await;
+    page.says(200, "Stay signed in");
+    let form = page.form("login").with("identifier", &person.email).with("password", &person.password);
+    let answer = browser.clone().post(app, &form.clone().without("stay")).await;
+    let line = set(&answer, "cairn_session");
+    assert!(!line.contains("Max-Age") && !line.contains("Expires"), "it ends with the browser: {line}");
+    browser.send(app, &form.clone().without("stay")).await.says(200, &person.email);
+    let mut staying = Browser::new();
+    let page = staying.open(app, "/login").await;
+    let form = page.form("login").with("identifier", &person.email).with("password", "wrong");
+    let again = staying.send(app, &form.with("stay", "yes")).await;
+    again.says(422, "do not go together").says(422, "name=\"stay\" value=\"yes\" checked");
+    let form = again.form("login").with("password", &person.password).with("stay", "yes");
+    let answer = staying.clone().post(app, &form).await;
+    assert!(set(&answer, "cairn_session").contains("; Max-Age=2592000"), "{answer}");
+    // A change of the password makes the cookie anew, of the same kind.
+    let form = browser.open(app, "/account/password").await.form("change-password");
+    let form = form.with("current_password", &person.password).with("new_password", "granite lantern 47 marmalade");
+    let before = browser.cookie("cairn_session").unwrap().to_owned();
+    let answer = browser.clone().post(app, &form).await;
+    let line = set(&answer, "cairn_session");
+    assert!(!line.contains("Max-Age") && !line.contains(&before), "{line}");
+    // Whoever has a copy of the one from before is out.
+    let mut thief = browser.clone();
+    thief.set_cookie("cairn_session", &before);
+    browser.send(app, &form).await.says(200, "Your password is changed.");
+    thief.open(app, "/account").await.says(200, "Sign in").says_not(&person.email);
+    browser.open(app, "/account").await.says(200, &person.email);
+}
+
+async fn a_shared_computer_is_forgotten_at_the_sign_out(app: &App) {
+    let (person, mut browser) = at_home(app, "library").await;
+    let known = browser.cookie("cairn_device").unwrap().to_owned();
+    let devices = browser.open(app, "/account/devices").await;
+    devices.says(200, "This browser");
+    let overview = browser.open(app, "/account").await;
+    overview.says(200, "This is a shared computer: forget it");
+    browser.send(app, &overview.form("logout").without("forget")).await.says(200, "You are signed out");
+    assert_eq!(browser.cookie("cairn_device"), Some(known.as_str()), "it stays known unless one says so");
+    signs_in(&mut browser, app, &person).await.says(200, &person.email);
+    let overview = browser.open(app, "/account").await;
+    browser.send(app, &overview.form("logout").with("forget", "yes")).await.says(200, "You are signed out");
+    assert_eq!(browser.cookie("cairn_device"), None);
+    let mut other = Browser::new();
+    signs_in(&mut other, app, &person).await.says(200, &person.email);
+    let listed = other.open(app, "/account/devices").await;
+    assert_eq!(listed.html.matches("name=\"device\"").count(), 1, "the row is gone, too: {}", listed.html);
+    // Forgotten from afar, and signed out with it.
+    let form = listed.html.split("id=\"forget-").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    let form = listed.form(&format!("forget-{form}"));
+    other.send(app, &form.clone().without("end")).await.says(200, "That device is forgotten.");
+    other.open(app, "/account/devices").await.says(200, "No device is known.");
 }
 
 async fn an_unfinished_account_is_pointed_out(app: &App) {
@@ -181,7 +255,7 @@ async fn a_session_is_carried_on_by_use_and_ends_without(kind: Kind) {
     let person = Person::new("lasting");
     person.joins(&app).await;
     let mut browser = Browser::new();
-    signs_in(&mut browser, &app, &person).await.says(200, "Your account");
+    stays(&mut browser, &app, &person).await;
     const DAY: i64 = 86_400;
     for day in [2, 6, 12, 20, 29] {
         app.restart_at(day * DAY).await;
@@ -203,7 +277,7 @@ async fn a_session_is_carried_on_to_its_absolute_end(kind: Kind) {
     let person = Person::new("limited");
     person.joins(&app).await;
     let mut browser = Browser::new();
-    signs_in(&mut browser, &app, &person).await.says(200, "Your account");
+    stays(&mut browser, &app, &person).await;
     for day in [9, 11] {
         app.restart_at(day * DAY).await;
         let page = browser.open(&app, "/account").await;

@@ -39,6 +39,8 @@ async fn a_deletion_ends_every_session_and_a_sign_in_calls_it_off(app: &App) {
         .problem(401, "credentials");
     let back = app.client().post("/auth/login", &person.credentials()).send().await.expect(200);
     assert_eq!(back["restored"], true, "{back}");
+    let letter = app.letter(&person.email, "deletion.called-off").await;
+    assert!(letter.text.contains("/forgot-password"), "whoever did not sign in is told what to do: {}", letter.text);
     let again = app.client().post("/auth/login", &person.credentials()).send().await.expect(200);
     assert!(again.get("restored").is_none(), "only the sign-in that did it says so: {again}");
     let tokens = Tokens::of(&again);

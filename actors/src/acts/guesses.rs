@@ -14,12 +14,15 @@ use crate::world::World;
 
 /// Failures within the hour that cost nothing.
 pub const FREE: usize = 9;
+/// Failures within the hour, over all devices that one account knows, that cost nothing: one device alone does not come
+/// that far, because it is slowed down by itself.
+pub const FREE_OF_ALL_DEVICES: usize = 29;
 /// Wrong codes of one address within a day, over all its flows.
 pub const CODES_A_DAY: usize = 20;
 /// Wrong codes that would have set a password, from one network within a day, over all addresses.
 pub const RESET_CODES_A_DAY: usize = 30;
 /// How many failures are read at most: more change nothing.
-pub const MOST: u32 = 32;
+pub const MOST: u32 = 48;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -35,6 +38,9 @@ pub const CLEARED: &str = "guesses_cleared";
 pub enum Rule {
     /// A password: from the 10th failure within an hour on, 2ⁿ seconds, at most a quarter of an hour.
     Secret,
+    /// A password, from all devices that one account knows: from the 30th failure within an hour on, 2ⁿ seconds, at most
+    /// a quarter of an hour.
+    Devices,
     /// Six digits: twenty failures a day.
     Code,
     /// Six digits that set a password, from one network: thirty failures a day.
@@ -48,6 +54,8 @@ pub enum Target {
     Identifier(Digest),
     /// The account of a browser that is known to its person, by the browser's own key.
     Device(Digest),
+    /// The password of an account, by all devices that it knows together.
+    Devices(UserId),
     /// The password of somebody who is signed in, asked for once more.
     User(UserId),
     /// The password of one flow, such as a registration whose link is shown.
@@ -64,6 +72,7 @@ impl Target {
     pub const fn rule(self) -> Rule {
         match self {
             Self::Identifier(_) | Self::Device(_) | Self::User(_) | Self::Flow(_) => Rule::Secret,
+            Self::Devices(_) => Rule::Devices,
             Self::Codes(_) => Rule::Code,
             Self::ResetCodes(_) => Rule::ResetCode,
         }
@@ -74,6 +83,7 @@ impl Target {
         match self {
             Self::Identifier(_) => "identifier",
             Self::Device(_) => "device",
+            Self::Devices(_) => "devices",
             Self::User(_) => "user",
             Self::Flow(_) => "flow",
             Self::Codes(_) => "codes",
@@ -87,7 +97,7 @@ impl Target {
             Self::Identifier(digest) | Self::Device(digest) | Self::Codes(digest) | Self::ResetCodes(digest) => {
                 &digest.0
             }
-            Self::User(user) => user.0.bytes(),
+            Self::User(user) | Self::Devices(user) => user.0.bytes(),
             Self::Flow(flow) => flow,
         }
     }
@@ -97,7 +107,7 @@ impl Rule {
     /// How far back failures count.
     pub const fn window(self) -> Duration {
         match self {
-            Self::Secret => HOUR,
+            Self::Secret | Self::Devices => HOUR,
             Self::Code | Self::ResetCode => DAY,
         }
     }
@@ -105,8 +115,9 @@ impl Rule {
     /// Until when nobody may guess, given the failures within the window, newest first; `None`: go on.
     pub fn blocked_until(self, failures: &[Timestamp], now: Timestamp) -> Option<Timestamp> {
         let until = match self {
-            Self::Secret => {
-                let over = failures.len().checked_sub(FREE).filter(|over| *over > 0)?;
+            Self::Secret | Self::Devices => {
+                let free = if self == Self::Devices { FREE_OF_ALL_DEVICES } else { FREE };
+                let over = failures.len().checked_sub(free).filter(|over| *over > 0)?;
                 let seconds = u32::try_from(over).ok().and_then(|over| 2_u64.checked_pow(over));
                 let wait = seconds.map_or(LONGEST_WAIT, |seconds| seconds.min(LONGEST_WAIT));
                 failures.first()?.after(Duration::from_secs(wait))
@@ -138,11 +149,22 @@ pub fn forgotten(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Write {
     Write::ClearFailures { of: target.key(cx.world), by, at: cx.now }
 }
 
-/// Counts a failure. `user`: whose account it was, for their history, when there is one.
-pub fn failed(target: Target, by: Digest, user: Option<UserId>, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
+/// Counts a failure, of a device also for all devices of its account together (`also`). `user`: whose account it was, for
+/// their history, when there is one.
+pub fn failed(
+    target: Target,
+    also: Option<Target>,
+    by: Digest,
+    user: Option<UserId>,
+    cx: &Cx<'_, Auth>,
+) -> Deed<(), Auth> {
+    let mut effects = Effects::none().write(failure(target, by, cx));
+    if let Some(also) = also {
+        effects = effects.write(failure(also, by, cx));
+    }
     Deed {
         says: (),
-        effects: Effects::none().write(failure(target, by, cx)),
+        effects,
         user: user.map(|user| user.0),
         public: json!({ "of": target.word(), "user": user.map(UserId::text) }),
     }
@@ -184,6 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn the_thirtieth_failure_of_all_devices_slows_down_which_one_device_never_comes_to() {
+        let waits: Vec<_> = (28..=32).map(|count| wait(Rule::Devices, count)).collect();
+        assert_eq!(waits, [None, None, Some(2), Some(4), Some(8)]);
+        assert_eq!(wait(Rule::Devices, usize::try_from(MOST).unwrap()), Some(900));
+        // One device as fast as it may: each failure as soon as the wait before it is over.
+        let (mut failed, mut now) = (Vec::new(), NOW);
+        while now < NOW.after(HOUR) {
+            now = Rule::Secret.blocked_until(&failed, now).unwrap_or(now);
+            failed.insert(0, now);
+        }
+        assert!(failed.len() <= FREE_OF_ALL_DEVICES, "{}", failed.len());
+    }
+
+    #[test]
     fn a_wait_is_over_when_it_is_over() {
         let ten = failures(10);
         let after = |millis: i64| Rule::Secret.blocked_until(&ten, Timestamp(NOW.0 + millis)).is_some();
@@ -211,8 +247,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn more_failures_never_shorten_the_wait(count in 0_usize..200, code: bool) {
-            let rule = if code { Rule::Code } else { Rule::Secret };
+        fn more_failures_never_shorten_the_wait(
+            count in 0_usize..200, rule in prop_oneof![Just(Rule::Secret), Just(Rule::Devices), Just(Rule::Code)]
+        ) {
             prop_assert!(wait(rule, count) <= wait(rule, count + 1));
             prop_assert!(wait(rule, count).is_none_or(|wait| wait <= 86_400));
         }

@@ -1,6 +1,7 @@
 //! Acts: what belongs to no flow. Each is a pure function from a command and what was read to what is committed; it
 //! leaves an event and no row.
 
+pub mod devices;
 pub mod guesses;
 pub mod password;
 pub mod profile;

@@ -3,22 +3,23 @@
 use cairn_runtime::{Cx, Deed, Effects, Guard};
 use serde_json::json;
 
-use crate::effects::{Auth, Key, UserId, Write};
+use crate::directory::User;
+use crate::effects::{Auth, Key, Write};
 use crate::hasher::SealedHash;
 
 /// The act's name.
 pub const REHASH: &str = "rehash";
 
-/// Stores the same password's hash at the present cost. The fence is held, not raised: nothing ends by it, and a reset
-/// that came meanwhile wins.
-pub fn rehash(user: UserId, fence: i64, hash: &SealedHash, lost: Option<&Key>, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
+/// Stores the same password's hash at the present cost. Fence and number are held, not raised: nothing ends by it, and a
+/// password that was set meanwhile stays.
+pub fn rehash(user: &User, hash: &SealedHash, lost: Option<&Key>, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
+    let id = user.id;
     let effects = match lost {
         Some(_) => Effects::none(),
-        None => Effects::none().guard(Guard::Hold(Key::User(user), fence)).write(Write::Rehash {
-            user,
-            password: hash.clone(),
-            at: cx.now,
-        }),
+        None => Effects::none()
+            .guard(Guard::Hold(Key::User(id), user.fence))
+            .guard(Guard::Hold(Key::Devices(id), user.devices))
+            .write(Write::Rehash { user: id, password: hash.clone(), at: cx.now }),
     };
-    Deed { says: (), effects, user: Some(user.0), public: json!({ "user": user.text() }) }
+    Deed { says: (), effects, user: Some(id.0), public: json!({ "user": id.text() }) }
 }

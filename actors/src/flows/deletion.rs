@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
 use super::session::{self, Session};
@@ -60,6 +60,8 @@ pub struct Start {
     pub user: UserId,
     /// The number of their fence.
     pub fence: i64,
+    /// The number of their devices.
+    pub devices: i64,
     /// The number of their profile: address and username are still these.
     pub profile: i64,
     /// The address, to be written to.
@@ -76,24 +78,11 @@ impl Named for Start {
     }
 }
 
-/// What may be asked of it.
-#[derive(Debug)]
-pub enum Command {
-    /// The person has signed in again.
-    Restore,
-}
-
-impl Named for Command {
-    fn name(&self) -> &'static str {
-        "restore"
-    }
-}
-
 /// What other flows may tell it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
-    /// The account was given back to its owner, and the deletion called off with that.
+    /// The deletion was called off: by a sign-in, or with a change of address that was taken back.
     Restored,
 }
 
@@ -137,7 +126,7 @@ impl Flow for Deletion {
     const NAME: &'static str = "deletion";
     type Domain = Auth;
     type Start = Start;
-    type Command = Command;
+    type Command = Never;
     type Signal = Signal;
     type Outcome = Outcome;
 
@@ -157,6 +146,7 @@ impl Flow for Deletion {
         let letter = Letter::DeletionAsked { to: asked.address.clone(), until };
         let mut step = go(Self::Waiting(Box::new(waiting)))
             .bump_from(Key::User(user), asked.fence)
+            .hold(Key::Devices(user), asked.devices)
             .bump_from(Key::Profile(user), asked.profile)
             .write(Write::SetDeletion { user, flow: Some(cx.flow), at: cx.now })
             .send(Outgoing::world(Delivery::Letter(letter)).until(until));
@@ -166,16 +156,9 @@ impl Flow for Deletion {
         step.says(Outcome::Waiting { until })
     }
 
-    fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+    fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, _cx: &Cx<'_, Auth>) -> Step<Self> {
         match (self, input) {
-            (Self::Waiting(w), Input::Asked(Command::Restore)) if lost.is_none() => go(Self::Restored { user: w.user })
-                .bump_from(Key::Profile(w.user), w.profile)
-                .write(Write::SetDeletion { user: w.user, flow: None, at: cx.now })
-                .says(Outcome::Restored),
-            // It was called off before, and the signal of that is on its way. Another may wait since: that is not ours.
-            (Self::Waiting(w), Input::Asked(Command::Restore)) => {
-                go(Self::Restored { user: w.user }).says(Outcome::Over)
-            }
+            (_, Input::Asked(never)) => match *never {},
             (Self::Waiting(w), Input::Told(Signal::Restored)) => {
                 go(Self::Restored { user: w.user }).says(Outcome::Restored)
             }
@@ -195,9 +178,7 @@ impl Flow for Deletion {
             }
             (Self::Waiting(w), Input::Woken) => go(Self::Restored { user: w.user }).says(Outcome::Restored),
 
-            (Self::Restored { .. } | Self::Done { .. }, Input::Asked(_) | Input::Woken | Input::Told(_)) => {
-                stay().says(Outcome::Over)
-            }
+            (Self::Restored { .. } | Self::Done { .. }, Input::Woken | Input::Told(_)) => stay().says(Outcome::Over),
             // No letter of this flow carries a tag: what becomes of it is read from the outbox.
             (_, Input::Answered { .. }) => stay().says(Outcome::Over),
         }

@@ -69,6 +69,9 @@ pub struct Awaiting {
     pub user: UserId,
     /// The number of their fence when they asked: a reset or a sign-out everywhere calls this off.
     pub fence: i64,
+    /// The number of their devices when they asked: whoever does not know a sign-in calls this off as well.
+    #[serde(default)]
+    pub devices: i64,
     /// The address that they had when they asked, and the number of the claim on it: another change that is proved
     /// first calls this one off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +209,7 @@ impl Awaiting {
             until,
         })))
         .hold(Key::User(user), self.fence)
+        .hold(Key::Devices(user), self.devices)
         .claim(Key::Address(address_key))
         .bump_from(Key::Address(before), account.number)
         .bump(Key::Profile(user))
@@ -445,13 +449,17 @@ impl Flow for EmailChange {
         let begun = Awaiting {
             user: asked.user,
             fence: asked.fence,
+            devices: asked.devices,
             from: Some(asked.from),
             address: asked.address.clone(),
             decoy: asked.known,
             letters: Issues::first(cx),
             expires_at,
         };
-        let step = begun.sending(asked.by).hold(Key::User(asked.user), asked.fence);
+        let step = begun
+            .sending(asked.by)
+            .hold(Key::User(asked.user), asked.fence)
+            .hold(Key::Devices(asked.user), asked.devices);
         let step = asked.waiting.iter().fold(step, |step, flow| step.tell::<Self>(*flow, &Signal::Replaced));
         step.says(Outcome::Awaiting { expires_at })
     }

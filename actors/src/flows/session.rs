@@ -2,11 +2,17 @@
 //! by the fence of its user.
 //!
 //! What must stay true: one refresh token is the present one; the one before it gets the same answer within the grace
-//! time; any older one shows that somebody else has them, and ends the session.
+//! time; any older one shows that somebody else has them, and ends the session. Where the password was proved, nothing
+//! that was copied before gets what came of it: a step-up has no grace, and a change of the password makes every refresh
+//! token and cookie of the session anew.
 
-use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Outgoing, Public, Step, Timestamp, go, stay};
+mod link;
+
+use cairn_runtime::{Cx, Flow, FlowId, Id, Input, Lost, Named, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
+pub use self::link::{Account, Disputable, Link, SETS_PASSWORD, Used, known_place};
+use super::deletion::{self, Deletion};
 use super::issue;
 pub use super::rotation::Minted;
 use super::rotation::{Standing, standing};
@@ -23,6 +29,8 @@ use crate::world::Settings;
 pub enum Session {
     /// Its tokens are good.
     Active(Box<Active>),
+    /// They are not any more; the link of its new-device letter still counts, because whoever signed in knows the password.
+    Disputable(Box<Disputable>),
     /// They are not any more.
     Ended {
         /// Why.
@@ -33,6 +41,9 @@ pub enum Session {
         /// The keyed hash of user, device and network.
         #[serde(default)]
         place: Option<Digest>,
+        /// The number of the account's devices at the sign-in.
+        #[serde(default)]
+        devices: i64,
     },
 }
 
@@ -65,6 +76,15 @@ pub struct Active {
     /// What the link in a new-device letter is rendered from, where one was sent.
     #[serde(default)]
     pub notice: Option<Seal>,
+    /// The device that it was begun with.
+    #[serde(default)]
+    pub device_id: Option<Id>,
+    /// The number of the account's devices at the sign-in ([`Key::Devices`]).
+    #[serde(default)]
+    pub devices: i64,
+    /// The present refresh token came of a proof of the password: the one before it gets no repeat.
+    #[serde(default)]
+    pub no_grace: bool,
 }
 
 /// Why a session ended.
@@ -94,6 +114,8 @@ pub struct Start {
     pub user: UserId,
     /// The user's fence, read together with the password's hash.
     pub fence: i64,
+    /// The number of the account's devices, read in the same query.
+    pub devices: i64,
     /// How they proved it (RFC 8176).
     pub amr: Vec<String>,
     /// The user agent.
@@ -117,6 +139,32 @@ pub struct Arrival {
     pub is_first: bool,
     /// Sessions that are too many.
     pub crowded: Vec<FlowId>,
+    /// The device that the sign-in came from.
+    pub device: Option<SeenDevice>,
+    /// The deletion that the sign-in calls off.
+    pub restores: Option<Restores>,
+}
+
+/// The device that a sign-in came from.
+#[derive(Clone, Copy, Debug)]
+pub struct SeenDevice {
+    /// Its id.
+    pub id: Id,
+    /// The account did not know it.
+    pub is_new: bool,
+}
+
+/// A deletion to be called off.
+#[derive(Debug)]
+pub struct Restores {
+    /// Its flow.
+    pub deletion: FlowId,
+    /// When the account goes: a sign-in from then on calls nothing off.
+    pub until: Timestamp,
+    /// The number of the profile that names it.
+    pub profile: i64,
+    /// Whom to tell.
+    pub to: Address,
 }
 
 /// A new-device letter to be sent.
@@ -147,11 +195,15 @@ pub enum Command {
     StepUp {
         /// The number of the user's fence, read together with the password's hash.
         fence: i64,
+        /// The number of the account's devices, read in the same query.
+        devices: i64,
     },
     /// A new password, the old one proved: whatever else was begun is over, this session stays.
     ChangePassword {
         /// The number of the user's fence, read together with the old password's hash.
         fence: i64,
+        /// The number of the account's devices, read in the same query.
+        devices: i64,
         /// The new hash, sealed.
         password: SealedHash,
         /// Whom to tell.
@@ -162,7 +214,14 @@ pub enum Command {
     /// Its user ends it, from this session or another.
     Revoke,
     /// Here is the link of a new-device letter.
-    Disown(Presented<of::EndSession>),
+    Disown {
+        /// The link's credential.
+        link: Presented<of::EndSession>,
+        /// The account as it was read; `None`: it is gone.
+        account: Option<Account>,
+    },
+    /// Its user did not know another session of the same device or place.
+    Disowned,
     /// Here is the cookie of the browser that signed in: it is in use, carry the session on.
     Seen(Presented<of::SessionCookie>),
     /// Here is the cookie of the browser that signed in: end the session.
@@ -177,7 +236,8 @@ impl Named for Command {
             Self::StepUp { .. } => "step_up",
             Self::ChangePassword { .. } => "change_password",
             Self::Revoke => "revoke",
-            Self::Disown(_) => "disown",
+            Self::Disown { .. } => "disown",
+            Self::Disowned => "disowned",
             Self::Seen(_) => "seen",
             Self::Leave(_) => "leave",
         }
@@ -192,6 +252,10 @@ pub enum Signal {
     Fenced,
     /// The user has too many sessions, and this one was idle for longest.
     Crowded,
+    /// Its user did not know another session of the same device or place.
+    Disowned,
+    /// Its user ended it from another session, together with its device.
+    Revoked,
 }
 
 impl Named for Signal {
@@ -199,6 +263,8 @@ impl Named for Signal {
         match self {
             Self::Fenced => "fenced",
             Self::Crowded => "crowded",
+            Self::Disowned => "disowned",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -224,6 +290,9 @@ pub enum Outcome {
     PasswordChanged {
         /// Since when.
         at: Timestamp,
+        /// [`Outcome::Tokens`]. Steps of an older release gave none.
+        #[serde(default)]
+        tokens: Option<Box<Outcome>>,
     },
     /// It goes on.
     Seen {
@@ -234,6 +303,15 @@ pub enum Outcome {
     Refused,
     /// The session has ended, now or before.
     Ended,
+    /// The link of a new-device letter has done what it is for, now or before.
+    Disowned {
+        /// A new password is set by it; else the one from before is out of force.
+        password_set: bool,
+    },
+    /// The account moved while this was asked: it is to be asked again.
+    Moved,
+    /// The link sets no password: it has set one, the account's was set otherwise since, or it is too late.
+    UsedUp,
     /// Not a token of this session.
     Garbage,
 }
@@ -246,7 +324,7 @@ impl Session {
     pub fn active(&self) -> Option<&Active> {
         match self {
             Self::Active(active) => Some(active),
-            Self::Ended { .. } => None,
+            Self::Disputable(_) | Self::Ended { .. } => None,
         }
     }
 
@@ -254,6 +332,7 @@ impl Session {
     pub fn user(&self) -> Option<UserId> {
         match self {
             Self::Active(active) => Some(active.user),
+            Self::Disputable(disputable) => Some(disputable.user),
             Self::Ended { user, .. } => *user,
         }
     }
@@ -262,14 +341,35 @@ impl Session {
     fn place(&self) -> Option<Digest> {
         match self {
             Self::Active(active) => active.place,
+            Self::Disputable(disputable) => disputable.known_place(),
             Self::Ended { place, .. } => *place,
         }
     }
 
+    /// The number of the account's devices at the sign-in.
+    fn devices(&self) -> i64 {
+        match self {
+            Self::Active(active) => active.devices,
+            Self::Disputable(disputable) => disputable.link.devices,
+            Self::Ended { devices, .. } => *devices,
+        }
+    }
+
     fn end(&self, by: End, cx: &Cx<'_, Auth>) -> Step<Self> {
+        let ended = match (self.link(), self.user()) {
+            (Some(link), Some(user)) => {
+                Self::Disputable(Box::new(Disputable { by, user, link, until: cx.now.after(link::COUNTS) }))
+            }
+            _ => self.forgotten(by),
+        };
+        go(ended).release(Key::Session(cx.flow.0)).says(Outcome::Ended)
+    }
+
+    /// The end of which no link is left.
+    fn forgotten(&self, by: End) -> Self {
         // Who was not known here is not known here later either: the next sign-in from there is news again.
         let place = self.place().filter(|_| by != End::Disowned);
-        go(Self::Ended { by, user: self.user(), place }).release(Key::Session(cx.flow.0)).says(Outcome::Ended)
+        Self::Ended { by, user: self.user(), place, devices: self.devices() }
     }
 }
 
@@ -295,7 +395,13 @@ impl Active {
     /// The same session with the next refresh token.
     fn rotated(&self, cx: &Cx<'_, Auth>) -> Self {
         let (issue, minted) = (self.issue.next(&cx.world.ring), self.minted.next(cx));
-        Self { issue, minted, expires_at: lasts_until(self.auth_time, cx.now, &cx.world.settings), ..self.clone() }
+        let expires_at = lasts_until(self.auth_time, cx.now, &cx.world.settings);
+        Self { issue, minted, expires_at, no_grace: false, ..self.clone() }
+    }
+
+    /// The same after a proof of the password, with the next refresh token.
+    fn proved(&self, cx: &Cx<'_, Auth>) -> Self {
+        Self { no_grace: true, ..Self { auth_time: cx.now, ..self.clone() }.rotated(cx) }
     }
 
     /// Until when it would last if it were used now.
@@ -319,7 +425,8 @@ impl Flow for Session {
     type Outcome = Outcome;
 
     fn start(asked: &Start, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
-        if lost.is_some() {
+        let is_late = asked.arrival.restores.as_ref().is_some_and(|restores| cx.now >= restores.until);
+        if lost.is_some() || is_late {
             return stay().says(Outcome::Refused);
         }
         let active = Active {
@@ -335,10 +442,15 @@ impl Flow for Session {
             expires_at: lasts_until(cx.now, cx.now, &cx.world.settings),
             place: asked.arrival.place,
             notice: asked.arrival.notice.as_ref().map(|_| Seal::new(&cx.world.ring, cx.bytes("notice"))),
+            device_id: asked.arrival.device.map(|device| device.id),
+            devices: asked.devices,
+            no_grace: false,
         };
         let (tokens, letter) = (active.tokens(), active.letter(asked.arrival.notice.as_ref()));
-        let mut step =
-            go(Self::Active(Box::new(active))).hold(Key::User(asked.user), asked.fence).claim(Key::Session(cx.flow.0));
+        let mut step = go(Self::Active(Box::new(active)))
+            .hold(Key::User(asked.user), asked.fence)
+            .hold(Key::Devices(asked.user), asked.devices)
+            .claim(Key::Session(cx.flow.0));
         if let Some(letter) = letter {
             step = step.send(Outgoing::world(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
         }
@@ -347,6 +459,23 @@ impl Flow for Session {
         }
         if let Some((target, by)) = asked.forgets {
             step = step.write(guesses::forgotten(target, by, cx));
+        }
+        if let Some(SeenDevice { id, is_new }) = asked.arrival.device {
+            let (user, at) = (asked.user, cx.now);
+            let (user_agent, client_address) = (asked.device.clone(), asked.client_address.clone());
+            step = step.write(if is_new {
+                Write::AddDevice { id, user, user_agent, client_address, at }
+            } else {
+                Write::SeeDevice { id, user, user_agent, client_address, at }
+            });
+        }
+        if let Some(Restores { deletion, profile, to, .. }) = &asked.arrival.restores {
+            let letter = Letter::DeletionCalledOff { to: to.clone(), at: cx.now };
+            step = step
+                .bump_from(Key::Profile(asked.user), *profile)
+                .write(Write::SetDeletion { user: asked.user, flow: None, at: cx.now })
+                .tell::<Deletion>(*deletion, &deletion::Signal::Restored)
+                .send(Outgoing::world(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
         }
         for crowded in &asked.arrival.crowded {
             step = step.tell::<Self>(*crowded, &Signal::Crowded);
@@ -367,6 +496,9 @@ impl Flow for Session {
                         let tokens = next.tokens();
                         go(Self::Active(Box::new(next))).hold(Key::User(a.user), a.fence).says(tokens)
                     }
+                    // Whoever has a copy from before the proof gets nothing that came of it; nor does a client end its own
+                    // session that lost our reply: it proves the password once more.
+                    Standing::Repeated if a.no_grace => stay().says(Outcome::Refused),
                     // The client lost our reply: the same again. It costs a read of the fence, and writes nothing.
                     Standing::Repeated => stay().hold(Key::User(a.user), a.fence).says(a.tokens()),
                     Standing::Replaced => self.end(End::Reused, cx),
@@ -379,43 +511,52 @@ impl Flow for Session {
                     Standing::Present | Standing::Repeated | Standing::Replaced => self.end(End::SignedOut, cx),
                 }
             }
+            // The password that was proved may be out of force by now.
+            (Self::Active(_), Input::Asked(Command::StepUp { .. } | Command::ChangePassword { .. }))
+                if matches!(lost, Some(Lost(Key::Devices(_)))) =>
+            {
+                stay().says(Outcome::Refused)
+            }
             // The fence moved, now or before the proof was read: the session is one of those that are over.
-            (Self::Active(a), Input::Asked(Command::StepUp { fence } | Command::ChangePassword { fence, .. }))
+            (Self::Active(a), Input::Asked(Command::StepUp { fence, .. } | Command::ChangePassword { fence, .. }))
                 if lost.is_some() || *fence > a.fence =>
             {
                 self.end(End::Fenced, cx)
             }
             // The proof was of the password that this session has replaced since: it proves nothing, and ends nothing.
-            (Self::Active(a), Input::Asked(Command::StepUp { fence } | Command::ChangePassword { fence, .. }))
+            (Self::Active(a), Input::Asked(Command::StepUp { fence, .. } | Command::ChangePassword { fence, .. }))
                 if *fence < a.fence =>
             {
                 stay().says(Outcome::Refused)
             }
-            (Self::Active(a), Input::Asked(Command::StepUp { .. })) => {
-                let next = Active { auth_time: cx.now, ..(**a).clone() }.rotated(cx);
+            (Self::Active(a), Input::Asked(Command::StepUp { devices, .. })) => {
+                let next = a.proved(cx);
                 let tokens = next.tokens();
-                go(Self::Active(Box::new(next))).hold(Key::User(a.user), a.fence).says(tokens)
+                go(Self::Active(Box::new(next)))
+                    .hold(Key::User(a.user), a.fence)
+                    .hold(Key::Devices(a.user), *devices)
+                    .says(tokens)
             }
-            (Self::Active(a), Input::Asked(Command::ChangePassword { password, to, others, .. })) => {
-                let next = Active { fence: a.fence.saturating_add(1), ..(**a).clone() };
+            (Self::Active(a), Input::Asked(Command::ChangePassword { devices, password, to, others, .. })) => {
+                let proved = a.proved(cx);
+                // Under a new salt no refresh token or cookie from before is this session's any more.
+                let issue = Seal { salt: cx.bytes("password changed"), ..proved.issue.clone() };
+                let next = Active { fence: a.fence.saturating_add(1), issue, ..proved };
+                let tokens = Some(Box::new(next.tokens()));
                 let letter = Letter::PasswordChanged { to: to.clone(), at: cx.now };
                 let mut step = go(Self::Active(Box::new(next)))
                     .bump_from(Key::User(a.user), a.fence)
+                    .hold(Key::Devices(a.user), *devices)
                     .write(Write::SetPassword { user: a.user, password: password.clone(), at: cx.now })
                     .send(Outgoing::world(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
                 for other in others {
                     step = step.tell::<Self>(*other, &Signal::Fenced);
                 }
-                step.says(Outcome::PasswordChanged { at: cx.now })
+                step.says(Outcome::PasswordChanged { at: cx.now, tokens })
             }
             (Self::Active(_), Input::Asked(Command::Revoke)) => self.end(End::Revoked, cx),
-            (Self::Active(a), Input::Asked(Command::Disown(link))) => {
-                if a.notice.as_ref().is_some_and(|notice| link.proves(&cx.world.ring, notice)) {
-                    self.end(End::Disowned, cx)
-                } else {
-                    stay().says(Outcome::Garbage)
-                }
-            }
+            (Self::Active(_), Input::Asked(Command::Disowned)) => self.end(End::Disowned, cx),
+            (_, Input::Asked(Command::Disown { link, account })) => self.disown(link, account.as_ref(), lost, cx),
             // A browser's cookie does not rotate: pages that load side by side would take each other's turn.
             (Self::Active(a), Input::Asked(Command::Seen(cookie) | Command::Leave(cookie)))
                 if !cookie.is_genuine(&cx.world.ring, &a.issue.salt) =>
@@ -431,17 +572,25 @@ impl Flow for Session {
             }
             (Self::Active(_), Input::Asked(Command::Leave(_))) => self.end(End::SignedOut, cx),
             (Self::Active(_), Input::Woken) => self.end(End::Expired, cx),
+            // Nobody used the link in time.
+            (Self::Disputable(d), Input::Woken) => go(self.forgotten(d.by)).says(Outcome::Ended),
             (Self::Active(_), Input::Told(Signal::Fenced)) => self.end(End::Fenced, cx),
             (Self::Active(_), Input::Told(Signal::Crowded)) => self.end(End::Crowded, cx),
+            (Self::Active(_), Input::Told(Signal::Revoked)) => self.end(End::Revoked, cx),
+            (Self::Active(_), Input::Told(Signal::Disowned)) => self.end(End::Disowned, cx),
 
-            (Self::Ended { .. }, Input::Asked(_) | Input::Told(_) | Input::Woken) | (_, Input::Answered { .. }) => {
-                stay().says(Outcome::Ended)
-            }
+            (Self::Disputable(_), Input::Asked(_) | Input::Told(_))
+            | (Self::Ended { .. }, Input::Asked(_) | Input::Told(_) | Input::Woken)
+            | (_, Input::Answered { .. }) => stay().says(Outcome::Ended),
         }
     }
 
     fn wake_at(&self) -> Option<Timestamp> {
-        self.active().map(|active| active.expires_at)
+        match self {
+            Self::Active(active) => Some(active.expires_at),
+            Self::Disputable(disputable) => Some(disputable.until),
+            Self::Ended { .. } => None,
+        }
     }
 
     fn public(&self) -> Public {
@@ -449,14 +598,21 @@ impl Flow for Session {
             Self::Active(a) => Public {
                 phase: "active",
                 user: Some(a.user.0),
-                subject: a.place.map(|place| place.0),
+                subject: a.place.map(|place| known_place(place, a.devices).0),
                 shown: serde_json::json!({ "generation": a.issue.n, "amr": a.amr, "expires_at": a.expires_at }),
                 ..Public::default()
             },
-            Self::Ended { by, user, place } => Public {
+            Self::Disputable(d) => Public {
+                phase: "ended",
+                user: Some(d.user.0),
+                subject: d.known_place().map(|place| known_place(place, d.link.devices).0),
+                shown: serde_json::json!({ "by": d.by }),
+                ..Public::default()
+            },
+            Self::Ended { by, user, place, devices } => Public {
                 phase: "ended",
                 user: user.map(|user| user.0),
-                subject: place.map(|place| place.0),
+                subject: place.map(|place| known_place(place, *devices).0),
                 shown: serde_json::json!({ "by": by }),
                 ..Public::default()
             },

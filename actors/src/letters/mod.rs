@@ -108,6 +108,10 @@ pub fn render(letter: &Letter, flow: FlowId, world: &World) -> Result<Rendered, 
             ]);
             placed.insert("link", link(Purpose::EndSession, "end-session", seal, flow, world)?);
         }
+        Letter::DeletionCalledOff { to: _, at } => {
+            said.push(("at", instant(*at)?));
+            placed.insert("forgot_password", page("forgot-password"));
+        }
         Letter::DeletionAsked { to: _, until } => {
             said.push(("until", instant(*until)?));
             placed.insert("login", page("login"));
@@ -205,7 +209,7 @@ macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!($name))),+] };
 }
 
-static FILES: [(&str, &str); 26] = files![
+static FILES: [(&str, &str); 28] = files![
     "layout.html",
     "parts.html",
     "proof.txt",
@@ -232,6 +236,8 @@ static FILES: [(&str, &str); 26] = files![
     "session.new-device.html",
     "deletion.asked.txt",
     "deletion.asked.html",
+    "deletion.called-off.txt",
+    "deletion.called-off.html",
 ];
 
 #[cfg(test)]

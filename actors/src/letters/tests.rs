@@ -49,7 +49,8 @@ fn letters() -> Vec<Letter> {
             client_address: "192.0.2.7".to_owned(),
             at: UNTIL,
         },
-        Letter::DeletionAsked { to, until: UNTIL },
+        Letter::DeletionAsked { to: to.clone(), until: UNTIL },
+        Letter::DeletionCalledOff { to, at: UNTIL },
     ]
 }
 
@@ -70,6 +71,7 @@ fn expected_links(letter: &Letter, world: &World) -> Vec<String> {
         Letter::EmailChanged { .. } => with_token(Purpose::UndoEmailChange, "undo-email-change"),
         Letter::SessionNewDevice { .. } => with_token(Purpose::EndSession, "end-session"),
         Letter::DeletionAsked { .. } => vec![format!("{PUBLIC}/login")],
+        Letter::DeletionCalledOff { .. } => vec![format!("{PUBLIC}/forgot-password")],
     }
 }
 

@@ -1,34 +1,46 @@
-//! What a sign-in brings about besides its session: news of a device or place that was not seen before, and room among
-//! the user's sessions.
+//! What a sign-in brings about besides its session: news of a device or place that was not seen before, room among the
+//! user's sessions, and an account that was to be deleted and is not.
 
 use std::net::IpAddr;
 
-use cairn_runtime::FlowId;
+use cairn_runtime::{FlowId, Timestamp};
 
 use super::{Caller, Refusal, Services};
+use crate::device::{AGENT, Device};
 use crate::directory::User;
 use crate::effects::Digest;
-use crate::flows::session::{Arrival, Command, Notice, Session};
+use crate::flows::session::{Arrival, Command, Notice, Restores, SeenDevice, Session, known_place};
 
 impl Services {
-    /// What a sign-in of this user brings about. `known`: the browser has shown a device cookie of this account.
-    pub(super) async fn arrival(&self, caller: &Caller, user: &User, known: bool) -> Result<Arrival, Refusal> {
+    /// What a sign-in of this user brings about. `is_known`: the account knows this device. `leaves`: the deletion that
+    /// waits for the account, and when it goes.
+    pub(super) async fn arrival(
+        &self,
+        caller: &Caller,
+        user: &User,
+        device: &Device,
+        is_known: bool,
+        leaves: Option<(FlowId, Timestamp)>,
+    ) -> Result<Arrival, Refusal> {
         let place = self.place(caller, user);
         // Those whose fence has moved count until they have tidied up after themselves: they are the first to go.
         let room = self.engine.world().settings.max_sessions.saturating_sub(1);
-        let visits = self.directory.visits(user.id, place, room).await?;
+        let visits = self.directory.visits(user.id, known_place(place, user.devices), room).await?;
         let is_first = user.signed_in_at.is_none();
-        let is_news = !is_first && !known && !visits.knows_place;
+        let is_news = !is_first && !is_known && !visits.knows_place;
         let notice = is_news.then(|| Notice {
             to: user.address.clone(),
             device: in_words(caller.device.as_deref()),
             client_address: caller.address.to_canonical().to_string(),
         });
-        Ok(Arrival { place: Some(place), notice, is_first, crowded: visits.beyond })
+        let device = Some(SeenDevice { id: device.id(), is_new: !is_known });
+        let (profile, to) = (user.version, user.address.clone());
+        let restores = leaves.map(|(deletion, until)| Restores { deletion, until, profile, to });
+        Ok(Arrival { place: Some(place), notice, is_first, crowded: visits.beyond, device, restores })
     }
 
-    /// Ends sessions that are too many before the sign-in is answered. They are told in its commit as well: whatever
-    /// fails here, they end.
+    /// Ends sessions that are too many before the sign-in is answered. They are told in its commit: whatever fails here
+    /// or is not done because the client has gone, they end.
     pub(super) async fn make_room(&self, caller: &Caller, crowded: &[FlowId]) {
         for session in crowded {
             let asker = self.engine.asker(&caller.trace);
@@ -44,6 +56,11 @@ impl Services {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         self.engine.world().digest("place", &super::unambiguous(&parts))
     }
+}
+
+/// What is kept of a user agent.
+pub(super) fn agent(caller: &Caller) -> Option<String> {
+    caller.device.as_ref().map(|agent| agent.chars().take(AGENT).collect())
 }
 
 /// The network that counts as one place: a /24, or a /64.

@@ -18,7 +18,7 @@ use crate::flows::email_change::EmailChange;
 use crate::flows::issue::{Issues, Judged};
 use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
-use crate::flows::session::{Command, Outcome, Session};
+use crate::flows::session::{Command, Outcome, Session, Used};
 
 /// A flow as its own browser may see it.
 #[derive(Clone, Debug)]
@@ -312,16 +312,39 @@ impl Services {
         let world = self.engine.world();
         let Ok(link) = Presented::parse(&world.ring, of::EndSession, token) else { return Ok(Standing::Garbage) };
         let row = self.engine.store().load(FlowId::from_bytes(link.flow())).await?;
-        let state = row.filter(|row| row.kind == Session::NAME).and_then(|row| serde_json::from_str(&row.state).ok());
+        let state: Option<Session> =
+            row.filter(|row| row.kind == Session::NAME).and_then(|row| serde_json::from_str(&row.state).ok());
         Ok(match state {
-            Some(Session::Active(active))
-                if active.notice.as_ref().is_some_and(|seal| link.proves(&world.ring, seal)) =>
-            {
-                Standing::Good
-            }
-            Some(Session::Ended { .. }) => Standing::Done,
-            _ => Standing::Garbage,
+            Some(session) => match session.link() {
+                Some(known) if !link.proves(&world.ring, &known.seal) => Standing::Garbage,
+                // The session may have ended by itself: whoever began it knows the password all the same.
+                Some(known) if known.used.is_none() => Standing::Good,
+                Some(_) => Standing::Done,
+                // Ended by an older release, which kept nothing to hold the link against.
+                None if session.active().is_none() => Standing::Done,
+                None => Standing::Garbage,
+            },
+            None => Standing::Garbage,
         })
+    }
+
+    /// Whether the link of a new-device letter can set a new password now, once it has put the one from before out of
+    /// force. It changes nothing, however often it is asked.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn end_session_link_sets_password(&self, token: &str) -> Result<bool, Refusal> {
+        let world = self.engine.world();
+        let Ok(shown) = Presented::parse(&world.ring, of::EndSession, token) else { return Ok(false) };
+        let Some(row) = self.engine.store().load(FlowId::from_bytes(shown.flow())).await? else { return Ok(false) };
+        let Ok(state) = serde_json::from_str::<Session>(&row.state) else { return Ok(false) };
+        let Some((link, user)) = state.link().zip(state.user()) else { return Ok(false) };
+        if !shown.proves(&world.ring, &link.seal) || !link.may_set_password(self.engine.now()) {
+            return Ok(false);
+        }
+        // A password that was set since by other means is not this link's to replace.
+        let user = self.directory.by_id(user).await?;
+        Ok(user.is_some_and(|user| link.used == Some(Used::Disowned { devices: user.devices })))
     }
 
     /// Whose account the link of a letter acts on: one that changes an address, takes a change back, or ends a session.
@@ -403,7 +426,8 @@ impl Services {
                 Err(why) => tracing::debug!(%why, "a session could not be carried on; the next page tries again"),
             }
         }
-        let who = SignedIn { user, session: flow, claims, amr: active.amr.clone() };
+        let (device, amr) = (active.device_id, active.amr.clone());
+        let who = SignedIn { user, session: flow, device, claims, amr };
         Ok(Some(Browsing { who, carried_on }))
     }
 

@@ -1,11 +1,11 @@
 //! Deleting one's account, and having it back by signing in.
 
-use cairn_runtime::{Fault, Flow, FlowId, Reply, Timestamp};
+use cairn_runtime::{Fault, Flow, FlowId, Timestamp};
 
 use super::session::SignedIn;
 use super::{Caller, FlowView, Moved, Refusal, Services, TRIES};
 use crate::directory::{InSession, User};
-use crate::flows::deletion::{Command, Deletion, Outcome, Start};
+use crate::flows::deletion::{Deletion, Outcome, Start};
 use crate::flows::session::Session;
 use crate::password::Password;
 
@@ -22,6 +22,7 @@ impl Services {
             let start = Start {
                 user: user.id,
                 fence: user.fence,
+                devices: user.devices,
                 profile: user.version,
                 address: user.address,
                 username: user.username,
@@ -36,12 +37,19 @@ impl Services {
             // The profile moved while the password was checked: by the same hand as likely as not. What moved the fence
             // has ended the session, or changed the password that was proved here.
             user = match self.directory.by_id(user.id).await? {
-                Some(now) if now.fence == who.user.fence => now,
+                Some(now) if now.fence == who.user.fence && now.devices == who.user.devices => now,
                 Some(_) => return Err(Refusal::Credentials),
                 None => return Err(Refusal::SessionEnded),
             };
         }
         Err(Refusal::Fault(Fault::Contended))
+    }
+
+    /// The deletion that waits for an account, and when the account goes.
+    pub(super) async fn leaves_at(&self, user: &User) -> Result<Option<(FlowId, Timestamp)>, Refusal> {
+        let Some(deletion) = user.deletion else { return Ok(None) };
+        let due = self.engine.store().load(deletion).await?.and_then(|row| row.wake_at);
+        Ok(Some((deletion, due.unwrap_or(Timestamp(i64::MAX)))))
     }
 
     /// Until when the account of a session's cookie can be had back, where it waits for its deletion. The session has
@@ -63,23 +71,5 @@ impl Services {
             Ok(Deletion::Waiting(waiting)) => Some(waiting.until),
             _ => None,
         })
-    }
-
-    /// Calls a deletion off, because its person has signed in. Whether there was one to be called off.
-    ///
-    /// # Errors
-    /// [`Refusal::Credentials`] when the account was gone a moment before.
-    pub(super) async fn restore(&self, caller: &Caller, user: &User) -> Result<bool, Refusal> {
-        let Some(deletion) = user.deletion else { return Ok(false) };
-        let reply = self.restored(caller, deletion).await?;
-        match reply.outcome {
-            Outcome::Restored => Ok(true),
-            _ if self.directory.by_id(user.id).await?.is_some() => Ok(false),
-            _ => Err(Refusal::Credentials),
-        }
-    }
-
-    async fn restored(&self, caller: &Caller, deletion: FlowId) -> Result<Reply<Outcome>, Refusal> {
-        Ok(self.engine.call::<Deletion>(deletion, self.engine.asker(&caller.trace), Command::Restore).await?)
     }
 }

@@ -6,7 +6,6 @@ use cairn_runtime::store::Row;
 use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Timestamp};
 
 use super::password::own_words_of;
-use super::passwords::worthy;
 use super::session::SignedIn;
 use super::typed::{self, Typed};
 use super::{BadValue, Caller, FlowView, Moved, Refusal, Services, TRIES};
@@ -81,10 +80,10 @@ impl Services {
             }
         }
         let owner = self.directory.by_address(world.address_key(&address)).await?;
-        let by = self.asked_by(caller, owner.as_ref().map(|owner| owner.id));
+        let by = self.asked_by(caller, owner.as_ref()).await?;
         let from = (world.address_key(&who.user.address), who.user.number);
-        let start =
-            Start { user: who.user.id, fence: who.user.fence, from, address, known: owner.is_some(), waiting, by };
+        let (user, fence, devices) = (who.user.id, who.user.fence, who.user.devices);
+        let start = Start { user, fence, devices, from, address, known: owner.is_some(), waiting, by };
         let reply = self.engine.start::<EmailChange>(asker, start).await?;
         match reply.outcome {
             Outcome::Awaiting { .. } => Ok(moved(&reply)),
@@ -105,7 +104,7 @@ impl Services {
             Some(address) => self.directory.by_address(self.engine.world().address_key(address)).await?,
             None => None,
         };
-        let by = self.asked_by(caller, owner.map(|owner| owner.id));
+        let by = self.asked_by(caller, owner.as_ref()).await?;
         let asker = self.asker(caller, &[flow]).await?;
         let reply = self.engine.call::<EmailChange>(row.id, asker, Command::Resend(by)).await?;
         match reply.outcome {
@@ -268,7 +267,7 @@ impl Services {
             Some(new) if knows => {
                 let own =
                     self.directory.by_id(user).await?.map_or_else(|| OwnWords::of([]), |user| own_words_of(&user));
-                Some(worthy(new, own, "/new_password").await?)
+                Some(self.worthy(new, own, "/new_password", Lane::SignIn).await?)
             }
             _ => None,
         };

@@ -23,6 +23,8 @@ pub struct Attempt {
     turn: Turn,
     target: Target,
     failures: usize,
+    /// The same guess as one of all that the devices of its account make.
+    of_all_devices: Option<Box<Attempt>>,
 }
 
 impl Attempt {
@@ -60,7 +62,22 @@ impl Services {
             }
             failures = failed.len();
         }
-        Ok(Attempt { turn, target, failures })
+        Ok(Attempt { turn, target, failures, of_all_devices: None })
+    }
+
+    /// The same for a target of an account: a device that it knows has a count of its own, and a second one together with
+    /// all others that it knows.
+    ///
+    /// # Errors
+    /// As [`Services::attempt`].
+    pub async fn attempt_at(&self, target: Target, user: Option<UserId>) -> Result<Attempt, Refusal> {
+        let attempt = self.attempt(target).await?;
+        // Always in this order, so that no two wait for each other.
+        let of_all_devices = match (target, user) {
+            (Target::Device(_), Some(user)) => Some(Box::new(self.attempt(Target::Devices(user)).await?)),
+            _ => None,
+        };
+        Ok(Attempt { of_all_devices, ..attempt })
     }
 
     /// Counts a failure, durably. `user`: whose account it was, when there is one.
@@ -72,8 +89,9 @@ impl Services {
             return Ok(());
         }
         let (target, by) = (attempt.target, self.network_of(caller));
+        let also = attempt.of_all_devices.as_ref().map(|all| all.target);
         let asker = self.engine.asker(&caller.trace);
-        self.engine.act(FAILED, asker, |_, cx| guesses::failed(target, by, user, cx)).await?;
+        self.engine.act(FAILED, asker, |_, cx| guesses::failed(target, also, by, user, cx)).await?;
         self.has_failed(attempt);
         Ok(())
     }
@@ -87,7 +105,7 @@ impl Services {
         drop(attempt);
     }
 
-    /// Forgets the caller's own failures at this target: those of other networks stay.
+    /// Forgets the caller's own failures at this target: those of other networks stay, and those of all devices together.
     ///
     /// # Errors
     /// The engine's.
@@ -132,7 +150,7 @@ impl Services {
         password: &Password,
         hash: Option<&SealedHash>,
     ) -> Result<Proved, Refusal> {
-        let attempt = self.attempt(target).await?;
+        let attempt = self.attempt_at(target, user).await?;
         match self.verify_in(&attempt, password, hash).await? {
             Verdict::Right(proved) => {
                 self.succeeded(caller, attempt).await?;

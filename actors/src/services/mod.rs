@@ -11,8 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::acts::guesses::Target;
-use crate::device::Device;
-use crate::directory::Directory;
+use crate::directory::{Directory, User};
 use crate::effects::{AskedBy, Auth, Digest, UserId};
 use crate::hasher::{HashFault, Hasher, Lane};
 use crate::password::Password;
@@ -20,6 +19,7 @@ use crate::password::Password;
 pub mod arrival;
 pub mod browser;
 pub mod deletion;
+pub mod devices;
 pub mod email_change;
 pub mod guesses;
 pub mod password;
@@ -41,7 +41,7 @@ pub struct Caller {
     pub address: IpAddr,
     /// The user agent, as it says it.
     pub device: Option<String>,
-    /// The device cookie that the browser shows, whatever it is worth.
+    /// The proof of a device that the browser shows as a cookie or the program in a header, whatever it is worth.
     pub known_by: Option<String>,
     /// The route (method and path) and the `Idempotency-Key` that came with it.
     pub repeat: Option<Repeat>,
@@ -106,6 +106,9 @@ impl Refusal {
     pub const OVER: Self = Self::FlowEnded("This code or link is not, or no longer, good.");
     /// A code after the last try.
     pub const ONLY_THE_LINK: Self = Self::FlowEnded("Five codes were wrong; only the link in the letter works now.");
+    /// A new password by the link of a new-device letter that sets none.
+    pub const SETS_NO_PASSWORD: Self =
+        Self::FlowEnded("This link sets no password (any more). Ask for a letter to set a new one.");
     /// Another letter after the last.
     pub const NO_MORE_LETTERS: Self =
         Self::FlowEnded("Five letters were sent. Look for them in the mailbox, or begin anew.");
@@ -256,7 +259,7 @@ impl Services {
         if !asker.repeatable {
             return Ok(None);
         }
-        let attempt = self.attempt(target).await?;
+        let attempt = self.attempt_at(target, user).await?;
         match self.engine.recall::<O>(asker).await {
             Err(Fault::Mismatch) => {
                 self.failed(caller, attempt, user).await?;
@@ -273,16 +276,15 @@ impl Services {
     }
 
     /// Who has a letter sent to an address. `owner`: who has the address, if anybody.
-    fn asked_by(&self, caller: &Caller, owner: Option<UserId>) -> AskedBy {
-        let known = owner.is_some_and(|owner| self.known_device(caller, owner).is_some());
-        AskedBy { network: self.network_of(caller), known }
-    }
-
-    /// The caller's browser, if it is known to this user.
-    fn known_device(&self, caller: &Caller, user: UserId) -> Option<Device> {
-        let world = self.engine.world();
-        let device = caller.known_by.as_deref().and_then(|cookie| Device::parse(&world, cookie, self.engine.now()));
-        device.filter(|device| device.user() == user)
+    ///
+    /// # Errors
+    /// The database is away.
+    async fn asked_by(&self, caller: &Caller, owner: Option<&User>) -> Result<AskedBy, Refusal> {
+        let known = match owner {
+            Some(owner) => self.known_device(caller.known_by.as_deref(), owner).await?.is_some(),
+            None => false,
+        };
+        Ok(AskedBy { network: self.network_of(caller), known })
     }
 
     /// Reads the row of a flow of one kind from the text of its id. A wrong prefix is refused without a read.

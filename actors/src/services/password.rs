@@ -1,18 +1,18 @@
 //! Changing one's password while signed in.
 
-use cairn_runtime::{Reply, Timestamp};
+use cairn_runtime::{FlowId, Reply, Timestamp};
 
-use super::session::SignedIn;
+use super::session::{SignedIn, Tokens};
 use super::{Caller, Refusal, Services};
-use crate::directory::User;
+use crate::directory::{InSession, User};
 use crate::flows::session::{Command, Outcome, Session};
 use crate::hasher::Lane;
 use crate::password::Password;
 use crate::strength::OwnWords;
 
 impl Services {
-    /// Sets another password, the present one proved. Every other session ends in the same commit; this one stays.
-    /// Gives since when.
+    /// Sets another password, the present one proved. Every other session ends in the same commit; this one stays, and no
+    /// refresh token or cookie from before is good for it any more. Gives since when, and new tokens.
     ///
     /// # Errors
     /// [`Refusal::Credentials`], [`Refusal::Values`], [`Refusal::SlowDown`], [`Refusal::SessionEnded`],
@@ -23,26 +23,59 @@ impl Services {
         who: &SignedIn,
         current: &Password,
         new: Password,
-    ) -> Result<Timestamp, Refusal> {
+    ) -> Result<(Timestamp, Tokens), Refusal> {
         let user = &who.user;
         let fingerprint = self.fingerprint(caller, Some(user.id), &[current, &new], Lane::SignIn).await?;
         let asker = self.asker_of(caller, Some(user.id), &[&fingerprint]).await?;
-        let target = self.target_of(caller, user.id);
-        match self.recall_guarded(caller, &asker, target, Some(user.id)).await?.map(|told: Reply<Outcome>| told.outcome)
-        {
-            Some(Outcome::PasswordChanged { at }) => return Ok(at),
-            Some(_) => return Err(Refusal::SessionEnded),
-            None => {}
+        let target = self.target_of(caller, user).await?;
+        if let Some(told) = self.recall_guarded(caller, &asker, target, Some(user.id)).await? {
+            return self.changed(told).await;
         }
         self.prove(caller, who, current).await?;
         let new = self.worthy(new, own_words_of(user), "/new_password", Lane::SignIn).await?;
         let password = self.hasher.hash(&new, Lane::SignIn).await?;
         let sessions = self.sessions_of(user.id).await?;
         let others = sessions.into_iter().filter(|session| *session != who.session).collect();
-        let command = Command::ChangePassword { fence: user.fence, password, to: user.address.clone(), others };
+        let (fence, devices, to) = (user.fence, user.devices, user.address.clone());
+        let command = Command::ChangePassword { fence, devices, password, to, others };
         let reply = self.engine.call::<Session>(who.session, asker, command).await?;
+        self.changed(reply).await
+    }
+
+    /// What a change under this key was told before, for a browser that shows the session's cookie from before it: its
+    /// answer was lost, or the form was sent twice. Both passwords are proved by it. `None`: there was no such change.
+    ///
+    /// # Errors
+    /// [`Refusal::SlowDown`], or the engine's.
+    pub async fn password_changed_before(
+        &self,
+        caller: &Caller,
+        cookie: &str,
+        current: &Password,
+        new: &Password,
+    ) -> Result<Option<(Timestamp, Tokens)>, Refusal> {
+        let Some(cookie) = self.session_of(cookie).filter(|_| caller.repeat.is_some()) else { return Ok(None) };
+        let found = self.directory.session(FlowId::from_bytes(cookie.flow())).await?;
+        let Some(InSession { user, session }) = found else { return Ok(None) };
+        let lives = serde_json::from_str::<Session>(&session).is_ok_and(|session| session.active().is_some());
+        if !lives {
+            return Ok(None);
+        }
+        let fingerprint = self.fingerprint(caller, Some(user.id), &[current, new], Lane::SignIn).await?;
+        let asker = self.asker_of(caller, Some(user.id), &[&fingerprint]).await?;
+        let target = self.target_of(caller, &user).await?;
+        match self.recall_guarded(caller, &asker, target, Some(user.id)).await {
+            Ok(Some(told)) => self.changed(told).await.map(Some),
+            Ok(None) | Err(Refusal::Mismatch) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn changed(&self, reply: Reply<Outcome>) -> Result<(Timestamp, Tokens), Refusal> {
         match reply.outcome {
-            Outcome::PasswordChanged { at } => Ok(at),
+            Outcome::PasswordChanged { at, tokens: Some(tokens) } => {
+                Ok((at, self.tokens(Reply { outcome: *tokens, ..reply }, None).await?))
+            }
             // It was the password from before a change that was made meanwhile.
             Outcome::Refused => Err(Refusal::Credentials),
             _ => Err(Refusal::SessionEnded),

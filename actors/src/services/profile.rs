@@ -3,6 +3,7 @@
 use cairn_runtime::Timestamp;
 use cairn_runtime::store::Row;
 
+use super::devices::DeviceView;
 use super::session::SignedIn;
 use super::sessions::SessionView;
 use super::typed::{Names, Typed};
@@ -50,6 +51,8 @@ pub struct Export {
     pub user: User,
     /// Sessions that are still good.
     pub sessions: Vec<SessionView>,
+    /// Devices that the account knows, last seen first.
+    pub devices: Vec<DeviceView>,
     /// Flows, last touched first.
     pub flows: Vec<FlowRecord>,
     /// What happened to them, newest first.
@@ -108,13 +111,15 @@ impl Services {
     /// The database is away.
     pub async fn export(&self, who: &SignedIn) -> Result<Export, Refusal> {
         let sessions = self.sessions(who).await?;
+        let devices = self.devices(who).await?;
         // One more than is given, to know whether that is all.
         let mut rows = self.directory.flows_of(who.user.id, None, MOST + 1).await?;
         let mut history = self.directory.history(who.user.id, None, MOST + 1).await?;
         let complete = [rows.len(), history.len()].iter().all(|found| *found <= MOST as usize);
         rows.truncate(MOST as usize);
         history.truncate(MOST as usize);
-        Ok(Export { user: who.user.clone(), sessions, flows: rows.iter().map(record).collect(), history, complete })
+        let (user, flows) = (who.user.clone(), rows.iter().map(record).collect());
+        Ok(Export { user, sessions, devices, flows, history, complete })
     }
 
     /// All that is kept about whoever is signed in, who proves the password once more: for a browser, whose session may be
@@ -126,7 +131,9 @@ impl Services {
     pub async fn export_proved(&self, caller: &Caller, who: &SignedIn, password: &Password) -> Result<Export, Refusal> {
         self.prove(caller, who, password).await?;
         match self.directory.by_id(who.user.id).await? {
-            Some(now) if now.fence == who.user.fence => self.export(&SignedIn { user: now, ..who.clone() }).await,
+            Some(now) if now.fence == who.user.fence && now.devices == who.user.devices => {
+                self.export(&SignedIn { user: now, ..who.clone() }).await
+            }
             Some(_) => Err(Refusal::Credentials),
             None => Err(Refusal::SessionEnded),
         }

@@ -32,8 +32,8 @@ impl Services {
         let asker = self.asker(caller, &[email]).await?;
         let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
         let number = owner.as_ref().map_or(0, |owner| owner.number);
-        let user = owner.map(|owner| owner.id);
-        let start = Start { address, user, number, by: self.asked_by(caller, user) };
+        let by = self.asked_by(caller, owner.as_ref()).await?;
+        let start = Start { address, user: owner.map(|owner| owner.id), number, by };
         let reply = self.engine.start::<Recovery>(asker, start).await?;
         Ok(moved(&reply))
     }
@@ -46,7 +46,11 @@ impl Services {
         let id = FlowId(Id::parse(Recovery::PREFIX, flow).ok_or(Refusal::NotFound)?);
         let asker = self.asker(caller, &[flow]).await?;
         let row = self.row(Recovery::PREFIX, Recovery::NAME, flow).await?;
-        let by = self.asked_by(caller, decoded(&row)?.user());
+        let owner = match decoded(&row)?.user().filter(|_| caller.known_by.is_some()) {
+            Some(user) => self.directory.by_id(user).await?,
+            None => None,
+        };
+        let by = self.asked_by(caller, owner.as_ref()).await?;
         let reply = self.engine.call::<Recovery>(id, asker, Command::Resend(by)).await?;
         match reply.outcome {
             Outcome::Awaiting { .. } => Ok(moved(&reply)),

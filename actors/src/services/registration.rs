@@ -108,7 +108,7 @@ impl Services {
         let own = OwnWords::of([typed.email.as_str(), &username, &first, &last]);
         let typed_password = self.worthy(typed.password, own, "/password", Lane::Registration).await?;
         let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
-        let by = self.asked_by(caller, owner.as_ref().map(|owner| owner.id));
+        let by = self.asked_by(caller, owner.as_ref()).await?;
         let password = self.hasher.hash(&typed_password, Lane::Registration).await?;
         let Names { username, first_name, last_name } = names;
         let start = Start { address, username, first_name, last_name, password, known: owner.is_some(), by };
@@ -156,7 +156,7 @@ impl Services {
             }
             _ => None,
         };
-        let by = self.asked_by(caller, owner.map(|owner| owner.id));
+        let by = self.asked_by(caller, owner.as_ref()).await?;
         let reply = self.engine.call::<Registration>(id, asker, Command::Resend(by)).await?;
         match reply.outcome {
             Outcome::Awaiting { expires_at } => {

@@ -3,6 +3,7 @@
 use cairn_runtime::{FlowId, Id, Method, Reply, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::arrival::agent;
 use super::{Caller, Refusal, Services};
 use crate::acts::guesses::Target;
 use crate::acts::password;
@@ -37,7 +38,7 @@ pub struct Approach<'a> {
 }
 
 impl Approach<'_> {
-    /// What their failures are counted by: the browser that is known, else the identifier.
+    /// What their failures are counted by: the device that is known, else the identifier.
     pub fn target(&self) -> Target {
         self.target
     }
@@ -61,6 +62,8 @@ pub struct Tokens {
     pub session: String,
     /// The account was to be deleted, and this sign-in has called that off.
     pub restored: bool,
+    /// The proof by which the device that signed in is known from now on; only a sign-in gives one.
+    pub device: Option<String>,
     /// Through its shell or directly.
     pub method: Method,
 }
@@ -105,6 +108,8 @@ pub struct SignedIn {
     pub user: User,
     /// In which session.
     pub session: FlowId,
+    /// The device that the session was begun with.
+    pub device: Option<Id>,
     /// What the token says.
     pub claims: Claims,
     /// How they proved who they are (RFC 8176).
@@ -112,25 +117,36 @@ pub struct SignedIn {
 }
 
 impl Services {
-    /// Who stands at the door. `cookie` is what the browser shows as its device cookie.
+    /// Who stands at the door. `proof` is what the browser or program shows as the proof of its device.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn approach<'a>(
-        &self,
-        identifier: Identifier<'a>,
-        cookie: Option<&str>,
-    ) -> Result<Approach<'a>, Refusal> {
+    pub async fn approach<'a>(&self, identifier: Identifier<'a>, proof: Option<&str>) -> Result<Approach<'a>, Refusal> {
         let world = self.engine.world();
         let user = self.find(identifier).await?;
-        let device = cookie.and_then(|cookie| Device::parse(&world, cookie, self.engine.now()));
-        // Known to this account, and to no other: with a cookie of their own nobody passes for somebody else's browser.
-        let device = device.filter(|device| user.as_ref().is_some_and(|user| user.id == device.user()));
+        let device = match &user {
+            Some(user) => self.known_device(proof, user).await?,
+            None => None,
+        };
         let target = match &device {
             Some(device) => Target::Device(device.key(&world)),
             None => Target::Identifier(self.credential(identifier)),
         };
         Ok(Approach { identifier, user, device, target })
+    }
+
+    /// The device of a proof, if this account knows it, and no other: with a proof of their own nobody passes for somebody
+    /// else's device.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(super) async fn known_device(&self, proof: Option<&str>, user: &User) -> Result<Option<Device>, Refusal> {
+        let device = proof.and_then(|proof| Device::parse(&self.engine.world(), proof, self.engine.now()));
+        let ours = device.filter(|device| device.user() == user.id && device.number() == user.devices);
+        match ours {
+            Some(device) if self.directory.knows_device(user.id, device.id()).await? => Ok(Some(device)),
+            _ => Ok(None),
+        }
     }
 
     /// Signs in from anywhere. Unknown, wrong and unverified are one refusal, and cost the same.
@@ -144,11 +160,11 @@ impl Services {
         password: &Password,
     ) -> Result<Tokens, Refusal> {
         let approach = self.approach(identifier, None).await?;
-        Ok(self.sign_in_from(caller, approach, password).await?.0)
+        self.sign_in_from(caller, approach, password).await
     }
 
     /// Signs in whoever has approached. Unknown, wrong and unverified are one refusal, and cost the same. With the tokens
-    /// comes the value of the device cookie, by which this browser is known from now on.
+    /// comes the proof by which this device is known from now on.
     ///
     /// # Errors
     /// [`Refusal::Credentials`]; [`Refusal::SlowDown`] after too many failures, whether or not the password is right and
@@ -158,9 +174,9 @@ impl Services {
         caller: &Caller,
         approach: Approach<'_>,
         password: &Password,
-    ) -> Result<(Tokens, String), Refusal> {
-        let Approach { identifier, mut user, device, target } = approach;
-        let attempt = self.attempt(target).await?;
+    ) -> Result<Tokens, Refusal> {
+        let Approach { identifier, mut user, device: known_device, target } = approach;
+        let attempt = self.attempt_at(target, user.as_ref().map(|user| user.id)).await?;
         // Twice: when the user's fence moves between the check and the commit, the password may be another now.
         for _ in 0..2 {
             let hash = user.as_ref().and_then(|user| user.password.as_ref());
@@ -172,17 +188,26 @@ impl Services {
                     return Err(Refusal::Credentials);
                 }
             };
+            let leaves = self.leaves_at(&known).await?;
+            if leaves.is_some_and(|(_, until)| until <= self.engine.now()) {
+                // The account is to be gone by now: whoever comes late finds nobody.
+                self.failed(caller, attempt, Some(known.id)).await?;
+                return Err(Refusal::Credentials);
+            }
             if proved.needs_rehash() {
                 self.rehash(caller, &known, password).await?;
             }
-            let restored = self.restore(caller, &known).await?;
-            let arrival = self.arrival(caller, &known, device.is_some()).await?;
-            let crowded = arrival.crowded.clone();
+            // A number that has moved since the device was recognised has made it unknown.
+            let recognised = known_device.filter(|device| device.number() == known.devices);
+            let device = recognised.unwrap_or_else(|| Device::new(known.id, known.devices, self.engine.seed()));
+            let arrival = self.arrival(caller, &known, &device, recognised.is_some(), leaves).await?;
+            let (crowded, restored) = (arrival.crowded.clone(), arrival.restores.is_some());
             let start = Start {
                 user: known.id,
                 fence: known.fence,
+                devices: known.devices,
                 amr: vec!["pwd".to_owned()],
-                device: caller.device.clone().map(|device| device.chars().take(256).collect()),
+                device: agent(caller),
                 client_address: Some(caller.address.to_canonical().to_string()),
                 arrival,
                 forgets: attempt.to_forget().map(|target| (target, self.network_of(caller))),
@@ -191,22 +216,19 @@ impl Services {
             if reply.outcome != Outcome::Refused {
                 drop(attempt);
                 self.make_room(caller, &crowded).await;
-                let device = device.unwrap_or_else(|| Device::new(known.id, self.engine.seed()));
-                let cookie = device.cookie(&self.engine.world(), self.engine.now());
-                return Ok((Tokens { restored, ..self.tokens(reply, Some(known)).await? }, cookie));
+                let device = Some(device.proof(&self.engine.world(), self.engine.now()));
+                return Ok(Tokens { restored, device, ..self.tokens(reply, Some(known)).await? });
             }
             user = self.find(identifier).await?;
         }
         Err(Refusal::Credentials)
     }
 
-    /// Stores the same password at the present cost. The fence is held, not bumped: nothing ends by it, and a reset that
-    /// came meanwhile wins.
+    /// Stores the same password at the present cost. Nothing ends by it, and a reset that came meanwhile wins.
     async fn rehash(&self, caller: &Caller, user: &User, typed: &Password) -> Result<(), Refusal> {
         let hash = self.hasher.hash(typed, Lane::SignIn).await?;
-        let (id, fence) = (user.id, user.fence);
         let asker = self.engine.asker(&caller.trace);
-        self.engine.act(password::REHASH, asker, |lost, cx| password::rehash(id, fence, &hash, lost, cx)).await?;
+        self.engine.act(password::REHASH, asker, |lost, cx| password::rehash(user, &hash, lost, cx)).await?;
         Ok(())
     }
 
@@ -293,7 +315,15 @@ impl Services {
         // Rounded up: a token that was signed a moment ago lasts as long as the setting says.
         let left = minted.until.0.saturating_sub(self.engine.now().0).max(0);
         let expires_in = left.saturating_add(999) / 1_000;
-        Ok(Tokens { access_token, expires_in, refresh_token, session, restored: false, method: reply.method })
+        Ok(Tokens {
+            access_token,
+            expires_in,
+            refresh_token,
+            session,
+            restored: false,
+            device: None,
+            method: reply.method,
+        })
     }
 
     /// What an access token says, if it is one of ours and its time is not over. Whether its session lives is not asked.
@@ -315,7 +345,7 @@ impl Services {
         let state: Session = serde_json::from_str(&state).map_err(|_| Refusal::SessionEnded)?;
         match state.active() {
             Some(active) if subject == user.id && active.user == user.id && active.fence == user.fence => {
-                Ok(SignedIn { user, session, claims, amr: active.amr.clone() })
+                Ok(SignedIn { user, session, device: active.device_id, claims, amr: active.amr.clone() })
             }
             _ => Err(Refusal::SessionEnded),
         }

@@ -2,17 +2,20 @@
 
 use cairn_runtime::{Fault, Flow, FlowId, Timestamp};
 
+use super::password::own_words_of;
 use super::session::{SignedIn, Tokens};
-use super::{Caller, Refusal, Services};
+use super::{Caller, Refusal, Services, TRIES};
 use crate::acts::guesses::Target;
 use crate::acts::sessions as acts;
 use crate::credential::{Presented, of};
+use crate::directory::User;
 use crate::effects::{Key, UserId};
-use crate::flows::session::{Command, Outcome, Session};
+use crate::flows::session::{Account, Command, Outcome, Session};
+use crate::hasher::Lane;
 use crate::password::Password;
 
 /// How many sessions of one user are looked at: no setting lets there be more.
-const MOST: u32 = 1_000;
+pub(super) const MOST: u32 = 1_000;
 
 /// A session as its user sees it.
 #[derive(Clone, Debug)]
@@ -29,6 +32,15 @@ pub struct SessionView {
     pub last_used_at: Timestamp,
     /// It is the one that asks.
     pub current: bool,
+}
+
+/// What the link of a new-device letter has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disowned {
+    /// It has set a new password; else the one from before is out of force.
+    pub password_set: bool,
+    /// It can set one now.
+    pub sets_password: bool,
 }
 
 impl Services {
@@ -72,20 +84,128 @@ impl Services {
         Ok(())
     }
 
-    /// Ends the session of a new-device letter. The link says the same as often as it is opened.
+    /// Whoever holds the link of a new-device letter did not sign in: every session of that device and place ends, what
+    /// is known of the account from before counts no more, and the password is put out of force, or becomes the new one.
+    /// The link says the same as often as it is used.
     ///
     /// # Errors
-    /// [`Refusal::FlowEnded`] for what is no such link.
-    pub async fn disown_session(&self, caller: &Caller, token: &str) -> Result<(), Refusal> {
-        let link = Presented::parse(&self.engine.world().ring, of::EndSession, token).map_err(|_| Refusal::GARBAGE)?;
-        let flow = FlowId::from_bytes(link.flow());
-        let asker = self.asker(caller, &[token]).await?;
-        match self.engine.call::<Session>(flow, asker, Command::Disown(link)).await {
-            Ok(reply) if reply.outcome == Outcome::Garbage => Err(Refusal::GARBAGE),
-            Ok(_) => Ok(()),
-            Err(Fault::NotFound) => Err(Refusal::GARBAGE),
-            Err(other) => Err(other.into()),
+    /// [`Refusal::FlowEnded`] for what is no such link, and for a new password where the link sets none (any more);
+    /// [`Refusal::Values`] for one that is not good enough; [`Refusal::Mismatch`].
+    pub async fn disown_session(
+        &self,
+        caller: &Caller,
+        token: &str,
+        new_password: Option<Password>,
+    ) -> Result<Disowned, Refusal> {
+        let world = self.engine.world();
+        let parse = || Presented::parse(&world.ring, of::EndSession, token).map_err(|_| Refusal::GARBAGE);
+        let flow = FlowId::from_bytes(parse()?.flow());
+        let fingerprint = match &new_password {
+            Some(new) => self.fingerprint(caller, None, &[new], Lane::SignIn).await?,
+            None => String::new(),
+        };
+        let asker = self.asker(caller, &[token, &fingerprint]).await?;
+        if let Some(told) = self.recall_guarded::<Outcome>(caller, &asker, Target::flow(flow), None).await? {
+            let state = self.session_state(flow).await?;
+            self.end_disowned(caller, &state).await?;
+            return disowned(told.outcome);
         }
+        let state = self.session_state(flow).await?;
+        let is_to_set = new_password.is_some();
+        let link = state.link().filter(|link| parse().is_ok_and(|shown| shown.proves(&world.ring, &link.seal)));
+        let user = match state.user() {
+            Some(user) => self.directory.by_id(user).await?,
+            None => None,
+        };
+        let new_password = match new_password.zip(user.as_ref().filter(|_| link.is_some())) {
+            Some((new, user)) => {
+                let new = self.worthy(new, own_words_of(user), "/new_password", Lane::SignIn).await?;
+                Some((self.hasher.hash(&new, Lane::SignIn).await?, new))
+            }
+            None => None,
+        };
+        let mut user = user;
+        for _ in 0..TRIES {
+            let account = match &user {
+                Some(user) => Some(Account {
+                    devices: user.devices,
+                    to: user.address.clone(),
+                    others: self.concerned(&state).await?.into_iter().filter(|other| *other != flow).collect(),
+                    password: new_password.as_ref().map(|(hash, _)| hash.clone()),
+                }),
+                None => None,
+            };
+            let command = Command::Disown { link: parse()?, account };
+            let reply = match self.engine.call::<Session>(flow, asker.clone(), command).await {
+                Err(Fault::NotFound) => return Err(Refusal::GARBAGE),
+                reply => reply?,
+            };
+            match (reply.outcome, &new_password) {
+                (Outcome::Moved, _) => {
+                    user = match user {
+                        Some(user) => self.directory.by_id(user.id).await?,
+                        None => None,
+                    };
+                }
+                (Outcome::UsedUp, Some((_, typed))) => {
+                    // The same password once more, whose answer was lost or whose button was pressed twice.
+                    let hash = user.as_ref().and_then(|user| user.password.as_ref());
+                    let owner = user.as_ref().map(|user| user.id);
+                    let is_sets = self.session_state(flow).await?.link().is_some_and(|link| link.has_set_password());
+                    let hash = hash.filter(|_| is_sets);
+                    self.verify_guarded(caller, Target::flow(flow), owner, typed, hash).await.map_err(
+                        |why| match why {
+                            Refusal::Credentials => Refusal::SETS_NO_PASSWORD,
+                            other => other,
+                        },
+                    )?;
+                    return Ok(Disowned { password_set: true, sets_password: false });
+                }
+                (outcome, _) => {
+                    let told = disowned(outcome)?;
+                    if is_to_set && !told.password_set {
+                        // The account is gone, or an older release has ended the session.
+                        return Err(Refusal::SETS_NO_PASSWORD);
+                    }
+                    // Read once more: a sign-in may have been committed between the list and the step, none after it.
+                    let state = self.session_state(flow).await?;
+                    self.end_disowned(caller, &state).await?;
+                    let now = self.engine.now();
+                    let sets_password = state.link().is_some_and(|link| link.may_set_password(now));
+                    return Ok(Disowned { sets_password, ..told });
+                }
+            }
+        }
+        Err(Refusal::Fault(Fault::Contended))
+    }
+
+    async fn session_state(&self, flow: FlowId) -> Result<Session, Refusal> {
+        let row = self.engine.store().load(flow).await?.filter(|row| row.kind == Session::NAME);
+        let row = row.ok_or(Refusal::GARBAGE)?;
+        serde_json::from_str(&row.state).map_err(|_| Refusal::Fault(Fault::Quarantined))
+    }
+
+    /// The living sessions of the device and the place that the link of a session is about.
+    async fn concerned(&self, state: &Session) -> Result<Vec<FlowId>, Refusal> {
+        let Some((link, user)) = state.link().zip(state.user()) else { return Ok(Vec::new()) };
+        let rows = self.directory.sessions(user, MOST).await?;
+        let concerned = rows.into_iter().filter(|row| {
+            let state: Option<Session> = serde_json::from_str(&row.state).ok();
+            state.as_ref().and_then(Session::active).is_some_and(|active| link.concerns(active))
+        });
+        Ok(concerned.map(|row| row.id).collect())
+    }
+
+    /// Ends before the answer what the step has told to end.
+    async fn end_disowned(&self, caller: &Caller, state: &Session) -> Result<(), Refusal> {
+        for session in self.concerned(state).await? {
+            let asker = self.engine.asker(&caller.trace);
+            match self.engine.call::<Session>(session, asker, Command::Disowned).await {
+                Ok(_) | Err(Fault::NotFound) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Ends every session of the user whose access token this is, the present one too. A repeat under the same key is
@@ -117,7 +237,7 @@ impl Services {
     /// [`Refusal::Credentials`], [`Refusal::SlowDown`], [`Refusal::SessionEnded`].
     pub async fn step_up(&self, caller: &Caller, who: &SignedIn, password: &Password) -> Result<Tokens, Refusal> {
         self.prove(caller, who, password).await?;
-        let command = Command::StepUp { fence: who.user.fence };
+        let command = Command::StepUp { fence: who.user.fence, devices: who.user.devices };
         // A repeat under the same key gets the same tokens; its password was checked like the first one's.
         let asker = self.asker_of(caller, Some(who.user.id), &[&who.claims.sid]).await?;
         let reply = self.engine.call::<Session>(who.session, asker, command).await?;
@@ -131,16 +251,26 @@ impl Services {
     /// Checks the password of somebody who is signed in, and counts.
     pub(super) async fn prove(&self, caller: &Caller, who: &SignedIn, password: &Password) -> Result<(), Refusal> {
         let (user, hash) = (who.user.id, who.user.password.as_ref());
-        let target = self.target_of(caller, user);
+        let target = self.target_of(caller, &who.user).await?;
         self.verify_guarded(caller, target, Some(user), password, hash).await.map(|_| ())
     }
 
-    /// What the guesses at the password of somebody who is signed in are counted by: a browser that is known to them has
+    /// What the guesses at the password of somebody who is signed in are counted by: a device that is known to them has
     /// a count of its own, so that whoever has stolen a token cannot lock them out there.
-    pub(super) fn target_of(&self, caller: &Caller, user: UserId) -> Target {
-        match self.known_device(caller, user) {
+    pub(super) async fn target_of(&self, caller: &Caller, user: &User) -> Result<Target, Refusal> {
+        Ok(match self.known_device(caller.known_by.as_deref(), user).await? {
             Some(device) => Target::Device(device.key(&self.engine.world())),
-            None => Target::User(user),
-        }
+            None => Target::User(user.id),
+        })
+    }
+}
+
+fn disowned(outcome: Outcome) -> Result<Disowned, Refusal> {
+    match outcome {
+        Outcome::Disowned { password_set } => Ok(Disowned { password_set, sets_password: false }),
+        // An older release ended it.
+        Outcome::Ended => Ok(Disowned { password_set: false, sets_password: false }),
+        Outcome::UsedUp => Err(Refusal::SETS_NO_PASSWORD),
+        _ => Err(Refusal::GARBAGE),
     }
 }

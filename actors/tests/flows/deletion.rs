@@ -1,7 +1,7 @@
 //! Deletion: its table, and what is left when it has run its course, or was called off.
 
 use cairn_actors::effects::{Auth, Key, Letter, UserId, Write};
-use cairn_actors::flows::deletion::{Command, Deletion, Outcome, Signal, Start};
+use cairn_actors::flows::deletion::{Deletion, Outcome, Signal, Start};
 use cairn_actors::testing;
 use cairn_runtime::{Domain, Flow, FlowId, Id, Input, Lost, Timestamp};
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::driver::{Driver, Known, T0, at, cases};
 use crate::golden;
 use crate::registration::{ADDRESS, moves};
-use crate::table::{self, Ask, Place, after, asked};
+use crate::table::{self, Ask, Place, after};
 
 /// All that must show nowhere.
 const PERSONAL: [&str; 4] = [ADDRESS, "dalbertina", "ovelace", "ada-of-old"];
@@ -41,6 +41,7 @@ fn start(named: bool) -> Start {
     Start {
         user: user(),
         fence: 3,
+        devices: 7,
         profile: 5,
         address: testing::address(ADDRESS),
         username: named.then(|| testing::username("ada-of-old")),
@@ -73,7 +74,7 @@ fn begun(named: bool) -> Driven {
 pub(crate) fn places() -> Vec<Place<Deletion>> {
     let place = |name, driver| Place { name, driver };
     let mut restored = begun(true);
-    restored.ask(at(60), Command::Restore);
+    restored.input(at(60), &Input::Told(Signal::Restored));
     let mut done = begun(true);
     done.wake(at(FORTNIGHT));
     vec![
@@ -85,10 +86,7 @@ pub(crate) fn places() -> Vec<Place<Deletion>> {
 }
 
 fn asks() -> Vec<Ask<Deletion>> {
-    let mut asks = vec![
-        asked("restore", |_| Command::Restore),
-        after("told that the owner is back", 1, |_| Input::Told(Signal::Restored)),
-    ];
+    let mut asks = vec![after("told that the owner is back", 1, |_| Input::Told(Signal::Restored))];
     asks.extend(table::common());
     asks
 }
@@ -101,6 +99,7 @@ fn the_table_of_transitions_is_the_one_on_file() {
         ("start", None),
         ("start, lost user", Some(Lost(Key::User(user())))),
         ("start, lost profile", Some(Lost(Key::Profile(user())))),
+        ("start, lost devices", Some(Lost(Key::Devices(user())))),
     ] {
         let step = Deletion::start(&start(true), lost.as_ref(), &driver.cx(T0));
         table.push_str(&format!("\n{name}\n  {}\n", table::line(&step)));
@@ -140,18 +139,19 @@ fn nothing_survives_its_end_but_the_raised_number_of_the_profile() {
         let left: Vec<_> = driver.guards.clone().into_iter().collect();
         assert_eq!(left, [(Auth::guard(&Key::Profile(user())), 7)]);
         assert!(matches!(driver.writes.last(), Some(Write::DeleteUser { user: of }) if *of == user()));
-        assert_eq!(driver.ask(at(FORTNIGHT + 1), Command::Restore), Outcome::Over, "too late");
+        assert_eq!(driver.input(at(FORTNIGHT + 1), &Input::Told(Signal::Restored)), Outcome::Over, "too late");
         assert_eq!(driver.writes.len(), 2);
     }
 }
 
 #[test]
-fn a_sign_in_has_the_account_back_and_only_the_numbers_have_moved() {
+fn told_that_a_sign_in_has_called_it_off_it_writes_nothing_and_is_not_woken_again() {
     let mut driver = begun(true);
-    assert_eq!(driver.ask(at(FORTNIGHT - 1), Command::Restore), Outcome::Restored);
-    assert_eq!(keys(&driver).map(|key| driver.number(&key)), [Some(4), Some(7), Some(0), Some(0)]);
-    assert!(matches!(driver.writes.last(), Some(Write::SetDeletion { flow: None, .. })));
-    assert!(!driver.wake(at(2 * FORTNIGHT)), "and it is not woken again");
+    let (guards, writes) = (driver.guards.clone(), driver.writes.len());
+    assert_eq!(driver.input(at(FORTNIGHT - 1), &Input::Told(Signal::Restored)), Outcome::Restored);
+    assert_eq!((driver.phase(), driver.writes.len()), ("restored", writes), "the sign-in has written it");
+    assert_eq!(driver.guards, guards);
+    assert!(!driver.wake(at(2 * FORTNIGHT)));
 }
 
 #[test]
@@ -164,20 +164,8 @@ fn woken_after_the_profile_moved_it_deletes_nothing() {
     assert_eq!(driver.guards, guards);
 }
 
-#[test]
-fn a_sign_in_that_read_of_a_deletion_called_off_leaves_the_one_asked_for_since() {
-    let mut driver = begun(true);
-    driver.bump(&Key::Profile(user())); // the change of address was taken back, and the deletion with it
-    driver.bump(&Key::Profile(user())); // another deletion was asked for
-    let (guards, writes) = (driver.guards.clone(), driver.writes.len());
-    assert_eq!(driver.ask(at(60), Command::Restore), Outcome::Over);
-    assert_eq!((driver.phase(), driver.writes.len()), ("restored", writes), "the mark of the other stays");
-    assert_eq!(driver.guards, guards);
-}
-
 #[derive(Clone, Debug)]
 enum Op {
-    Restore,
     Told,
     Moves,
     SignOutEverywhere,
@@ -187,8 +175,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        1 => Just(Op::Restore),
-        1 => Just(Op::Told),
+        2 => Just(Op::Told),
         1 => Just(Op::Moves),
         2 => Just(Op::SignOutEverywhere),
         2 => Just(Op::Wake),
@@ -211,11 +198,6 @@ proptest! {
             driver.wake(now);
             let waits = driver.phase() == "waiting";
             match op {
-                Op::Restore => {
-                    let says = driver.ask(now, Command::Restore);
-                    prop_assert_eq!(says, if waits && !moved { Outcome::Restored } else { Outcome::Over });
-                    called_off |= waits;
-                }
                 Op::Told => {
                     driver.input(now, &Input::Told(Signal::Restored));
                     called_off |= waits;

@@ -63,6 +63,7 @@ fn start(known: bool) -> Start {
     Start {
         user: user(),
         fence: 3,
+        devices: 7,
         from,
         address: testing::address(NEW),
         known,

@@ -34,7 +34,7 @@ fn settings() -> Settings<Auth> {
 }
 
 /// Where people come to, if they try for long enough. Who never gets there proves nothing of it.
-const WAYS: [&str; 52] = [
+const WAYS: [&str; 54] = [
     "registration told Verified",
     "registration told AddressTaken",
     "registration told OnlyTheLink",
@@ -78,7 +78,9 @@ const WAYS: [&str; 52] = [
     "an undo took later changes back with it",
     "an undo called a deletion off",
     "deletion told Waiting",
-    "deletion told Restored",
+    "a sign-in called a deletion off",
+    "session told Disowned",
+    "session told UsedUp",
     "deletion told Moved",
     "deletion came to be done",
     "deletion came to be ended",

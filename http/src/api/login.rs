@@ -34,14 +34,16 @@ pub(super) struct TokensBody {
     session: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     restored: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
     method: Method,
 }
 
 impl From<Tokens> for TokensBody {
     fn from(tokens: Tokens) -> Self {
-        let Tokens { access_token, expires_in, refresh_token, session, restored, method } = tokens;
+        let Tokens { access_token, expires_in, refresh_token, session, restored, device, method } = tokens;
         let refresh_token = refresh_token.expose().to_owned();
-        Self { access_token, token_type: "Bearer", expires_in, refresh_token, session, restored, method }
+        Self { access_token, token_type: "Bearer", expires_in, refresh_token, session, restored, device, method }
     }
 }
 
@@ -61,6 +63,11 @@ pub(super) async fn login(house: Arc<House>, request: Request) -> Answer {
     let approach = services.approach(identifier, device::presented(&request)).await.map_err(refused)?;
     house.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &request)?;
     let caller = stranger(&request);
-    let (tokens, known) = services.sign_in_from(&caller, approach, &body.password).await.map_err(refused)?;
-    Ok(Reply::json(StatusCode::OK, &TokensBody::from(tokens))?.cookie(device::set(&known, &public_url)?))
+    let tokens = services.sign_in_from(&caller, approach, &body.password).await.map_err(refused)?;
+    let cookie = tokens.device.as_deref().map(|proof| device::set(proof, &public_url)).transpose()?;
+    let reply = Reply::json(StatusCode::OK, &TokensBody::from(tokens))?;
+    Ok(match cookie {
+        Some(cookie) => reply.cookie(cookie),
+        None => reply,
+    })
 }

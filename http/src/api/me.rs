@@ -13,6 +13,7 @@ use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::devices::DeviceBody;
 use super::sessions::SessionBody;
 use super::{MovedBody, instant, problem, signed_in, stranger};
 use crate::house::House;
@@ -70,6 +71,7 @@ struct Farewell {
 struct ExportBody<'a> {
     profile: Profile<'a>,
     sessions: Vec<SessionBody>,
+    devices: Vec<DeviceBody>,
     flows: Vec<FlowRecordBody>,
     history: Vec<HappenedBody>,
     /// Nothing was left out.
@@ -159,6 +161,7 @@ pub(crate) fn file(export: Export) -> Answer {
     let body = ExportBody {
         profile: Profile::from(&export.user),
         sessions: export.sessions.into_iter().map(SessionBody::from).collect(),
+        devices: export.devices.into_iter().map(DeviceBody::from).collect(),
         flows: export.flows.into_iter().map(FlowRecordBody::from).collect(),
         history: export.history.into_iter().map(HappenedBody::from).collect(),
         complete: export.complete,

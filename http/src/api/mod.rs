@@ -16,6 +16,7 @@ use crate::problem::{Problem, Unacceptable};
 use crate::request::Request;
 use crate::room::{Room, Route, Schema, TableFault};
 
+mod devices;
 mod email_change;
 mod login;
 mod logout;
@@ -73,6 +74,14 @@ static ROUTES: &[Route<House>] = &[
         Box::pin(sessions::disown(house, request))
     })
     .limited(rate::CODE),
+    route(Verb::GET, "/auth/devices", Door::Bearer, Schema::Nothing, |house, request| {
+        Box::pin(devices::list(house, request))
+    })
+    .limited(rate::ACCOUNT),
+    route(Verb::DELETE, "/auth/devices/{device}", Door::Bearer, Schema::Nothing, |house, request| {
+        Box::pin(devices::forget(house, request))
+    })
+    .limited(rate::CHANGE),
     route(Verb::GET, "/auth/status", Door::Bearer, Schema::Nothing, |house, request| {
         Box::pin(sessions::status(house, request))
     })

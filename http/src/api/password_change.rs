@@ -1,4 +1,5 @@
-//! `POST /auth/password-change`: another password for whoever is signed in; every other session ends.
+//! `POST /auth/password-change`: another password for whoever is signed in; every other session ends, and this one goes
+//! on with new tokens.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use cairn_actors::password::Password;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::login::TokensBody;
 use super::{caller, instant, problem, signed_in};
 use crate::house::House;
 use crate::reply::Reply;
@@ -22,13 +24,15 @@ struct Body {
 #[derive(Serialize)]
 struct Changed {
     changed_at: String,
+    #[serde(flatten)]
+    tokens: TokensBody,
 }
 
 pub(super) async fn change(house: Arc<House>, request: Request) -> Answer {
     let (caller, who) = (caller(&request)?, signed_in(&request)?);
     let Body { current_password, new_password } = request.json()?;
     let services = &house.services;
-    let at = services.change_password(&caller, who, &current_password, new_password).await;
-    let changed_at = instant(at.map_err(|why| problem(services, why))?);
-    Reply::json(StatusCode::OK, &Changed { changed_at })
+    let changed = services.change_password(&caller, who, &current_password, new_password).await;
+    let (at, tokens) = changed.map_err(|why| problem(services, why))?;
+    Reply::json(StatusCode::OK, &Changed { changed_at: instant(at), tokens: TokensBody::from(tokens) })
 }

@@ -65,6 +65,7 @@ struct StepUp {
 #[serde(deny_unknown_fields)]
 struct Link {
     token: String,
+    new_password: Option<Password>,
 }
 
 pub(super) async fn list(house: Arc<House>, request: Request) -> Answer {
@@ -82,9 +83,9 @@ pub(super) async fn revoke(house: Arc<House>, request: Request) -> Answer {
 
 pub(super) async fn disown(house: Arc<House>, request: Request) -> Answer {
     let caller = caller(&request)?;
-    let Link { token } = request.json()?;
+    let Link { token, new_password } = request.json()?;
     let services = &house.services;
-    services.disown_session(&caller, &token).await.map_err(|why| problem(services, why))?;
+    services.disown_session(&caller, &token, new_password).await.map_err(|why| problem(services, why))?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 

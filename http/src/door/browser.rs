@@ -28,6 +28,8 @@ pub(crate) enum Cookie {
 pub(crate) const FLOWS_LAST: Duration = Duration::from_secs(7 * 86_400);
 /// Octets of the cookie of destinations: browsers keep 4 096 with name and attributes. The longest one fits.
 const LONGEST_NEXT: usize = 3_500;
+/// What stands behind the credential in the cookie of a session that ends with the browser, which does not say so itself.
+const ENDS: &str = ".ends";
 
 impl Cookie {
     /// Its name, with TLS or without.
@@ -75,8 +77,10 @@ pub(crate) struct Browser {
     pub(crate) flows: Vec<String>,
     /// Flows, and where whoever began them wanted to go: as it came, so it may be anything.
     pub(crate) destinations: Vec<(String, String)>,
-    /// The text of the session's cookie, good or not.
+    /// The credential of the session's cookie, good or not.
     pub(crate) session: Option<String>,
+    /// The session's cookie outlives the browser: the person asked to stay signed in.
+    pub(crate) stays: bool,
     /// Whether cookies need TLS.
     pub(crate) secure: bool,
 }
@@ -88,13 +92,25 @@ impl Browser {
         let known =
             of(Cookie::Browser).filter(|id| BASE64URL_NOPAD.decode(id.as_bytes()).is_ok_and(|id| id.len() == 16));
         let fresh = || BASE64URL_NOPAD.encode(seed.first_chunk::<16>().map_or(&[][..], |half| half.as_slice()));
+        let session = of(Cookie::Session);
+        let ends = session.and_then(|text| text.strip_suffix(ENDS));
         Self {
             is_new: known.is_none(),
             id: known.map_or_else(fresh, str::to_owned),
             flows: of(Cookie::Flows).map(flows).unwrap_or_default(),
             destinations: of(Cookie::Next).map(destinations).unwrap_or_default(),
-            session: of(Cookie::Session).map(str::to_owned),
+            session: ends.or(session).map(str::to_owned),
+            stays: session.is_some() && ends.is_none(),
             secure,
+        }
+    }
+
+    /// The cookie of a session: for as long as it lasts where the person wants to stay signed in, else until the browser
+    /// ends.
+    pub(crate) fn with_session(&self, credential: &str, lasts: Option<Duration>) -> Option<HeaderValue> {
+        match lasts {
+            Some(lasts) => Cookie::Session.set(self.secure, credential, Some(lasts)),
+            None => Cookie::Session.set(self.secure, &format!("{credential}{ENDS}"), None),
         }
     }
 
@@ -172,6 +188,7 @@ mod tests {
             flows: Vec::new(),
             destinations: Vec::new(),
             session: None,
+            stays: false,
             secure: true,
         };
         let long = format!("/authorize?{}", "x".repeat(2_037));

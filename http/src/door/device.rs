@@ -1,4 +1,5 @@
-//! The cookie by which a browser is known to somebody who has signed in from it before. It signs nobody in.
+//! The proof by which a device is known to somebody who has signed in with it before: a browser shows it as a cookie, a
+//! program in a header. It signs nobody in.
 
 use cairn_actors::device::KNOWN_FOR;
 use http::HeaderValue;
@@ -9,6 +10,9 @@ use crate::request::Request;
 /// Its name where there is TLS; on loopback without, the same without the prefix, which browsers would refuse there.
 const NAME: &str = "__Host-cairn_device";
 
+/// The header in which a program without cookies shows the proof of its device.
+pub(crate) const HEADER: &str = "cairn-device";
+
 fn is_secure(public_url: &str) -> bool {
     public_url.starts_with("https://")
 }
@@ -17,10 +21,18 @@ fn name(public_url: &str) -> &'static str {
     if is_secure(public_url) { NAME } else { NAME.trim_start_matches("__Host-") }
 }
 
-/// What the browser shows as its device cookie, by either name: it proves itself, and all that it does is to have a count
-/// of failures of its own.
+/// What the client shows as the proof of its device: the cookie by either name, else the header. It proves itself, and
+/// all that it does is to have a count of failures of its own.
 pub(crate) fn presented(request: &Request) -> Option<&str> {
-    [NAME, name("")].into_iter().find_map(|name| request.cookie(name))
+    let cookie = [NAME, name("")].into_iter().find_map(|name| request.cookie(name));
+    cookie.or_else(|| request.header(HEADER))
+}
+
+/// The `Set-Cookie` that makes the browser unknown.
+pub(crate) fn clear(public_url: &str) -> Option<HeaderValue> {
+    let secure = if is_secure(public_url) { "; Secure" } else { "" };
+    let name = name(public_url);
+    HeaderValue::try_from(format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{secure}")).ok()
 }
 
 /// The `Set-Cookie` that makes the browser known for a year.

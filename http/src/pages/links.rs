@@ -123,6 +123,9 @@ async fn page(visit: &Visit, link: Link, token: &str, wrong: Vec<Wrong>) -> Answ
             let sheet = if link == Link::EndSession { sheet.put("danger", true) } else { sheet };
             sheet.note(other.as_ref().and_then(|other| visit.stays_signed_in(other))).wrong(wrong)
         }
+        Standing::Done if link == Link::EndSession && sets_password(visit, token).await? => {
+            new_password(visit, token, other.as_ref()).wrong(wrong)
+        }
         Standing::Done => say(pages.already),
         Standing::Expired => over(pages.expired),
         Standing::Overtaken => over(pages.overtaken),
@@ -190,6 +193,16 @@ fn undo_password(visit: &Visit, token: &str, other: Option<&SignedIn>) -> Sheet 
     sheet.note(other.and_then(|other| visit.stays_signed_in(other)))
 }
 
+async fn sets_password(visit: &Visit, token: &str) -> Result<bool, Problem> {
+    visit.services().end_session_link_sets_password(token).await.map_err(|why| visit.problem(why))
+}
+
+/// The form for a new password, where the one from before is out of force.
+fn new_password(visit: &Visit, token: &str, other: Option<&SignedIn>) -> Sheet {
+    let sheet = Sheet::new("end_session/password.html").put("link_token", token);
+    sheet.note(other.and_then(|other| visit.stays_signed_in(other)))
+}
+
 pub(super) async fn show(house: Arc<House>, request: Request, link: Link) -> Answer {
     let visit = Visit::new(house, request);
     let token = visit.request.query("token").unwrap_or_default();
@@ -204,11 +217,10 @@ pub(super) async fn press(house: Arc<House>, request: Request, link: Link) -> An
     if !visit.holds(&form) {
         return page(&visit, link, &token, visit.held_up()).await;
     }
-    let (services, caller) = (visit.services(), visit.caller());
     let pressed = match link {
         Link::EmailChange => confirmed(&visit, &token, &form).await,
         Link::Undo => return undo(&visit, &token, form.get("new_password")).await,
-        Link::EndSession => services.disown_session(&caller, &token).await,
+        Link::EndSession => return disown(&visit, &token, form.get("new_password")).await,
     };
     let pages = link.pages();
     // Asked after the button: it may have ended the session that was there before.
@@ -245,6 +257,25 @@ async fn undo(visit: &Visit, token: &str, password: Option<&str>) -> Answer {
         Err(Refusal::FlowEnded(_)) => page(visit, Link::Undo, token, Vec::new()).await,
         Err(why) => match wrongs(&visit.house.look, &why, visit.now()) {
             Some(wrong) => visit.refused(undo_password(visit, token, other.as_ref()), wrong, &why),
+            None => Err(visit.problem(why)),
+        },
+    }
+}
+
+/// It was somebody else who signed in: they are out, and a new password is chosen at once.
+async fn disown(visit: &Visit, token: &str, password: Option<&str>) -> Answer {
+    let typed = password.map(|password| Password::typed(password.to_owned()));
+    let disowned = visit.services().disown_session(&visit.caller(), token, typed).await;
+    // Asked after the button: it may have ended the session that was there before.
+    let other = somebody_else(visit, token).await?;
+    let say = |words, lead| visit.draw(message(visit, words, lead, other.as_ref()));
+    match disowned {
+        Ok(done) if done.sets_password => visit.draw(new_password(visit, token, other.as_ref())),
+        Ok(_) if password.is_some() => say("end_session/set", "/login"),
+        Ok(_) => say(Link::EndSession.pages().done, "/forgot-password"),
+        Err(Refusal::FlowEnded(_)) => page(visit, Link::EndSession, token, Vec::new()).await,
+        Err(why) => match wrongs(&visit.house.look, &why, visit.now()) {
+            Some(wrong) => visit.refused(new_password(visit, token, other.as_ref()), wrong, &why),
             None => Err(visit.problem(why)),
         },
     }

@@ -21,12 +21,13 @@ use crate::room::Answer;
 /// Where a person is who wanted to go nowhere.
 const HOME: &str = "/account";
 
-/// The form.
-pub(super) fn sheet(identifier: &str, next: &str) -> Sheet {
+/// The form. `stay`: the box that keeps the person signed in is checked.
+pub(super) fn sheet(identifier: &str, next: &str, stay: bool) -> Sheet {
     Sheet::new("login/form.html")
         .put("identifier", identifier)
         .put("next", next)
         .put("register", with_query("/register", &[("next", next)]))
+        .put("stay", stay)
         .put("unfinished", false)
 }
 
@@ -50,7 +51,7 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
         return visit.draw(if next.is_empty() { sheet } else { sheet.put("lead", next) });
     }
     let unfinished = unfinished(&visit).await?;
-    visit.draw(sheet("", &next).put("unfinished", unfinished))
+    visit.draw(sheet("", &next, false).put("unfinished", unfinished))
 }
 
 /// Whether this browser began an account whose address is not proved yet: signing in to it cannot work.
@@ -66,7 +67,8 @@ pub(super) async fn sign_in(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
     let form = visit.form()?;
     let (identifier, next) = (typed(&form, "identifier"), visit.next(Some(&form)));
-    let again = sheet(&identifier, &next);
+    let stay = form.get("stay").is_some();
+    let again = sheet(&identifier, &next, stay);
     let destination = if next.is_empty() { HOME } else { next.as_str() };
     if !visit.holds(&form) {
         // A second tab: the sign-in of the first is this one's too.
@@ -95,7 +97,11 @@ pub(super) async fn sign_in(house: Arc<House>, request: Request) -> Answer {
             let there =
                 if tokens.restored { with_query(HOME, &[("said", "restored")]) } else { destination.to_owned() };
             let reply = visit.without_destinations(visit.go(&there)?);
-            Ok(visit.with_session(reply, cookie.expose()).cookie(known))
+            let reply = visit.with_session(reply, cookie.expose(), stay);
+            Ok(match known {
+                Some(known) => reply.cookie(known),
+                None => reply,
+            })
         }
         Err(Refusal::Credentials) => {
             let text = visit.error("sign_in");
@@ -111,16 +117,17 @@ async fn enter(
     visit: &Visit,
     identifier: Identifier<'_>,
     password: &Password,
-) -> Result<(Tokens, HeaderValue), Refusal> {
+) -> Result<(Tokens, Option<HeaderValue>), Refusal> {
     let services = visit.services();
     let public_url = services.engine.world().settings.public_url.clone();
     let approach = services.approach(identifier, device::presented(&visit.request)).await?;
     if let Err(slow) = visit.house.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &visit.request) {
         return Err(Refusal::SlowDown(visit.now().after(Duration::from_secs(slow.seconds_to_wait().unwrap_or(1)))));
     }
-    let (tokens, known) = services.sign_in_from(&visit.caller(), approach, password).await?;
-    let defect = || Refusal::Fault(Fault::Defect("a device cookie cannot stand in a header".to_owned()));
-    Ok((tokens, device::set(&known, &public_url).map_err(|_| defect())?))
+    let tokens = services.sign_in_from(&visit.caller(), approach, password).await?;
+    let defect = |_| Refusal::Fault(Fault::Defect("a device cookie cannot stand in a header".to_owned()));
+    let known = tokens.device.as_deref().map(|proof| device::set(proof, &public_url)).transpose().map_err(defect)?;
+    Ok((tokens, known))
 }
 
 /// The button that signs out, for whoever follows a link or types the path: opening a page ends nothing.
@@ -133,7 +140,8 @@ pub(super) async fn ask_to_sign_out(house: Arc<House>, request: Request) -> Answ
     }
 }
 
-/// Ends the session of this browser and leads to `next`, or says that it is done.
+/// Ends the session of this browser and leads to `next`, or says that it is done. On a shared computer the browser is
+/// forgotten as well.
 pub(super) async fn sign_out(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
     let form = visit.form()?;
@@ -144,11 +152,20 @@ pub(super) async fn sign_out(house: Arc<House>, request: Request) -> Answer {
             None => visit.go("/login"),
         };
     }
+    let forget = form.get("forget").is_some();
+    if forget {
+        visit.services().forget_shown_device(&visit.caller()).await.map_err(|why| visit.problem(why))?;
+    }
     if let Some(cookie) = &visit.browser.session {
         visit.services().leave(&visit.caller(), cookie).await.map_err(|why| visit.problem(why))?;
     }
     let reply = visit.go(if next.is_empty() { "/signed-out" } else { &next })?;
-    Ok(visit.without_session(reply))
+    let reply = visit.without_session(reply);
+    let public_url = visit.services().engine.world().settings.public_url.clone();
+    Ok(match device::clear(&public_url).filter(|_| forget) {
+        Some(cookie) => reply.cookie(cookie),
+        None => reply,
+    })
 }
 
 /// Where one is after signing out.

@@ -66,9 +66,11 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates!(
     "account/email.html",
     "account/email_waiting.html",
     "account/sessions.html",
+    "account/devices.html",
     "account/history.html",
     "account/export.html",
     "account/delete.html",
+    "end_session/password.html",
 );
 
 const STYLESHEET: &str = include_str!("../templates/cairn.css");

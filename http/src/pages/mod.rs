@@ -78,6 +78,9 @@ static ROUTES: &[Route<House>] = &[
     page("/account/sessions", |house, request| Box::pin(account::sessions::show(house, request))),
     form("/account/sessions/end", |house, request| Box::pin(account::sessions::end(house, request)))
         .limited(rate::CHANGE),
+    page("/account/devices", |house, request| Box::pin(account::devices::show(house, request))),
+    form("/account/devices/forget", |house, request| Box::pin(account::devices::forget(house, request)))
+        .limited(rate::CHANGE),
     page("/account/history", |house, request| Box::pin(account::history::show(house, request))).limited(rate::HISTORY),
     page("/account/export", |house, request| Box::pin(account::export::show(house, request))),
     form("/account/export", |house, request| Box::pin(account::export::download(house, request))).limited(rate::LOGIN),

@@ -71,11 +71,13 @@ fn sample(words: &'static str, full: bool) -> Sheet {
     let sheet = texts.into_iter().fold(sheet, |sheet, name| sheet.put(name, text("value")));
     let (action, again) = addresses(words);
     let sheet = sheet.put("action", action).put("again", again);
-    let flags = ["codes", "resend", "danger", "unfinished", "others", "forgot", "ask_disposable", "accept_disposable"];
+    let flags =
+        ["codes", "resend", "danger", "unfinished", "others", "forgot", "ask_disposable", "accept_disposable", "stay"];
     let sheet = flags.into_iter().fold(sheet, |sheet, name| sheet.put(name, full));
     let list =
         |items: serde_json::Value| if full { Value::from(Serde(items)) } else { Value::from(Vec::<Value>::new()) };
     let session = json!({ "id": "ses_x", "device": "Firefox on Linux", "client_address": "192.0.2.1", "since": at, "used": at, "current": true });
+    let device = json!({ "id": "dev_x", "device": "Firefox on Linux", "client_address": "192.0.2.1", "since": at, "seen": at, "current": true });
     let mail = json!({ "subject": "s", "to": "t", "at": "a", "letter": "l", "text": "t", "link": "http://localhost/" });
     sheet
         .put("lead", or_none("/login"))
@@ -85,6 +87,7 @@ fn sample(words: &'static str, full: bool) -> Sheet {
         .put("version", 1)
         .put("since", Value::from(Serde(at.clone())))
         .put("sessions", list(json!([session])))
+        .put("devices", list(json!([device])))
         .put(
             "events",
             if words == "account/history" { list(json!([{ "what": "w", "at": at }])) } else { text("/events") },
@@ -141,6 +144,7 @@ const NAMES: &[&str] = &[
     "account/email_waiting",
     "account/email_anothers",
     "account/sessions",
+    "account/devices",
     "account/history",
     "account/export",
     "account/delete",
@@ -160,6 +164,8 @@ const NAMES: &[&str] = &[
     "undo/overtaken",
     "undo/garbage",
     "end_session/link",
+    "end_session/password",
+    "end_session/set",
     "end_session/done",
     "end_session/already",
     "end_session/garbage",
@@ -239,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_people_type_is_text_on_a_page() {
-        let sheet = super::super::login::sheet("\"><script>alert('&')</script>", "");
+        let sheet = super::super::login::sheet("\"><script>alert('&')</script>", "", false);
         let page = sheet.draw(&look(), "t").unwrap();
         assert!(page.contains("value=\"&quot;&gt;&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;\""), "{page}");
     }

@@ -182,7 +182,7 @@ impl Visit {
     /// An answer of any kind, with the cookies of this visit.
     pub(super) fn named(&self, reply: Reply) -> Reply {
         let reply = match (&self.browser.session, self.carried_on.load(Ordering::Relaxed)) {
-            (Some(cookie), true) => self.with_session(reply, cookie),
+            (Some(cookie), true) => self.with_session(reply, cookie, self.browser.stays),
             _ => reply,
         };
         let name = self.browser.is_new.then(|| Cookie::Browser.set(self.browser.secure, &self.browser.id, None));
@@ -224,10 +224,11 @@ impl Visit {
         kept.map(|(_, next)| next.clone()).filter(|next| is_local(next)).unwrap_or_default()
     }
 
-    /// Keeps that this browser is signed in.
-    pub(super) fn with_session(&self, reply: Reply, cookie: &str) -> Reply {
+    /// Keeps that this browser is signed in: until it ends, or for as long as the session lasts where the person wants to
+    /// stay signed in.
+    pub(super) fn with_session(&self, reply: Reply, cookie: &str, stays: bool) -> Reply {
         let lasts: Duration = self.services().engine.world().settings.session_ttl;
-        match Cookie::Session.set(self.browser.secure, cookie, Some(lasts)) {
+        match self.browser.with_session(cookie, stays.then_some(lasts)) {
             Some(cookie) => reply.cookie(cookie),
             None => reply,
         }

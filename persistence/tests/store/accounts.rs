@@ -354,8 +354,16 @@ async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
         town.clock.advance(std::time::Duration::from_secs(1));
         let arrival = Arrival { place: Some(place), ..Arrival::default() };
         let (amr, device, client_address) = (vec!["pwd".to_owned()], None, None);
-        let start =
-            session::Start { user: user(number), fence: 0, amr, device, client_address, arrival, forgets: None };
+        let start = session::Start {
+            user: user(number),
+            fence: 0,
+            devices: 0,
+            amr,
+            device,
+            client_address,
+            arrival,
+            forgets: None,
+        };
         engine.start::<Session>(engine.asker("test"), start).await.unwrap().flow
     };
     let (one, two) = (begin(0, here).await, begin(0, here).await);
@@ -366,6 +374,7 @@ async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
     let start = email_change::Start {
         user: user(0),
         fence: 0,
+        devices: 0,
         from,
         address: to,
         known: false,
@@ -417,7 +426,8 @@ async fn what_a_moved_fence_ended_is_still_listed_and_told_by_its_number(kind: K
     let engine = &node.engine;
     let (amr, device, client_address) = (vec!["pwd".to_owned()], None, None);
     let arrival = Arrival::default();
-    let start = session::Start { user: user(0), fence: 0, amr, device, client_address, arrival, forgets: None };
+    let start =
+        session::Start { user: user(0), fence: 0, devices: 0, amr, device, client_address, arrival, forgets: None };
     let flow = engine.start::<Session>(engine.asker("test"), start).await.unwrap().flow;
     engine.act("bump", engine.asker("test"), bumping(user(0))).await.unwrap();
     let found = directory(&town).session(flow).await.unwrap().unwrap();

@@ -92,7 +92,7 @@ impl Scene {
     ) -> Result<String, Refusal> {
         let services = &self.nodes[at].services;
         let approach = services.approach(who, cookie).await?;
-        services.sign_in_from(&caller(), approach, &typed(password)).await.map(|(_, cookie)| cookie)
+        services.sign_in_from(&caller(), approach, &typed(password)).await.map(|tokens| tokens.device.unwrap())
     }
 
     /// So many wrong guesses, each of which is looked at.

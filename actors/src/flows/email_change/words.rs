@@ -18,6 +18,8 @@ pub struct Start {
     pub user: UserId,
     /// The number of their fence.
     pub fence: i64,
+    /// The number of their devices.
+    pub devices: i64,
     /// The address that they have, and the number of the claim on it.
     pub from: (Digest, i64),
     /// The new address, parsed.

@@ -11,7 +11,7 @@ use cairn_actors::flows::deletion::{self, Deletion};
 use cairn_actors::flows::email_change::{Account, Command, Confirmer, EmailChange, Later, Outcome, Start};
 use cairn_actors::testing;
 use cairn_actors::world::{Settings, World};
-use cairn_runtime::{Domain, Flow, FlowId, Id, Timestamp};
+use cairn_runtime::{Domain, Flow, FlowId, Id, Input, Timestamp};
 use proptest::prelude::*;
 
 use super::{Driven, last, link, undo_link, user};
@@ -100,9 +100,11 @@ impl House {
         let from = (driver.world.address_key(&self.address), number);
         let waiting = self.changes.iter().filter(|other| other.state().awaited().is_some()).map(|other| other.flow);
         let waiting = waiting.collect();
+        let devices = self.number(&Key::Devices(user())).unwrap_or_default();
         let start = Start {
             user: user(),
             fence,
+            devices,
             from,
             address: testing::address(to),
             known: false,
@@ -185,7 +187,9 @@ impl House {
         let Some(fence) = self.number(&Key::User(user())).filter(|_| self.deletion.is_none()) else { return };
         let mut driver = Driver::new(100 + u8::try_from(self.deletions.len()).unwrap());
         let (address, username, sessions) = (self.address.clone(), None, Vec::new());
-        let start = deletion::Start { user: user(), fence, profile: self.version, address, username, sessions };
+        let devices = self.number(&Key::Devices(user())).unwrap_or_default();
+        let start =
+            deletion::Start { user: user(), fence, devices, profile: self.version, address, username, sessions };
         let says = driver.among(&mut self.guards, |driver| driver.start(now, &start));
         assert!(matches!(says, deletion::Outcome::Waiting { .. }), "nobody was faster: {says:?}");
         let writes = driver.writes.clone();
@@ -194,11 +198,14 @@ impl House {
     }
 
     fn restore(&mut self, now: Timestamp) {
-        let Some(driver) = self.deletions.iter_mut().find(|driver| Some(driver.flow) == self.deletion) else { return };
-        let before = driver.writes.len();
-        driver.among(&mut self.guards, |driver| driver.ask(now, deletion::Command::Restore));
-        let writes = driver.writes[before..].to_vec();
-        self.commit(&writes, &[]);
+        let waiting = self.deletions.iter_mut().find(|driver| Some(driver.flow) == self.deletion);
+        let Some(driver) = waiting.filter(|_| self.alive) else { return };
+        // A sign-in writes that it is called off, under the number of the profile, and tells the deletion.
+        driver.among(&mut self.guards, |driver| {
+            driver.bump(&Key::Profile(user()));
+            driver.input(now, &Input::Told(deletion::Signal::Restored))
+        });
+        self.commit(&[Write::SetDeletion { user: user(), flow: None, at: now }], &[]);
     }
 
     /// The outbox brings one of the signals that wait.

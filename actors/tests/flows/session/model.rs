@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use cairn_actors::effects::{Key, Write};
-use cairn_actors::flows::session::{Command, End, Outcome, Session, Signal};
+use cairn_actors::flows::session::{Command, Outcome, Session, Signal, known_place};
 use cairn_actors::world::Settings;
 use cairn_runtime::{Flow, Input, Timestamp};
 use proptest::prelude::*;
 
 use super::{
-    Driven, GRACE, MONTH, PLACE, change_password, cookie, end_link, foreign, start_with_news, started, token, user,
+    DEVICES, Driven, GRACE, MONTH, PLACE, change_password, cookie, disown, foreign, start_with_news, started, step_up,
+    token, user,
 };
 use crate::driver::{T0, at, cases, json, seconds};
 use crate::registration::moves;
+
+/// How long the link of a letter counts after the session has ended.
+const KEPT: std::time::Duration = seconds(2_592_000);
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -62,6 +66,18 @@ struct Model {
     fence: i64,
     number: i64,
     passwords: usize,
+    /// The generation from which on the present salt counts.
+    salted: i64,
+    /// The present token came of a proof of the password.
+    no_grace: bool,
+    /// The link of the letter has been used.
+    disowned: bool,
+    /// The session ended because its device was not known.
+    forgotten: bool,
+    /// After the end: until when the link counts.
+    kept: Option<Timestamp>,
+    /// Nobody used it until then.
+    link_gone: bool,
     over: bool,
     grace: i64,
     /// How long it lasts at most, in seconds.
@@ -77,13 +93,33 @@ enum Expected {
     Refused,
     Ended,
     Garbage,
+    Disowned,
 }
 
 impl Model {
     fn new(grace: i64, most: u64) -> Self {
         let expires = at(MONTH).min(T0.after(seconds(most)));
         let (rotated, proved) = (T0, T0);
-        Self { n: 0, rotated, proved, expires, fence: 3, number: 3, passwords: 0, over: false, grace, most }
+        let (salted, no_grace, disowned, forgotten, kept, link_gone) = (0, false, false, false, None, false);
+        let (fence, number, passwords, over) = (3, 3, 0, false);
+        Self {
+            n: 0,
+            rotated,
+            proved,
+            expires,
+            fence,
+            number,
+            passwords,
+            salted,
+            no_grace,
+            disowned,
+            forgotten,
+            kept,
+            link_gone,
+            over,
+            grace,
+            most,
+        }
     }
 
     /// What is not the owner's ends nothing; whatever else comes to a session that is over finds it over.
@@ -101,7 +137,7 @@ impl Model {
     }
 
     fn rotates(&mut self, now: Timestamp) -> Expected {
-        (self.n, self.rotated) = (self.n + 1, now);
+        (self.n, self.rotated, self.no_grace) = (self.n + 1, now, false);
         self.lasts(now);
         Expected::Next
     }
@@ -113,7 +149,11 @@ impl Model {
         if shown > self.n {
             return Expected::Garbage;
         }
+        // The tests' tokens are of the present salt, so an older one is one of ours.
         let is_repeat = shown == self.n - 1 && now.0 < self.rotated.0 + self.grace * 1_000;
+        if is_repeat && self.no_grace {
+            return Expected::Refused;
+        }
         if self.fence != self.number || !(shown == self.n || is_repeat) {
             return self.ends(true);
         }
@@ -133,16 +173,36 @@ impl Model {
             return refused;
         }
         self.proved = now;
-        self.rotates(now)
+        let next = self.rotates(now);
+        self.no_grace = true;
+        next
     }
 
-    fn change_password(&mut self, proved_at: i64) -> Expected {
+    /// The link of the letter: after the session as well, and whatever else ended it.
+    fn disown(&mut self, own: bool) -> Expected {
+        if self.link_gone {
+            return Expected::Ended;
+        }
+        if !own {
+            return Expected::Garbage;
+        }
+        self.forgotten = true;
+        self.disowned = true;
+        self.over = true;
+        Expected::Disowned
+    }
+
+    fn change_password(&mut self, proved_at: i64, now: Timestamp) -> Expected {
         if let Some(refused) = self.refuses(proved_at) {
             return refused;
         }
         self.number += 1;
         self.fence = self.number;
         self.passwords += 1;
+        self.proved = now;
+        self.rotates(now);
+        self.no_grace = true;
+        self.salted = self.n;
         Expected::Changed
     }
 
@@ -166,8 +226,9 @@ impl Model {
             Op::RefreshForeign => Expected::Garbage,
             Op::SignOut(back) => self.ends(shown(back) <= self.n),
             Op::StepUp(fresh) => self.step_up(self.number - i64::from(!fresh), now),
-            Op::ChangePassword(fresh) => self.change_password(self.number - i64::from(!fresh)),
-            Op::Disown(own) | Op::Leave(own) => self.ends(own),
+            Op::ChangePassword(fresh) => self.change_password(self.number - i64::from(!fresh), now),
+            Op::Disown(own) => self.disown(own),
+            Op::Leave(own) => self.ends(own),
             Op::Seen(own) => self.seen(own, now),
             Op::Revoke | Op::Told(_) => self.ends(true),
             Op::Fence | Op::Wake => unreachable!("nobody asks for it"),
@@ -182,10 +243,10 @@ fn input(driver: &Driven, op: &Op) -> Option<Input<Session>> {
         Op::Refresh(back) => Command::Refresh(token(driver, back)),
         Op::RefreshForeign => Command::Refresh(foreign(driver)),
         Op::SignOut(back) => Command::SignOut(token(driver, back)),
-        Op::StepUp(fresh) => Command::StepUp { fence: proved_at(fresh) },
+        Op::StepUp(fresh) => step_up(proved_at(fresh)),
         Op::ChangePassword(fresh) => change_password(proved_at(fresh)),
         Op::Revoke => Command::Revoke,
-        Op::Disown(own) => Command::Disown(end_link(driver, own)),
+        Op::Disown(own) => disown(driver, own, None),
         Op::Seen(own) => Command::Seen(cookie(driver, own)),
         Op::Leave(own) => Command::Leave(cookie(driver, own)),
         Op::Told(fenced) => return Some(Input::Told(if fenced { Signal::Fenced } else { Signal::Crowded })),
@@ -206,34 +267,44 @@ fn drive(grace: i64, most: u64, ops: &[(i64, Op)]) {
     for (seconds, op) in ops {
         now = Timestamp(now.0 + seconds * 1_000);
         let seen = now.max(driver.touched);
-        assert_eq!(driver.wake(now), !model.over && seen >= model.expires);
+        let forgets = model.kept.is_some_and(|kept| seen >= kept) && !model.link_gone;
+        assert_eq!(driver.wake(now), !model.over && seen >= model.expires || forgets);
+        model.link_gone |= forgets;
         model.over |= seen >= model.expires;
+        model.kept = model.kept.or(model.over.then(|| seen.after(KEPT)));
         if matches!(op, Op::Fence) {
             driver.bump(&Key::User(user()));
             model.number += 1;
         }
         if let Some(input) = input(&driver, op) {
             let before = driver.version;
-            let was_over = model.over;
+            let (was_over, was_disowned) = (model.over, model.disowned);
             let expected = model.expects(&driver, op, seen);
             let says = driver.input(now, &input);
-            let quiet = was_over || matches!(expected, Expected::Same | Expected::Refused | Expected::Garbage);
+            model.kept = model.kept.or(model.over.then(|| seen.after(KEPT)));
+            let quiet = match expected {
+                Expected::Disowned => was_disowned,
+                Expected::Same | Expected::Refused | Expected::Garbage => true,
+                _ => was_over,
+            };
             assert_eq!(driver.version == before, quiet, "{op:?}: {says:?}, expected {expected:?}");
             is_as_expected(&says, &expected, &model, &mut answers);
         }
-        assert_eq!(driver.phase() == "ended", model.over);
+        let phase = if model.link_gone { "ended" } else { "disputable" };
+        assert_eq!(driver.phase(), if model.over { phase } else { "active" });
         assert_eq!(driver.number(&Key::User(user())), Some(model.number));
         let fence = driver.number(&Key::Session(driver.flow.0));
         assert_eq!(fence, (!model.over).then_some(0), "the session's fence stands for as long as it lives");
-        let disowned = matches!(driver.state(), Session::Ended { by: End::Disowned, .. });
-        let known = (!disowned).then_some(PLACE.0);
+        let known = (!model.forgotten).then_some(known_place(PLACE, DEVICES).0);
         assert_eq!(
             driver.state().public().subject,
             known,
             "a place is known as long as the row is kept, unless disowned"
         );
         let passwords = driver.writes.iter().filter(|write| matches!(write, Write::SetPassword { .. })).count();
-        assert_eq!((passwords, driver.writes.len()), (model.passwords, model.passwords));
+        let of_link = 2 * usize::from(model.disowned);
+        assert_eq!((passwords, driver.writes.len()), (model.passwords, 1 + model.passwords + of_link));
+        assert_eq!(driver.number(&Key::Devices(user())), Some(DEVICES + i64::from(model.disowned)));
         assert_eq!(driver.sent.len(), 1 + model.passwords, "the notice of the device, and one of each password");
     }
 }
@@ -251,7 +322,12 @@ fn is_as_expected(says: &Outcome, expected: &Expected, model: &Model, answers: &
             let same = answers.entry(issue.n).or_insert_with(|| told.clone());
             assert_eq!(told, *same, "one generation, one answer");
         }
-        Outcome::PasswordChanged { .. } => assert_eq!(*expected, Expected::Changed),
+        Outcome::PasswordChanged { tokens, .. } => {
+            assert_eq!(*expected, Expected::Changed);
+            is_as_expected(tokens.as_deref().expect("it gives tokens"), &Expected::Next, model, answers);
+        }
+        Outcome::Disowned { password_set: false } => assert_eq!(*expected, Expected::Disowned),
+        Outcome::Disowned { .. } | Outcome::Moved | Outcome::UsedUp => panic!("{says:?}"),
         Outcome::Seen { expires_at } => assert_eq!((expected, *expires_at), (&Expected::Seen, model.expires)),
         Outcome::Ended => assert_eq!(*expected, Expected::Ended),
         Outcome::Garbage => assert_eq!(*expected, Expected::Garbage),

@@ -1,9 +1,8 @@
 //! People who have their accounts deleted, and some who come back before it is too late.
 
 use cairn_actors::effects::{Auth, Key, UserId};
-use cairn_actors::flows::deletion::{Command, Deletion, Outcome, Start};
+use cairn_actors::flows::deletion::{Deletion, Outcome, Start};
 use cairn_actors::testing;
-use cairn_runtime::FlowId;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 
 use super::people::{Asked as Any, People, Plan, number};
@@ -11,18 +10,22 @@ use super::people::{Asked as Any, People, Plan, number};
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
     Delete { user: UserId, fence: i64, profile: i64 },
-    Restore { flow: FlowId },
 }
 
 impl People {
     pub(super) fn plan_deletion(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
         if desk.rng.chance(300) {
-            let waiting: Vec<FlowId> =
-                self.ledger.borrow().users.values().filter_map(|account| account.deletion).collect();
-            return desk.rng.pick(&waiting).map(|flow| restore(*flow, desk));
+            let ledger = self.ledger.borrow();
+            let waiting = ledger.users.iter().filter(|(_, account)| account.deletion.is_some());
+            let waiting: Vec<UserId> = waiting.map(|(user, _)| *user).collect();
+            drop(ledger);
+            // They come back by signing in.
+            let user = *desk.rng.pick(&waiting)?;
+            return self.sign_in_of(user, desk);
         }
         let (user, fence) = self.signed_in(desk)?;
         let profile = desk.store.inspect(|tables| number(tables, &Key::Profile(user)))?;
+        let devices = desk.store.inspect(|tables| number(tables, &Key::Devices(user)))?;
         let ledger = self.ledger.borrow();
         let account = ledger.users.get(&user)?;
         let (address, username) = (account.address.clone(), account.username.as_deref().map(testing::username));
@@ -31,6 +34,7 @@ impl People {
         let order = Order::start::<Deletion>("delete", move || Start {
             user,
             fence,
+            devices,
             profile,
             address: address.clone(),
             username: username.clone(),
@@ -48,7 +52,6 @@ impl People {
                 let moved = present != (Some(*fence), Some(*profile));
                 moved.then(|| format!("fence and profile were read at {fence} and {profile}, and were at {present:?}"))
             }
-            Asked::Restore { flow } => ledger.is_finished(*flow).then(|| "it was over".to_owned()),
         }
     }
 
@@ -63,22 +66,7 @@ impl People {
                 None => Err("nothing waits".to_owned()),
             },
             (Asked::Delete { .. }, Outcome::Moved) => Ok(Heard::Anything),
-            (Asked::Restore { flow }, Outcome::Restored) => match doom {
-                Some(why) => Err(why),
-                None if ledger.called_off.contains(flow) => Ok(Heard::Anything),
-                None => Err("it is not called off".to_owned()),
-            },
-            (Asked::Restore { .. }, Outcome::Over) => {
-                drop(ledger);
-                self.over(told.flow)
-            }
             _ => Err("that answers another question".to_owned()),
         }
     }
-}
-
-/// Somebody has signed in whose account was to be deleted.
-pub(super) fn restore(flow: FlowId, desk: &mut Desk<'_, Auth>) -> Plan {
-    let order = Order::call::<Deletion>("restore", flow, || Command::Restore);
-    Plan::hashed(Any::Deletion(Asked::Restore { flow }), order, desk.rng)
 }

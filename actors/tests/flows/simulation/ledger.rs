@@ -19,7 +19,7 @@ use cairn_actors::flows::{authorization, recovery, registration, session};
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::oauth::scope::OFFLINE_ACCESS;
 use cairn_actors::world::World;
-use cairn_runtime::store::Event;
+use cairn_runtime::store::{Event, Row};
 use cairn_runtime::testing::store::{Logged, Tables};
 use cairn_runtime::{Domain, FlowId, Guard, Id, InputId, Timestamp};
 use serde::de::DeserializeOwned;
@@ -47,6 +47,10 @@ pub(super) struct Chain {
     /// The session in which a grant was made, while its end would end the grant.
     pub(super) session: Option<FlowId>,
     pub(super) handed: Vec<Handed>,
+    /// Which of them came of a proof of the password: what they replaced gets no repeat.
+    pub(super) proved: BTreeSet<u32>,
+    /// The first refresh token of the present salt: those before it are of no use.
+    pub(super) salted: u32,
     /// When it ends unless it is used before.
     pub(super) expires_at: Option<Timestamp>,
 }
@@ -94,6 +98,12 @@ pub(super) struct Ledger {
     pub(super) chains: BTreeMap<FlowId, Chain>,
     finished: BTreeSet<FlowId>,
     fences: BTreeMap<String, UserId>,
+    /// Whose number of devices it is.
+    numbers: BTreeMap<String, UserId>,
+    /// Links of new-device letters that were used, and the number of devices that they left, while they may set a password.
+    disowned: BTreeMap<FlowId, Option<i64>>,
+    /// Sign-ins that called a deletion off.
+    pub(super) came_back: usize,
     wrong: Vec<String>,
     /// How many complaints somebody has heard of.
     heard: usize,
@@ -104,11 +114,13 @@ pub(super) struct Ledger {
 struct Held {
     user: Option<(UserId, i64)>,
     session: Option<FlowId>,
+    /// Of whose devices the number was held, as far as that matters: where a password was proved.
+    devices: Option<UserId>,
 }
 
 impl Chain {
     fn own(&self) -> Held {
-        Held { user: self.user.map(|user| (user, self.fence)), session: self.session }
+        Held { user: self.user.map(|user| (user, self.fence)), session: self.session, devices: None }
     }
 
     /// Whether what it was begun under has moved.
@@ -148,6 +160,9 @@ impl Ledger {
             chains: BTreeMap::new(),
             finished: BTreeSet::new(),
             fences: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            disowned: BTreeMap::new(),
+            came_back: 0,
             wrong: Vec::new(),
             heard: 0,
         }
@@ -181,6 +196,16 @@ impl Ledger {
         self.users.get(&user).map(|account| account.fence)
     }
 
+    /// The present number of what is known of a user from before.
+    pub(super) fn devices(&self, user: UserId) -> Option<i64> {
+        self.users.get(&user).map(|account| account.devices)
+    }
+
+    /// Whether the refresh token after this one came of a proof of the password.
+    pub(super) fn was_proved_after(&self, flow: FlowId, shown: u32) -> bool {
+        self.chains.get(&flow).is_some_and(|chain| chain.proved.contains(&(shown + 1)))
+    }
+
     /// Reads what was committed since it last looked.
     pub(super) fn read(&mut self, tables: &Tables<Auth>) {
         while let Some(line) = tables.log.get(self.lines) {
@@ -195,7 +220,9 @@ impl Ledger {
     }
 
     fn weigh(&mut self, event: &Event, line: &Logged, writes: &[(InputId, Write)]) {
-        if self.finished.contains(&event.flow) {
+        // The link of a letter is good for longer than the session that it tells of.
+        let is_of_link = event.kind == "session" && matches!(event.name.as_str(), "disown" | "woken");
+        if self.finished.contains(&event.flow) && !is_of_link {
             self.complain(format!("{} {} took {} after its end", event.kind, event.flow, event.name));
         }
         match event.kind.as_str() {
@@ -209,7 +236,8 @@ impl Ledger {
             SIGN_OUT_EVERYWHERE => self.signed_out_everywhere(event, line, writes),
             other => self.complain(format!("nobody knows the flow {other}")),
         }
-        if let Some(row) = line.rows.first().filter(|row| row.wake_at.is_none()) {
+        let over = |row: &&Row| row.wake_at.is_none() || row.kind == "session" && row.phase == "ended";
+        if let Some(row) = line.rows.first().filter(over) {
             self.finished.insert(row.id);
             let public: serde_json::Value = serde_json::from_str(&event.public).expect("what is public is JSON");
             let by = public.pointer("/shown/by").and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -284,6 +312,11 @@ impl Ledger {
 
     /// A password was set, which moves the fence in the same commit.
     fn set(&mut self, event: &Event, line: &Logged, user: UserId, password: &SealedHash) {
+        self.set_password(event, user, password);
+        self.fenced(event, line, user);
+    }
+
+    fn set_password(&mut self, event: &Event, user: UserId, password: &SealedHash) {
         let (kind, flow) = (&event.kind, event.flow);
         self.changes.insert((flow, user));
         self.changed += 1;
@@ -294,7 +327,6 @@ impl Ledger {
             Some(account) => account.password = password.clone(),
             None => self.complain(format!("{kind} {flow} set the password of nobody")),
         }
-        self.fenced(event, line, user);
     }
 
     /// Another letter.
@@ -322,7 +354,7 @@ impl Ledger {
 
     /// The fences that a step held: each at its present number, or the step outlived it.
     fn held(&mut self, event: &Event, line: &Logged) -> Held {
-        let mut held = Held { user: None, session: None };
+        let mut held = Held { user: None, session: None, devices: None };
         for guard in &line.guards {
             let Guard::Hold(key, number) = guard else { continue };
             if let Some(user) = self.fences.get(key).copied() {
@@ -331,6 +363,15 @@ impl Ledger {
                     let present = self.fence(user);
                     self.complain(format!(
                         "{} {} took {} under the fence {number} of {user:?}, which is at {present:?}",
+                        event.kind, event.flow, event.name
+                    ));
+                }
+            } else if let Some(user) = self.numbers.get(key).copied() {
+                held.devices = Some(user);
+                if self.devices(user) != Some(*number) {
+                    let present = self.devices(user);
+                    self.complain(format!(
+                        "{} {} took {} under the number {number} of the devices of {user:?}, which is at {present:?}",
                         event.kind, event.flow, event.name
                     ));
                 }
@@ -349,25 +390,35 @@ impl Ledger {
     fn session(&mut self, event: &Event, line: &Logged, writes: &[(InputId, Write)]) {
         let outcome: session::Outcome = says(event);
         match (&outcome, writes) {
-            (session::Outcome::PasswordChanged { .. }, [(_, Write::SetPassword { user, password, .. })]) => {
-                return self.password_changed(event, line, *user, password);
+            (
+                session::Outcome::PasswordChanged { tokens: Some(tokens), .. },
+                [(_, Write::SetPassword { user, password, .. })],
+            ) => {
+                return self.password_changed(event, line, *user, password, tokens);
             }
-            (session::Outcome::Tokens { user, .. }, [(_, Write::FirstSignIn { user: of, .. })])
-                if user == of && event.name == "sign_in" =>
-            {
-                if let Some(account) = self.users.get_mut(user) {
-                    account.signed_in = true;
-                }
+            (session::Outcome::Disowned { .. }, [_, ..]) => return self.disowned(event, line, &outcome, writes),
+            (session::Outcome::Tokens { user, .. }, writes) if event.name == "sign_in" => {
+                self.arrived(event, line, *user, writes);
             }
             (session::Outcome::PasswordChanged { .. }, _) | (_, [_, ..]) => {
                 self.complain(format!("the session {} said {outcome:?} and wrote {writes:?}", event.flow));
             }
             _ => {}
         }
-        let held = self.held(event, line);
+        let mut held = self.held(event, line);
+        // Where a password was proved, it must be in force still.
+        let proves = matches!(event.name.as_str(), "sign_in" | "step_up");
+        if held.devices.take().is_some() != (proves && matches!(outcome, session::Outcome::Tokens { .. })) {
+            self.complain(format!("the session {} took {} and held {:?}", event.flow, event.name, line.guards));
+        }
         match outcome {
             session::Outcome::Tokens { user, issue, minted, expires_at, .. } => {
                 let handed = Handed { issue, minted };
+                if event.name == "step_up"
+                    && let Some(chain) = self.chains.get_mut(&event.flow)
+                {
+                    chain.proved.insert(handed.issue.n);
+                }
                 if event.name == "sign_in" {
                     let fence = held.user.map_or(-1, |(_, number)| number);
                     let chain = Chain { user: Some(user), fence, ..Chain::default() };
@@ -382,15 +433,79 @@ impl Ledger {
                     self.complain(what);
                 }
             },
-            session::Outcome::Ended | session::Outcome::PasswordChanged { .. } => {}
-            session::Outcome::Refused | session::Outcome::Garbage => {
+            session::Outcome::Ended | session::Outcome::PasswordChanged { .. } | session::Outcome::Disowned { .. } => {}
+            session::Outcome::Refused
+            | session::Outcome::Garbage
+            | session::Outcome::Moved
+            | session::Outcome::UsedUp => {
                 self.complain(format!("the session {} moved, and said {outcome:?}", event.flow));
             }
         }
     }
 
-    /// A new password by a session that stays: it takes the fence's new number, and nothing else does.
-    fn password_changed(&mut self, event: &Event, line: &Logged, user: UserId, password: &SealedHash) {
+    /// What a sign-in writes: that it is the first, with which device it was, and that a deletion is called off.
+    fn arrived(&mut self, event: &Event, line: &Logged, user: UserId, writes: &[(InputId, Write)]) {
+        for (_, write) in writes {
+            match write {
+                Write::FirstSignIn { user: of, .. } if *of == user => {
+                    if let Some(account) = self.users.get_mut(&user) {
+                        account.signed_in = true;
+                    }
+                }
+                Write::AddDevice { user: of, .. } | Write::SeeDevice { user: of, .. } if *of == user => {}
+                Write::SetDeletion { user: of, flow: None, .. } if *of == user => {
+                    self.tally.count("a sign-in called a deletion off");
+                    self.came_back += 1;
+                    match self.users.get_mut(&user).and_then(|account| account.deletion.take()) {
+                        Some(deletion) => drop(self.called_off.insert(deletion)),
+                        None => self.complain(format!("{} called off what does not wait for {user:?}", event.flow)),
+                    }
+                    self.profiled(event, line, user);
+                }
+                other => self.complain(format!("the session {} began and wrote {other:?}", event.flow)),
+            }
+        }
+    }
+
+    /// The link of a new-device letter was used: the password is out of force, or a new one is set, by this link once.
+    fn disowned(&mut self, event: &Event, line: &Logged, outcome: &session::Outcome, writes: &[(InputId, Write)]) {
+        let used = self.disowned.get(&event.flow).copied();
+        let (user, sets) = match writes {
+            [(_, Write::ForgetDevices { user }), (_, Write::SuspendPassword { user: of, .. })] if user == of => {
+                (*user, false)
+            }
+            [(_, Write::ForgetDevices { user }), (_, Write::SetPassword { user: of, password, .. })] if user == of => {
+                self.set_password(event, *user, password);
+                (*user, true)
+            }
+            _ => return self.complain(format!("{} was disowned and wrote {writes:?}", event.flow)),
+        };
+        let right = match used {
+            None => true,
+            Some(left) => sets && left.is_some() && left == self.devices(user),
+        };
+        if !right || *outcome != (session::Outcome::Disowned { password_set: sets }) {
+            self.complain(format!("{} was disowned after {used:?}, said {outcome:?} and wrote {writes:?}", event.flow));
+        }
+        self.forgot_devices(event, line, user);
+        let left = self.devices(user).filter(|_| !sets);
+        self.disowned.insert(event.flow, left);
+    }
+
+    /// A new password by a session that stays: it takes the fence's new number, and nothing else does. What came before
+    /// is worthless to it.
+    fn password_changed(
+        &mut self,
+        event: &Event,
+        line: &Logged,
+        user: UserId,
+        password: &SealedHash,
+        tokens: &session::Outcome,
+    ) {
+        let mut held = self.held(event, line);
+        if held.devices.take() != Some(user) {
+            self.complain(format!("{} set a password that was proved, and held {:?}", event.flow, line.guards));
+        }
         let before = self.fence(user);
         self.set(event, line, user, password);
         let after = self.fence(user);
@@ -402,6 +517,19 @@ impl Ledger {
                 let what = format!("{chain:?} of {} set a password under the fence {before:?}", event.flow);
                 self.complain(what);
             }
+        }
+        let session::Outcome::Tokens { user: of, issue, minted, expires_at, .. } = tokens else {
+            return self.complain(format!("{} set a password and gave {tokens:?}", event.flow));
+        };
+        let handed = Handed { issue: issue.clone(), minted: minted.clone() };
+        if let Some(chain) = self.chains.get_mut(&event.flow) {
+            let same_salt = chain.handed.last().is_some_and(|last| last.issue.salt == handed.issue.salt);
+            chain.salted = handed.issue.n;
+            let own = chain.own();
+            if same_salt {
+                self.complain(format!("{} set a password and kept its salt", event.flow));
+            }
+            self.hand(event, &own, *of, handed, *expires_at);
         }
     }
 
@@ -492,7 +620,8 @@ impl Ledger {
             return Some("its session had ended".to_owned());
         }
         let last = chain.handed.last().map_or(0, |handed| handed.issue.n);
-        presented.filter(|n| n + 1 < last).map(|n| format!("{n} was shown when {last} was the present one"))
+        let wrong = |n: u32| n + 1 < last || n + 1 == last && chain.proved.contains(&last) || n < chain.salted;
+        presented.filter(|n| wrong(*n)).map(|n| format!("{n} was shown when {last} was the present one"))
     }
 
     /// What is wrong with tokens that somebody was told: whoever gets them gets what history says of their generation.

@@ -112,9 +112,11 @@ impl People {
         let mut waiting: Vec<FlowId> =
             self.changes.iter().filter(|wanted| wanted.user == user).map(|wanted| wanted.flow).collect();
         waiting.retain(|flow| !ledger.is_finished(*flow) && desk.rng.chance(700));
+        let devices = desk.store.inspect(|tables| number(tables, &Key::Devices(user)))?;
         let order = Order::start::<EmailChange>("change", move || Start {
             user,
             fence,
+            devices,
             from,
             address: address.clone(),
             known,

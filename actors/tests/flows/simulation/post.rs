@@ -91,7 +91,7 @@ impl Post {
             | Letter::RecoveryReset { .. }
             | Letter::EmailKnown { .. } => !owners.is_empty(),
             Letter::PasswordChanged { .. } => owners.iter().any(|owner| ledger.changes.contains(&(flow, *owner))),
-            Letter::SessionNewDevice { .. } => {
+            Letter::SessionNewDevice { .. } | Letter::DeletionCalledOff { .. } => {
                 let user = ledger.chains.get(&flow).and_then(|chain| chain.user);
                 user.is_some_and(|user| owners.contains(&user))
             }
@@ -115,7 +115,8 @@ impl Post {
             | Letter::RegistrationWelcome { .. }
             | Letter::PasswordChanged { .. }
             | Letter::EmailKnown { .. }
-            | Letter::DeletionAsked { .. } => return None,
+            | Letter::DeletionAsked { .. }
+            | Letter::DeletionCalledOff { .. } => return None,
         };
         let code = credential::code(&self.world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
         let code = if has_code(purpose) { code.expose().to_string() } else { String::new() };

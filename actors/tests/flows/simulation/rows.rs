@@ -94,6 +94,7 @@ pub(super) fn amiss_at_rest(tables: &Tables<Auth>, ledger: &Ledger) -> Vec<Strin
     sent("registration.welcome", ledger.verified.len());
     sent("email.changed", ledger.moves.len());
     sent("deletion.asked", ledger.deletions.len());
+    sent("deletion.called-off", ledger.came_back);
     sent("password.changed", ledger.changed);
     for event in tables.events.values() {
         for personal in PERSONAL {
@@ -144,7 +145,9 @@ impl View<'_> {
         let state: F = serde_json::from_str(&row.state).expect("it was written");
         let (kind, id) = (&row.kind, row.id);
         let is_over = is_over(&state);
-        if state.wake_at() != row.wake_at || is_over != row.wake_at.is_none() {
+        // What is kept of a session after its end, because of the link in a letter, has its time.
+        let has_link = is_over && row.kind == Session::NAME && row.wake_at.is_some();
+        if state.wake_at() != row.wake_at || is_over != (row.wake_at.is_none() || has_link) {
             let what = format!("{kind} {id} is {}, and its row is woken at {:?}", row.phase, row.wake_at);
             self.amiss.push(what);
         }
@@ -235,7 +238,7 @@ impl View<'_> {
     }
 
     fn session(&mut self, row: &Row) {
-        let is_over = |state: &Session| matches!(state, Session::Ended { .. });
+        let is_over = |state: &Session| state.active().is_none();
         let Session::Active(active) = self.read(row, is_over) else { return };
         self.has(&Key::Session(row.id.0), 0);
         let handed = Handed { issue: active.issue, minted: active.minted };

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use cairn_actors::credential::{Purpose, of};
+use cairn_actors::credential::{Purpose, Seal, of};
 use cairn_actors::effects::{Auth, Key, UserId};
-use cairn_actors::flows::session::{Arrival, Command, Notice, Outcome, Session, Start};
+use cairn_actors::flows::session::{Account, Arrival, Command, Notice, Outcome, Restores, SeenDevice, Session, Start};
 use cairn_actors::hasher::SealedHash;
-use cairn_runtime::FlowId;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
+use cairn_runtime::{FlowId, Id, Timestamp};
 
-use super::leaving::restore;
 use super::ledger::Handed;
 use super::people::{Asked as Any, People, Plan, number, presented, recent};
 use super::post::text;
@@ -27,19 +26,21 @@ pub(super) struct Held {
     user: UserId,
     /// The browser's, while the session lives.
     cookie: String,
+    /// The one from before the password was changed.
+    copied: Option<String>,
     tokens: BTreeMap<u32, String>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
-    SignIn { user: UserId, fence: i64 },
+    SignIn { user: UserId, fence: i64, devices: i64 },
     Refresh { flow: FlowId, shown: Option<u32> },
     SignOut { shown: Option<u32> },
-    StepUp { flow: FlowId, fence: i64 },
-    ChangePassword { flow: FlowId, fence: i64, password: SealedHash },
+    StepUp { flow: FlowId, fence: i64, devices: i64 },
+    ChangePassword { flow: FlowId, fence: i64, devices: i64, password: SealedHash },
     Revoke,
-    Disown,
-    Seen { flow: FlowId },
+    Disown { flow: FlowId, password: Option<SealedHash> },
+    Seen { flow: FlowId, is_copied: bool },
     Leave,
 }
 
@@ -68,12 +69,7 @@ impl People {
             }
             39..44 => return self.browse(desk),
             44..47 => {
-                let mail = self.post.recent(Purpose::EndSession, desk.rng)?;
-                let (world, link) = (self.world.clone(), mail.link);
-                let order = Order::call::<Session>("disown", mail.flow, move || {
-                    Command::Disown(presented(&world, of::EndSession, &link))
-                });
-                return Some(Plan::at_once(Any::Session(Asked::Disown), order));
+                return self.disown(desk);
             }
             _ => {}
         }
@@ -98,16 +94,54 @@ impl People {
 
     fn sign_in(&self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
         let user = self.somebody(desk.rng)?;
+        self.sign_in_of(user, desk)
+    }
+
+    /// The link of a new-device letter is used, once or more often, with or without a new password.
+    fn disown(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
+        let mail = self.post.recent(Purpose::EndSession, desk.rng)?;
+        let (world, link, flow) = (self.world.clone(), mail.link, mail.flow);
+        let password = desk.rng.chance(400).then(|| self.new_password());
+        let user = self.ledger.borrow().chains.get(&flow).and_then(|chain| chain.user)?;
+        let devices = desk.store.inspect(|tables| number(tables, &Key::Devices(user)));
+        let to = self.ledger.borrow().users.get(&user).map(|account| account.address.clone());
+        let mut others = self.sessions_of(user);
+        others.retain(|other| *other != flow && desk.rng.chance(300));
+        let asked = Asked::Disown { flow, password: password.clone() };
+        let order = Order::call::<Session>("disown", flow, move || Command::Disown {
+            link: presented(&world, of::EndSession, &link),
+            account: devices.zip(to.clone()).map(|(devices, to)| Account {
+                devices,
+                to,
+                others: others.clone(),
+                password: password.clone(),
+            }),
+        });
+        Some(Plan::hashed(Any::Session(asked), order, desk.rng))
+    }
+
+    pub(super) fn sign_in_of(&self, user: UserId, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
         let fence = desk.store.inspect(|tables| number(tables, &Key::User(user)))?;
+        let devices = desk.store.inspect(|tables| number(tables, &Key::Devices(user)))?;
+        let profile = desk.store.inspect(|tables| number(tables, &Key::Profile(user)))?;
         let (is_first, address, deletion) = {
             let ledger = self.ledger.borrow();
             let account = ledger.users.get(&user)?;
             (!account.signed_in, account.address.clone(), account.deletion)
         };
-        // Before anybody signs in whose account is to be deleted, that is called off.
-        if let Some(deletion) = deletion {
-            return desk.rng.chance(300).then(|| restore(deletion, desk));
+        // Somebody whose account is to be deleted comes back seldom.
+        if deletion.is_some() && desk.rng.chance(700) {
+            return None;
         }
+        let device = SeenDevice {
+            id: Id::v7(1, desk.rng.below(6).to_be_bytes().repeat(2).first_chunk().copied()?),
+            is_new: desk.rng.chance(300),
+        };
+        let until = deletion.and_then(|deletion| {
+            desk.store.inspect(|tables| {
+                tables.rows.get(&deletion).map(|stored| stored.row.wake_at.unwrap_or(Timestamp(i64::MAX)))
+            })
+        });
         let place = desk.rng.chance(500).then(|| self.world.digest("place", &desk.rng.below(3).to_be_bytes()));
         let is_new = desk.rng.chance(250);
         let mut crowded = self.sessions_of(user);
@@ -115,6 +149,7 @@ impl People {
         let order = Order::start::<Session>("sign in", move || Start {
             user,
             fence,
+            devices,
             amr: vec!["pwd".to_owned()],
             device: Some(DEVICE.to_owned()),
             client_address: Some(CLIENT_ADDRESS.to_owned()),
@@ -128,9 +163,16 @@ impl People {
                 }),
                 is_first,
                 crowded: crowded.clone(),
+                device: Some(device),
+                restores: deletion.zip(until).map(|(deletion, until)| Restores {
+                    deletion,
+                    until,
+                    profile,
+                    to: address.clone(),
+                }),
             },
         });
-        Some(Plan::hashed(Any::Session(Asked::SignIn { user, fence }), order, desk.rng))
+        Some(Plan::hashed(Any::Session(Asked::SignIn { user, fence, devices }), order, desk.rng))
     }
 
     /// The sessions of a user that somebody has heard of, the last first.
@@ -141,11 +183,13 @@ impl People {
     /// A browser with the session's cookie asks for a page, or leaves.
     fn browse(&self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
         let held = recent(&self.sessions, desk.rng)?;
-        let (flow, world, cookie) = (held.flow, self.world.clone(), held.cookie.clone());
+        let copied = held.copied.clone().filter(|_| desk.rng.chance(200));
+        let is_copied = copied.is_some();
+        let (flow, world, cookie) = (held.flow, self.world.clone(), copied.unwrap_or_else(|| held.cookie.clone()));
         let cookie = move || presented(&world, of::SessionCookie, &cookie);
         Some(if desk.rng.chance(850) {
             let order = Order::call::<Session>("seen", flow, move || Command::Seen(cookie()));
-            Plan::at_once(Any::Session(Asked::Seen { flow }), order)
+            Plan::at_once(Any::Session(Asked::Seen { flow, is_copied }), order)
         } else {
             let order = Order::call::<Session>("leave", flow, move || Command::Leave(cookie()));
             Plan::at_once(Any::Session(Asked::Leave), order)
@@ -156,17 +200,19 @@ impl People {
     fn prove_again(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
         let (flow, user) = recent(&self.sessions, desk.rng).map(|held| (held.flow, held.user))?;
         let fence = desk.store.inspect(|tables| number(tables, &Key::User(user)))?;
+        let devices = desk.store.inspect(|tables| number(tables, &Key::Devices(user)))?;
         if desk.rng.chance(600) {
-            let order = Order::call::<Session>("step up", flow, move || Command::StepUp { fence });
-            return Some(Plan::hashed(Any::Session(Asked::StepUp { flow, fence }), order, desk.rng));
+            let order = Order::call::<Session>("step up", flow, move || Command::StepUp { fence, devices });
+            return Some(Plan::hashed(Any::Session(Asked::StepUp { flow, fence, devices }), order, desk.rng));
         }
         let password = self.new_password();
         let to = self.ledger.borrow().users.get(&user)?.address.clone();
         let mut others = self.sessions_of(user);
         others.retain(|other| *other != flow && desk.rng.chance(600));
-        let asked = Asked::ChangePassword { flow, fence, password: password.clone() };
+        let asked = Asked::ChangePassword { flow, fence, devices, password: password.clone() };
         let order = Order::call::<Session>("change password", flow, move || Command::ChangePassword {
             fence,
+            devices,
             password: password.clone(),
             to: to.clone(),
             others: others.clone(),
@@ -178,21 +224,27 @@ impl People {
     pub(super) fn session_doom(&self, asked: &Asked) -> Option<String> {
         let ledger = self.ledger.borrow();
         match asked {
-            Asked::SignIn { user, fence } => {
-                let present = ledger.fence(*user);
-                (present != Some(*fence)).then(|| format!("the fence was read at {fence}, and was at {present:?}"))
+            Asked::SignIn { user, fence, devices } => {
+                let read = (Some(*fence), Some(*devices));
+                let present = (ledger.fence(*user), ledger.devices(*user));
+                (present != read).then(|| format!("fence and devices were read at {read:?}, and were at {present:?}"))
             }
             Asked::Refresh { shown: None, .. } => Some("the token is forged".to_owned()),
             Asked::Refresh { flow, shown } => ledger.doom(*flow, *shown),
-            Asked::StepUp { flow, fence } | Asked::ChangePassword { flow, fence, .. } => {
+            Asked::StepUp { flow, fence, devices } | Asked::ChangePassword { flow, fence, devices, .. } => {
                 let chain = ledger.chains.get(flow)?;
-                let present = chain.user.and_then(|user| ledger.fence(user));
-                let moved = present != Some(*fence);
-                let moved = moved.then(|| format!("the fence was read at {fence}, and was at {present:?}"));
+                let read = (Some(*fence), Some(*devices));
+                let of = |user| (ledger.fence(user), ledger.devices(user));
+                let present = chain.user.map_or((None, None), of);
+                let moved = present != read;
+                let moved = moved.then(|| format!("fence and devices were read at {read:?}, and were at {present:?}"));
                 moved.or_else(|| ledger.doom(*flow, None))
             }
-            Asked::Seen { flow } => ledger.doom(*flow, None),
-            Asked::SignOut { .. } | Asked::Revoke | Asked::Disown | Asked::Leave => None,
+            Asked::Seen { is_copied: true, .. } => {
+                Some("the cookie is from before the password was changed".to_owned())
+            }
+            Asked::Seen { flow, .. } => ledger.doom(*flow, None),
+            Asked::SignOut { .. } | Asked::Revoke | Asked::Disown { .. } | Asked::Leave => None,
         }
     }
 
@@ -208,7 +260,8 @@ impl People {
                 }
                 let token = text(&self.world, Purpose::RefreshToken, told.flow, &handed.issue);
                 let cookie = text(&self.world, Purpose::SessionCookie, told.flow, &handed.issue);
-                self.sessions.push(Held { flow: told.flow, user, cookie, tokens: BTreeMap::from([(0, token)]) });
+                let tokens = BTreeMap::from([(0, token)]);
+                self.sessions.push(Held { flow: told.flow, user, cookie, copied: None, tokens });
                 Ok(Heard::Moved)
             }
             (Asked::SignIn { .. }, Outcome::Refused) => Ok(Heard::Anything),
@@ -227,13 +280,48 @@ impl People {
                 self.keep(*flow, &handed)?;
                 Ok(Heard::Moved)
             }
-            (Asked::ChangePassword { flow, password, .. }, Outcome::PasswordChanged { .. }) => {
-                let ledger = self.ledger.borrow();
-                match doom {
-                    Some(why) => Err(why),
-                    None if ledger.passwords.get(password.as_text()) == Some(flow) => Ok(Heard::Moved),
-                    None => Err("it was not set".to_owned()),
+            (Asked::ChangePassword { flow, password, .. }, Outcome::PasswordChanged { tokens, .. }) => {
+                if self.ledger.borrow().passwords.get(password.as_text()) != Some(flow) {
+                    return Err("it was not set".to_owned());
                 }
+                let Some(Outcome::Tokens { issue, minted, .. }) = tokens.map(|tokens| *tokens) else {
+                    return Err("it gave no tokens".to_owned());
+                };
+                let handed = Handed { issue, minted };
+                self.good_tokens(*flow, &handed, doom)?;
+                self.keep(*flow, &handed)?;
+                // What the browser has kept from before is of an older salt; now and then somebody has a copy.
+                let cookie = text(&self.world, Purpose::SessionCookie, *flow, &Seal { n: 0, ..handed.issue });
+                if let Some(held) = self.sessions.iter_mut().rev().find(|held| held.flow == *flow) {
+                    held.copied = Some(std::mem::replace(&mut held.cookie, cookie));
+                }
+                Ok(Heard::Moved)
+            }
+            (Asked::Disown { flow, password }, Outcome::Disowned { password_set }) => {
+                let ledger = self.ledger.borrow();
+                let set = password.as_ref().and_then(|password| ledger.passwords.get(password.as_text()));
+                match (password, password_set) {
+                    (Some(_), true) if set == Some(flow) => Ok(Heard::Anything),
+                    (Some(_), true) => Err("it was not set".to_owned()),
+                    // The account is gone, or the link has been used without a password or with one.
+                    (Some(_), false) if ledger.is_finished(*flow) => Ok(Heard::Anything),
+                    (None, _) if ledger.is_finished(*flow) => Ok(Heard::Anything),
+                    _ => Err("it goes on".to_owned()),
+                }
+            }
+            (Asked::Disown { .. }, Outcome::Moved) => Ok(Heard::Anything),
+            (Asked::Disown { flow, password: Some(_) }, Outcome::UsedUp) => self.over(*flow),
+            (Asked::Refresh { flow, shown: Some(shown) }, Outcome::Refused) => {
+                let proved = self.ledger.borrow().was_proved_after(*flow, *shown);
+                if proved { Ok(Heard::Anything) } else { Err("nobody proved the password".to_owned()) }
+            }
+            (Asked::Refresh { shown: Some(shown), .. } | Asked::SignOut { shown: Some(shown) }, Outcome::Garbage) => {
+                let salted = self.ledger.borrow().chains.get(&told.flow).map_or(0, |chain| chain.salted);
+                if *shown < salted { Ok(Heard::Anything) } else { Err("it was a token of this session".to_owned()) }
+            }
+            (Asked::Seen { .. } | Asked::Leave, Outcome::Garbage) => {
+                let salted = self.ledger.borrow().chains.get(&told.flow).map_or(0, |chain| chain.salted);
+                if salted > 0 { Ok(Heard::Anything) } else { Err("it was this session's cookie".to_owned()) }
             }
             (Asked::Refresh { .. }, Outcome::Tokens { .. }) => Err(doom.unwrap_or_default()),
             (Asked::Seen { .. }, Outcome::Seen { .. }) => doom.map_or(Ok(Heard::Moved), Err),

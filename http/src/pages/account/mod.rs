@@ -17,6 +17,7 @@ use crate::request::{Form, Request};
 use crate::room::Answer;
 
 pub(super) mod deletion;
+pub(super) mod devices;
 pub(super) mod email;
 pub(super) mod export;
 pub(super) mod history;
@@ -51,7 +52,7 @@ impl Visit {
             Ok(None) => {
                 // The answer to a form is no place to come back to; its page is.
                 let path = self.request.path();
-                let form = ["/end", "/code", "/resend"].iter().find_map(|form| path.strip_suffix(form));
+                let form = ["/end", "/code", "/resend", "/forget"].iter().find_map(|form| path.strip_suffix(form));
                 // Of a query only the flow is kept: nothing else that a page of ours asks for needs to be found again.
                 let flow = self.request.query("flow").unwrap_or_default();
                 let back = with_query(form.unwrap_or(path), &[("flow", &flow)]);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
+use cairn_actors::services::session::Tokens;
 
 use super::super::sheet::Sheet;
 use super::super::visit::{Visit, typed};
 use super::{Who, done};
 use crate::house::House;
-use crate::request::Request;
+use crate::request::{Form, Request};
 use crate::room::Answer;
 
 /// The form.
@@ -30,7 +31,7 @@ pub(in crate::pages) async fn change(house: Arc<House>, request: Request) -> Ans
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
+        Who::Nobody(answer) => return twice(&visit, &form, answer).await,
     };
     let once = typed(&form, "once");
     let sheet = sheet(who.user.address.typed(), &once);
@@ -50,8 +51,27 @@ pub(in crate::pages) async fn change(house: Arc<House>, request: Request) -> Ans
         answer = services.change_password(&visit.caller(), &who, &current, new()).await;
     }
     match answer {
-        Ok(_) => done(&visit, "password"),
+        // The cookie from before is worthless: whoever has a copy of it is out.
+        Ok((_, tokens)) => changed(&visit, &tokens).await,
         Err(why) => visit.again_beside(sheet, why, "current_password"),
+    }
+}
+
+async fn changed(visit: &Visit, tokens: &Tokens) -> Answer {
+    let cookie = visit.services().session_cookie(&tokens.session).await.map_err(|why| visit.problem(why))?;
+    Ok(visit.with_session(done(visit, "password")?, cookie.expose(), visit.browser.stays))
+}
+
+/// Perhaps the form was sent twice, and the first has made the cookie anew that the second was sent with.
+async fn twice(visit: &Visit, form: &Form, otherwise: Answer) -> Answer {
+    let Some(cookie) = visit.browser.session.as_deref().filter(|_| visit.holds(form)) else { return otherwise };
+    let password = |name: &str| Password::typed(form.get(name).unwrap_or_default().to_owned());
+    let (current, new) = (password("current_password"), password("new_password"));
+    let caller = visit.caller_once(&typed(form, "once"));
+    match visit.services().password_changed_before(&caller, cookie, &current, &new).await {
+        Ok(Some((_, tokens))) => changed(visit, &tokens).await,
+        Ok(None) | Err(Refusal::SlowDown(_)) => otherwise,
+        Err(why) => Err(visit.problem(why)),
     }
 }
 

@@ -225,6 +225,7 @@ impl Case {
         let asked = Start {
             user: self.user,
             fence,
+            devices: 0,
             amr,
             device: None,
             client_address: None,

@@ -228,6 +228,7 @@ async fn one_request_twice(kind: Kind) {
         let begin = || session::Start {
             user,
             fence: 1,
+            devices: 0,
             amr: amr(),
             device: None,
             client_address: None,

@@ -35,6 +35,7 @@ async fn begin(stand: &Stand<'_>, user: UserId, fence: i64) -> Reply<Outcome> {
             let asked = Start {
                 user,
                 fence,
+                devices: 0,
                 amr: vec!["pwd".to_owned()],
                 device: None,
                 client_address: None,

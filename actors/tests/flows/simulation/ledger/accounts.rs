@@ -82,6 +82,7 @@ impl Ledger {
             self.complain(format!("{id:?} came to be twice"));
         }
         self.fences.insert(Auth::guard(&Key::User(*id)), *id);
+        self.numbers.insert(Auth::guard(&Key::Devices(*id)), *id);
     }
 
     fn gets_address(&mut self, user: UserId, address: &Address, address_key: Digest) {
@@ -119,7 +120,7 @@ impl Ledger {
     }
 
     /// A step changed what is kept about a user.
-    fn profiled(&mut self, event: &Event, line: &Logged, user: UserId) {
+    pub(super) fn profiled(&mut self, event: &Event, line: &Logged, user: UserId) {
         self.raised(event, line, &Key::Profile(user), "profile");
         if let Some(account) = self.users.get_mut(&user) {
             account.profile += 1;
@@ -297,16 +298,8 @@ impl Ledger {
                 self.fenced(event, line, *user);
                 self.profiled(event, line, *user);
             }
-            ("restore", Outcome::Restored, [(_, Write::SetDeletion { user, flow: None, .. })]) => {
-                let before = self.users.get_mut(user).map(|account| account.deletion.take());
-                if before != Some(Some(flow)) || self.called_off.contains(&flow) {
-                    self.complain(format!("deletion {flow} of {user:?} was called off where {before:?} waited"));
-                }
-                self.called_off.insert(flow);
-                self.profiled(event, line, *user);
-            }
-            // A change of address that was taken back has called it off, and word of that is on its way.
-            ("restore", Outcome::Over, []) | ("restored" | "woken", Outcome::Restored, []) => {
+            // A sign-in has called it off, or a change of address that was taken back.
+            ("restored" | "woken", Outcome::Restored, []) => {
                 if !self.called_off.contains(&flow) {
                     self.complain(format!("deletion {flow} ended at {}, and nobody called it off", event.name));
                 }

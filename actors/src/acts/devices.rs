@@ -1,0 +1,22 @@
+//! Forgetting a device that an account knows.
+
+use cairn_runtime::{Deed, Effects, FlowId, Id};
+use serde_json::json;
+
+use crate::device::Device;
+use crate::effects::{Auth, UserId, Write};
+use crate::flows::session::{Session, Signal};
+
+/// The act's name.
+pub const FORGET_DEVICE: &str = "forget_device";
+
+/// Forgets it, and ends these sessions. Others that were begun with it go on.
+pub fn forget(user: UserId, device: Id, sessions: &[FlowId]) -> Deed<(), Auth> {
+    let forget = Effects::none().write(Write::ForgetDevice { id: device, user });
+    Deed {
+        says: (),
+        user: Some(user.0),
+        effects: sessions.iter().fold(forget, |all, session| all.tell::<Session>(*session, &Signal::Revoked)),
+        public: json!({ "user": user.text(), "device": device.text(Device::PREFIX) }),
+    }
+}

@@ -1,0 +1,78 @@
+//! `/account/devices`: the browsers and programs that one's account knows, and forgetting them.
+
+use std::sync::Arc;
+
+use cairn_actors::services::Refusal;
+use cairn_actors::services::arrival::in_words;
+use cairn_actors::services::devices::DeviceView;
+use minijinja::Value;
+use minijinja::value::Serde;
+use serde::Serialize;
+
+use super::super::sheet::Sheet;
+use super::super::visit::{Visit, typed};
+use super::{At, Who};
+use crate::house::House;
+use crate::request::Request;
+use crate::room::Answer;
+
+#[derive(Serialize)]
+struct Shown {
+    id: String,
+    device: String,
+    client_address: String,
+    since: At,
+    seen: At,
+    current: bool,
+}
+
+/// The list.
+pub(in crate::pages) fn sheet(devices: Value) -> Sheet {
+    Sheet::new("account/devices.html").put("devices", devices)
+}
+
+fn list(visit: &Visit, devices: Vec<DeviceView>) -> Sheet {
+    let shown: Vec<Shown> = devices
+        .into_iter()
+        .map(|known| Shown {
+            device: in_words(known.user_agent.as_deref()),
+            client_address: known.client_address.unwrap_or_default(),
+            since: At::of(visit, known.first_seen_at),
+            seen: At::of(visit, known.last_seen_at),
+            current: known.current,
+            id: known.id,
+        })
+        .collect();
+    sheet(Value::from(Serde(shown)))
+}
+
+pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let who = match visit.who().await {
+        Who::Somebody(who) => who,
+        Who::Nobody(answer) => return answer,
+    };
+    let devices = visit.services().devices(&who).await.map_err(|why| visit.problem(why))?;
+    visit.draw(list(&visit, devices).note(visit.said()))
+}
+
+/// Forgets the one that is named, and signs it out where that is wanted, too.
+pub(in crate::pages) async fn forget(house: Arc<House>, request: Request) -> Answer {
+    let visit = Visit::new(house, request);
+    let form = visit.form()?;
+    let who = match visit.who().await {
+        Who::Somebody(who) => who,
+        Who::Nobody(answer) => return answer,
+    };
+    let devices = visit.services().devices(&who).await.map_err(|why| visit.problem(why))?;
+    if !visit.holds(&form) {
+        return visit.stale(list(&visit, devices));
+    }
+    let (named, ends) = (typed(&form, "device"), form.get("end").is_some());
+    let left = ends && devices.iter().any(|known| known.current && known.id == named);
+    match visit.services().forget_device(&visit.caller(), &who, &named, ends).await {
+        Ok(()) if left => Ok(visit.without_session(visit.go("/signed-out")?)),
+        Ok(()) | Err(Refusal::NotFound) => visit.go("/account/devices?said=forgotten"),
+        Err(why) => Err(visit.problem(why)),
+    }
+}
