@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cairn_runtime::engine::{InHand, Reply};
 use cairn_runtime::shell::{Body, Mailbox, Message};
-use cairn_runtime::testing::clock::{FixedClock, SeededDice};
+use cairn_runtime::testing::clock::{BEGINNING, FixedClock, SeededDice};
 use cairn_runtime::testing::executor::{Executor, NodeHandle};
 use cairn_runtime::testing::scenarios::stage;
 use cairn_runtime::testing::scenarios::town::Town;
