@@ -88,14 +88,15 @@ impl<'t> Stand<'t> {
     /// A request that may come again.
     pub fn caller(&self) -> Caller {
         let repeat = Some(Repeat { route: "POST /".to_owned(), key: self.next().to_string() });
-        Caller { repeat, ..Self::stranger() }
+        Caller { repeat, ..self.stranger() }
     }
 
-    /// A request without a key.
-    pub fn stranger() -> Caller {
+    /// A request without a key. Each run comes from a network of its own: what strangers may do in a day is counted by
+    /// networks.
+    pub fn stranger(&self) -> Caller {
         Caller {
             trace: "sweep".to_owned(),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            address: IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + u32::try_from(self.run).unwrap_or_default())),
             device: None,
             known_by: None,
             repeat: None,
@@ -148,7 +149,7 @@ impl<'t> Stand<'t> {
         T: Send + 'static,
         Fut: Future<Output = Result<T, Refusal>> + Send + 'static,
     {
-        self.insist(|| ask(self.node.services.clone(), Self::stranger())).await
+        self.insist(|| ask(self.node.services.clone(), self.stranger())).await
     }
 
     /// The same with the engine. What was told is held against the event.
