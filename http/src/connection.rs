@@ -299,8 +299,11 @@ impl InFlight {
             return;
         }
         let mut state = self.connection.state();
+        // An answer that waits is not moved by the next one.
+        if state.unsent() <= state.unanswered {
+            state.progress = Instant::now();
+        }
         state.unanswered = state.unanswered.saturating_sub(1);
-        state.progress = Instant::now();
         drop(state);
         if self.wakes {
             self.connection.waker.wake();

@@ -77,6 +77,8 @@ pub(crate) struct Http2 {
     coming: Frames,
     going: Frames,
     last_stream: u32,
+    /// The stream whose first head is coming in.
+    beginning: Option<u32>,
     /// Streams with a request whose answer is not wholly sent.
     unsent: HashSet<u32>,
     in_head: bool,
@@ -85,16 +87,21 @@ pub(crate) struct Http2 {
 impl Http2 {
     /// Octets from the client.
     pub(crate) fn received(&mut self, octets: &[u8]) {
-        let Self { coming, last_stream, unsent, in_head, .. } = self;
+        let Self { coming, last_stream, beginning, unsent, in_head, .. } = self;
         coming.pass(octets, |frame, whole| match frame.kind {
             HEADERS | CONTINUATION => {
                 *in_head = !(whole && frame.flags & END_HEADERS != 0);
                 // Later ones of a stream are trailers.
                 if frame.kind == HEADERS && frame.stream > *last_stream {
                     *last_stream = frame.stream;
-                    if unsent.len() < MOST_UNSENT {
-                        unsent.insert(frame.stream);
-                    }
+                    *beginning = Some(frame.stream);
+                }
+                // Nothing is owed to half a request.
+                if !*in_head
+                    && let Some(stream) = beginning.take()
+                    && unsent.len() < MOST_UNSENT
+                {
+                    unsent.insert(stream);
                 }
             }
             RST_STREAM => {
@@ -186,6 +193,7 @@ mod tests {
                 connection.received(octets);
                 seen += octets.len();
                 assert_eq!(connection.is_in_head(), (HEADER..head.len()).contains(&seen), "{seen}");
+                assert_eq!(connection.unsent(), usize::from(seen == head.len()), "{seen}");
             }
         }
     }

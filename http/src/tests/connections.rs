@@ -175,6 +175,28 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_whatever_it_speaks() {
 }
 
 #[tokio::test]
+async fn a_head_in_two_pieces_after_a_long_rest_is_served() {
+    let house = House::with(Limits { answer_pause: Duration::ZERO, ..Limits::default() }).await;
+    let mut line = house.line().await;
+    line.send(opening(&[])).await;
+    let request = frame(1, 5, 1, &head("/auth/wait"));
+    let (begin, end) = request.split_at(12);
+    line.send(begin).await;
+    // Until the first piece has been seen, and the connection looked at.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    line.send(end).await;
+    let closed = async { while line.more().await > 0 {} };
+    tokio::select! {
+        entered = house.demo.entered.acquire() => entered.unwrap().forget(),
+        () = closed => panic!("the connection was cut"),
+    }
+    house.demo.gate.add_permits(1);
+    house.demo.left.acquire().await.unwrap().forget();
+}
+
+#[tokio::test]
 async fn a_head_in_frames_has_to_end_like_any_other() {
     let house = House::with(Limits { head_time: SOON, ..Limits::default() }).await;
     let mut line = house.line().await;
