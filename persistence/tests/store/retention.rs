@@ -84,6 +84,7 @@ async fn what_carries_a_session_on_is_kept_for_a_week_and_is_no_part_of_a_histor
     let start = Start {
         user: user(1),
         fence,
+        devices: 0,
         amr: vec!["pwd".to_owned()],
         device: None,
         client_address: None,
@@ -92,7 +93,7 @@ async fn what_carries_a_session_on_is_kept_for_a_week_and_is_no_part_of_a_histor
     };
     let session: FlowId = engine.start::<Session>(engine.asker("test"), start).await.unwrap().flow;
     let step_up = async || {
-        engine.call::<Session>(session, engine.asker("test"), Command::StepUp { fence }).await.unwrap();
+        engine.call::<Session>(session, engine.asker("test"), Command::StepUp { fence, devices: 0 }).await.unwrap();
     };
     town.clock.advance(Duration::from_secs(1));
     step_up().await;
