@@ -46,7 +46,7 @@ async fn a_new_address_is_proved_by_its_link_and_taken_back_by_the_old_ones(app:
     phone.open(app, &link).await.says(410, "This change counts no more");
     browser.open(app, "/account").await.says(200, "Sign in");
     // The password from before is out of force; the same page sets another one.
-    signs_in(&mut browser, app, &person).await.says_not(&person.email);
+    signs_in(&mut browser, app, &person).await.says(422, "do not go together");
     let form = phone.open(app, &undo).await.form("undo-password");
     phone.send(app, &form.clone().with("new_password", "short")).await.says(422, "at least 10 characters");
     let back = Person { password: "granite lantern 47 marmalade".to_owned(), ..person };
