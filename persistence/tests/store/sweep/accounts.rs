@@ -264,9 +264,14 @@ pub async fn deletion(stand: &Stand<'_>) {
     enter(stand, &resident.email, OLD).await.unwrap();
     let back = row(stand, &resident.email).await.expect("the account is there");
     assert_eq!((back.deletion, back.version, numbers(stand, resident.user).await), (None, 2, [Some(1), Some(2)]));
-    assert_eq!(stand.names(first).await, ["delete", "restore"]);
     stand.passes(2 * DAY).await;
     assert!(row(stand, &resident.email).await.is_some(), "and it stays");
+    // The sign-in has written it, and tells the deletion; where the signal's claim was lost it may be woken before.
+    let names = stand.names(first).await;
+    assert!(
+        matches!(&names[..], [asked, end] if asked == "delete" && (end == "restored" || end == "woken")),
+        "{names:?}"
+    );
 
     let (_, access) = enter(stand, &resident.email, OLD).await.unwrap();
     let second = deletes(stand, &resident.email, &access).await;
