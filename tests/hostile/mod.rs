@@ -3,5 +3,6 @@
 mod connections;
 mod enumeration;
 mod fuzz;
+mod pre_hijacking;
 mod secrets;
 mod timing;

@@ -52,7 +52,7 @@ async fn a_new_address_is_proved_by_its_link_and_taken_back_by_the_old_ones(app:
     let back = Person { password: "granite lantern 47 marmalade".to_owned(), ..person };
     let form = form.with("new_password", &back.password);
     let done = phone.send(app, &form).await;
-    done.says(200, "Your new password is set");
+    done.says(200, "your new password is set");
     assert_eq!(done.link("Sign in"), "/login");
     phone.open(app, &undo).await.says(200, "The change of address is taken back");
     signs_in(&mut browser, app, &back).await.says(200, &back.email);
@@ -111,7 +111,7 @@ async fn a_link_says_who_else_is_signed_in_and_leads_into_no_account_of_theirs(a
     done.says(200, "The change is taken back: choose a new password").says(200, &note);
     let back = Person { password: "granite lantern 47 marmalade".to_owned(), ..person.clone() };
     let done = theirs.send(app, &done.form("undo-password").with("new_password", &back.password)).await;
-    done.says(200, "Your new password is set").says(200, &note).says_not("href=\"/login\"");
+    done.says(200, "your new password is set").says(200, &note).says_not("href=\"/login\"");
     let ask = app.client().at_loopback(9).post("/auth/login", &back.credentials());
     ask.header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0")
         .send()

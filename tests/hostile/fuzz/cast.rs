@@ -61,6 +61,9 @@ impl Cast {
         login.header("user-agent", agent).send().await.expect(200);
         let disown = app.letter(&mover.email, "session.new-device").await;
 
+        let known = app.client().get("/auth/devices").bearer(&tokens.access).send().await.expect(200);
+        let known_device = known["devices"][0]["id"].as_str().expect("the first browser's device").to_owned();
+
         let link = |letter: &crate::support::letter::Letter| letter.token().expect("a link in the letter");
         let cookie = |browser: &Browser, name: &str| match browser.cookie(name) {
             Some(value) => value.to_owned(),
@@ -84,6 +87,7 @@ impl Cast {
             ("confirm", link(&confirm)),
             ("undo", undo),
             ("disown", link(&disown)),
+            ("known_device", known_device),
             ("form_token", form_token),
             ("browser", cookie(&browser, "cairn_browser")),
             ("flows", flows),
