@@ -11,6 +11,7 @@ on_both_databases!(
     a_deletion_is_called_off_and_the_profile_can_be_edited_after,
     what_takes_nothing_back_has_ended,
     a_password_that_was_set_since_is_not_set_again_by_the_link,
+    two_at_once_with_the_same_password_are_told_the_same,
 );
 of_each_kind!(what_was_taken_back_gives_its_addresses_free_after_a_week);
 
@@ -139,6 +140,23 @@ async fn a_password_that_was_set_since_is_not_set_again_by_the_link(app: &App) {
     undo_with(app, &link, "lantern marmalade 47 granite").await.problem(410, "flow-ended");
     assert_eq!(undo(app, &link).await.expect(200), settled);
     back(&person).signs_in(app).await;
+}
+
+async fn two_at_once_with_the_same_password_are_told_the_same(app: &App) {
+    let person = Person::new("twice");
+    let tokens = person.arrives(app).await;
+    let mut moved = person.clone();
+    let link = moved.moves_to(app, &tokens, &format!("thief.{}", person.email)).await;
+    let (one, same, other) = tokio::join!(
+        undo_with(app, &link, NEW),
+        undo_with(app, &link, NEW),
+        undo_with(app, &link, "lantern marmalade 47 granite"),
+    );
+    let answers = [one, same, other];
+    let statuses = answers.each_ref().map(|answer| answer.status);
+    assert!([[200, 200, 410], [410, 410, 200]].contains(&statuses), "{answers:?}");
+    let winner = if statuses[0] == 200 { NEW } else { "lantern marmalade 47 granite" };
+    Person { password: winner.to_owned(), ..person }.signs_in(app).await;
 }
 
 async fn what_takes_nothing_back_has_ended(app: &App) {

@@ -277,6 +277,7 @@ impl Services {
             some => self.fingerprint(caller, None, some, Lane::SignIn).await?,
         };
         let mut hashed = None;
+        let mut used_up = false;
         for _ in 0..TRIES {
             if let Some(new) = &new {
                 let (_, state) = self.changed_by(flow).await?;
@@ -293,8 +294,11 @@ impl Services {
             let asker = self.asker(caller, &[token, &fingerprint]).await?;
             let command = Command::Undo { link: parse()?, account, password: hashed.take() };
             let reply = self.engine.call::<EmailChange>(flow, asker, command).await?;
-            if reply.outcome != Outcome::Moved {
-                return self.decided(user, reply).await;
+            match reply.outcome {
+                Outcome::Moved => {}
+                // A password was set while this one was hashed: perhaps this very one.
+                Outcome::UsedUp if new.is_some() && !used_up => used_up = true,
+                _ => return self.decided(user, reply).await,
             }
         }
         Err(Refusal::Fault(Fault::Contended))

@@ -148,7 +148,11 @@ impl Services {
                     };
                 }
                 (Outcome::UsedUp, Some((_, typed))) => {
-                    // The same password once more, whose answer was lost or whose button was pressed twice.
+                    // The same password once more, whose answer was lost or whose button was pressed twice: perhaps while
+                    // this one was hashed.
+                    if let Some(before) = user {
+                        user = self.directory.by_id(before.id).await?;
+                    }
                     let hash = user.as_ref().and_then(|user| user.password.as_ref());
                     let owner = user.as_ref().map(|user| user.id);
                     let is_sets = self.session_state(flow).await?.link().is_some_and(|link| link.has_set_password());

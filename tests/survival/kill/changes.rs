@@ -1,7 +1,7 @@
 //! What a person changes in the campaign: a forgotten password, another password, another address, and a farewell that
 //! is taken back. Each is asked again until it is acknowledged, and then must hold.
 
-use super::client::{Life, acknowledged, persevere, sign_in};
+use super::client::{Life, acknowledged, identity, persevere, sign_in};
 use super::{World, count};
 use crate::support::person::{Tokens, flow_id};
 use crate::support::{Client, Dice, json};
@@ -75,10 +75,17 @@ async fn change_password(world: &World, life: &mut Life, dice: &mut Dice) {
     let change = |client: &Client| client.post("/auth/password-change", &body).bearer(&access).key(&key);
     let first = acknowledged(world, &mut life.ledger, dice, 200, change).await;
     let repeat = acknowledged(world, &mut life.ledger, dice, 200, change).await;
-    life.ledger.check(first == repeat, format!("the repeat changed it anew: {first}, {repeat}"));
+    let (next, again) = (Tokens::of(&first), Tokens::of(&repeat));
+    let same = first["changed_at"] == repeat["changed_at"] && identity(&next) == identity(&again);
+    life.ledger.check(same, format!("the repeat changed it anew: {first}, {repeat}"));
     life.person.password = new;
-    let token = json!({"refresh_token": other.refresh});
-    acknowledged(world, &mut life.ledger, dice, 401, |client: &Client| client.post("/auth/refresh", &token)).await;
+    // Neither another session nor this one's refresh token from before is good; the latter ends nothing.
+    life.predecessor = None;
+    for token in [other.refresh, std::mem::replace(&mut life.tokens, next).refresh] {
+        let token = json!({"refresh_token": token});
+        acknowledged(world, &mut life.ledger, dice, 401, |client: &Client| client.post("/auth/refresh", &token)).await;
+    }
+    let access = life.tokens.access.clone();
     let seen = persevere(world, &mut life.ledger, dice, |client| client.get("/users/me").bearer(&access)).await;
     life.ledger.check(seen.status == 200, format!("the session that changed the password is over: {seen}"));
     count(&world.tally.changed);

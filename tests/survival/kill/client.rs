@@ -244,11 +244,7 @@ async fn refresh(world: &World, life: &mut Life, dice: &mut Dice) {
     life.ledger.check(next.session == life.tokens.session, "the chain went on in another session");
     if dice.one_in(4) {
         let again = Tokens::of(&acknowledged(world, &mut life.ledger, dice, 200, ask).await);
-        let of = |tokens: &Tokens| {
-            let claims = claims(&tokens.access);
-            (tokens.refresh.clone(), claims["jti"].clone(), claims["iat"].clone(), claims["exp"].clone())
-        };
-        life.ledger.check(of(&again) == of(&next), "the repeat within the grace time got another answer");
+        life.ledger.check(identity(&again) == identity(&next), "the repeat within the grace time got another answer");
         count(&world.tally.repeated);
     }
     life.predecessor = Some(std::mem::replace(&mut life.tokens, next).refresh);
@@ -259,6 +255,12 @@ fn user_id(ledger: &Ledger, answer: &Value) -> String {
         Some(id) => id.to_owned(),
         None => ledger.fail(format!("no user in {answer}")),
     }
+}
+
+/// What two answers with the same tokens have in common; `expires_in` runs down between them.
+pub fn identity(tokens: &Tokens) -> [Value; 4] {
+    let claims = claims(&tokens.access);
+    [json!(tokens.refresh), claims["jti"].clone(), claims["iat"].clone(), claims["exp"].clone()]
 }
 
 /// Enough of a token to tell it from others in a ledger.
