@@ -16,7 +16,7 @@ use cairn_runtime::{Domain, FlowId, Guard, Id, InputId, Timestamp};
 use sea_orm::ConnectionTrait;
 
 use crate::auth::{Town, bumping, id, start};
-use crate::support::{Kind, Place};
+use crate::support::{Kind, Place, on_both};
 
 const ODD: &str = "Ünï'\"\\%_\u{1f980}";
 const AT: Timestamp = Timestamp(1_800_000_000_000);
@@ -523,25 +523,6 @@ async fn the_audit_names_flows_as_every_answer_does(kind: Kind) {
         .collect();
     assert_eq!(found, [("I2", name.as_str()), ("I5", &name), ("I7", &name)]);
     node.end().await;
-}
-
-/// Each sentence on both databases.
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => { $(
-        mod $name {
-            use crate::support::Kind;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_sqlite() {
-                super::$name(Kind::Sqlite).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgresql() {
-                super::$name(Kind::Postgres).await;
-            }
-        }
-    )+ };
 }
 
 on_both!(

@@ -20,7 +20,7 @@ use futures_util::future::join_all;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
 use crate::auth::{Node, Town, id};
-use crate::support::Kind;
+use crate::support::{Kind, on_both};
 
 const RIGHT: &str = "walrus teapot nimbly";
 const WRONG: &str = "walrus teapot clumsy";
@@ -133,24 +133,6 @@ impl Scene {
             node.end().await;
         }
     }
-}
-
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => { $(
-        mod $name {
-            use crate::support::Kind;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                super::$name(Kind::Sqlite).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                super::$name(Kind::Postgres).await;
-            }
-        }
-    )+ };
 }
 
 on_both!(

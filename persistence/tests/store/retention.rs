@@ -14,7 +14,7 @@ use cairn_runtime::{FlowId, Id};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
 use crate::auth::{Node, Town, founding, id, is_sound};
-use crate::support::{Kind, Place};
+use crate::support::{Kind, Place, on_both};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -188,25 +188,6 @@ async fn events_of_an_earlier_release_belong_to_the_user_of_their_flow(kind: Kin
     }
     let nobodys = events::Entity::find().filter(events::Column::UserId.is_null()).count(database.readers()).await;
     assert_eq!(nobodys.unwrap(), 2);
-}
-
-/// Each sentence on both databases.
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => { $(
-        mod $name {
-            use crate::support::Kind;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_sqlite() {
-                super::$name(Kind::Sqlite).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgresql() {
-                super::$name(Kind::Postgres).await;
-            }
-        }
-    )+ };
 }
 
 on_both!(

@@ -14,6 +14,26 @@ use futures_util::future::BoxFuture;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement};
 
+/// Each sentence on both databases.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => { $(
+        mod $name {
+            use crate::support::Kind;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                super::$name(Kind::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgresql() {
+                super::$name(Kind::Postgres).await;
+            }
+        }
+    )+ };
+}
+pub(crate) use on_both;
+
 /// The two that are supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
