@@ -47,7 +47,7 @@ async fn a_new_address_is_proved_by_its_link_and_taken_back_by_the_old_ones(app:
     browser.open(app, "/account").await.says(200, "Sign in");
     // The password from before is out of force; the same page sets another one.
     signs_in(&mut browser, app, &person).await.says(422, "do not go together");
-    let form = phone.open(app, &undo).await.form("undo-password");
+    let form = phone.open(app, &undo).await.form("set-password");
     phone.send(app, &form.clone().with("new_password", "short")).await.says(422, "at least 10 characters");
     let back = Person { password: "granite lantern 47 marmalade".to_owned(), ..person };
     let form = form.with("new_password", &back.password);
@@ -76,7 +76,7 @@ async fn a_device_that_nobody_knows_is_signed_out_by_a_link(app: &App) {
     assert_eq!(choose.link("Set it later, by mail"), "/forgot-password");
     // The same link, later or elsewhere, asks for the new password as well.
     phone.send(app, &page.form("link")).await.says(200, "Choose a new password for your account");
-    let form = phone.open(app, &link).await.form("end-session-password");
+    let form = phone.open(app, &link).await.form("set-password");
     signs_in(&mut Browser::new(), app, &person).await.says(422, "do not go together");
     phone.send(app, &form.clone().with("new_password", "short")).await.says(422, "<a href=\"#new_password\">");
     let form = form.with("new_password", "granite lantern 47 marmalade");
@@ -85,7 +85,7 @@ async fn a_device_that_nobody_knows_is_signed_out_by_a_link(app: &App) {
         done.says(200, "Your new password is set");
         assert_eq!(done.link("Sign in"), "/login");
     }
-    phone.open(app, &link).await.says(200, "That device was signed out before").says_not("end-session-password");
+    phone.open(app, &link).await.says(200, "That device was signed out before").says_not("set-password");
     let owner = Person { password: "granite lantern 47 marmalade".to_owned(), ..person };
     signs_in(&mut Browser::new(), app, &owner).await.says(200, &owner.email);
 }
@@ -110,7 +110,7 @@ async fn a_link_says_who_else_is_signed_in_and_leads_into_no_account_of_theirs(a
     let done = theirs.send(app, &page.form("link")).await;
     done.says(200, "The change is taken back: choose a new password").says(200, &note);
     let back = Person { password: "granite lantern 47 marmalade".to_owned(), ..person.clone() };
-    let done = theirs.send(app, &done.form("undo-password").with("new_password", &back.password)).await;
+    let done = theirs.send(app, &done.form("set-password").with("new_password", &back.password)).await;
     done.says(200, "your new password is set").says(200, &note).says_not("href=\"/login\"");
     let ask = app.client().at_loopback(9).post("/auth/login", &back.credentials());
     ask.header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0")
@@ -121,7 +121,7 @@ async fn a_link_says_who_else_is_signed_in_and_leads_into_no_account_of_theirs(a
     let page = theirs.open(app, &link).await;
     let done = theirs.send(app, &page.says(200, &note).form("link")).await;
     done.says(200, "Choose a new password for your account").says(200, &note);
-    let form = done.form("end-session-password").with("new_password", "granite lantern 47 marmalade");
+    let form = done.form("set-password").with("new_password", "granite lantern 47 marmalade");
     let done = theirs.send(app, &form).await;
     done.says(200, "Your new password is set").says(200, &note);
     assert_eq!(done.form("logout").value("next"), "/login");

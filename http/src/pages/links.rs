@@ -34,6 +34,8 @@ pub(super) enum Link {
 struct Pages {
     path: &'static str,
     button: &'static str,
+    /// The words of the form that the same link leads to once it is used, if it does.
+    new_password: &'static str,
     done: &'static str,
     already: &'static str,
     expired: &'static str,
@@ -49,6 +51,7 @@ impl Link {
             Self::EmailChange => Pages {
                 path: "/email-change",
                 button: "email_change/link",
+                new_password: "",
                 done: "email_change/done",
                 already: "email_change/done",
                 expired: "email_change/expired",
@@ -59,6 +62,7 @@ impl Link {
             Self::Undo => Pages {
                 path: "/undo-email-change",
                 button: "undo/link",
+                new_password: "undo/new_password",
                 done: "undo/done",
                 already: "undo/done",
                 expired: "undo/expired",
@@ -69,6 +73,7 @@ impl Link {
             Self::EndSession => Pages {
                 path: "/end-session",
                 button: "end_session/link",
+                new_password: "end_session/new_password",
                 done: "end_session/done",
                 already: "end_session/already",
                 expired: "end_session/already",
@@ -115,16 +120,13 @@ async fn page(visit: &Visit, link: Link, token: &str, wrong: Vec<Wrong>) -> Answ
     let over = |words| say(words).status(StatusCode::GONE);
     let sheet = match standing(visit, link, token).await? {
         Standing::Good if link == Link::EmailChange => confirm(visit, token, other.as_ref()).await?.wrong(wrong),
-        Standing::Done if link == Link::Undo && undo_sets_password(visit, token).await? => {
-            undo_password(visit, token, other.as_ref()).wrong(wrong)
-        }
         Standing::Good => {
             let sheet = Sheet::button(pages.button, pages.path, "link", token);
             let sheet = if link == Link::EndSession { sheet.put("danger", true) } else { sheet };
             sheet.note(other.as_ref().and_then(|other| visit.stays_signed_in(other))).wrong(wrong)
         }
-        Standing::Done if link == Link::EndSession && sets_password(visit, token).await? => {
-            new_password(visit, token, other.as_ref()).wrong(wrong)
+        Standing::Done if sets_password(visit, link, token).await? => {
+            new_password(visit, link, token, other.as_ref()).wrong(wrong)
         }
         Standing::Done => say(pages.already),
         Standing::Expired => over(pages.expired),
@@ -183,23 +185,22 @@ async fn confirmed(visit: &Visit, token: &str, form: &Form) -> Result<(), Refusa
     services.confirm_email_by_link(&caller, token, by).await.map(|_| ())
 }
 
-async fn undo_sets_password(visit: &Visit, token: &str) -> Result<bool, Problem> {
-    visit.services().undo_sets_password(token).await.map_err(|why| visit.problem(why))
-}
-
-/// The change is taken back, and the password from before out of force: a new one is chosen at once.
-fn undo_password(visit: &Visit, token: &str, other: Option<&SignedIn>) -> Sheet {
-    let sheet = Sheet::new("undo/password.html").put("link_token", token);
-    sheet.note(other.and_then(|other| visit.stays_signed_in(other)))
-}
-
-async fn sets_password(visit: &Visit, token: &str) -> Result<bool, Problem> {
-    visit.services().end_session_link_sets_password(token).await.map_err(|why| visit.problem(why))
+/// Whether the link, used once, still sets a new password: the one from before is out of force.
+async fn sets_password(visit: &Visit, link: Link, token: &str) -> Result<bool, Problem> {
+    let services = visit.services();
+    let sets = match link {
+        Link::EmailChange => return Ok(false),
+        Link::Undo => services.undo_sets_password(token).await,
+        Link::EndSession => services.end_session_link_sets_password(token).await,
+    };
+    sets.map_err(|why| visit.problem(why))
 }
 
 /// The form for a new password, where the one from before is out of force.
-fn new_password(visit: &Visit, token: &str, other: Option<&SignedIn>) -> Sheet {
-    let sheet = Sheet::new("end_session/password.html").put("link_token", token);
+fn new_password(visit: &Visit, link: Link, token: &str, other: Option<&SignedIn>) -> Sheet {
+    let pages = link.pages();
+    let sheet = Sheet::new("new_password.html").in_words(pages.new_password);
+    let sheet = sheet.put("action", pages.path).put("link_token", token);
     sheet.note(other.and_then(|other| visit.stays_signed_in(other)))
 }
 
@@ -252,11 +253,13 @@ async fn undo(visit: &Visit, token: &str, password: Option<&str>) -> Answer {
     let other = somebody_else(visit, token).await?;
     match undone {
         Ok(_) if password.is_some() => visit.draw(message(visit, "undo/set", "/login", other.as_ref())),
-        Ok(_) if undo_sets_password(visit, token).await? => visit.draw(undo_password(visit, token, other.as_ref())),
+        Ok(_) if sets_password(visit, Link::Undo, token).await? => {
+            visit.draw(new_password(visit, Link::Undo, token, other.as_ref()))
+        }
         Ok(_) => visit.draw(message(visit, "undo/done", "/forgot-password", other.as_ref())),
         Err(Refusal::FlowEnded(_)) => page(visit, Link::Undo, token, Vec::new()).await,
         Err(why) => match wrongs(&visit.house.look, &why, visit.now()) {
-            Some(wrong) => visit.refused(undo_password(visit, token, other.as_ref()), wrong, &why),
+            Some(wrong) => visit.refused(new_password(visit, Link::Undo, token, other.as_ref()), wrong, &why),
             None => Err(visit.problem(why)),
         },
     }
@@ -270,12 +273,12 @@ async fn disown(visit: &Visit, token: &str, password: Option<&str>) -> Answer {
     let other = somebody_else(visit, token).await?;
     let say = |words, lead| visit.draw(message(visit, words, lead, other.as_ref()));
     match disowned {
-        Ok(done) if done.sets_password => visit.draw(new_password(visit, token, other.as_ref())),
+        Ok(done) if done.sets_password => visit.draw(new_password(visit, Link::EndSession, token, other.as_ref())),
         Ok(_) if password.is_some() => say("end_session/set", "/login"),
         Ok(_) => say(Link::EndSession.pages().done, "/forgot-password"),
         Err(Refusal::FlowEnded(_)) => page(visit, Link::EndSession, token, Vec::new()).await,
         Err(why) => match wrongs(&visit.house.look, &why, visit.now()) {
-            Some(wrong) => visit.refused(new_password(visit, token, other.as_ref()), wrong, &why),
+            Some(wrong) => visit.refused(new_password(visit, Link::EndSession, token, other.as_ref()), wrong, &why),
             None => Err(visit.problem(why)),
         },
     }

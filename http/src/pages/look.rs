@@ -49,6 +49,7 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates!(
     "waiting.html",
     "message.html",
     "confirm.html",
+    "new_password.html",
     "problem.html",
     "mailbox.html",
     "register/form.html",
@@ -59,7 +60,6 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates!(
     "reset_password/waiting.html",
     "reset_password/link.html",
     "email_change/password.html",
-    "undo/password.html",
     "account/overview.html",
     "account/profile.html",
     "account/password.html",
@@ -70,7 +70,6 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates!(
     "account/history.html",
     "account/export.html",
     "account/delete.html",
-    "end_session/password.html",
 );
 
 const STYLESHEET: &str = include_str!("../templates/cairn.css");

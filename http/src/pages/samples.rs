@@ -8,12 +8,13 @@ use serde_json::json;
 use super::look::{Look, TEMPLATES};
 use super::sheet::{Sheet, Wrong};
 
-/// The template of a page's words: its own, else the one for a button or the one for a message.
+/// The template of a page's words: its own, else the one for a button, for a new password or for a message.
 fn template(words: &str) -> &'static str {
     let own = format!("{words}.html");
     match TEMPLATES.iter().find(|(name, _)| *name == own) {
         Some((name, _)) => name,
         None if words.ends_with("/link") => "confirm.html",
+        None if words.ends_with("/new_password") => "new_password.html",
         None => "message.html",
     }
 }
@@ -27,8 +28,8 @@ fn addresses(words: &str) -> (&'static str, &'static str) {
         "verify_email/link" => ("/verify-email", ""),
         "sign_out/link" => ("/logout", ""),
         "email_change/link" => ("/email-change", ""),
-        "undo/link" => ("/undo-email-change", ""),
-        "end_session/link" => ("/end-session", ""),
+        "undo/link" | "undo/new_password" => ("/undo-email-change", ""),
+        "end_session/link" | "end_session/new_password" => ("/end-session", ""),
         _ => ("", ""),
     }
 }
@@ -157,14 +158,14 @@ const NAMES: &[&str] = &[
     "email_change/taken",
     "email_change/garbage",
     "undo/link",
-    "undo/password",
+    "undo/new_password",
     "undo/set",
     "undo/done",
     "undo/expired",
     "undo/overtaken",
     "undo/garbage",
     "end_session/link",
-    "end_session/password",
+    "end_session/new_password",
     "end_session/set",
     "end_session/done",
     "end_session/already",
