@@ -17,9 +17,9 @@ fn list(source: &str, name: &str) -> String {
     text[..text.find("];").unwrap()].to_owned()
 }
 
-/// Settings as `src/config.rs` has them: name, variable and default.
+/// Settings as `src/config/names.rs` has them: name, variable and default.
 fn settings() -> Vec<(String, String, String)> {
-    let source = read("src/config.rs");
+    let source = read("src/config/names.rs");
     let bare = quoted(&list(&source, "BARE"));
     let words = quoted(&list(&source, "NAMES"));
     let settings: Vec<_> = words
