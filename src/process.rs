@@ -1,6 +1,18 @@
-//! What the process asks of the operating system for itself: descriptors, and that nobody reads its memory.
+//! What the process asks of the operating system for itself: descriptors, and that nobody reads its memory; and its
+//! name among the processes of one database.
 
+use std::net::SocketAddr;
+
+use cairn_runtime::clock::{SystemDice, derive_bytes};
+use cairn_runtime::{Dice, Id};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The name of this process among all that share a database, which no other ever has: two machines made from one template
+/// have the same host name and the same listening address, and a claim must tell one from the other.
+pub(crate) fn node_name(host: &str, listening: SocketAddr) -> String {
+    let chance = Id::from_bytes(derive_bytes(&SystemDice::new().seed(), "node", 0)).crockford();
+    format!("{host}/{listening}/{}", chance.get(18..).unwrap_or(&chance))
+}
 
 /// Raises the limit of open descriptors to the hard limit.
 ///
@@ -51,6 +63,14 @@ pub(crate) fn shares(descriptors: usize) -> Shares {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_processes_of_one_host_name_and_address_have_two_names() {
+        let name = || node_name("template", "0.0.0.0:8080".parse().unwrap());
+        let (one, two) = (name(), name());
+        assert!(one.starts_with("template/0.0.0.0:8080/") && one.len() == "template/0.0.0.0:8080/".len() + 8, "{one}");
+        assert_ne!(one, two);
+    }
 
     #[test]
     fn the_public_never_has_the_last_descriptors() {

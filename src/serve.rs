@@ -128,8 +128,10 @@ async fn serve(config: Config) -> Result<(), String> {
     let exit: cairn_runtime::nursery::Exit = Arc::new(|_| std::process::exit(1));
     let host = ActorHost::new(exit);
     let store = Arc::new(database.store::<Auth, _>(AuthWrites));
-    let node = format!("{}/{public_at}", hostname());
-    store.release_claims(&node).await.map_err(|why| said(&why))?;
+    let node = process::node_name(&hostname(), public_at);
+    if database.has_one_process() {
+        store.release_claims().await.map_err(|why| said(&why))?;
+    }
     let directory = Arc::new(SqlDirectory::new(database.clone()));
     let engine = Engine::<Auth>::builder(Parts {
         store,

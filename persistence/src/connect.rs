@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cairn_runtime::Domain;
 use cairn_runtime::store::StoreFault;
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sea_orm::{SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -79,6 +79,23 @@ pub enum OpenError {
         /// What the operating system said.
         #[source]
         error: io::Error,
+    },
+    /// It cannot hold every name.
+    #[error(
+        "the database's encoding is {0}, and names are in UTF8: make the database anew with CREATE DATABASE … \
+         ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding(String),
+    /// A later release has migrated it: what its tables mean is not known here.
+    #[error(
+        "the database is of a later release: it has the migration {unknown}, and this release knows none after {known}. \
+         Start that release or a later one, or put back a copy of the database from before"
+    )]
+    Later {
+        /// A migration that this release does not know.
+        unknown: String,
+        /// The newest that it knows.
+        known: String,
     },
     /// The database could not be reached, or refused its schema.
     #[error("the database could not be opened: {0}")]
@@ -173,6 +190,10 @@ impl Database {
         let (silence, deadline) = (Silence::default(), options.answer_within);
         let pool = postgres_pool(address, options, POSTGRES_WRITERS, writing, &silence);
         let writer = sea_orm::Database::connect(pool).await?;
+        let encoding = encoding(&writer).await?;
+        if encoding != "UTF8" {
+            return Err(OpenError::Encoding(encoding));
+        }
         migrate(&writer).await?;
         let writer = Bounded::new(writer, deadline, silence);
         let silence = Silence::default();
@@ -204,6 +225,12 @@ impl Database {
     /// Which of the two it is.
     pub fn backend(&self) -> DbBackend {
         self.0.writer.get_database_backend()
+    }
+
+    /// Whether no other process can have this database: the lock of a SQLite file proves it. Nothing proves it of
+    /// PostgreSQL, where a process of the same name may live, and one that lost its connections may still send a letter.
+    pub fn has_one_process(&self) -> bool {
+        self.0.file.is_some()
     }
 
     /// The SQLite file by its full name; `None` on PostgreSQL.
@@ -316,6 +343,13 @@ async fn is_usable(connection: &mut PgConnection, age: Duration, rested: Duratio
             false
         }
     }
+}
+
+/// How the database stores text. Any but UTF-8 refuses some names (LATIN1), or takes them for bytes (SQL_ASCII).
+async fn encoding(connection: &DatabaseConnection) -> Result<String, DbErr> {
+    let asked = Statement::from_string(DbBackend::Postgres, "SHOW server_encoding");
+    let row = connection.query_one_raw(asked).await?;
+    row.map(|row| row.try_get_by_index(0)).transpose().map(Option::unwrap_or_default)
 }
 
 /// Settings that an engine of PostgreSQL's protocol may not know; it then does without.

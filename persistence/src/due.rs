@@ -190,13 +190,12 @@ pub(crate) async fn unclaim(database: &Database, back: &Unclaim) -> Result<(), S
         .map_err(|error| written(&error))
 }
 
-/// Gives back all that a node has claimed, but for flows that it had claimed alone; the attempts stay counted.
-pub(crate) async fn release_claims(database: &Database, node: &str) -> Result<(), StoreFault> {
+/// Gives back all that is claimed, but for flows that were claimed alone; the attempts stay counted.
+pub(crate) async fn release_claims(database: &Database) -> Result<(), StoreFault> {
     flows::Entity::update_many()
         .col_expr(flows::Column::ClaimedUntil, Expr::value(None::<i64>))
         .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
         .filter(flows::Column::ClaimedUntil.is_not_null())
-        .filter(flows::Column::ClaimedBy.eq(node))
         .filter(flows::Column::Attempts.lte(1))
         .exec(database.writer())
         .await
@@ -205,7 +204,6 @@ pub(crate) async fn release_claims(database: &Database, node: &str) -> Result<()
         .col_expr(outbox::Column::ClaimedUntil, Expr::value(None::<i64>))
         .col_expr(outbox::Column::ClaimedBy, Expr::value(None::<String>))
         .filter(outbox::Column::ClaimedUntil.is_not_null())
-        .filter(outbox::Column::ClaimedBy.eq(node))
         .exec(database.writer())
         .await
         .map(|_| ())

@@ -163,8 +163,8 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
         Box::pin(due::unclaim(&self.database, back))
     }
 
-    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
-        Box::pin(due::release_claims(&self.database, node))
+    fn release_claims(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(due::release_claims(&self.database))
     }
 
     fn quarantine<'a>(

@@ -223,6 +223,7 @@ pub(crate) async fn audit(database: &Database, rules: &[RetentionRule], now: Tim
         gaps(database, rules, now, &mut audit).await?;
         unended(database, now, &mut audit).await?;
         overdue(database, now, &mut audit).await?;
+        set_aside(database, &mut audit).await?;
         audit.events = events::Entity::find().count(database.slow_readers()).await?;
         audit.deliveries = outbox::Entity::find().count(database.slow_readers()).await?;
         Ok(audit)
@@ -411,6 +412,25 @@ async fn overdue(database: &Database, now: Timestamp, audit: &mut Audit) -> Resu
             let what = format!("the {kind} flow should have been woken minutes ago, and nobody has it in hand");
             found(audit, "I7", named(&kind, &flow)?, what);
         }
+    }
+    Ok(())
+}
+
+/// I7 again: nothing comes to a flow in quarantine until an operator says what is to become of it.
+async fn set_aside(database: &Database, audit: &mut Audit) -> Result<(), DbErr> {
+    let aside: Vec<(Vec<u8>, String, Option<String>)> = flows::Entity::find()
+        .select_only()
+        .columns([flows::Column::Id, flows::Column::Kind, flows::Column::QuarantineWhy])
+        .filter(flows::Column::QuarantinedAt.is_not_null())
+        .filter(flows::Column::Phase.ne(ENDED))
+        .order_by_desc(flows::Column::QuarantinedAt)
+        .limit(TOLD)
+        .into_tuple()
+        .all(database.slow_readers())
+        .await?;
+    for (flow, kind, why) in aside {
+        let what = format!("the {kind} flow is in quarantine: {}", why.unwrap_or_default());
+        found(audit, "I7", named(&kind, &flow)?, what);
     }
     Ok(())
 }

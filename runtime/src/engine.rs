@@ -180,7 +180,7 @@ pub struct Parts<D: Domain> {
     pub dice: Arc<dyn Dice>,
     /// The key ring and the settings.
     pub world: Arc<D::World>,
-    /// The name of this node; the same after a restart, so that its claims can be given back.
+    /// The name of this node, which no other process has or ever had: claims are told apart by it.
     pub node: String,
     /// Bounds and spans.
     pub tuning: Tuning,

@@ -461,10 +461,11 @@ pub trait Store<D: Domain>: Send + Sync + 'static {
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>>;
     /// Gives a due flow's claim back.
     fn unclaim<'a>(&'a self, back: &'a Unclaim) -> BoxFuture<'a, Result<(), StoreFault>>;
-    /// Gives back all claims of a node: it is this very node, started anew, or one known to be dead. A flow that was
-    /// claimed alone (more than one attempt) stays claimed until its claim ends by itself: should it be what ends the
-    /// process, then not at every start.
-    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>>;
+    /// Gives back all claims, whoever made them: the caller knows that no other process lives that has this database.
+    /// Where several share one nobody can know that, and claims end by time alone. A flow that was claimed alone (more
+    /// than one attempt) stays claimed until its claim ends by itself: should it be what ends the process, then not at
+    /// every start.
+    fn release_claims(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
     /// Sets a flow aside; `version` guards against one that moved meanwhile.
     fn quarantine<'a>(
         &'a self,

@@ -1,4 +1,7 @@
 //! The schema's history: each release adds migrations, none is ever changed; first expand, a release later contract.
+//!
+//! A release that meets a migration it does not know refuses the database. One that runs while a later one migrates is to
+//! be stopped (`docs/operations.md`).
 
 mod m20261121_000001_foundation;
 mod m20261121_000002_outbox_target;
@@ -11,9 +14,14 @@ mod m20261130_000008_devices;
 mod m20261130_000009_events_user;
 
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, Table};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, DeriveIden, SqlErr, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, DeriveIden, EntityName, EntityTrait, QueryOrder, SqlErr,
+    Statement, TransactionTrait,
+};
 use sea_orm_migration::sea_query::ColumnDef;
-use sea_orm_migration::{MigrationTrait, MigratorTrait};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, seaql_migrations};
+
+use crate::connect::OpenError;
 
 /// How often the table of the lock is asked for: each failure means that another process was faster by a moment.
 const TRIES: u32 = 20;
@@ -46,14 +54,14 @@ enum MigrationLock {
     Id,
 }
 
-/// Brings the schema up to this release, all of it or nothing, while others that try the same wait.
-///
-/// A database that a newer release has migrated is left as it is: its schema still serves this release, because
-/// migrations expand first.
+/// Brings the schema up to this release, all of it or nothing, while others that try the same wait. A database that a
+/// later release has migrated is not touched.
 ///
 /// # Errors
-/// What the database says.
-pub(crate) async fn migrate(writer: &DatabaseConnection) -> Result<(), DbErr> {
+/// [`OpenError::Later`], or what the database says.
+pub(crate) async fn migrate(writer: &DatabaseConnection) -> Result<(), OpenError> {
+    // Asked before anything is written, and again under the lock, which a later release may just have had.
+    applied(writer).await?;
     let postgres = writer.get_database_backend() == DbBackend::Postgres;
     if postgres {
         make_lock(writer).await?;
@@ -72,21 +80,48 @@ pub(crate) async fn migrate(writer: &DatabaseConnection) -> Result<(), DbErr> {
                 .to_owned();
             txn.query_one(&lock).await?;
         }
-        let applied: Vec<String> =
-            Migrator::get_migration_models(&txn).await?.into_iter().map(|model| model.version).collect();
+        let applied = applied(&txn).await?;
         if Migrator::migrations().iter().all(|ours| applied.iter().any(|theirs| theirs == ours.name())) {
             return Ok(());
         }
-        Migrator::up(&txn, None).await
+        Migrator::up(&txn, None).await.map_err(OpenError::from)
     }
     .await;
     match done {
-        Ok(()) => txn.commit().await,
+        Ok(()) => txn.commit().await.map_err(OpenError::from),
         Err(error) => {
             if let Err(broken) = txn.rollback().await {
                 tracing::debug!(%broken, "a migration could not be rolled back; its connection is given up");
             }
             Err(error)
+        }
+    }
+}
+
+/// The migrations that the database has had, all of which this release must know. Nothing is written.
+async fn applied<C: ConnectionTrait>(connection: &C) -> Result<Vec<String>, OpenError> {
+    let tables = match connection.get_database_backend() {
+        DbBackend::Postgres => "information_schema.tables WHERE table_schema = current_schema() AND table_name = $1",
+        _ => "sqlite_schema WHERE type = 'table' AND name = ?1",
+    };
+    let there = Statement::from_sql_and_values(
+        connection.get_database_backend(),
+        format!("SELECT count(*) FROM {tables}"),
+        [seaql_migrations::Entity.table_name().into()],
+    );
+    let there = connection.query_one_raw(there).await?.map(|row| row.try_get_by_index::<i64>(0)).transpose()?;
+    if there.unwrap_or_default() == 0 {
+        return Ok(Vec::new());
+    }
+    let rows = seaql_migrations::Entity::find().order_by_asc(seaql_migrations::Column::Version);
+    let rows = rows.all(connection).await?;
+    let applied: Vec<String> = rows.into_iter().map(|row| row.version).collect();
+    let ours: Vec<String> = Migrator::migrations().iter().map(|ours| ours.name().to_owned()).collect();
+    match applied.iter().find(|theirs| !ours.contains(theirs)) {
+        None => Ok(applied),
+        Some(unknown) => {
+            let known = ours.into_iter().max().unwrap_or_default();
+            Err(OpenError::Later { unknown: unknown.clone(), known })
         }
     }
 }

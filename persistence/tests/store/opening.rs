@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::MigratorTrait;
 
-use crate::support::{Kind, Place};
+use crate::support::{Kind, Place, on_both};
 
 async fn texts(database: &Database, sql: &str) -> BTreeSet<String> {
     let rows = database.readers().query_all_raw(Statement::from_string(database.backend(), sql)).await.unwrap();
@@ -117,17 +117,66 @@ async fn readers_cannot_write() {
     }
 }
 
-#[tokio::test]
-async fn a_database_of_a_newer_release_still_serves_this_one() {
-    for kind in [Kind::Sqlite, Kind::Postgres] {
-        let place = Place::new(kind).await;
-        let database = place.open().await;
-        let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m99991231_000001_newer', 0)";
-        database.writer().execute_unprepared(newer).await.unwrap();
-        database.close().await.unwrap();
-        drop(database);
-        let again = place.open().await;
-        let applied = texts(&again, "SELECT version FROM seaql_migrations").await;
-        assert_eq!(applied.len(), Migrator::migrations().len() + 1, "{applied:?}");
+async fn a_database_of_a_later_release_is_refused_by_name_before_anything_is_written(kind: Kind) {
+    let place = Place::new(kind).await;
+    let database = place.open().await;
+    // As a later release leaves it: migrated further, and with nothing in it that this one would make.
+    let later = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m99991231_000001_later', 0)";
+    database.writer().execute_unprepared(later).await.unwrap();
+    let gone = "DELETE FROM seaql_migrations WHERE version LIKE 'm20261130%'";
+    database.writer().execute_unprepared(gone).await.unwrap();
+    if kind == Kind::Postgres {
+        database.writer().execute_unprepared("DROP TABLE migration_lock").await.unwrap();
     }
+    database.close().await.unwrap();
+    drop(database);
+
+    let refused = Database::open(&place.address, &Options::default()).await.unwrap_err();
+    let newest = Migrator::migrations().last().unwrap().name().to_owned();
+    let OpenError::Later { unknown, known } = &refused else { panic!("{refused:?}") };
+    assert_eq!((unknown.as_str(), known.as_str()), ("m99991231_000001_later", newest.as_str()));
+    let said = refused.to_string();
+    assert!(said.contains("m99991231_000001_later") && said.contains(&newest), "{said}");
+
+    let raw = sea_orm::Database::connect(match kind {
+        Kind::Sqlite => format!("sqlite://{}", place.address),
+        Kind::Postgres => place.address.clone(),
+    });
+    let raw = raw.await.unwrap();
+    let count = |sql: &'static str| {
+        let statement = Statement::from_string(raw.get_database_backend(), sql);
+        async { raw.query_one_raw(statement).await.unwrap().unwrap().try_get_by_index::<i64>(0).unwrap() }
+    };
+    let left = count("SELECT count(*) FROM seaql_migrations WHERE version LIKE 'm20261130%'").await;
+    assert_eq!(left, 0, "nothing was migrated");
+    if kind == Kind::Postgres {
+        assert_eq!(count("SELECT count(*) FROM pg_class WHERE relname = 'migration_lock'").await, 0);
+    }
+}
+
+on_both!(a_database_of_a_later_release_is_refused_by_name_before_anything_is_written);
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_name_is_refused_by_its_encoding() {
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let place = Place::encoded(encoding).await;
+        let refused = Database::open(&place.address, &Options::default()).await.unwrap_err();
+        assert!(matches!(&refused, OpenError::Encoding(found) if found == encoding), "{refused:?}");
+        assert!(refused.to_string().contains(&format!("encoding is {encoding}")), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_another_encoding_of_unicode_holds_every_name() {
+    let place = Place::new(Kind::Sqlite).await;
+    let raw = sea_orm::Database::connect(format!("sqlite://{}?mode=rwc", place.address)).await.unwrap();
+    raw.execute_unprepared("PRAGMA encoding = 'UTF-16le'").await.unwrap();
+    raw.execute_unprepared("CREATE TABLE elsewhere (a TEXT)").await.unwrap();
+    raw.close().await.unwrap();
+    let counted = place.store().await;
+    assert_eq!(texts(&counted.database, "PRAGMA encoding").await, BTreeSet::from(["UTF-16le".to_owned()]));
+    let add = "INSERT INTO settings (name, value) VALUES ('name', 'Łukasz 🗝')";
+    counted.database.writer().execute_unprepared(add).await.unwrap();
+    let held = texts(&counted.database, "SELECT value FROM settings").await;
+    assert_eq!(held, BTreeSet::from(["Łukasz 🗝".to_owned()]));
 }

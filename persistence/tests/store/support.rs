@@ -72,10 +72,26 @@ impl Place {
         Self::on(url, Some(server), Folder::new()).await
     }
 
+    /// An empty PostgreSQL database in an encoding.
+    pub async fn encoded(encoding: &str) -> Self {
+        let how = format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+        match std::env::var("CAIRN_TEST_POSTGRES") {
+            Ok(url) if !url.is_empty() => Self::made(url, None, Folder::new(), &how).await,
+            _ => {
+                let server = Server::start();
+                Self::made(server.url.clone(), Some(server), Folder::new(), &how).await
+            }
+        }
+    }
+
     async fn on(url: String, server: Option<Server>, folder: Folder) -> Self {
+        Self::made(url, server, folder, "").await
+    }
+
+    async fn made(url: String, server: Option<Server>, folder: Folder, how: &str) -> Self {
         let name = format!("store_{}_{}", std::process::id(), next());
         let admin = sea_orm::Database::connect(&url).await.unwrap();
-        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+        admin.execute_unprepared(&format!("CREATE DATABASE {name} {how}")).await.unwrap();
         admin.close().await.unwrap();
         let (base, _) = url.rsplit_once('/').unwrap();
         Self { address: format!("{base}/{name}"), folder, server }

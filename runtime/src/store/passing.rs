@@ -62,8 +62,8 @@ pub trait Passing<D: Domain>: Send + Sync + 'static {
         self.inside().unclaim(back)
     }
 
-    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.inside().release_claims(node)
+    fn release_claims(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.inside().release_claims()
     }
 
     fn quarantine<'a>(
@@ -150,8 +150,8 @@ impl<D: Domain, P: Passing<D>> Store<D> for Front<P> {
         self.0.unclaim(back)
     }
 
-    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
-        self.0.release_claims(node)
+    fn release_claims(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.0.release_claims()
     }
 
     fn quarantine<'a>(

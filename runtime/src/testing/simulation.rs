@@ -206,6 +206,7 @@ impl<D: Domain> History<D> {
             workload,
             store,
             tuning,
+            alone: settings.nodes == 1,
             world,
             places: Mutex::default(),
             engines: Mutex::default(),

@@ -320,8 +320,8 @@ impl<D: Domain> Store<D> for SimStore<D> {
         Box::pin(self.write(move |tables| tables.unclaim(back)))
     }
 
-    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
-        Box::pin(self.write(|tables| tables.release_claims(node)))
+    fn release_claims(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(self.write(Tables::release_claims))
     }
 
     fn quarantine<'a>(

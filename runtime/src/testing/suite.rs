@@ -221,7 +221,7 @@ sentences! {
         a_step_gives_the_claim_back
         a_claim_can_be_given_back_early
         a_claim_that_has_lapsed_is_not_given_back_for_another
-        all_claims_of_a_node_are_given_back
+        all_claimed_flows_are_given_back
         a_claim_whose_answer_was_lost_is_read_back
         racing_nodes_claim_no_flow_twice
     }
@@ -233,7 +233,7 @@ sentences! {
         a_claim_of_a_delivery_runs_out
         a_delivery_can_be_put_off
         what_is_settled_cannot_be_put_off
-        all_deliveries_of_a_node_are_given_back
+        all_claimed_deliveries_are_given_back
         racing_nodes_claim_no_delivery_twice
     }
     operator {
@@ -251,6 +251,7 @@ sentences! {
         the_next_due_instant_is_known_however_far
         counts_tell_what_lives_waits_and_died
         an_audit_counts_and_finds_nothing_wrong
+        an_audit_names_what_is_set_aside
         an_audit_finds_a_version_without_its_event
         an_audit_finds_a_gap_in_a_history
         payloads_are_wiped_before_their_rows_go

@@ -376,7 +376,7 @@ async fn a_process_that_begins_anew_finds_what_the_last_one_had_in_hand() {
     house.host.quiet().await;
     let next = Plan { clock: std::sync::Arc::clone(&house.clock), seed: 2, ..Plan::over(&house.sim) }.build().await;
     assert_eq!(next.deliver().await, 0, "the dead one's claim is still good");
-    next.engine.store().release_claims("one").await.unwrap();
+    next.engine.store().release_claims().await.unwrap();
     assert_eq!(next.deliver().await, 1);
     assert_eq!((next.row(flow).phase.as_str(), next.town.attempts()[0].number), ("charging", 2));
     next.is_at_rest().await;

@@ -177,7 +177,7 @@ async fn a_claim_is_given_back_however_long_the_database_is_away() {
 /// what it had claimed alone.
 async fn next_life(sim: &Arc<SimStore<Toy>>, clock: &Arc<FixedClock>, seed: u64) -> House {
     let house = Plan { clock: Arc::clone(clock), seed, ..Plan::over(sim) }.build().await;
-    house.engine.store().release_claims("one").await.unwrap();
+    house.engine.store().release_claims().await.unwrap();
     house
 }
 

@@ -173,8 +173,8 @@ impl Store<Auth> for Turned {
     fn unclaim<'a>(&'a self, back: &'a Unclaim) -> Asked<'a, ()> {
         self.turn(move |store| store.unclaim(back))
     }
-    fn release_claims<'a>(&'a self, node: &'a str) -> Asked<'a, ()> {
-        self.turn(move |store| store.release_claims(node))
+    fn release_claims(&self) -> Asked<'_, ()> {
+        self.turn(move |store| store.release_claims())
     }
     fn quarantine<'a>(&'a self, flow: FlowId, version: u64, at: Timestamp, why: &'a str) -> Asked<'a, ()> {
         self.turn(move |store| store.quarantine(flow, version, at, why))

@@ -1,5 +1,5 @@
 //! Several nodes over one store: each is an engine on an executor's node, is killed with all that it has in memory, and
-//! comes back under its name.
+//! begins anew in its place, under a name that no node ever had.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -33,15 +33,19 @@ pub(super) struct Cluster<D: Domain> {
     /// The store as the nodes see it.
     pub(super) store: Arc<dyn Store<D>>,
     pub(super) tuning: Tuning,
+    /// Whether there is one node at a time and no more.
+    pub(super) alone: bool,
     pub(super) world: Arc<D::World>,
     pub(super) places: Mutex<Vec<Place<D>>>,
     /// Every engine that ever was, to see that each is gone when its node is.
     pub(super) engines: Mutex<Vec<Weak<Inner<D>>>>,
 }
 
-/// A name under which one node after the other lives.
+/// Where one node after the other lives.
 pub(super) struct Place<D: Domain> {
     pub(super) name: String,
+    /// How many nodes have begun here.
+    pub(super) lives: u32,
     pub(super) clock: Arc<SkewedClock>,
     pub(super) node: Option<Node<D>>,
 }
@@ -76,17 +80,20 @@ impl<D: Domain> Cluster<D> {
         for number in 0..nodes {
             let name = format!("node {number}");
             let clock = Arc::new(SkewedClock::on(self.executor.clock()));
-            self.places().push(Place { name, clock, node: None });
+            self.places().push(Place { name, lives: 0, clock, node: None });
             self.revive(number);
         }
     }
 
-    /// Begins a node's next life: it gives back what its last one had claimed, then opens.
+    /// Begins the next node of a place. One that is alone with its store gives back what the last one had claimed, as a
+    /// process does that has a file to itself; among others it knows of nobody's death, and claims end by time.
     pub(super) fn revive(&self, number: usize) {
-        let Some((name, clock)) = self.places().get(number).map(|place| (place.name.clone(), Arc::clone(&place.clock)))
-        else {
-            return;
-        };
+        let begun = self.places().get_mut(number).map(|place| {
+            place.lives += 1;
+            (format!("{}/{}", place.name, place.lives), Arc::clone(&place.clock))
+        });
+        let Some((name, clock)) = begun else { return };
+        let alone = self.alone;
         let handle = self.executor.node(&name);
         let courier = SimCourier {
             node: handle.clone(),
@@ -114,7 +121,7 @@ impl<D: Domain> Cluster<D> {
 
         let (judge, fate) = (Arc::clone(&self.judge), Arc::clone(&self.fate));
         handle.spawn(Box::pin(async move {
-            while node.engine.store().release_claims(&name).await.is_err() {
+            while alone && node.engine.store().release_claims().await.is_err() {
                 node.handle.sleep(Duration::from_millis(200)).await;
             }
             for task in node.engine.tasks() {

@@ -115,8 +115,8 @@ impl<D: Domain> Store<D> for Watched<D> {
         Box::pin(self.write(self.inside.unclaim(back)))
     }
 
-    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
-        Box::pin(self.write(self.inside.release_claims(node)))
+    fn release_claims(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(self.write(self.inside.release_claims()))
     }
 
     fn quarantine<'a>(

@@ -252,8 +252,8 @@ impl<D: Domain> Store<D> for FaultyStore<D> {
         Box::pin(self.call("unclaim", move || self.inside.unclaim(back)))
     }
 
-    fn release_claims<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
-        Box::pin(self.call("release_claims", move || self.inside.release_claims(node)))
+    fn release_claims(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(self.call("release_claims", move || self.inside.release_claims()))
     }
 
     fn quarantine<'a>(

@@ -361,14 +361,14 @@ impl<D: Domain> Tables<D> {
         }
     }
 
-    /// Gives back all that a node has claimed, but for what it had claimed alone; the attempts stay counted.
-    pub fn release_claims(&mut self, node: &str) {
-        let its = |stored: &&mut Stored| stored.claimed_by.as_deref() == Some(node) && stored.row.attempts <= 1;
-        for stored in self.rows.values_mut().filter(its) {
+    /// Gives back all that is claimed, but for flows that were claimed alone; the attempts stay counted.
+    pub fn release_claims(&mut self) {
+        let among_others = |stored: &&mut Stored| stored.claimed_by.is_some() && stored.row.attempts <= 1;
+        for stored in self.rows.values_mut().filter(among_others) {
             stored.claimed_until = None;
             stored.claimed_by = None;
         }
-        for delivery in self.outbox.values_mut().filter(|delivery| delivery.claimed_by.as_deref() == Some(node)) {
+        for delivery in self.outbox.values_mut().filter(|delivery| delivery.claimed_by.is_some()) {
             delivery.claimed_until = None;
             delivery.claimed_by = None;
         }
@@ -581,6 +581,12 @@ impl<D: Domain> Tables<D> {
             let row = self.rows.get(flow).map(|stored| stored.row.version);
             if row.is_some_and(|row| row != *version) {
                 gap(*flow, format!("the row has version {row:?}, the last event {version}"));
+            }
+        }
+        for (flow, stored) in &self.rows {
+            if let Some(quarantine) = stored.row.quarantined.as_ref().filter(|_| stored.row.phase != ENDED) {
+                let what = format!("the {} flow is in quarantine: {}", stored.row.kind, quarantine.why);
+                findings.push(Finding { invariant: "I7".to_owned(), flow: Some(flow.to_string()), what });
             }
         }
         Audit {

@@ -3,7 +3,7 @@
 use super::Bench;
 use super::given::{Draft, act, at, claim, delivery, flow, nothing, row, start, step};
 use crate::clock::Timestamp;
-use crate::store::{Counts, Delivery, Retention};
+use crate::store::{Counts, Delivery, Retention, Verb};
 
 fn far() -> Timestamp {
     Timestamp(253_402_300_799_999) // the end of the year 9999
@@ -60,9 +60,24 @@ pub async fn an_audit_counts_and_finds_nothing_wrong(bench: Bench) {
     bench.commit([start(1).sends(delivery(1, flow(1))).opens(2), act(1), start(3).wakes(None)]).await;
     bench.done(step(&row(1), 2).settles(1)).await;
     bench.done(step(&row(2), 3).wakes(None)).await;
-    bench.store.quarantine(flow(1), 2, at(1), "it panics").await.expect("a write");
     bench.is_sound().await;
     assert_eq!(bench.figures().await, [3, 6, 1]);
+}
+
+/// Whoever is told that a flow was set aside finds out here which and why, for as long as something is to be done.
+pub async fn an_audit_names_what_is_set_aside(bench: Bench) {
+    bench.commit([start(1), start(2), start(3)]).await;
+    for number in [1, 2] {
+        bench.store.quarantine(flow(number), 1, at(1), "it panics").await.expect("a write");
+    }
+    assert!(bench.store.operate(flow(2), Verb::End, at(2)).await.expect("a write"));
+    let audit = bench.store.audit(at(3)).await.expect("an audit");
+    let [finding] = audit.findings.as_slice() else { panic!("{:?}", audit.findings) };
+    assert_eq!(finding.invariant, "I7");
+    assert!(finding.flow.as_deref().is_some_and(|named| named.contains(&flow(1).0.crockford())), "{finding:?}");
+    assert!(finding.what.contains("quarantine") && finding.what.contains("it panics"), "{finding:?}");
+    assert!(bench.store.operate(flow(1), Verb::Retry, at(4)).await.expect("a write"));
+    bench.is_sound().await;
 }
 
 /// A row that moved without an event is found, and its flow is named.
