@@ -3,10 +3,16 @@
 #
 #   scripts/install.sh build    a C compiler and a linker (SQLite, ring and mimalloc are compiled here)
 #   scripts/install.sh test     that, the PostgreSQL server and the Postfix whose programs the tests run, and openssl
+#   scripts/install.sh prove    that, and valgrind
 #
 # Where nothing is missing it does nothing, and asks for nothing.
 set -euo pipefail
 purpose=${1:-test}
+proves=
+if [[ $purpose == prove ]]; then
+  purpose=test
+  proves=1
+fi
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/environment.sh
@@ -34,6 +40,10 @@ if [[ $purpose == test ]]; then
   command -v chromedriver >/dev/null || missing+=(chromium-driver)
   command -v curl >/dev/null || missing+=(curl) # the tour of the README is run as printed
   if [[ $(id -u) == 0 ]] && ! command -v runuser >/dev/null; then missing+=(util-linux); fi
+fi
+
+if [[ -n $proves ]]; then
+  command -v valgrind >/dev/null || missing+=(valgrind)
 fi
 
 if ((${#missing[@]})); then

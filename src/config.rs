@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cairn_actors::hasher::HashEngine;
 use cairn_actors::workers::mailer::{Dkim, Said};
 use cairn_actors::world::Settings;
 
@@ -33,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) smtp_url: Option<String>,
     pub(crate) mail: Said,
     pub(crate) flows: Settings,
+    pub(crate) hash_engine: HashEngine,
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) hosts: Vec<String>,
@@ -141,6 +143,7 @@ impl Config {
                 dkim: dkim(optional("dkim_domain"), optional("dkim_selector"), optional("dkim_key_file"))?,
             },
             flows,
+            hash_engine: text("hash_engine").parse().map_err(|()| takes("hash_engine", "fast or reference"))?,
             trusted_proxies: list("trusted_proxies"),
             cors_origins: origins(list("cors_origins"))?,
             hosts: hosts("hosts", list("hosts"))?,

@@ -102,8 +102,9 @@ async fn serve(config: Config) -> Result<(), String> {
     let has_mailbox = config.smtp_url.is_none() && config.public_url.as_deref().is_none_or(is_on_loopback);
 
     let ring = Arc::new(ring);
-    let hasher =
-        Hasher::new(SharedRing::shared(Arc::clone(&ring)), hasher::Settings::default()).map_err(|why| said(&why))?;
+    let hashing = hasher::Settings { engine: config.hash_engine, ..hasher::Settings::default() };
+    let hasher = Hasher::new(SharedRing::shared(Arc::clone(&ring)), hashing).map_err(|why| said(&why))?;
+    hasher.prove_engine();
     let flows = cairn_actors::world::Settings { public_url, ..config.flows.clone() };
     let world = Arc::new(World { ring, signing: Arc::new(signing), settings: flows });
     let mailer = match &config.smtp_url {

@@ -40,6 +40,7 @@ pub fn describe_metrics() {
         "Time to hash, verify or judge one password, without waiting"
     );
     metrics::describe_gauge!("cairn_password_hash_waiting", "Passwords that wait for a core");
+    metrics::describe_gauge!("cairn_password_hash_engine", "The implementation of argon2 in use: 1, the others 0");
     metrics::describe_counter!(
         "cairn_mail_over_budget_total",
         "Letters that did not go out because their address had had its share of the hour"

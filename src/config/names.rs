@@ -28,6 +28,7 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("cors_origins", ""),
     ("hosts", ""),
     ("ops_hosts", ""),
+    ("hash_engine", "fast"),
     ("limits", "on"),
     ("step_up_age", "10m"),
     ("max_sessions", "50"),

@@ -116,6 +116,14 @@ fn a_host_is_a_name_or_an_address_without_a_port() {
 }
 
 #[test]
+fn hashes_are_computed_fast_unless_the_reference_is_asked_for() {
+    let engine = |value: &str| config("", &[("CAIRN_HASH_ENGINE", value)]).map(|config| config.hash_engine);
+    assert_eq!(config("", &[]).unwrap().hash_engine, HashEngine::Fast);
+    assert_eq!([engine("fast"), engine("reference")], [Ok(HashEngine::Fast), Ok(HashEngine::Reference)]);
+    assert_eq!(engine("argon2").unwrap_err(), "CAIRN_HASH_ENGINE takes fast or reference");
+}
+
+#[test]
 fn reserved_usernames_are_a_list_that_replaces_the_common_ones_or_adds_to_them() {
     let free = |list: &str, name: &str| {
         let reserved = config("", &[("CAIRN_RESERVED_USERNAMES", list)]).unwrap().flows.reserved_usernames;

@@ -69,8 +69,13 @@ fn main() {
     if wants("mail") {
         run(mail::rows(&mut report));
     }
-    if wants("accounts") {
+    if wants("accounts") || wants("sign-ins") {
         run(accounts::hashing(&mut report));
+    }
+    if wants("accounts") || wants("registrations") {
+        run(accounts::registering(&mut report));
+    }
+    if wants("accounts") {
         run(accounts::reading(&mut report));
         run(accounts::sizes(&mut report));
     }

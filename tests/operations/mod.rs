@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::audit::Audit;
-use crate::support::{App, Kind, PATIENCE, Person, raw};
+use crate::support::{App, Kind, PATIENCE, Person, eventually, json, raw};
 
 on_both_databases!(
     health_is_answered_in_parts,
@@ -119,6 +119,35 @@ async fn the_audit_finds_nothing(app: &App) {
     let audit = Audit::of(app).await;
     audit.must_be_clean();
     assert!(audit.flows > 0 && audit.events > 1 && audit.deliveries > 1, "{audit}");
+}
+
+#[tokio::test]
+async fn a_hash_that_one_implementation_made_is_read_by_the_other_and_metrics_name_the_one_in_use() {
+    let app = App::plan(Kind::Sqlite).named("hashes").start().await;
+    let (person, later) = (Person::new("hashed"), Person::new("hashed"));
+    let in_use = async |engine: &str| {
+        let line = format!("cairn_password_hash_engine{{engine=\"{engine}\"}} 1");
+        eventually(&line, async || {
+            let metrics = app.operations().get("/metrics").send().await.text();
+            metrics.lines().any(|read| read == line).then_some(())
+        })
+        .await;
+    };
+    in_use("argon2-rust").await;
+    person.arrives(&app).await;
+    app.change("CAIRN_HASH_ENGINE", "reference");
+    app.crash_and_restart().await;
+    in_use("argon2").await;
+    person.signs_in(&app).await;
+    later.arrives(&app).await;
+    app.change("CAIRN_HASH_ENGINE", "fast");
+    app.crash_and_restart().await;
+    for known in [&person, &later] {
+        known.signs_in(&app).await;
+        let wrong = json!({"email": known.email, "password": "of somebody else"});
+        app.client().post("/auth/login", &wrong).send().await.problem(401, "credentials");
+    }
+    in_use("argon2-rust").await;
 }
 
 async fn every_metric_is_described(app: &App) {
