@@ -140,6 +140,7 @@ impl Config {
                 from: text("mail_from"),
                 password_file: optional("smtp_password_file").map(PathBuf::from),
                 authority_file: optional("smtp_ca_file").map(PathBuf::from),
+                ehlo_name: optional("smtp_ehlo_name"),
                 dkim: dkim(optional("dkim_domain"), optional("dkim_selector"), optional("dkim_key_file"))?,
             },
             flows,

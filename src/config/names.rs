@@ -13,6 +13,7 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("smtp_url", ""),
     ("smtp_password_file", ""),
     ("smtp_ca_file", ""),
+    ("smtp_ehlo_name", ""),
     ("mail_from", "Cairn <cairn@localhost>"),
     ("dkim_domain", ""),
     ("dkim_selector", ""),
@@ -45,7 +46,8 @@ pub(super) const NAMES: &[(&str, &str)] = &[
 ];
 
 /// Variables without the prefix.
-pub(super) const BARE: &[&str] = &["database_url", "smtp_url", "smtp_password_file", "smtp_ca_file", "mail_from"];
+pub(super) const BARE: &[&str] =
+    &["database_url", "smtp_url", "smtp_password_file", "smtp_ca_file", "smtp_ehlo_name", "mail_from"];
 
 pub(super) fn variable(name: &str) -> String {
     let upper = name.to_uppercase();

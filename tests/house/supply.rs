@@ -37,7 +37,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Each crate that a manifest of ours names, and why it and not another or none.
-const CHOSEN: [(&str, &str); 42] = [
+const CHOSEN: [(&str, &str); 46] = [
     ("argon2", "the password hash's parameters and strings, and the reference for what computes it"),
     ("argon2-rust", "computes the password hash in half the time, held to the reference"),
     ("base64ct", "base64 in constant time, strict about what it reads"),
@@ -52,13 +52,14 @@ const CHOSEN: [(&str, &str); 42] = [
     ("icu_properties", "which characters show nothing, by the Unicode Character Database; idna brings it already"),
     ("idna", "one form of a domain (UTS 46)"),
     ("jsonwebtoken", "verifies tokens; signing is ring's, with a kept key"),
-    ("lettre", "SMTP and the making of mails"),
+    ("lettre", "the making of mails; the conversation with a mail server is our own, which reads bytes before text"),
     ("matchit", "the table of URLs in a room"),
     ("metrics", "records what happens without knowing who reads it"),
     ("metrics-exporter-prometheus", "writes it as Prometheus reads it"),
     ("mimalloc", "gives memory back after many actors have ended"),
     ("minijinja", "pages and letters that an operator may change without a compiler"),
     ("oauth2", "the client's side of other providers"),
+    ("percent-encoding", "what stands escaped in URLs, as url leaves it"),
     ("proptest", "properties of pure flows, with shrinking"),
     ("ractor", "actors with supervision on tokio"),
     ("ring", "MACs, sealing, signatures: the only cryptography"),
@@ -73,11 +74,14 @@ const CHOSEN: [(&str, &str); 42] = [
     ("thiserror", "errors with sentences"),
     ("time", "instants in RFC 3339"),
     ("tokio", "the runtime"),
+    ("tokio-rustls", "rustls over tokio's connections"),
     ("toml", "the settings file"),
     ("tracing", "logs with context"),
     ("tracing-subscriber", "writes them"),
     ("unicode-normalization", "NFKC for passwords (RFC 8265)"),
+    ("url", "the parts of a URL that an operator sets"),
     ("warp", "composes the rooms"),
+    ("webpki-roots", "the public authorities, compiled in"),
     ("zeroize", "wipes secrets from memory"),
     ("zxcvbn", "how guessable a password is"),
 ];

@@ -1,10 +1,17 @@
 //! Letters over SMTP: what is in them, and what becomes of them when the mail server refuses, hangs or cuts.
 
+use std::fs;
+
 use crate::support::audit::outbox_drained;
+use crate::support::folder::Folder;
 use crate::support::smtp::{Mode, Sink};
 use crate::support::{App, Kind, Person, eventually};
 
-of_each_kind!(a_letter_says_what_a_letter_of_ours_must, a_letter_outlives_a_mail_server_in_trouble);
+of_each_kind!(
+    a_letter_says_what_a_letter_of_ours_must,
+    a_letter_outlives_a_mail_server_in_trouble,
+    only_what_a_mail_server_says_of_the_address_is_the_address_s_fault,
+);
 
 async fn a_letter_says_what_a_letter_of_ours_must(kind: Kind) {
     let sink = Sink::start();
@@ -78,4 +85,63 @@ async fn a_letter_outlives_a_mail_server_in_trouble(kind: Kind) {
     let flow = Person::new("bounced").registers(&app).await;
     eventually("a letter that failed", async || (state(&flow).await == "failed").then_some(())).await;
     assert!(outbox_drained(&app).await >= 1, "a dead letter is counted");
+}
+
+async fn only_what_a_mail_server_says_of_the_address_is_the_address_s_fault(kind: Kind) {
+    let sink = Sink::start();
+    let app = App::plan(kind).named("blame").set("SMTP_URL", sink.url()).start().await;
+    let state = async |flow: &str| {
+        let status = app.client().get(&format!("/auth/register/{flow}")).send().await.expect(200);
+        status["mail"]["state"].as_str().unwrap().to_owned()
+    };
+    // Of us: it goes out as soon as somebody has mended that, and the log says what.
+    sink.set(Mode::AnswerRecipient(b"504 5.5.2 <afecba3b2e68>: Helo command rejected: need fully-qualified hostname"));
+    let person = Person::new("blameless");
+    let flow = person.registers(&app).await;
+    eventually("a letter that is put off", async || (state(&flow).await == "retrying").then_some(())).await;
+    assert!(app.log().contains("504 5.5.2 <afecba3b2e68>: Helo command rejected"), "{}", app.tail());
+    sink.set(Mode::Accept);
+    app.restart_at(3600).await;
+    sink.letter(&person.email, "registration.verify").await;
+    eventually("an accepted letter", async || (state(&flow).await == "accepted").then_some(())).await;
+
+    // Of the address, whatever the words are written in.
+    for refusal in
+        [b"550 5.1.1 Empf\xe4nger unbekannt" as &'static [u8], b"550 \xd3\xc3\xbb\xa7\xb2\xbb\xb4\xe6\xd4\xda"]
+    {
+        sink.set(Mode::AnswerRecipient(refusal));
+        let flow = Person::new("mistyped").registers(&app).await;
+        eventually("a letter that failed", async || (state(&flow).await == "failed").then_some(())).await;
+        sink.set(Mode::Accept);
+        let person = Person::new("neighbour");
+        person.registers(&app).await;
+        sink.letter(&person.email, "registration.verify").await;
+    }
+}
+
+#[tokio::test]
+async fn a_letter_in_another_language_keeps_its_link_whole() {
+    let folder = Folder::new("umlauts");
+    fs::create_dir_all(folder.path().join("letters")).unwrap();
+    let text = "Sch\u{f6}nen Tag,\n\n{{ code }}\n\n{{ link }}\n\nIhre B\u{fc}cherei\n";
+    fs::write(folder.path().join("letters/registration.verify.txt"), text).unwrap();
+    let sink = Sink::start();
+    let plan = App::plan(Kind::Sqlite).named("umlauts").set("SMTP_URL", sink.url());
+    let plan = plan.set("CAIRN_TEMPLATES", folder.path().display());
+    let from = "Stadtb\u{fc}cherei M\u{fc}hlhausen an der Gro\u{df}en Laber <cairn@mail.example.org>";
+    let app = plan.set("MAIL_FROM", from).start().await;
+    let person = Person::new("reader");
+    let flow = person.registers(&app).await;
+    let letter = sink.letter(&person.email, "registration.verify").await;
+    assert!(letter.text.contains("Sch\u{f6}nen Tag") && letter.text.contains("B\u{fc}cherei"), "{}", letter.text);
+    let raw = sink.copies().remove(0).raw;
+    assert!(!raw.contains("quoted-printable"), "{raw}");
+    let (head, _) = raw.split_once("\r\n\r\n").unwrap();
+    for line in head.split("\r\n").filter(|line| line.contains("=?")) {
+        assert!(line.len() <= 76 && line.split(' ').all(|word| word.len() <= 75), "{line}");
+    }
+    assert!(letter.from.ends_with(" <cairn@mail.example.org>"), "{}", letter.from);
+    assert!(letter.link().unwrap().starts_with(&format!("{}/verify-email?token=", app.public_url())));
+    let body = crate::support::json!({"flow": flow, "code": letter.code()});
+    app.client().post("/auth/verify-email", &body).send().await.expect(200);
 }

@@ -60,6 +60,40 @@ async fn where_encryption_is_demanded_the_certificate_has_to_be_known() {
 }
 
 #[tokio::test]
+async fn a_server_s_own_certificate_is_believed_as_openssl_makes_it() {
+    for (name, names) in [("self-made", Some(HERE)), ("nameless", None)] {
+        for (begin, url) in [(Begin::WhenAsked, "smtp://HOST?tls=required"), (Begin::WithTheConnection, "smtps://HOST")]
+        {
+            let app = prepare(name);
+            let certificate = Certificate::as_made(app.data(), names);
+            let server = Server::start(begin, &certificate, None);
+            let authority = certificate.certificate.display().to_string();
+            let url = url.replace("HOST", &server.address().to_string());
+            launch(&app, &[("SMTP_URL", url), ("SMTP_CA_FILE", authority)]).await;
+            let flow = Person::new("private").registers(&app).await;
+            assert!(server.arrival().await.encrypted);
+            eventually("an accepted letter", async || (state(&app, &flow).await == "accepted").then_some(())).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_certificate_than_the_one_that_was_named_is_none() {
+    let app = prepare("impostor");
+    let real = Certificate::as_made(app.data(), Some(HERE));
+    let named = app.data().join("test-named.pem");
+    std::fs::copy(&real.certificate, &named).unwrap();
+    // Same names, same subject, another key.
+    let server = Server::start(Begin::WhenAsked, &Certificate::as_made(app.data(), Some(HERE)), None);
+    let url = format!("smtp://{}?tls=required", server.address());
+    launch(&app, &[("SMTP_URL", url), ("SMTP_CA_FILE", named.display().to_string())]).await;
+    let flow = Person::new("deceived").registers(&app).await;
+    server.handshake_failed().await;
+    retrying(&app, &flow).await;
+    assert!(server.arrivals().is_empty());
+}
+
+#[tokio::test]
 async fn a_certificate_for_another_name_is_none() {
     let app = prepare("misnamed");
     let certificate = Certificate::make(app.data(), "DNS:elsewhere.example");

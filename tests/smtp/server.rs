@@ -23,11 +23,21 @@ pub struct Certificate {
 impl Certificate {
     /// In this folder, for names as `subjectAltName` has them.
     pub fn make(folder: &Path, names: &str) -> Self {
+        Self::with(folder, &["basicConstraints=critical,CA:FALSE", &format!("subjectAltName={names}")])
+    }
+
+    /// As `openssl req -x509` makes it when nobody says more: it calls itself an authority.
+    pub fn as_made(folder: &Path, names: Option<&str>) -> Self {
+        let names = names.map(|names| format!("subjectAltName={names}"));
+        Self::with(folder, &names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn with(folder: &Path, extensions: &[&str]) -> Self {
         let (certificate, key) = (folder.join("test-mail-cert.pem"), folder.join("test-mail-key.pem"));
         let output = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-            .args(["-subj", "/CN=a mail server of the tests", "-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-addext", &format!("subjectAltName={names}")])
+            .args(["-subj", "/CN=a mail server of the tests"])
+            .args(extensions.iter().flat_map(|extension| ["-addext", extension]))
             .arg("-keyout")
             .arg(&key)
             .arg("-out")

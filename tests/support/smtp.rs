@@ -20,6 +20,8 @@ pub enum Mode {
     Accept,
     /// Answers RCPT with this code: 4xx for now, 5xx for ever.
     RefuseRecipient(u16),
+    /// Answers RCPT with these bytes, in whatever encoding.
+    AnswerRecipient(&'static [u8]),
     /// Takes the whole letter, then answers it with this code.
     RefuseLetter(u16),
     /// Accepts connections and says nothing at all.
@@ -199,6 +201,10 @@ async fn converse(stream: TcpStream, epoch: u32, state: &Mutex<State>) -> io::Re
             "RCPT" => {
                 state.lock().unwrap().attempts += 1;
                 match mode() {
+                    Mode::AnswerRecipient(bytes) => {
+                        stream.write_all(bytes).await?;
+                        say(&mut stream, "").await?;
+                    }
                     Mode::RefuseRecipient(code) => say(&mut stream, &format!("{code} not here")).await?,
                     _ => say(&mut stream, "250 OK").await?,
                 }

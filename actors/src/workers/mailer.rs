@@ -1,17 +1,21 @@
 //! The mailer carries letters: over SMTP, or nowhere, when the outbox itself is the development mailbox.
 //!
-//! What must stay true: a repeat carries the same `Message-ID` and the same words; what the server says of the letter
-//! ends it, what it says of us puts it off; no address and no body gets into a log or a note.
+//! What must stay true: a repeat carries the same `Message-ID` and the same words; what the server says of the address
+//! ends a letter, what it says of us puts it off; no address and no body gets into a log or a note.
 
 mod breaker;
 mod dkim;
+mod headers;
+mod hello;
 mod lanes;
 mod line;
 mod posted;
+mod reply;
 mod settings;
+mod trust;
+mod verdict;
 mod wire;
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,7 +28,9 @@ use tokio::time::timeout;
 use self::lanes::{Held, Lanes, Shown};
 use self::line::{Broken, Dial, Line, Posted, Stage};
 pub use self::settings::{Dkim, Encryption, Said, SmtpSettings};
+use self::verdict::{Verdict, is_of_our_standing, judge};
 use crate::effects::{Answer, Auth, Letter};
+use crate::letters::host;
 use crate::world::World;
 
 /// How long a letter waits for a place before it is put off. With [`SmtpSettings::LIMIT`] and the time for a last word it
@@ -89,7 +95,8 @@ impl Mailer {
     /// # Errors
     /// A sentence for the operator when TLS cannot be set up.
     pub fn smtp(settings: SmtpSettings, worlds: Worlds, clock: Arc<dyn Clock>) -> Result<Self, String> {
-        let dial = Dial::new(&settings)?;
+        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let dial = Dial::new(&settings, &host(&worlds()), &machine)?;
         let lanes = Arc::new(Lanes::new(settings.connections, Arc::clone(&clock)));
         Ok(Self(Way::Smtp(Box::new(Smtp { settings, worlds, clock, dial, lanes, idle: Mutex::default() }))))
     }
@@ -154,11 +161,18 @@ impl Smtp {
             self.put_by(line, &sent).await;
         }
         place.ended(shown(&sent));
-        let result = sent.map_err(|broken| self.trouble(&broken, letter));
-        if let Err(Trouble::Never(why)) = &result {
-            tracing::warn!(delivery = %parcel.id, letter = letter.name(), to = letter.to().masked(), why, "refused");
+        let Err(broken) = sent else { return Ok(()) };
+        let (delivery, name, to) = (parcel.id, letter.name(), letter.to().masked());
+        let trouble = self.trouble(&broken, letter);
+        match (&trouble, broken.verdict()) {
+            (Trouble::Never(why), _) => tracing::warn!(%delivery, letter = name, to, why, "refused"),
+            // Nothing but the operator mends this, and the letter has not got for ever.
+            (Trouble::Later { why, .. }, Some(Verdict::OfUs)) => {
+                tracing::warn!(%delivery, letter = name, to, why, "put off: the mail server has something against us");
+            }
+            (Trouble::Later { .. }, _) => {}
         }
-        result
+        Err(trouble)
     }
 
     /// Gives the letter to the server, over a line that is open already if there is one.
@@ -168,7 +182,7 @@ impl Smtp {
         if let Some(line) = used {
             match line.send(posted, limit, noted).await {
                 // The server had closed it, as it may between two letters. Nothing of this one has gone out yet.
-                Err(Broken::Smtp(stage, error)) if stage < Stage::Content && has_hung_up(&error) => {}
+                Err(broken) if broken.stage() < Stage::Content && broken.has_hung_up() => {}
                 other => return other,
             }
         }
@@ -227,8 +241,16 @@ impl Smtp {
 
     /// What a broken conversation means for the letter.
     fn trouble(&self, broken: &Broken, letter: &Letter) -> Trouble {
-        let (stage, error) = match broken {
-            Broken::Smtp(stage, error) => (*stage, error),
+        let (stage, reply) = match broken {
+            Broken::Refused(stage, reply) => (*stage, reply),
+            Broken::Lost(stage, said) => {
+                let said = without_addresses(said, letter);
+                return later(match stage {
+                    Stage::Greeting => format!("the mail server {} could not be reached: {said}", self.settings),
+                    Stage::Encryption => format!("no encryption could be agreed on with the mail server: {said}"),
+                    _ => format!("the connection to the mail server broke: {said}"),
+                });
+            }
             Broken::Silent(stage) => {
                 return later(format!("the mail server did not answer in time{}", silent_at(*stage)));
             }
@@ -238,29 +260,27 @@ impl Smtp {
             Broken::NotEncrypted => {
                 return later(format!("the mail server {} offers no encryption, which is demanded", self.settings));
             }
+            Broken::NoWayIn => {
+                return later(format!(
+                    "the mail server {} offers neither of the ways to sign in that are known here, PLAIN and LOGIN",
+                    self.settings
+                ));
+            }
         };
-        let said = error.source().map(ToString::to_string).unwrap_or_default();
-        let said = without_addresses(&said, letter);
-        let Some(status) = error.status() else {
-            return later(match stage {
-                Stage::Greeting => format!("the mail server {} could not be reached: {said}", self.settings),
-                Stage::Encryption => format!("no encryption could be agreed on with the mail server: {said}"),
-                _ => format!("the connection to the mail server broke: {said}"),
-            });
-        };
-        let status = u16::from(status);
-        let ours = is_of_us(stage, status);
         let subject = match stage {
             Stage::Greeting | Stage::Encryption => "the connection",
+            Stage::Hello => "the name it is greeted with (SMTP_EHLO_NAME)",
             Stage::SigningIn => "user or password",
             Stage::Sender => "the sender",
-            Stage::Recipient => "the address",
+            Stage::Recipient => "the recipient",
             Stage::Permission | Stage::Content => "the letter",
         };
-        let verb = if error.is_permanent() { "refused" } else { "does not take for now" };
-        let why = format!("the mail server {verb} {subject}: {status} {said}");
+        let verdict = judge(stage, reply);
+        let verb = if verdict == Verdict::ForNow { "does not take for now" } else { "refused" };
+        let said = without_addresses(&reply.text(), letter);
+        let why = format!("the mail server {verb} {subject}: {} {said}", reply.code);
         let why = why.trim_end().to_owned();
-        if error.is_permanent() && !ours { Trouble::Never(why) } else { later(why) }
+        if verdict == Verdict::OfAddress { Trouble::Never(why) } else { later(why) }
     }
 }
 
@@ -268,15 +288,15 @@ fn later(why: impl Into<String>) -> Trouble {
     Trouble::Later { why: why.into(), after: None }
 }
 
-/// Whether the connection is gone, by the server's word or without one.
-fn has_hung_up(error: &lettre::transport::smtp::Error) -> bool {
-    error.status().is_none_or(|status| u16::from(status) == 421)
-}
-
-/// Whether the server speaks of us and not of the letter. 530, 535 and 538 ask us to sign in or to encrypt (RFC 4954
-/// section 6), whenever they come.
-fn is_of_us(stage: Stage, status: u16) -> bool {
-    stage <= Stage::Sender || matches!(status, 530 | 535 | 538)
+impl Broken {
+    /// What the server's own word means; `None` where it had none.
+    fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::Refused(stage, reply) => Some(judge(*stage, reply)),
+            Self::NotEncrypted | Self::NoWayIn => Some(Verdict::OfUs),
+            Self::Lost(..) | Self::Unreachable(_) | Self::Silent(_) => None,
+        }
+    }
 }
 
 /// What a conversation has shown of the server and of this letter's destination.
@@ -284,9 +304,8 @@ fn shown(sent: &Result<(), Broken>) -> Shown {
     match sent {
         Ok(()) => Shown::Sound,
         Err(broken) if broken.stage() <= Stage::Sender => Shown::ServerFailed,
-        Err(Broken::Smtp(stage, error)) if error.status().is_some_and(|status| is_of_us(*stage, status.into())) => {
-            Shown::ServerFailed
-        }
+        Err(Broken::Refused(_, reply)) if is_of_our_standing(reply) => Shown::ServerFailed,
+        // Whatever it was about: no letter to others has to wait because of it.
         Err(broken) if broken.is_spoken() => Shown::Sound,
         Err(_) => Shown::DestinationFailed,
     }
@@ -294,7 +313,7 @@ fn shown(sent: &Result<(), Broken>) -> Shown {
 
 fn silent_at(stage: Stage) -> &'static str {
     match stage {
-        Stage::Greeting | Stage::Encryption | Stage::SigningIn => ", not even in greeting",
+        Stage::Greeting | Stage::Hello | Stage::Encryption | Stage::SigningIn => ", not even in greeting",
         Stage::Sender | Stage::Recipient | Stage::Permission => "",
         Stage::Content => "; it may have taken the letter",
     }

@@ -207,4 +207,4 @@ fn one_space(line: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

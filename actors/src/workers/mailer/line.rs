@@ -4,19 +4,21 @@
 //! had come, because a letter whose content was not sent yet may safely be tried on another line.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64ct::{Base64, Encoding};
 use cairn_runtime::Timestamp;
 use lettre::Address;
-use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::Mechanism;
-use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
-use lettre::transport::smtp::extension::ClientId;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
-use super::settings::{Encryption, SmtpSettings};
+use super::reply::Reply;
+use super::settings::{Credentials, Encryption, SmtpSettings};
 use super::wire::Wire;
+use super::{hello, trust};
 
 /// How long the goodbye may take, or a word between two letters; nothing depends on either.
 pub(super) const FAREWELL: Duration = Duration::from_secs(1);
@@ -30,6 +32,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     Greeting,
+    Hello,
     Encryption,
     SigningIn,
     Sender,
@@ -43,63 +46,74 @@ pub(super) enum Stage {
 /// What ended a conversation.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// The server or the network.
-    Smtp(Stage, Error),
+    /// The server's own word.
+    Refused(Stage, Reply),
+    /// The connection ended, or what came over it was no answer.
+    Lost(Stage, String),
     /// Nobody is there.
     Unreachable(io::Error),
     /// The server was silent for too long.
     Silent(Stage),
     /// The server offers no encryption, and without it nothing may be sent.
     NotEncrypted,
+    /// The server offers no way to sign in that we know.
+    NoWayIn,
 }
 
 impl Broken {
     /// How far it had come.
     pub(super) const fn stage(&self) -> Stage {
         match self {
-            Self::Smtp(stage, _) | Self::Silent(stage) => *stage,
+            Self::Refused(stage, _) | Self::Lost(stage, _) | Self::Silent(stage) => *stage,
             Self::Unreachable(_) => Stage::Greeting,
             Self::NotEncrypted => Stage::Encryption,
+            Self::NoWayIn => Stage::SigningIn,
         }
     }
 
     /// Whether the server has answered, in a word it could go on after: the line is still good.
-    pub(super) fn is_spoken(&self) -> bool {
+    pub(super) const fn is_spoken(&self) -> bool {
         // 421 says that the line is closed (RFC 5321 section 3.8).
-        matches!(self, Self::Smtp(_, error) if error.status().is_some_and(|status| u16::from(status) != 421))
+        matches!(self, Self::Refused(_, reply) if reply.code != 421)
+    }
+
+    /// Whether the connection is gone, by the server's word or without one.
+    pub(super) const fn has_hung_up(&self) -> bool {
+        matches!(self, Self::Lost(..) | Self::Refused(_, Reply { code: 421, .. }))
     }
 }
 
 /// What it takes to connect.
 pub(super) struct Dial {
-    tls: TlsParameters,
-    hello: ClientId,
+    tls: Arc<ClientConfig>,
+    /// As certificates have it. `None` where no certificate can have such a name.
+    host: Option<ServerName<'static>>,
+    /// `None`: our address, as the server sees it.
+    hello: Option<String>,
 }
 
 impl Dial {
+    /// The public URL's host and the machine's name are what we may greet the server with.
+    ///
     /// # Errors
     /// A sentence for the operator when TLS cannot be set up.
-    pub(super) fn new(settings: &SmtpSettings) -> Result<Self, String> {
-        let failed = |why: Error| format!("TLS to the mail server cannot be set up: {why}");
+    pub(super) fn new(settings: &SmtpSettings, public_host: &str, machine: &str) -> Result<Self, String> {
         // Where a stranger in the middle could just as well have taken the offer of STARTTLS away, to check the
         // certificate protects nothing and loses letters to servers with one of their own making. A password is
         // worth a check; to this very machine it does not travel. Whoever names an authority wants it asked.
         let trusting = settings.encryption == Encryption::IfOffered
             && (settings.credentials.is_none() || settings.is_local())
-            && settings.authority.is_none();
-        let mut tls = TlsParameters::builder(settings.host.clone())
-            .dangerous_accept_invalid_certs(trusting)
-            .dangerous_accept_invalid_hostnames(trusting);
-        if let Some(pem) = &settings.authority {
-            tls = tls.add_root_certificate(Certificate::from_pem(pem).map_err(failed)?);
-        }
-        Ok(Self { tls: tls.build().map_err(failed)?, hello: ClientId::default() })
+            && settings.authorities.is_empty();
+        let tls = trust::client(&settings.authorities, trusting)
+            .map_err(|why| format!("TLS to the mail server cannot be set up: {why}"))?;
+        let hello = settings.ehlo_name.clone().or_else(|| hello::name(public_host, machine));
+        Ok(Self { tls, host: ServerName::try_from(settings.host.clone()).ok(), hello })
     }
 }
 
 /// A line, open until it is dropped.
 pub(super) struct Line {
-    connection: AsyncSmtpConnection,
+    wire: Wire,
     letters: u32,
     /// When its last letter was done.
     pub(super) since: Timestamp,
@@ -130,18 +144,43 @@ pub(super) struct Posted {
     pub(super) content: String,
 }
 
-/// Waits for a word of the server, for half the time that a letter has at most. `stage` is noted first, for whoever cuts
-/// the whole conversation off.
-async fn word<T>(
+/// Waits for something for its share of the time. `stage` is noted first, for whoever cuts the whole conversation off.
+async fn within<T>(
     noted: &mut Stage,
     stage: Stage,
     share: Duration,
-    speaking: impl Future<Output = Result<T, Error>>,
+    something: impl Future<Output = io::Result<T>>,
 ) -> Result<T, Broken> {
     *noted = stage;
-    match timeout(share, speaking).await {
+    match timeout(share, something).await {
         Err(_) => Err(Broken::Silent(stage)),
-        Ok(said) => said.map_err(|why| Broken::Smtp(stage, why)),
+        Ok(done) => done.map_err(|why| Broken::Lost(stage, trust::explain(&why))),
+    }
+}
+
+/// Says something, unless it is nothing, and hears the answer. `agreed` is the first digit of the answer with which it
+/// goes on (RFC 5321 section 4.2.1).
+async fn word(
+    wire: &mut Wire,
+    noted: &mut Stage,
+    stage: Stage,
+    share: Duration,
+    said: &[u8],
+    agreed: u16,
+) -> Result<Reply, Broken> {
+    let speaking = async {
+        if !said.is_empty() {
+            wire.say(said).await?;
+        }
+        wire.hear().await
+    };
+    let reply = within(noted, stage, share, speaking).await?;
+    if reply.code / 100 == agreed {
+        Ok(reply)
+    } else if reply.is_positive() {
+        Err(Broken::Lost(stage, format!("the server answers out of turn: {}", reply.code)))
+    } else {
+        Err(Broken::Refused(stage, reply))
     }
 }
 
@@ -153,46 +192,71 @@ impl Line {
         let open = Open::new();
         // A share for each address of the host, so that one that answers nothing leaves time for the next.
         let share = *limit / 4;
-        let mut connection = if *encryption == Encryption::FromTheStart {
-            let tls = Some(dial.tls.clone());
-            let connecting =
-                AsyncSmtpConnection::connect_tokio1((host.as_str(), *port), Some(share), &dial.hello, tls, None);
-            word(noted, Stage::Greeting, half, connecting).await?
-        } else {
-            *noted = Stage::Greeting;
-            let (wire, careful) = match timeout(half, Wire::connect(host, *port, share)).await {
-                Ok(connected) => connected.map_err(Broken::Unreachable)?,
-                Err(_) => return Err(Broken::Silent(Stage::Greeting)),
-            };
-            let greeting = AsyncSmtpConnection::connect_with_transport(Box::new(wire), &dial.hello);
-            let connection = word(noted, Stage::Greeting, half, greeting).await?;
-            if !connection.can_starttls() {
-                careful.end();
-            }
-            connection
+        *noted = Stage::Greeting;
+        let mut wire = match timeout(half, Wire::connect(host, *port, share)).await {
+            Ok(connected) => connected.map_err(Broken::Unreachable)?,
+            Err(_) => return Err(Broken::Silent(Stage::Greeting)),
         };
-        if connection.can_starttls() {
-            // After a handshake that failed there is nobody left to take leave of (and lettre panics when one tries).
-            let shaking_hands = connection.starttls(dial.tls.clone(), &dial.hello);
-            word(noted, Stage::Encryption, half, shaking_hands).await?;
+        if *encryption == Encryption::FromTheStart {
+            dial.encrypt(&mut wire, noted, half).await?;
         }
-        let mut line = Self { connection, letters: 0, since: Timestamp(0), _open: open };
+        word(&mut wire, noted, Stage::Greeting, half, b"", 2).await?;
+        let name = dial.hello.clone().unwrap_or_else(|| hello::literal(wire.local()));
+        let hello = format!("EHLO {name}\r\n");
+        let mut offers = word(&mut wire, noted, Stage::Hello, half, hello.as_bytes(), 2).await?;
+        if !wire.is_encrypted() && offers.extension("STARTTLS").is_some() {
+            word(&mut wire, noted, Stage::Encryption, half, b"STARTTLS\r\n", 2).await?;
+            dial.encrypt(&mut wire, noted, half).await?;
+            // What was offered in clear may have been anybody's offer (RFC 3207 section 4.2).
+            offers = word(&mut wire, noted, Stage::Hello, half, hello.as_bytes(), 2).await?;
+        }
+        let mut line = Self { wire, letters: 0, since: Timestamp(0), _open: open };
         let needed = *encryption == Encryption::Required || (credentials.is_some() && !settings.is_local());
-        if needed && !line.connection.is_encrypted() {
+        if needed && !line.wire.is_encrypted() {
             line.part().await;
             return Err(Broken::NotEncrypted);
         }
-        if let Some(credentials) = credentials {
-            let mechanisms = [Mechanism::Plain, Mechanism::Login];
-            let signing_in = line.connection.auth(&mechanisms, credentials);
-            if let Err(refused) = word(noted, Stage::SigningIn, half, signing_in).await {
-                if refused.is_spoken() {
-                    line.part().await;
-                }
-                return Err(refused);
+        if let Some(credentials) = credentials
+            && let Err(refused) = line.sign_in(credentials, &offers, half, noted).await
+        {
+            if refused.is_spoken() || matches!(refused, Broken::NoWayIn) {
+                line.part().await;
             }
+            return Err(refused);
         }
         Ok(line)
+    }
+
+    /// Says who we are, in the first way that the server knows (RFC 4954).
+    async fn sign_in(
+        &mut self,
+        credentials: &Credentials,
+        offers: &Reply,
+        share: Duration,
+        noted: &mut Stage,
+    ) -> Result<(), Broken> {
+        let ways = offers.extension("AUTH").unwrap_or_default();
+        let knows = |way: &str| ways.iter().any(|known| known.eq_ignore_ascii_case(way));
+        let Credentials { user, password } = credentials;
+        let (user, password) = (user.as_str(), password.as_str());
+        let encoded = |text: &str| Zeroizing::new(Base64::encode_string(text.as_bytes()));
+        let stage = Stage::SigningIn;
+        if knows("PLAIN") {
+            // RFC 4616.
+            let both = encoded(&Zeroizing::new(format!("\0{user}\0{password}")));
+            let said = Zeroizing::new(format!("AUTH PLAIN {}\r\n", both.as_str()));
+            word(&mut self.wire, noted, stage, share, said.as_bytes(), 2).await?;
+        } else if knows("LOGIN") {
+            word(&mut self.wire, noted, stage, share, b"AUTH LOGIN\r\n", 3).await?;
+            for (said, agreed) in [(user, 3), (password, 2)] {
+                let said = Zeroizing::new(format!("{}\r\n", encoded(said).as_str()));
+                word(&mut self.wire, noted, stage, share, said.as_bytes(), agreed).await?;
+            }
+        } else {
+            *noted = stage;
+            return Err(Broken::NoWayIn);
+        }
+        Ok(())
     }
 
     /// Gives the server one letter.
@@ -202,14 +266,14 @@ impl Line {
     pub(super) async fn send(&mut self, posted: &Posted, limit: Duration, noted: &mut Stage) -> Result<(), Broken> {
         let half = limit / 2;
         self.letters += 1;
-        let connection = &mut self.connection;
-        let sender = Mail::new(Some(posted.from.clone()), Vec::new());
-        word(noted, Stage::Sender, half, connection.command(sender)).await?;
-        let recipient = Rcpt::new(posted.to.clone(), Vec::new());
-        word(noted, Stage::Recipient, half, connection.command(recipient)).await?;
-        word(noted, Stage::Permission, half, connection.command(Data)).await?;
+        let wire = &mut self.wire;
+        let sender = format!("MAIL FROM:<{}>\r\n", posted.from);
+        word(wire, noted, Stage::Sender, half, sender.as_bytes(), 2).await?;
+        let recipient = format!("RCPT TO:<{}>\r\n", posted.to);
+        word(wire, noted, Stage::Recipient, half, recipient.as_bytes(), 2).await?;
+        word(wire, noted, Stage::Permission, half, b"DATA\r\n", 3).await?;
         // To ask again what the server may have taken makes two letters of one: here it has all the time there is.
-        word(noted, Stage::Content, limit, connection.command(&posted.content)).await?;
+        word(wire, noted, Stage::Content, limit, posted.content.as_bytes(), 2).await?;
         Ok(())
     }
 
@@ -220,11 +284,29 @@ impl Line {
 
     /// Has the server forget a letter that it did not take, so that the line can be used for the next.
     pub(super) async fn reset(&mut self) -> bool {
-        matches!(timeout(FAREWELL, self.connection.command(Rset)).await, Ok(Ok(_)))
+        let mut unnoted = Stage::Content;
+        word(&mut self.wire, &mut unnoted, Stage::Content, FAREWELL, b"RSET\r\n", 2).await.is_ok()
     }
 
     /// Says goodbye.
     pub(super) async fn part(mut self) {
-        let _ = timeout(FAREWELL, self.connection.abort()).await;
+        let goodbye = async {
+            if self.wire.say(b"QUIT\r\n").await.is_ok() {
+                let _ = self.wire.hear().await;
+            }
+            self.wire.close().await;
+        };
+        let _ = timeout(FAREWELL, goodbye).await;
+    }
+}
+
+impl Dial {
+    async fn encrypt(&self, wire: &mut Wire, noted: &mut Stage, share: Duration) -> Result<(), Broken> {
+        let stage = Stage::Encryption;
+        let host = self
+            .host
+            .clone()
+            .ok_or_else(|| Broken::Lost(stage, "no certificate can be for the name in SMTP_URL".to_owned()))?;
+        within(noted, stage, share, wire.encrypt(&self.tls, host)).await
     }
 }

@@ -1,7 +1,7 @@
 //! How mail leaves the house: the meaning of `SMTP_URL`, `MAIL_FROM` and the files that stand beside them.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,13 @@ use std::time::Duration;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use lettre::Address;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::Certificate;
+use percent_encoding::percent_decode_str;
+use rustls::pki_types::CertificateDer;
+use url::{Host, ParseError, Url};
 use zeroize::Zeroizing;
 
 use super::dkim::Signer;
+use super::{hello, trust};
 
 /// What the operator says of mail, as it stands in the settings.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,8 @@ pub struct Said {
     pub password_file: Option<PathBuf>,
     /// `SMTP_CA_FILE`.
     pub authority_file: Option<PathBuf>,
+    /// `SMTP_EHLO_NAME`.
+    pub ehlo_name: Option<String>,
     /// How letters are signed, if they are.
     pub dkim: Option<Dkim>,
 }
@@ -51,6 +55,13 @@ pub enum Encryption {
     FromTheStart,
 }
 
+/// With what to sign in.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Credentials {
+    pub(super) user: String,
+    pub(super) password: Zeroizing<String>,
+}
+
 /// How to reach the mail server, and in whose name.
 #[derive(Clone)]
 pub struct SmtpSettings {
@@ -58,8 +69,10 @@ pub struct SmtpSettings {
     pub(super) port: u16,
     pub(super) encryption: Encryption,
     pub(super) credentials: Option<Credentials>,
-    /// An authority for the server's certificate besides the public ones, in PEM.
-    pub(super) authority: Option<Vec<u8>>,
+    /// Authorities for the server's certificate besides the public ones, or that certificate itself.
+    pub(super) authorities: Vec<CertificateDer<'static>>,
+    /// The name to greet the server with, in the form of a greeting.
+    pub(super) ehlo_name: Option<String>,
     pub(super) signer: Option<Arc<Signer>>,
     pub(super) from: Mailbox,
     pub(super) connections: usize,
@@ -80,13 +93,13 @@ impl SmtpSettings {
         let password = said.password_file.as_deref().map(|path| password("SMTP_PASSWORD_FILE", path)).transpose()?;
         let mut settings = Self::with_password(url, password.as_ref().map(|password| password.as_str()), &said.from)?;
         if let Some(path) = &said.authority_file {
-            let pem = text("SMTP_CA_FILE", path)?;
-            let none = || format!("SMTP_CA_FILE: {} has no certificate in PEM", path.display());
-            if !pem.contains("-----BEGIN CERTIFICATE-----") {
-                return Err(none());
-            }
-            Certificate::from_pem(pem.as_bytes()).map_err(|_| none())?;
-            settings.authority = Some(pem.as_bytes().to_vec());
+            let pem = bytes("SMTP_CA_FILE", path)?;
+            settings.authorities =
+                trust::certificates(&pem).map_err(|why| format!("SMTP_CA_FILE: {} {why}", path.display()))?;
+        }
+        if let Some(said) = &said.ehlo_name {
+            let name = hello::parse(said).ok_or("SMTP_EHLO_NAME is the name of a host or an address")?;
+            settings.ehlo_name = Some(name);
         }
         if let Some(dkim) = &said.dkim {
             settings.signer = Some(Arc::new(signer(dkim)?));
@@ -107,16 +120,24 @@ impl SmtpSettings {
     }
 
     fn with_password(url: &str, password: Option<&str>, from: &str) -> Result<Self, String> {
-        let (secure, rest) = match url.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("smtp") => (false, rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("smtps") => (true, rest),
-            _ => return Err("SMTP_URL begins with smtp:// or smtps://".to_owned()),
+        let no_scheme = || "SMTP_URL begins with smtp:// or smtps://".to_owned();
+        if url.chars().any(char::is_control) {
+            return Err("SMTP_URL has a control character in it".to_owned());
+        }
+        let url = Url::parse(url).map_err(|why| match why {
+            ParseError::RelativeUrlWithoutBase => no_scheme(),
+            ParseError::InvalidPort => bad_port(),
+            _ => bad_host(),
+        })?;
+        let secure = match url.scheme() {
+            "smtp" => false,
+            "smtps" => true,
+            _ => return Err(no_scheme()),
         };
-        if rest.contains('#') {
+        if url.fragment().is_some() {
             return Err("SMTP_URL has a # in it; within a password it is written %23".to_owned());
         }
-        let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
-        let encryption = match (secure, query) {
+        let encryption = match (secure, url.query()) {
             (true, None | Some("" | "tls=required")) => Encryption::FromTheStart,
             (false, None | Some("")) => Encryption::IfOffered,
             (false, Some("tls=required")) => Encryption::Required,
@@ -126,16 +147,22 @@ impl SmtpSettings {
                     .to_owned());
             }
         };
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        if authority.contains('/') {
+        if !matches!(url.path(), "" | "/") {
             return Err("SMTP_URL has a path; within a password a slash is written %2F".to_owned());
         }
-        let (user, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
-        let credentials = match (user, password) {
-            (None, Some(_)) => return Err("SMTP_PASSWORD_FILE is of no use without a user in SMTP_URL".to_owned()),
-            (user, password) => user.map(|user| credentials(user, password)).transpose()?,
+        let credentials = credentials(&url, password)?;
+        let host = match url.host().ok_or_else(bad_host)? {
+            Host::Ipv6(address) => address.to_string(),
+            Host::Ipv4(address) => address.to_string(),
+            // Escaped for schemes that the URL standard does not know.
+            Host::Domain(name) => {
+                percent_decode_str(name).decode_utf8().ok().and_then(|name| to_ascii(&name)).ok_or_else(bad_host)?
+            }
         };
-        let (host, port) = host_and_port(place)?;
+        let port = url.port();
+        if port == Some(0) {
+            return Err(bad_port());
+        }
         let usual = match (encryption, &credentials) {
             (Encryption::FromTheStart, _) => 465,
             (_, Some(_)) => 587,
@@ -146,7 +173,8 @@ impl SmtpSettings {
             port: port.unwrap_or(usual),
             encryption,
             credentials,
-            authority: None,
+            authorities: Vec::new(),
+            ehlo_name: None,
             signer: None,
             from: sender(from)?,
             connections: Self::CONNECTIONS,
@@ -207,14 +235,22 @@ impl fmt::Debug for SmtpSettings {
 }
 
 /// A file that a setting names.
-fn text(setting: &str, path: &Path) -> Result<Zeroizing<String>, String> {
-    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|why| format!("{setting}: {}: {why}", path.display()))
+fn bytes(setting: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    std::fs::read(path).map(Zeroizing::new).map_err(|why| format!("{setting}: {}: {why}", path.display()))
+}
+
+/// A file of text in ASCII, between lines in any encoding that belong to nobody, as `openssl` writes them.
+fn pem(setting: &str, path: &Path) -> Result<Zeroizing<String>, String> {
+    Ok(Zeroizing::new(
+        bytes(setting, path)?.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect(),
+    ))
 }
 
 /// The one line of a password's file, without its end.
 fn password(setting: &str, path: &Path) -> Result<Zeroizing<String>, String> {
-    let text = text(setting, path)?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let bytes = bytes(setting, path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| format!("{setting}: {} is not UTF-8", path.display()))?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() {
         return Err(format!("{setting}: {} is empty", path.display()));
@@ -233,7 +269,7 @@ fn signer(dkim: &Dkim) -> Result<Signer, String> {
         .filter(|selector| is_name(selector))
         .ok_or("CAIRN_DKIM_SELECTOR is what stands before ._domainkey, such as s2026")?;
     let setting = "CAIRN_DKIM_KEY_FILE";
-    let pem = text(setting, &dkim.key_file)?;
+    let pem = pem(setting, &dkim.key_file)?;
     Signer::new(domain.to_ascii_lowercase(), selector, &pem)
         .map_err(|why| format!("{setting}: {} {why}", dkim.key_file.display()))
 }
@@ -247,66 +283,52 @@ fn is_name(text: &str) -> bool {
         })
 }
 
-fn credentials(user: &str, from_file: Option<&str>) -> Result<Credentials, String> {
-    let (user, password) = match (user.split_once(':'), from_file) {
-        (Some((user, password)), None) => (decoded(user)?, decoded(password)?),
-        (None, Some(password)) => (decoded(user)?, password.to_owned()),
-        (Some(_), Some(_)) => {
+fn credentials(url: &Url, from_file: Option<&str>) -> Result<Option<Credentials>, String> {
+    let (user, password) = match (url.username(), url.password(), from_file) {
+        ("", None, None) => return Ok(None),
+        ("", None, Some(_)) => return Err("SMTP_PASSWORD_FILE is of no use without a user in SMTP_URL".to_owned()),
+        ("", Some(_), _) => return Err("SMTP_URL has a password without a user".to_owned()),
+        (_, Some(_), Some(_)) => {
             return Err("SMTP_URL has a password and SMTP_PASSWORD_FILE another; one is enough".to_owned());
         }
-        (None, None) => {
+        (_, None, None) => {
             return Err("SMTP_URL names a user without a password; it is written user:password@host, or stands in \
                         SMTP_PASSWORD_FILE"
                 .to_owned());
         }
+        (user, Some(password), None) => (decoded(user)?, decoded(password)?),
+        (user, None, Some(password)) => (decoded(user)?, password.to_owned()),
     };
-    if user.is_empty() {
-        return Err("SMTP_URL has a password without a user".to_owned());
-    }
+    let password = Zeroizing::new(password);
     if user.chars().chain(password.chars()).any(char::is_control) {
         return Err("SMTP_URL has a control character in user or password".to_owned());
     }
-    Ok(Credentials::new(user, password))
+    Ok(Some(Credentials { user, password }))
 }
 
-/// Undoes percent-encoding (RFC 3986 section 2.1).
+/// Undoes percent-encoding (RFC 3986 section 2.1). A lone % is not taken as it is: nobody knows what was meant.
 fn decoded(text: &str) -> Result<String, String> {
-    let wrong = || "SMTP_URL has a % in user or password that two hexadecimal digits do not follow (%25 is a %)";
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16)).ok_or_else(wrong);
-            let value = digit()? * 16 + digit()?;
-            bytes.push(u8::try_from(value).map_err(|_| wrong())?);
-        } else {
-            bytes.push(byte);
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    for (place, _) in text.match_indices('%') {
+        let mut behind = text.as_bytes().iter().skip(place + 1);
+        if !(is_digit(behind.next()) && is_digit(behind.next())) {
+            return Err("SMTP_URL has a % in user or password that two hexadecimal digits do not follow (%25 is a %)"
+                .to_owned());
         }
     }
-    String::from_utf8(bytes).map_err(|_| "SMTP_URL has a user or password that is not UTF-8".to_owned())
+    let decoded = percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned);
+    decoded.map_err(|_| "SMTP_URL has a user or password that is not UTF-8".to_owned())
 }
 
-fn host_and_port(place: &str) -> Result<(String, Option<u16>), String> {
-    // Neither is quoted in errors: where an @ was forgotten, this is half of a password.
-    let bad_port = || "SMTP_URL has a port that is not a number from 1 to 65535".to_owned();
-    let bad_host = || "SMTP_URL has no host name or address where one should be".to_owned();
-    let (host, port) = if let Some(rest) = place.strip_prefix('[') {
-        let (literal, rest) = rest.split_once(']').ok_or_else(bad_host)?;
-        let address: Ipv6Addr = literal.parse().map_err(|_| bad_host())?;
-        let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or_else(bad_port)?) };
-        (address.to_string(), port)
-    } else {
-        let (host, port) = place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port)));
-        (to_ascii(host).ok_or_else(bad_host)?, port)
-    };
-    let port = match port {
-        None => None,
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(digits.parse().ok().filter(|port| *port != 0).ok_or_else(bad_port)?)
-        }
-        Some(_) => return Err(bad_port()),
-    };
-    Ok((host, port))
+// Neither is quoted in errors: where an @ was forgotten, or a slash was not escaped, this is half of a password.
+fn bad_port() -> String {
+    "SMTP_URL has a port that is not a number from 1 to 65535; within a password a slash is written %2F, a # %23 and a \
+     question mark %3F"
+        .to_owned()
+}
+
+fn bad_host() -> String {
+    "SMTP_URL has no host name or address where one should be".to_owned()
 }
 
 fn to_ascii(host: &str) -> Option<String> {
@@ -368,16 +390,20 @@ mod tests {
     #[test]
     fn user_and_password_are_percent_decoded() {
         let settings = parse("smtp://us%40er:p%2Fa%3As%25s@w@relay.example").unwrap();
-        assert!(settings.credentials == Some(Credentials::new("us@er".to_owned(), "p/a:s%s@w".to_owned())));
+        let Some(Credentials { user, password }) = &settings.credentials else { panic!("there are some") };
+        assert_eq!((user.as_str(), password.as_str()), ("us@er", "p/a:s%s@w"));
+        let settings = parse("smtp://b\u{f6}rse:p\u{f6}st w\"`|^\\ord'()*!$&;=@relay.example").unwrap();
+        let Some(Credentials { user, password }) = &settings.credentials else { panic!("there are some") };
+        assert_eq!((user.as_str(), password.as_str()), ("b\u{f6}rse", "p\u{f6}st w\"`|^\\ord'()*!$&;="));
     }
 
     /// A file with this in it, gone with the test.
     struct File(PathBuf);
 
     impl File {
-        fn new(name: &str, text: &str) -> Self {
+        fn new(name: &str, text: impl AsRef<[u8]>) -> Self {
             let path = std::env::temp_dir().join(format!("cairn-mail-{}-{name}", std::process::id()));
-            std::fs::write(&path, text).unwrap();
+            std::fs::write(&path, text.as_ref()).unwrap();
             Self(path)
         }
     }
@@ -400,7 +426,8 @@ mod tests {
             let file = File::new(name, text);
             let said = Said { password_file: Some(file.0.clone()), ..said() };
             let settings = SmtpSettings::read("smtp://us%40er@relay.example", &said).unwrap();
-            assert!(settings.credentials == Some(Credentials::new("us@er".to_owned(), "p/a:s%s w\u{f6}rd".to_owned())));
+            let Some(Credentials { user, password }) = &settings.credentials else { panic!("there are some") };
+            assert_eq!((user.as_str(), password.as_str()), ("us@er", "p/a:s%s w\u{f6}rd"));
             assert_eq!(settings.to_string(), "relay.example:587");
             for url in ["smtp://user:other@relay.example", "smtp://relay.example"] {
                 let why = SmtpSettings::read(url, &said).unwrap_err();
@@ -446,6 +473,22 @@ mod tests {
     }
 
     #[test]
+    fn lines_around_a_certificate_or_key_may_be_in_any_encoding() {
+        let around = |pem: &str| [b"Subject: O = M\xfcller\n".as_slice(), pem.as_bytes(), b"\xff\n"].concat();
+        let authority = File::new("latin-ca", around(include_str!("trust/server.pem")));
+        let key = File::new("latin-key", around(include_str!("dkim/ed25519.pem")));
+        let dkim = Dkim { domain: "example.org".to_owned(), selector: "s1".to_owned(), key_file: key.0.clone() };
+        let said = Said { authority_file: Some(authority.0.clone()), dkim: Some(dkim), ..said() };
+        let settings = SmtpSettings::read("smtps://relay.example", &said).unwrap();
+        assert!(settings.authorities.len() == 1 && settings.signer.is_some());
+
+        let password = File::new("latin-password", b"M\xfcller\n");
+        let said = Said { password_file: Some(password.0.clone()), ..self::said() };
+        let why = SmtpSettings::read("smtps://user@relay.example", &said).unwrap_err();
+        assert!(why.starts_with("SMTP_PASSWORD_FILE: ") && why.ends_with(" is not UTF-8"), "{why}");
+    }
+
+    #[test]
     fn letters_are_signed_for_the_domain_they_come_from_or_that_is_remarked() {
         let key = File::new("key", include_str!("dkim/ed25519.pem"));
         for (from, domain, aligned) in [
@@ -477,7 +520,9 @@ mod tests {
             "smtp://user:hunter2@relay.example:0",
             "smtp://user:hunter2@relay.example:65536",
             "smtp://user:hunter2@relay.example:+25",
-            "smtp://user:hunter2@relay.example:",
+            "smtp:user:hunter2@relay.example",
+            "smtp://user:hun\nter2@relay.example",
+            "smtp://user:12/hunter2@relay.example",
             "smtp://user:hunter2@relay example",
             "smtp://user:hunter2@[::1",
             "smtp://user:hunter2@[hunter2]",

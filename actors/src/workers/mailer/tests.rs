@@ -3,6 +3,7 @@
 mod lines;
 mod sink;
 mod trouble;
+mod words;
 
 use base64ct::{Base64, Encoding};
 use cairn_runtime::testing::clock::FixedClock;
@@ -85,7 +86,7 @@ async fn a_letter_arrives_with_its_headers_and_both_parts() {
     let (result, sink) = carried(&[]).await;
     assert_eq!(result, Ok(Answer::Accepted));
     let commands = sink.commands();
-    assert!(commands[0].starts_with("EHLO "));
+    assert_eq!(commands[0], "EHLO id.example.org");
     assert_eq!(commands[1..], ["MAIL FROM:<cairn@example.org>", "RCPT TO:<Alice.Jones@xn--bcher-kva.example>", "DATA"]);
 
     let seen = sink.seen.lock().unwrap();
@@ -127,11 +128,14 @@ async fn a_repeat_is_the_same_mail_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_the_server_says_of_the_letter_for_good_ends_it() {
+async fn what_the_server_says_of_the_address_for_good_ends_the_letter() {
     for script in [
         &[("RCPT", "550 5.1.1 <alice.jones@b\u{fc}cher.example>: User alice.jones unknown, ask Alice")] as Script,
-        &[("DATA", "554 5.7.1 no valid recipients")],
-        &[("CONTENT", "554 5.7.1 this looks like spam")],
+        &[("RCPT", "550 5.1.1 Empf\u{e4}nger unbekannt")],
+        &[("RCPT", "550 no such user")],
+        &[("RCPT", "553")],
+        &[("DATA", "550 5.1.1 no valid recipients")],
+        &[("CONTENT", "550 5.2.1 mailbox closed")],
     ] {
         let (result, sink) = carried(script).await;
         let (never, why) = why(result);
@@ -149,17 +153,28 @@ async fn what_the_server_says_for_now_or_of_us_puts_the_letter_off() {
         &[("GREETING", "421 4.3.2 too busy")] as Script,
         &[("GREETING", "554 go away")],
         &[("EHLO", "500 what?")],
+        &[("EHLO", "504 5.5.2 need a full name")],
         &[("MAIL", "451 4.3.0 try again")],
         &[("MAIL", "550 5.7.1 you are not cairn@example.org")],
+        &[("MAIL", "553 5.1.8 no such domain")],
         &[("RCPT", "450 4.2.0 greylisted")],
         &[("RCPT", "530 5.7.0 sign in first")],
+        &[("RCPT", "504 5.5.2 <afecba3b2e68>: Helo command rejected: need fully-qualified hostname")],
+        &[("RCPT", "554 5.7.1 <alice.jones@b\u{fc}cher.example>: Relay access denied")],
+        &[("RCPT", "550 relay not permitted")],
         &[("DATA", "451 4.3.0 try again")],
+        &[("DATA", "503 5.5.1 what?")],
         &[("CONTENT", "452 4.3.1 no room")],
+        &[("CONTENT", "554 5.7.1 this looks like spam")],
+        &[("CONTENT", "550 no")],
         &[("GREETING", "\u{1}\u{2} nonsense")],
+        &[("MAIL", "354 out of turn")],
+        &[("DATA", "250 out of turn")],
     ] {
         let (result, _sink) = carried(script).await;
         let (never, why) = why(result);
         assert!(!never && why.contains("the mail server") && !why.contains('@'), "{script:?}: {why}");
+        assert!(!why.contains("alice"), "{why}");
     }
 }
 
@@ -261,6 +276,29 @@ async fn user_and_password_are_given_when_there_are_some() {
             assert!(!never && why.starts_with("the mail server refused user or password: 535"), "{why}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_older_way_to_sign_in_is_taken_where_there_is_no_other() {
+    let answers = [
+        ("EHLO", "250-sink.example\r\n250 AUTH=CRAM-MD5 login"),
+        ("AUTH", "334 VXNlcm5hbWU6"),
+        ("Y2Fpcm4=", "334 UGFzc3dvcmQ6"),
+        ("cEBzcw==", "235 welcome"),
+    ];
+    let sink = Sink::open(Box::leak(Box::new(answers))).await;
+    let mailer = mailer(&sink.url().replace("smtp://", "smtp://cairn:p%40ss@"), 8, Duration::from_secs(10));
+    assert_eq!(sink.serving(mailer.carry(parcel(verify()))).await, Ok(Answer::Accepted));
+    assert_eq!(sink.commands()[1..4], ["AUTH LOGIN", "Y2Fpcm4=", "cEBzcw=="]);
+}
+
+#[tokio::test]
+async fn a_server_without_a_way_to_sign_in_that_is_known_gets_no_letter() {
+    let sink = Sink::open(&[("EHLO", "250-sink.example\r\n250 AUTH XOAUTH2")]).await;
+    let mailer = mailer(&sink.url().replace("smtp://", "smtp://cairn:p%40ss@"), 8, Duration::from_secs(10));
+    let (never, why) = why(sink.serving(mailer.carry(parcel(verify()))).await);
+    assert!(!never && why.contains("PLAIN and LOGIN"), "{why}");
+    assert_eq!(sink.commands()[1..], ["QUIT"]);
 }
 
 #[tokio::test]

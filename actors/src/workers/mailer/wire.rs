@@ -1,69 +1,52 @@
-//! The bytes between us and a mail server, read so that nothing said in clear counts as said under encryption.
+//! The bytes between us and a mail server: a connection, encrypted or not yet, and answers as they come.
 //!
-//! A stranger in the middle may put words of his own behind the server's agreement to encrypt. Whoever reads ahead has them
-//! in hand already, and takes them for the first words under encryption (CVE-2021-38371 and its kin). Here the words in
-//! clear are taken one byte at a time, as long as encryption may still begin: what follows the agreement stays in the
-//! socket, and is no handshake.
-//!
-//! And what is said at once has a measure. A word of a mail server is a few lines of at most 512 octets (RFC 5321 section
-//! 4.5.3.1.5); what reads it here would keep any length of it in memory, and look at all of it again with each line.
+//! What must stay true: nothing said in clear counts as said under encryption. A stranger in the middle may put words of
+//! his own behind the server's agreement to encrypt; whoever has read them already takes them for the first words under
+//! encryption (CVE-2021-38371 and its kin). Here they end the connection.
 
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use lettre::transport::smtp::client::AsyncTokioStream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-/// The first byte of a handshake (RFC 8446 section 5.1); no word of a mail server begins with it.
-const HANDSHAKE: u8 = 22;
+use super::reply::{Hearing, Nonsense, Reply};
 
-/// Octets that are heard at most before we speak again.
-const A_WORD: usize = 8 * 1_024;
-/// Octets that a handshake, with the certificates in it, may have besides.
-const CERTIFICATES: usize = 32 * 1_024;
+/// How much is read at once.
+const AT_ONCE: usize = 2 * 1_024;
 
-/// A connection that may yet be encrypted.
-#[derive(Debug)]
+/// A connection to a mail server.
 pub(super) struct Wire {
-    stream: TcpStream,
-    careful: Careful,
-    at_line_start: bool,
-    /// Octets that may still be heard before we speak again.
-    patience: usize,
-    /// Octets that may be heard besides, once.
-    besides: usize,
+    stream: Stream,
+    /// What was read and not yet heard.
+    ahead: Vec<u8>,
+    local: IpAddr,
 }
 
-/// Whether reading ahead could do harm; shared with whoever knows that encryption will not begin any more.
-#[derive(Clone, Debug)]
-pub(super) struct Careful(Arc<AtomicBool>);
-
-impl Careful {
-    /// It will not.
-    pub(super) fn end(&self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
+enum Stream {
+    Clear(TcpStream),
+    Encrypted(Box<TlsStream<TcpStream>>),
+    /// A handshake failed: nobody is left to talk to.
+    Gone,
 }
 
 impl Wire {
     /// Connects to the first address of the host that answers, each within its share of the time.
-    pub(super) async fn connect(host: &str, port: u16, share: Duration) -> io::Result<(Self, Careful)> {
+    pub(super) async fn connect(host: &str, port: u16, share: Duration) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in lookup_host((host, port)).await? {
             match timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;
-                    let careful = Careful(Arc::new(AtomicBool::new(true)));
-                    let wire =
-                        Self { stream, careful: careful.clone(), at_line_start: true, patience: A_WORD, besides: 0 };
-                    return Ok((wire, careful));
+                    let local = stream.local_addr()?.ip().to_canonical();
+                    return Ok(Self { stream: Stream::Clear(stream), ahead: Vec::new(), local });
                 }
                 Ok(Err(why)) => last = why,
                 Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, "nobody answered in time"),
@@ -71,150 +54,155 @@ impl Wire {
         }
         Err(last)
     }
-}
 
-impl Wire {
-    /// Counts what was heard.
-    fn heard(&mut self, octets: usize) -> io::Result<()> {
-        let over = octets.saturating_sub(self.patience);
-        self.patience = self.patience.saturating_sub(octets);
-        match self.besides.checked_sub(over) {
-            Some(left) => self.besides = left,
-            None => return Err(io::Error::new(io::ErrorKind::InvalidData, "the server talks without end")),
+    /// Our address at this end.
+    pub(super) const fn local(&self) -> IpAddr {
+        self.local
+    }
+
+    /// Whether others can read along.
+    pub(super) const fn is_encrypted(&self) -> bool {
+        matches!(self.stream, Stream::Encrypted(_))
+    }
+
+    /// Encrypts what is said from now on.
+    pub(super) async fn encrypt(&mut self, config: &Arc<ClientConfig>, host: ServerName<'static>) -> io::Result<()> {
+        if !self.ahead.is_empty() {
+            self.ahead.clear();
+            self.stream = Stream::Gone;
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "something was said between agreement and handshake",
+            ));
         }
+        let Stream::Clear(stream) = std::mem::replace(&mut self.stream, Stream::Gone) else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let encrypted = TlsConnector::from(Arc::clone(config)).connect(host, stream).await?;
+        self.stream = Stream::Encrypted(Box::new(encrypted));
         Ok(())
     }
-}
 
-impl AsyncRead for Wire {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.careful.0.load(Ordering::Relaxed) || into.remaining() == 0 {
-            let before = into.filled().len();
-            ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
-            let octets = into.filled().len().saturating_sub(before);
-            return Poll::Ready(self.heard(octets));
-        }
-        let mut byte = [0];
-        let mut one = ReadBuf::new(&mut byte);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut one))?;
-        if let [byte] = one.filled() {
-            if self.at_line_start && *byte == HANDSHAKE {
-                self.careful.end();
-                self.besides = CERTIFICATES;
+    /// Says something, in one write where the network lets it.
+    pub(super) async fn say(&mut self, words: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Clear(stream) => stream.write_all(words).await,
+            Stream::Encrypted(stream) => {
+                stream.write_all(words).await?;
+                stream.flush().await
             }
-            self.at_line_start = *byte == b'\n';
-            self.heard(1)?;
+            Stream::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
-        into.put_slice(one.filled());
-        Poll::Ready(Ok(()))
     }
-}
 
-impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        if written > 0 {
-            self.patience = A_WORD;
+    /// Hears one answer.
+    pub(super) async fn hear(&mut self) -> io::Result<Reply> {
+        let nonsense = |why| {
+            let said = match why {
+                Nonsense::NoCode => "the server does not answer as a mail server does",
+                Nonsense::Endless => "the server talks without end",
+            };
+            io::Error::new(io::ErrorKind::InvalidData, said)
+        };
+        let mut hearing = Hearing::default();
+        loop {
+            if let Some((reply, used)) = hearing.take(&self.ahead).map_err(nonsense)? {
+                self.ahead.drain(..used);
+                return Ok(reply);
+            }
+            self.ahead.clear();
+            self.ahead.reserve(AT_ONCE);
+            let read = match &mut self.stream {
+                Stream::Clear(stream) => stream.read_buf(&mut self.ahead).await,
+                Stream::Encrypted(stream) => stream.read_buf(&mut self.ahead).await,
+                Stream::Gone => Ok(0),
+            };
+            let ended = match read {
+                Ok(0) => io::Error::new(io::ErrorKind::UnexpectedEof, "the server hung up"),
+                // An encrypted connection that ends without a goodbye.
+                Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "the server hung up")
+                }
+                Err(why) => why,
+                Ok(_) => continue,
+            };
+            return hearing.cut().ok_or(ended);
         }
-        Poll::Ready(Ok(written))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl AsyncTokioStream for Wire {
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
+    /// Closes the connection.
+    pub(super) async fn close(mut self) {
+        let _ = match &mut self.stream {
+            Stream::Clear(stream) => stream.shutdown().await,
+            Stream::Encrypted(stream) => stream.shutdown().await,
+            Stream::Gone => Ok(()),
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    use super::super::trust;
     use super::*;
 
     const SHARE: Duration = Duration::from_secs(10);
 
-    async fn pair() -> (TcpStream, Wire, Careful) {
+    async fn pair() -> (TcpStream, Wire) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (wire, careful) = Wire::connect("127.0.0.1", port, SHARE).await.unwrap();
-        (listener.accept().await.unwrap().0, wire, careful)
-    }
-
-    /// What one read gives to somebody with room for more.
-    async fn taken(wire: &mut Wire) -> Vec<u8> {
-        let mut buffer = [0; 64];
-        let count = wire.read(&mut buffer).await.unwrap();
-        buffer[..count].to_vec()
+        let wire = Wire::connect("127.0.0.1", port, SHARE).await.unwrap();
+        (listener.accept().await.unwrap().0, wire)
     }
 
     #[tokio::test]
-    async fn nothing_behind_a_line_in_clear_is_in_anybodys_hands_when_encryption_begins() {
-        let (mut server, mut wire, _careful) = pair().await;
+    async fn answers_are_heard_one_at_a_time() {
+        let (mut server, mut wire) = pair().await;
+        assert_eq!((wire.local().to_string().as_str(), wire.is_encrypted()), ("127.0.0.1", false));
+        server.write_all(b"220 a\r\n250-b\r\n250 c\r\n55").await.unwrap();
+        assert_eq!(wire.hear().await.unwrap().text(), "a");
+        assert_eq!(wire.hear().await.unwrap().text(), "b c");
+        let later = async {
+            server.write_all(b"0 \xe4\r\n").await.unwrap();
+            drop(server);
+        };
+        let (heard, ()) = tokio::join!(wire.hear(), later);
+        assert_eq!(heard.unwrap().code, 550);
+        assert_eq!(wire.hear().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_without_an_end_of_line_is_heard_before_the_hanging_up() {
+        let (mut server, mut wire) = pair().await;
+        server.write_all(b"554 not you").await.unwrap();
+        drop(server);
+        let reply = wire.hear().await.unwrap();
+        assert_eq!((reply.code, reply.text().as_str()), (554, "not you"));
+    }
+
+    #[tokio::test]
+    async fn nothing_behind_an_agreement_is_in_anybodys_hands_when_encryption_begins() {
+        let (mut server, mut wire) = pair().await;
         server.write_all(b"220 go on\r\n250 words of a stranger\r\n").await.unwrap();
-        let mut line = Vec::new();
-        while !line.ends_with(b"\n") {
-            let more = taken(&mut wire).await;
-            assert_eq!(more.len(), 1);
-            line.extend(more);
-        }
-        assert_eq!(line, b"220 go on\r\n");
-    }
-
-    #[tokio::test]
-    async fn where_encryption_has_begun_or_never_will_it_is_read_as_it_comes() {
-        let (mut server, mut wire, careful) = pair().await;
-        careful.end();
-        server.write_all(b"250 fine\r\n").await.unwrap();
-        assert_eq!(taken(&mut wire).await, b"250 fine\r\n");
-
-        let (mut server, mut wire, _careful) = pair().await;
-        server.write_all(&[HANDSHAKE, 3, 3, 0, 2, 1, 0]).await.unwrap();
-        assert_eq!(taken(&mut wire).await, [HANDSHAKE]);
-        assert_eq!(taken(&mut wire).await, [3, 3, 0, 2, 1, 0]);
-    }
-
-    /// Everything until the end or the error, and how much that was.
-    async fn listen(wire: &mut Wire) -> (usize, io::Result<()>) {
-        let (mut heard, mut buffer) = (0, [0; 1_024]);
-        loop {
-            match wire.read(&mut buffer).await {
-                Ok(0) => return (heard, Ok(())),
-                Ok(octets) => heard += octets,
-                Err(why) => return (heard, Err(why)),
-            }
-        }
+        assert_eq!(wire.hear().await.unwrap().code, 220);
+        let config = trust::client(&[], true).unwrap();
+        let why = wire.encrypt(&config, "mail.example".try_into().unwrap()).await.unwrap_err();
+        assert_eq!(why.kind(), io::ErrorKind::InvalidData);
+        assert!(!wire.is_encrypted() && wire.say(b"AUTH\r\n").await.is_err() && wire.hear().await.is_err());
     }
 
     #[tokio::test]
     async fn who_talks_without_end_is_heard_no_longer() {
-        for first in ["250-more\r\n".as_bytes(), &[HANDSHAKE]] {
-            let (mut server, mut wire, _careful) = pair().await;
-            server.write_all(&[first, &[b'2'; A_WORD + CERTIFICATES]].concat()).await.unwrap();
-            drop(server);
-            let (heard, end) = listen(&mut wire).await;
-            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::InvalidData);
-            assert!(heard <= A_WORD + CERTIFICATES, "{heard}");
-        }
-    }
-
-    #[tokio::test]
-    async fn each_word_of_ours_earns_another_of_theirs() {
-        let (mut server, mut wire, _careful) = pair().await;
-        for _ in 0..10 {
-            wire.write_all(b"NOOP\r\n").await.unwrap();
-            server.write_all(&[b'2'; A_WORD / 2]).await.unwrap();
-            wire.read_exact(&mut [0; A_WORD / 2]).await.unwrap();
-        }
+        let (mut server, mut wire) = pair().await;
+        let talking = async { while server.write_all(b"250-more and more and more and more\r\n").await.is_ok() {} };
+        let hearing = async {
+            let why = wire.hear().await.unwrap_err();
+            drop(wire);
+            why
+        };
+        let ((), why) = tokio::join!(talking, hearing);
+        assert_eq!(why.kind(), io::ErrorKind::InvalidData);
     }
 
     #[tokio::test]

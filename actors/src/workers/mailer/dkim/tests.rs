@@ -9,7 +9,7 @@ use super::*;
 /// The private keys are made for these tests and are of no use elsewhere.
 const RSA: &str = include_str!("rsa.pem");
 const RSA_OLD_FORM: &str = include_str!("rsa-pkcs1.pem");
-const ED25519_KEY: &str = include_str!("ed25519.pem");
+pub(in super::super) const ED25519_KEY: &str = include_str!("ed25519.pem");
 
 /// RFC 8463 appendix A, without its second signature, which has a key of 1024 bits.
 const EXAMPLE: &str = "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n d=football.example.com; \
@@ -26,7 +26,10 @@ const MAIL: &str = "From: \"Example Ltd\" <cairn@example.org>\r\nTo: alice@examp
     text/plain\r\n\r\nHello \t there. \r\n\r\n123456\r\n\r\n\r\n";
 
 /// Checks the first signature of a mail as a receiver does; says what is wrong with it.
-fn verify(mail: &str, key: &UnparsedPublicKey<Vec<u8>>) -> Result<BTreeMap<String, String>, String> {
+pub(in super::super) fn verify(
+    mail: &str,
+    key: &UnparsedPublicKey<Vec<u8>>,
+) -> Result<BTreeMap<String, String>, String> {
     let (head, body) = mail.split_once("\r\n\r\n").ok_or("no body")?;
     let mut fields: Vec<(String, String)> = Vec::new();
     for line in head.split("\r\n") {
@@ -69,7 +72,7 @@ fn verify(mail: &str, key: &UnparsedPublicKey<Vec<u8>>) -> Result<BTreeMap<Strin
     Ok(tags)
 }
 
-fn signer(pem: &str) -> (Signer, UnparsedPublicKey<Vec<u8>>) {
+pub(in super::super) fn signer(pem: &str) -> (Signer, UnparsedPublicKey<Vec<u8>>) {
     let signer = Signer::new("example.org".to_owned(), "s1".to_owned(), pem).unwrap();
     let key = match &signer.key {
         Key::Ed25519(key) => UnparsedPublicKey::new(

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 ///
 /// `MAIL#2` is the second `MAIL` that it hears at all; `RCPT@a.example` goes to that domain. `hang` says nothing for
 /// ever, `drop` closes the connection, `last` says that all is well and then closes it, `wait` says so when the test lets
-/// it ([`Sink::go_on`]).
+/// it ([`Sink::go_on`]). Anything else is said in Latin-1, with an end of line unless it has one.
 pub(crate) type Script = &'static [(&'static str, &'static str)];
 
 /// What a server saw.
@@ -117,7 +117,9 @@ impl Sink {
                 "last" => fine(&word),
                 answer => answer,
             };
-            if stream.get_mut().write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
+            let end = if answer.ends_with('\n') { "" } else { "\r\n" };
+            let said = answer.chars().chain(end.chars()).map(|character| u8::try_from(character).unwrap());
+            if stream.get_mut().write_all(&said.collect::<Vec<u8>>()).await.is_err() {
                 return;
             }
             if word == "QUIT" || scripted == "last" || scripted.starts_with("421") {
