@@ -319,6 +319,21 @@ pub enum Letter {
 }
 
 impl Letter {
+    /// Every value of [`Letter::name`].
+    pub const NAMES: &'static [&'static str] = &[
+        "registration.verify",
+        "registration.known",
+        "registration.welcome",
+        "recovery.reset",
+        "password.changed",
+        "email.confirm",
+        "email.known",
+        "email.changed",
+        "session.new-device",
+        "deletion.asked",
+        "deletion.called-off",
+    ];
+
     /// The value of `X-Cairn-Letter`, the kind in the outbox and in metrics.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -445,6 +460,8 @@ impl Domain for Auth {
     type Delivery = Delivery;
     type Answer = Answer;
     type World = World;
+
+    const KINDS: &'static [&'static str] = Letter::NAMES;
 
     fn guard(key: &Key) -> String {
         let hex = |digest: &Digest| data_encoding::HEXLOWER.encode(&digest.0);

@@ -32,7 +32,7 @@ mod visible;
 pub mod workers;
 pub mod world;
 
-/// Tells the recorder of metrics what is recorded here.
+/// Tells the recorder of metrics what is recorded here, and makes the counters whose labels are known, at 0.
 pub fn describe_metrics() {
     metrics::describe_histogram!(
         "cairn_password_hash_seconds",
@@ -53,5 +53,13 @@ pub fn describe_metrics() {
         "cairn_guesses_slowed_total",
         "Guesses that were put off without being looked at, by what was guessed at"
     );
+    metrics::gauge!("cairn_password_hash_waiting").set(0.0);
+    for word in acts::guesses::Target::WORDS {
+        metrics::counter!("cairn_guesses_failed_total", "of" => word).increment(0);
+        metrics::counter!("cairn_guesses_slowed_total", "of" => word).increment(0);
+    }
+    for letter in effects::Letter::NAMES.iter().copied() {
+        metrics::counter!("cairn_mail_over_budget_total", "letter" => letter).increment(0);
+    }
     workers::mailer::describe_metrics();
 }

@@ -29,6 +29,13 @@ pub(crate) enum Stage {
     Idle,
 }
 
+/// The label of connections whose great head found no room beside those of others.
+const HEADS: &str = "heads";
+/// The label of connections that gave way to those of other clients.
+const CROWDED: &str = "crowded";
+/// Every label of the metric of connections that were cut.
+pub(crate) const CUT: [&str; 5] = [Due::Head.reason(), Due::Answer.reason(), Due::Idle.reason(), HEADS, CROWDED];
+
 /// Which deadline is the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -42,7 +49,7 @@ pub(crate) enum Due {
 
 impl Due {
     /// The label of the metric of connections that were cut.
-    pub(crate) fn reason(self) -> &'static str {
+    pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Head => "slow head",
             Self::Answer => "answer not taken",
@@ -193,7 +200,7 @@ impl Connection {
             if before > SMALL_HEAD && !self.holds(&mut state, before) {
                 // There is no room for one more great head, and no answer to half of one.
                 drop(state);
-                metrics::counter!("cairn_http_connections_cut_total", "reason" => "heads").increment(1);
+                metrics::counter!("cairn_http_connections_cut_total", "reason" => HEADS).increment(1);
                 self.leave(Leave::Now);
             }
         } else {
@@ -424,7 +431,7 @@ impl Open {
             Candidate::Idle(_, connection) => connection.leave(Leave::Idle),
             Candidate::Busy(_, connection) => connection.leave(Leave::Now),
         }
-        metrics::counter!("cairn_http_connections_cut_total", "reason" => "crowded").increment(1);
+        metrics::counter!("cairn_http_connections_cut_total", "reason" => CROWDED).increment(1);
         true
     }
 

@@ -254,7 +254,8 @@ impl AnyRoom for Nowhere {
     }
 }
 
-/// Tells the recorder of metrics what the front counts.
+/// Tells the recorder of metrics what the front counts, and makes the counters whose labels are known, at 0; those of
+/// requests are made with the tables of routes.
 pub fn describe_metrics() {
     metrics::describe_counter!(
         "cairn_http_requests_total",
@@ -272,4 +273,12 @@ pub fn describe_metrics() {
         "Requests whose client hung up before the answer, and which ran to their end all the same"
     );
     metrics::describe_counter!("cairn_http_connections_cut_total", "Connections that had to give way, by reason");
+    metrics::gauge!("cairn_http_connections").set(0.0);
+    metrics::counter!("cairn_http_requests_abandoned_total").increment(0);
+    for bucket in crate::door::rate::names() {
+        metrics::counter!("cairn_http_limited_total", "bucket" => bucket).increment(0);
+    }
+    for reason in crate::connection::CUT {
+        metrics::counter!("cairn_http_connections_cut_total", "reason" => reason).increment(0);
+    }
 }

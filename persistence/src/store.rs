@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use cairn_runtime::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use cairn_runtime::{Domain, FlowId, Guard, InputId, Timestamp};
 use futures_util::future::BoxFuture;
@@ -189,8 +189,12 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
         Box::pin(upkeep::retain(&self.database, D::retention(), retention))
     }
 
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
-        Box::pin(upkeep::counts(&self.database))
+    fn live(&self) -> BoxFuture<'_, Result<u64, StoreFault>> {
+        Box::pin(upkeep::live(&self.database))
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreFault>> {
+        Box::pin(upkeep::backlog(&self.database))
     }
 
     fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cairn_actors::device::KNOWN_FOR;
 use cairn_actors::letters::mailbox::flow_text;
 use cairn_runtime::store::{
-    Audit, Counts, ENDED, Finding, Retention, RetentionRule, RuledRows, StoreFault, whole_since,
+    Audit, Backlog, ENDED, Finding, Retention, RetentionRule, RuledRows, StoreFault, whole_since,
 };
 use cairn_runtime::{FlowId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};
@@ -193,23 +193,35 @@ async fn wipe(database: &Database, before: Timestamp, limit: u64) -> Result<u64,
     Ok(database.writer().execute(&update).await?.rows_affected())
 }
 
-/// Counts. Each is a count of a partial index.
-pub(crate) async fn counts(database: &Database) -> Result<Counts, StoreFault> {
+/// Counts the flows that are not finished, by partial indexes.
+pub(crate) async fn live(database: &Database) -> Result<u64, StoreFault> {
     let db = database.slow_readers();
     let attempts = || Expr::col(flows::Column::Attempts);
     let zero = || Expr::Constant(0.into());
     let awake = flows::Entity::find().filter(flows::Column::WakeAt.is_not_null());
     let at_large = awake.clone().filter(flows::Column::QuarantinedAt.is_null());
-    let aside = flows::Entity::find().filter(flows::Column::QuarantinedAt.is_not_null());
     let counted = async {
         let fresh = at_large.clone().filter(attempts().eq(zero())).count(db).await?;
         let failed = at_large.filter(attempts().gt(zero())).count(db).await?;
         let set_aside = awake.filter(flows::Column::QuarantinedAt.is_not_null()).count(db).await?;
-        Ok(Counts {
-            live: fresh + failed + set_aside,
+        Ok(fresh + failed + set_aside)
+    };
+    counted.await.map_err(|error: DbErr| fault(Stage::Within, &error))
+}
+
+/// Counts what waits, each by a partial index of nothing else.
+pub(crate) async fn backlog(database: &Database) -> Result<Backlog, StoreFault> {
+    let db = database.slow_readers();
+    let counted = async {
+        let aside = flows::Entity::find().filter(flows::Column::QuarantinedAt.is_not_null());
+        let waiting = outbox::Entity::find().filter(outbox::Column::Settled.is_null());
+        let oldest = waiting.clone().select_only().column_as(outbox::Column::Created.min(), "oldest");
+        let oldest: Option<Option<i64>> = oldest.into_tuple().one(db).await?;
+        Ok(Backlog {
             quarantined: aside.filter(flows::Column::Phase.ne(ENDED)).count(db).await?,
-            pending: outbox::Entity::find().filter(outbox::Column::Settled.is_null()).count(db).await?,
+            pending: waiting.count(db).await?,
             dead: outbox::Entity::find().filter(outbox::Column::Dead.into_expr()).count(db).await?,
+            oldest: oldest.flatten().map(Timestamp),
         })
     };
     counted.await.map_err(|error: DbErr| fault(Stage::Within, &error))

@@ -243,6 +243,7 @@ impl<D: Domain> Builder<D> {
     pub fn build(self) -> Engine<D> {
         let Parts { store, courier, host, clock, dice, world, node, tuning } = self.parts;
         metrics::gauge!(crate::telemetry::DATABASE_AVAILABLE).set(1.0);
+        crate::telemetry::begin::<D>(self.kinds.keys());
         Engine(Arc::new(Inner {
             committer: Committer::new(tuning.queue),
             outbox: Outbox::new(courier, tuning.deliveries),

@@ -22,6 +22,9 @@ pub trait Domain: Sized + Send + Sync + 'static {
     /// The key ring and the settings: what a decision may know besides state, input and time.
     type World: Send + Sync + 'static;
 
+    /// Every value of [`Domain::kind`].
+    const KINDS: &'static [&'static str];
+
     /// The one text of a key, as it stands in the table of guards. Holds no personal data in clear.
     fn guard(key: &Self::Key) -> String;
     /// The kind of a delivery: a metric label and the name of its lane.

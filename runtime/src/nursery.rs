@@ -156,6 +156,7 @@ struct Family {
 
 impl Family {
     async fn begin(&mut self, myself: &ActorRef<()>, child: Child) -> Result<(), ActorProcessingErr> {
+        metrics::counter!(crate::telemetry::RESTARTS, "task" => child.name()).increment(0);
         let cell = match &child {
             Child::Nursery(number) => {
                 let (nursery, _end) = Actor::spawn_linked(None, Nursery, (), myself.get_cell()).await?;

@@ -19,6 +19,13 @@ use crate::id::{DeliveryId, FlowId, InputId};
 use crate::store::{Claim, Delivery, ENDED, Item, PATIENCE, Postpone, Settle, Verdict};
 use crate::turn::Answers;
 
+/// The kind of a signal.
+const SIGNAL: &str = "signal";
+/// The kind of an answer.
+const ANSWER: &str = "answer";
+/// The kinds that every domain's deliveries have besides its own.
+pub(crate) const KINDS: [&str; 2] = [SIGNAL, ANSWER];
+
 /// Carries deliveries out of the house.
 pub trait Courier<D: Domain>: Send + Sync + 'static {
     /// Carries one delivery to its end, or says why that was not possible. Bounds itself in number and time: it must
@@ -91,8 +98,8 @@ impl<D: Domain> Carried<D> {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::World(delivery) => D::kind(delivery),
-            Self::Signal { .. } => "signal",
-            Self::Answer { .. } => "answer",
+            Self::Signal { .. } => SIGNAL,
+            Self::Answer { .. } => ANSWER,
         }
     }
 

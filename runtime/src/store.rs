@@ -343,17 +343,17 @@ pub enum Verb {
     End,
 }
 
-/// Figures of the runtime that only the database knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Flows that are not finished.
-    pub live: u64,
+/// What waits in the database, for an operator or for its turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
     /// Flows in quarantine.
     pub quarantined: u64,
     /// Deliveries that wait.
     pub pending: u64,
     /// Deliveries that ended badly and are still remembered.
     pub dead: u64,
+    /// When the oldest of the deliveries that wait was committed.
+    pub oldest: Option<Timestamp>,
 }
 
 /// One thing that an audit found.
@@ -480,8 +480,10 @@ pub trait Store<D: Domain>: Send + Sync + 'static {
     fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreFault>>;
     /// Removes what may go; gives the number of rows it touched.
     fn retain(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreFault>>;
-    /// Counts.
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>>;
+    /// Counts the flows that are not finished. Takes longer the more there are.
+    fn live(&self) -> BoxFuture<'_, Result<u64, StoreFault>>;
+    /// Counts what waits. Takes longer the more waits, and not the more flows there are.
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreFault>>;
     /// Looks for what must not be.
     fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>>;
     /// Whether the database answers.

@@ -2,6 +2,9 @@
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
+use crate::store::Backlog;
+use crate::{Domain, Engine};
+
 /// Committed steps and acts. Labels: `flow`, `from`, `to`.
 pub const STEPS: &str = "cairn_flow_steps_total";
 /// Attempts at deliveries. Labels: `kind`, `result` (`accepted`, `retrying`, `dead`, `unknown`).
@@ -34,6 +37,23 @@ pub const CONFLICTS: &str = "cairn_commit_conflicts_total";
 pub const DATABASE_AVAILABLE: &str = "cairn_database_available";
 /// Restarts by a supervisor. Label: `task`.
 pub const RESTARTS: &str = "cairn_restarts_total";
+/// Flows in quarantine, of the whole database.
+pub const IN_QUARANTINE: &str = "cairn_flows_quarantined";
+/// Deliveries that wait, of the whole database.
+pub const PENDING: &str = "cairn_outbox_pending";
+/// Deliveries that ended badly and are still remembered, of the whole database.
+pub const DEAD: &str = "cairn_outbox_dead";
+/// How long the oldest of the deliveries that wait has waited.
+pub const OLDEST_SECONDS: &str = "cairn_outbox_oldest_seconds";
+/// Items that wait for this node's committer.
+pub const QUEUED: &str = "cairn_committer_queued";
+
+/// The values of the label `where` of [`REFUSED`].
+const PLACES: [&str; 3] = ["commands", "committer", "flow"];
+/// The values of the label `result` of [`DELIVERIES`].
+const RESULTS: [&str; 4] = ["accepted", "dead", "retrying", "unknown"];
+/// The values of the label `result` of [`WOKEN`].
+const WAKINGS: [&str; 2] = ["done", "failed"];
 
 /// Describes all of them to the recorder that is installed.
 pub fn describe() {
@@ -53,4 +73,59 @@ pub fn describe() {
     describe_counter!(CONFLICTS, "Commits that the database asked to try again");
     describe_gauge!(DATABASE_AVAILABLE, "1 while the database answers, 0 while it is away");
     describe_counter!(RESTARTS, "Restarts of tasks and supervisors, by task");
+    describe_gauge!(IN_QUARANTINE, "Flows in quarantine, of the whole database");
+    describe_gauge!(PENDING, "Deliveries that wait, of the whole database");
+    describe_gauge!(DEAD, "Deliveries that ended badly and are still remembered, of the whole database");
+    describe_gauge!(
+        OLDEST_SECONDS,
+        metrics::Unit::Seconds,
+        "How long the oldest of the deliveries that wait has waited; 0 when none waits"
+    );
+    describe_gauge!(QUEUED, "Items that wait for this node's committer");
+}
+
+/// Makes every counter whose labels are known, at 0: a counter that appears with its first increment shows no increase
+/// then, and no alert sees the first incident after a start.
+pub(crate) fn begin<'a, D: Domain>(flows: impl Iterator<Item = &'a &'static str>) {
+    use metrics::counter;
+
+    metrics::gauge!(SHELLS).increment(0.0);
+    for counter in [DEFECTS, AMBIGUOUS, CONFLICTS] {
+        counter!(counter).increment(0);
+    }
+    for place in PLACES {
+        counter!(REFUSED, "where" => place).increment(0);
+    }
+    for flow in flows.copied() {
+        for counter in [STALE, DIRECT, ACTIVATIONS, QUARANTINED] {
+            counter!(counter, "flow" => flow).increment(0);
+        }
+        for result in WAKINGS {
+            counter!(WOKEN, "flow" => flow, "result" => result).increment(0);
+        }
+    }
+    for kind in D::KINDS.iter().copied().chain(crate::outbox::KINDS) {
+        for result in RESULTS {
+            counter!(DELIVERIES, "kind" => kind, "result" => result).increment(0);
+        }
+    }
+}
+
+/// Sets the gauges of what waits. `None` for the backlog, when the database does not answer, leaves its gauges as they
+/// were.
+pub fn standing<D: Domain>(engine: &Engine<D>, backlog: Option<&Backlog>) {
+    use metrics::gauge;
+
+    gauge!(QUEUED).set(figure(engine.queued() as u64));
+    let Some(backlog) = backlog else { return };
+    gauge!(IN_QUARANTINE).set(figure(backlog.quarantined));
+    gauge!(PENDING).set(figure(backlog.pending));
+    gauge!(DEAD).set(figure(backlog.dead));
+    let oldest = backlog.oldest.map_or(0.0, |oldest| engine.now().since(oldest).as_secs_f64());
+    gauge!(OLDEST_SECONDS).set(oldest);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a floating-point number, and exact to 2⁵³")]
+fn figure(count: u64) -> f64 {
+    count as f64
 }

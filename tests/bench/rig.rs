@@ -301,7 +301,7 @@ impl Rig {
     /// Waits until every letter is settled.
     pub async fn quiet(&self) {
         let mut tick = tokio::time::interval(Duration::from_millis(5));
-        while self.engine.store().counts().await.unwrap().pending > 0 {
+        while self.engine.store().backlog().await.unwrap().pending > 0 {
             tick.tick().await;
         }
     }

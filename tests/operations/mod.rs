@@ -14,6 +14,7 @@ on_both_databases!(
     the_audit_finds_nothing,
     every_metric_is_described,
     the_promised_metrics_are_there,
+    what_alerts_look_at_is_there_from_the_start,
 );
 
 async fn health_is_answered_in_parts(app: &App) {
@@ -195,4 +196,56 @@ async fn the_promised_metrics_are_there(app: &App) {
     grew(&["cairn_deliveries_total{", "kind=", "result="]);
     assert!(!after.contains("/nowhere/at/all"), "a path that strangers choose is no label");
     assert!(!after.contains(&person.email), "no address in a label");
+}
+
+/// A counter that appears with its first increment shows no increase, and no alert sees the first incident.
+async fn what_alerts_look_at_is_there_from_the_start(app: &App) {
+    let text = app.operations().get("/metrics").send().await.text();
+    let series = |line: &str| text.lines().find_map(|there| there.strip_prefix(line)?.trim().parse::<f64>().ok());
+    for flow in ["registration", "session", "recovery", "email_change", "deletion", "ping"] {
+        for name in ["cairn_flow_quarantined_total", "cairn_flow_stale_total", "cairn_flow_direct_total"] {
+            let line = format!("{name}{{flow=\"{flow}\"}}");
+            assert!(series(&line).is_some(), "no {line}");
+        }
+    }
+    for kind in ["registration.verify", "deletion.called-off", "signal", "answer"] {
+        for result in ["accepted", "retrying", "dead", "unknown"] {
+            let line = format!("cairn_deliveries_total{{kind=\"{kind}\",result=\"{result}\"}}");
+            assert!(series(&line).is_some(), "no {line}");
+        }
+    }
+    for line in [
+        "cairn_defects_total",
+        "cairn_commit_ambiguous_total",
+        "cairn_restarts_total{task=\"committer\"}",
+        "cairn_commands_refused_total{where=\"committer\"}",
+        "cairn_http_requests_total{route=\"/auth/login\",method=\"POST\",status=\"500\"}",
+        "cairn_http_requests_total{route=\"/auth/login\",method=\"POST\",status=\"503\"}",
+        "cairn_http_limited_total{bucket=\"login\"}",
+        "cairn_http_connections_cut_total{reason=\"crowded\"}",
+        "cairn_guesses_failed_total{of=\"identifier\"}",
+        "cairn_mail_held_total{why=\"server\"}",
+        "cairn_mail_over_budget_total{letter=\"recovery.reset\"}",
+    ] {
+        assert!(series(line).is_some(), "no {line} in\n{text}");
+    }
+}
+
+/// What waits is told right after a restart, by whoever reads the metrics first.
+#[tokio::test]
+async fn what_waits_is_told_right_after_a_restart() {
+    let plan = App::plan(Kind::Sqlite).named("backlog").set("CAIRN_PUBLIC_URL", "https://id.example.org");
+    let app = plan.start().await; // no mail server: letters wait
+    let answer = app.client().post("/auth/register", &serde_json::json!({
+        "email": "waits@example.org", "password": "correct horse battery"
+    })).send().await;
+    assert_eq!(answer.status, 202, "{answer}");
+    app.crash_and_restart().await;
+    let text = app.operations().get("/metrics").send().await.text();
+    let gauge = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+    assert_eq!(gauge("cairn_outbox_pending "), Some(1.0), "{text}");
+    assert_eq!(gauge("cairn_outbox_dead "), Some(0.0), "{text}");
+    assert_eq!(gauge("cairn_flows_quarantined "), Some(0.0), "{text}");
+    assert!(gauge("cairn_outbox_oldest_seconds ").is_some_and(|age| age > 0.0), "{text}");
+    assert!(gauge("cairn_committer_queued ").is_some(), "{text}");
 }

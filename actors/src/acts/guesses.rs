@@ -68,6 +68,10 @@ pub enum Target {
 }
 
 impl Target {
+    /// Every value of [`Target::word`].
+    pub const WORDS: [&'static str; 7] =
+        ["identifier", "device", "devices", "user", "flow", "codes", "reset_codes"];
+
     /// Its rule.
     pub const fn rule(self) -> Rule {
         match self {
@@ -195,6 +199,21 @@ mod tests {
 
     fn wait(rule: Rule, count: usize) -> Option<i64> {
         rule.blocked_until(&failures(count), NOW).map(|until| (until.0 - NOW.0) / 1_000)
+    }
+
+    #[test]
+    fn every_target_has_its_word_in_the_list() {
+        let (digest, user) = (Digest([0; 32]), UserId(cairn_runtime::Id::from_bytes([0; 16])));
+        let targets = [
+            Target::Identifier(digest),
+            Target::Device(digest),
+            Target::Devices(user),
+            Target::User(user),
+            Target::Flow([0; 16]),
+            Target::Codes(digest),
+            Target::ResetCodes(digest),
+        ];
+        assert_eq!(targets.map(Target::word), Target::WORDS);
     }
 
     #[test]

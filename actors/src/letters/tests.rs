@@ -130,6 +130,12 @@ fn letters_with_a_code_say_until_when_in_utc() {
 }
 
 #[test]
+fn every_letter_has_its_name_in_the_list() {
+    let names: Vec<_> = letters().iter().map(Letter::name).collect();
+    assert_eq!(names, Letter::NAMES);
+}
+
+#[test]
 fn every_letter_says_what_to_do_if_one_did_not_ask() {
     let world = world(PUBLIC);
     for letter in letters() {

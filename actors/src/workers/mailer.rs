@@ -48,7 +48,7 @@ const MAIL_HELD: &str = "cairn_mail_held_total";
 /// 1 while the mail server is tried.
 const MAIL_SERVER_AVAILABLE: &str = "cairn_mail_server_available";
 
-/// Tells the recorder of metrics what is recorded here.
+/// Tells the recorder of metrics what is recorded here, and makes the counters at 0.
 pub(crate) fn describe_metrics() {
     metrics::describe_gauge!(MAIL_CONNECTIONS, "Connections to the mail server, idle ones included");
     metrics::describe_histogram!(
@@ -61,6 +61,11 @@ pub(crate) fn describe_metrics() {
         MAIL_SERVER_AVAILABLE,
         "1 while letters are given to the mail server, 0 while it is left alone"
     );
+    metrics::gauge!(MAIL_CONNECTIONS).set(0.0);
+    metrics::gauge!(MAIL_SERVER_AVAILABLE).set(1.0);
+    for held in [Held::Busy, Held::Server, Held::Destination] {
+        metrics::counter!(MAIL_HELD, "why" => held.word()).increment(0);
+    }
 }
 
 /// Gives the world as it is now: letters are written with the ring that is current when they are sent.
@@ -228,14 +233,12 @@ impl Smtp {
     }
 
     fn held(&self, held: Held) -> Trouble {
-        let (label, why) = match held {
-            Held::Busy => ("busy", "all connections to the mail server are busy".to_owned()),
-            Held::Server => {
-                ("server", format!("the mail server {} is in trouble and left alone for a while", self.settings))
-            }
-            Held::Destination => ("destination", "letters to this domain are in trouble at the mail server".to_owned()),
+        metrics::counter!(MAIL_HELD, "why" => held.word()).increment(1);
+        let why = match held {
+            Held::Busy => "all connections to the mail server are busy".to_owned(),
+            Held::Server => format!("the mail server {} is in trouble and left alone for a while", self.settings),
+            Held::Destination => "letters to this domain are in trouble at the mail server".to_owned(),
         };
-        metrics::counter!(MAIL_HELD, "why" => label).increment(1);
         later(why)
     }
 

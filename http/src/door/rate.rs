@@ -328,6 +328,11 @@ fn headers(bucket: &Bucket, state: &str) -> HeaderMap {
     headers
 }
 
+/// The names of all buckets.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    BUCKETS.iter().map(|bucket| bucket.name)
+}
+
 /// Whether a bucket of this name is in the table.
 #[cfg(test)]
 pub(crate) fn is_known(name: &str) -> bool {

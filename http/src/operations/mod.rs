@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cairn_actors::services::Services;
-use cairn_runtime::Timestamp;
+use cairn_runtime::store::StoreFault;
+use cairn_runtime::{Timestamp, telemetry};
 use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
@@ -120,14 +122,22 @@ async fn runtime(operations: Arc<Operations>) -> Answer {
     verdict(engine.flushes().await, "the committer does not answer")
 }
 
+/// How long the metrics wait for the database. What it says of itself is then as old as its last answer.
+const BACKLOG_WITHIN: Duration = Duration::from_secs(1);
+
 async fn metrics_page(operations: Arc<Operations>) -> Answer {
+    let engine = &operations.services.engine;
+    let backlog = tokio::time::timeout(BACKLOG_WITHIN, engine.store().backlog()).await;
+    telemetry::standing(engine, backlog.ok().and_then(Result::ok).as_ref());
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(Reply::bytes(StatusCode::OK, kind, (operations.metrics)()))
 }
 
 async fn status(operations: Arc<Operations>) -> Answer {
     let services = &operations.services;
-    let counts = services.engine.store().counts().await.map_err(|why| problem(services, why.into()))?;
+    let store = services.engine.store();
+    let counted = async { Ok((store.live().await?, store.backlog().await?)) };
+    let (live, backlog) = counted.await.map_err(|why: StoreFault| problem(services, why.into()))?;
     let active = services.engine.active() as u64;
     Reply::json(
         StatusCode::OK,
@@ -136,10 +146,10 @@ async fn status(operations: Arc<Operations>) -> Answer {
             "started_at": instant(operations.started_at),
             "flows": {
                 "active": active,
-                "idle": counts.live.saturating_sub(active),
-                "quarantined": counts.quarantined,
+                "idle": live.saturating_sub(active),
+                "quarantined": backlog.quarantined,
             },
-            "outbox": { "pending": counts.pending, "dead": counts.dead },
+            "outbox": { "pending": backlog.pending, "dead": backlog.dead },
             "committer": { "queued": services.engine.queued() },
         }),
     )
@@ -167,7 +177,7 @@ async fn ping(operations: Arc<Operations>, request: Request) -> Answer {
     request.no_members()?;
     let services = &operations.services;
     let pinged = services.ping(request.id()).await.map_err(|why| problem(services, why))?;
-    let millis = |span: std::time::Duration| (span.as_secs_f64() * 1e6).round() / 1e3;
+    let millis = |span: Duration| (span.as_secs_f64() * 1e6).round() / 1e3;
     Reply::json(
         StatusCode::OK,
         &json!({

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 
 /// What stands in front of a store, to be made a [`Store`] itself by [`Front`]. What is not written out goes to the store
@@ -88,8 +88,12 @@ pub trait Passing<D: Domain>: Send + Sync + 'static {
         self.inside().retain(retention)
     }
 
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
-        self.inside().counts()
+    fn live(&self) -> BoxFuture<'_, Result<u64, StoreFault>> {
+        self.inside().live()
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreFault>> {
+        self.inside().backlog()
     }
 
     fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {
@@ -176,8 +180,12 @@ impl<D: Domain, P: Passing<D>> Store<D> for Front<P> {
         self.0.retain(retention)
     }
 
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
-        self.0.counts()
+    fn live(&self) -> BoxFuture<'_, Result<u64, StoreFault>> {
+        self.0.live()
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreFault>> {
+        self.0.backlog()
     }
 
     fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use crate::testing::clock::Rng;
 
@@ -346,8 +346,12 @@ impl<D: Domain> Store<D> for SimStore<D> {
         Box::pin(self.write(move |tables| tables.retain(retention)))
     }
 
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
-        Box::pin(self.read(Tables::counts))
+    fn live(&self) -> BoxFuture<'_, Result<u64, StoreFault>> {
+        Box::pin(self.read(Tables::live))
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreFault>> {
+        Box::pin(self.read(Tables::backlog))
     }
 
     fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {

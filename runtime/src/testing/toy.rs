@@ -132,6 +132,8 @@ impl Domain for Toy {
     type Answer = ToyAnswer;
     type World = ();
 
+    const KINDS: &'static [&'static str] = &["book", "cancel", "charge", "note"];
+
     fn guard(key: &ToyKey) -> String {
         match key {
             ToyKey::Name(name) => format!("name:{name}"),

@@ -29,6 +29,17 @@ pub(super) enum Held {
     Destination,
 }
 
+impl Held {
+    /// The label of the metric of letters that were put off.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Server => "server",
+            Self::Destination => "destination",
+        }
+    }
+}
+
 /// What a conversation has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cairn_actors::effects::Auth;
 use cairn_runtime::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{FlowId, InputId, Timestamp};
@@ -188,8 +188,12 @@ impl Store<Auth> for Turned {
     fn retain(&self, retention: Retention) -> Asked<'_, u64> {
         self.turn(move |store| store.retain(retention))
     }
-    fn counts(&self) -> Asked<'_, Counts> {
-        self.turn(|store| store.counts())
+    fn live(&self) -> Asked<'_, u64> {
+        self.turn(|store| store.live())
+    }
+
+    fn backlog(&self) -> Asked<'_, Backlog> {
+        self.turn(|store| store.backlog())
     }
     fn audit(&self, now: Timestamp) -> Asked<'_, Audit> {
         self.turn(move |store| store.audit(now))

@@ -12,7 +12,7 @@ use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::outbox::{Carrying, Courier, Trouble};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use crate::testing::executor::NodeHandle;
 
@@ -142,8 +142,12 @@ impl<D: Domain> Store<D> for Watched<D> {
         Box::pin(self.write(self.inside.retain(retention)))
     }
 
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
-        Box::pin(self.read(self.inside.counts()))
+    fn live(&self) -> BoxFuture<'_, Result<u64, StoreFault>> {
+        Box::pin(self.read(self.inside.live()))
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreFault>> {
+        Box::pin(self.read(self.inside.backlog()))
     }
 
     fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {

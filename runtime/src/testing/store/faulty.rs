@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 
 /// How a call fails.
@@ -154,8 +154,8 @@ impl<D: Domain> FaultyStore<D> {
         name: &'static str,
         inside: impl FnOnce() -> BoxFuture<'a, Result<T, StoreFault>> + Send,
     ) -> Result<T, StoreFault> {
-        const READS: [&str; 9] =
-            ["load", "event", "history", "deliveries", "check", "next_due", "counts", "audit", "ping"];
+        const READS: [&str; 10] =
+            ["load", "event", "history", "deliveries", "check", "next_due", "live", "backlog", "audit", "ping"];
         let away = |why: &str| Err(StoreFault::Unavailable(format!("{name}: {why}")));
         match self.count(name) {
             None => inside().await,
@@ -278,8 +278,12 @@ impl<D: Domain> Store<D> for FaultyStore<D> {
         Box::pin(self.call("retain", move || self.inside.retain(retention)))
     }
 
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreFault>> {
-        Box::pin(self.call("counts", move || self.inside.counts()))
+    fn live(&self) -> BoxFuture<'_, Result<u64, StoreFault>> {
+        Box::pin(self.call("live", move || self.inside.live()))
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog, StoreFault>> {
+        Box::pin(self.call("backlog", move || self.inside.backlog()))
     }
 
     fn audit(&self, now: Timestamp) -> BoxFuture<'_, Result<Audit, StoreFault>> {

@@ -7,7 +7,7 @@ use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::store::{
-    Audit, Claim, Counts, Delivery, Event, Finding, Item, PATIENCE, Postpone, Quarantine, Retention, Row, RuledRows,
+    Audit, Backlog, Claim, Delivery, Event, Finding, Item, PATIENCE, Postpone, Quarantine, Retention, Row, RuledRows,
     Settle, StoreFault, Unclaim, Verb, Verdict, whole_since,
 };
 
@@ -546,14 +546,18 @@ impl<D: Domain> Tables<D> {
     }
 
     /// Counts.
-    pub fn counts(&self) -> Counts {
-        let count = |number: usize| number as u64;
+    pub fn live(&self) -> u64 {
+        self.rows.values().filter(|stored| stored.row.wake_at.is_some()).count() as u64
+    }
+
+    /// Counts what waits.
+    pub fn backlog(&self) -> Backlog {
         let set_aside = |stored: &&Stored| stored.row.quarantined.is_some() && stored.row.phase != ENDED;
-        Counts {
-            live: count(self.rows.values().filter(|stored| stored.row.wake_at.is_some()).count()),
-            quarantined: count(self.rows.values().filter(set_aside).count()),
-            pending: count(self.due_deliveries.len()),
-            dead: count(self.outbox.values().filter(|delivery| delivery.dead).count()),
+        Backlog {
+            quarantined: self.rows.values().filter(set_aside).count() as u64,
+            pending: self.due_deliveries.len() as u64,
+            dead: self.outbox.values().filter(|delivery| delivery.dead).count() as u64,
+            oldest: self.outbox.values().filter(|delivery| delivery.settled.is_none()).map(|delivery| delivery.created).min(),
         }
     }
 

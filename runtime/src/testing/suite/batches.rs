@@ -178,7 +178,7 @@ pub async fn a_batch_of_the_greatest_size_with_everything_in_it_stands(bench: Be
     let steps = (0..256).map(|number| step(&row(number), 1_000 + number).settles(20_000 + 2 * number));
     let verdicts = bench.commit(steps).await;
     assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Done), "{verdicts:?}");
-    assert_eq!(bench.store.counts().await.expect("counts").pending, 256);
+    assert_eq!(bench.store.backlog().await.expect("a count").pending, 256);
     bench.is_sound().await;
 }
 
