@@ -591,7 +591,7 @@ mod tests {
         assert_eq!(verify(b"message", Algorithm::ES256), Ok(true));
         assert_eq!(verify(b"massage", Algorithm::ES256), Ok(false));
         assert!(verify(b"message", Algorithm::EdDSA).is_err());
-        let secret = DecodingKey::from_secret(point);
+        let secret = DecodingKey::from_secret(point).unwrap();
         assert!(jsonwebtoken::crypto::verify(&signature, b"message", &secret, Algorithm::HS256).is_err());
     }
 
