@@ -90,16 +90,17 @@ pub(crate) fn begin<'a, D: Domain>(flows: impl Iterator<Item = &'a &'static str>
     use metrics::counter;
 
     metrics::gauge!(SHELLS).increment(0.0);
-    for counter in [DEFECTS, AMBIGUOUS, CONFLICTS] {
-        counter!(counter).increment(0);
-    }
+    counter!(DEFECTS).increment(0);
+    counter!(AMBIGUOUS).increment(0);
+    counter!(CONFLICTS).increment(0);
     for place in PLACES {
         counter!(REFUSED, "where" => place).increment(0);
     }
     for flow in flows.copied() {
-        for counter in [STALE, DIRECT, ACTIVATIONS, QUARANTINED] {
-            counter!(counter, "flow" => flow).increment(0);
-        }
+        counter!(STALE, "flow" => flow).increment(0);
+        counter!(DIRECT, "flow" => flow).increment(0);
+        counter!(ACTIVATIONS, "flow" => flow).increment(0);
+        counter!(QUARANTINED, "flow" => flow).increment(0);
         for result in WAKINGS {
             counter!(WOKEN, "flow" => flow, "result" => result).increment(0);
         }

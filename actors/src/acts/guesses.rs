@@ -69,8 +69,7 @@ pub enum Target {
 
 impl Target {
     /// Every value of [`Target::word`].
-    pub const WORDS: [&'static str; 7] =
-        ["identifier", "device", "devices", "user", "flow", "codes", "reset_codes"];
+    pub const WORDS: [&'static str; 7] = ["identifier", "device", "devices", "user", "flow", "codes", "reset_codes"];
 
     /// Its rule.
     pub const fn rule(self) -> Rule {

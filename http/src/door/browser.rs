@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use data_encoding::BASE64URL_NOPAD;
+use base64ct::{Base64UrlUnpadded, Encoding};
 use http::HeaderValue;
 
 use crate::request::Request;
@@ -89,9 +89,9 @@ impl Browser {
     /// Reads the cookies of a request; a browser without a name gets one out of `seed`.
     pub(crate) fn of(request: &Request, secure: bool, seed: [u8; 32]) -> Self {
         let of = |cookie: Cookie| request.cookie(cookie.name(secure)).filter(|value| !value.is_empty());
-        let known =
-            of(Cookie::Browser).filter(|id| BASE64URL_NOPAD.decode(id.as_bytes()).is_ok_and(|id| id.len() == 16));
-        let fresh = || BASE64URL_NOPAD.encode(seed.first_chunk::<16>().map_or(&[][..], |half| half.as_slice()));
+        let known = of(Cookie::Browser).filter(|id| Base64UrlUnpadded::decode_vec(id).is_ok_and(|id| id.len() == 16));
+        let fresh =
+            || Base64UrlUnpadded::encode_string(seed.first_chunk::<16>().map_or(&[][..], |half| half.as_slice()));
         let session = of(Cookie::Session);
         let ends = session.and_then(|text| text.strip_suffix(ENDS));
         Self {
@@ -132,7 +132,7 @@ impl Browser {
         let others = others.map(|(flow, next)| (flow.as_str(), next.as_str()));
         let mut text = String::new();
         for (flow, next) in std::iter::once((flow, next)).chain(others) {
-            let one = format!("{flow}.{}", BASE64URL_NOPAD.encode(next.as_bytes()));
+            let one = format!("{flow}.{}", Base64UrlUnpadded::encode_string(next.as_bytes()));
             if text.len() + one.len() >= LONGEST_NEXT {
                 break;
             }
@@ -157,7 +157,7 @@ fn destinations(value: &str) -> Vec<(String, String)> {
     pairs
         .take(8)
         .filter_map(|(flow, next)| {
-            let next = BASE64URL_NOPAD.decode(next.as_bytes()).ok()?;
+            let next = Base64UrlUnpadded::decode_vec(next).ok()?;
             Some((flow.to_owned(), String::from_utf8(next).ok()?))
         })
         .collect()

@@ -4,8 +4,8 @@
 //! signed in to when the form was given: a form that somebody else's sign-in has left in another tab does not act for
 //! them. Nothing is stored, so a restart between form and answer changes nothing.
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use cairn_actors::world::World;
-use data_encoding::BASE64URL_NOPAD;
 
 use super::browser::Browser;
 
@@ -17,7 +17,7 @@ pub(crate) fn token(world: &World, browser: &Browser) -> String {
     let session = browser.session.as_deref().unwrap_or_default();
     // No cookie value of either kind has a blank in it.
     let mac = world.digest("form token", format!("{} {session}", browser.id).as_bytes()).0;
-    BASE64URL_NOPAD.encode(mac.first_chunk::<16>().map_or(&[][..], |half| half.as_slice()))
+    Base64UrlUnpadded::encode_string(mac.first_chunk::<16>().map_or(&[][..], |half| half.as_slice()))
 }
 
 /// Whether what a form brought is this browser's token. A browser that had no name cannot have been given one.

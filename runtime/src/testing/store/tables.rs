@@ -557,7 +557,12 @@ impl<D: Domain> Tables<D> {
             quarantined: self.rows.values().filter(set_aside).count() as u64,
             pending: self.due_deliveries.len() as u64,
             dead: self.outbox.values().filter(|delivery| delivery.dead).count() as u64,
-            oldest: self.outbox.values().filter(|delivery| delivery.settled.is_none()).map(|delivery| delivery.created).min(),
+            oldest: self
+                .outbox
+                .values()
+                .filter(|delivery| delivery.settled.is_none())
+                .map(|delivery| delivery.created)
+                .min(),
         }
     }
 
