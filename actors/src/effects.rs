@@ -412,13 +412,48 @@ pub enum Delivery {
         /// Who asked.
         by: AskedBy,
     },
+    /// To nobody: it stands where [`Delivery::AskedLetter`] would stand if somebody had the address, and costs the same
+    /// rows, commits and time, so that nothing which follows the answer tells what the answer hid. No mail server and no
+    /// mailbox ever has it.
+    ToNobody {
+        /// The letter that nobody gets.
+        letter: Letter,
+        /// Who asked.
+        by: AskedBy,
+    },
 }
 
 impl Delivery {
-    /// The letter that is carried.
+    /// The kind of what goes to nobody, in the outbox and in metrics.
+    pub const NOBODY: &'static str = "nobody";
+    /// Every kind of a delivery: the letters, and what goes to nobody.
+    pub const KINDS: &'static [&'static str] = &[
+        "registration.verify",
+        "registration.known",
+        "registration.welcome",
+        "recovery.reset",
+        "password.changed",
+        "email.confirm",
+        "email.known",
+        "email.changed",
+        "session.new-device",
+        "deletion.asked",
+        "deletion.called-off",
+        Self::NOBODY,
+    ];
+
+    /// The letter that is carried, or would be.
     pub const fn letter(&self) -> &Letter {
         match self {
-            Self::Letter(letter) | Self::AskedLetter { letter, .. } => letter,
+            Self::Letter(letter) | Self::AskedLetter { letter, .. } | Self::ToNobody { letter, .. } => letter,
+        }
+    }
+
+    /// The letter that somebody gets.
+    pub const fn mailed(&self) -> Option<&Letter> {
+        match self {
+            Self::Letter(letter) | Self::AskedLetter { letter, .. } => Some(letter),
+            Self::ToNobody { .. } => None,
         }
     }
 }
@@ -461,7 +496,7 @@ impl Domain for Auth {
     type Answer = Answer;
     type World = World;
 
-    const KINDS: &'static [&'static str] = Letter::NAMES;
+    const KINDS: &'static [&'static str] = Delivery::KINDS;
 
     fn guard(key: &Key) -> String {
         let hex = |digest: &Digest| data_encoding::HEXLOWER.encode(&digest.0);
@@ -482,17 +517,19 @@ impl Domain for Auth {
     }
 
     fn kind(delivery: &Delivery) -> &'static str {
-        delivery.letter().name()
+        delivery.mailed().map_or(Delivery::NOBODY, Letter::name)
     }
 
-    /// Letters to one mailbox are counted by their purses, and within that by the network that asked for them.
+    /// Letters to one mailbox are counted by their purses, and within that by the network that asked for them. What goes
+    /// to nobody waits for room as often and as long, in a purse that no letter is paid from.
     fn charge(world: &World, delivery: &Delivery) -> Option<Charge> {
-        let (letter, by) = match delivery {
-            Delivery::Letter(letter) => (letter, None),
-            Delivery::AskedLetter { letter, by } => (letter, Some(by)),
+        let (letter, by, nobody) = match delivery {
+            Delivery::Letter(letter) => (letter, None, ""),
+            Delivery::AskedLetter { letter, by } => (letter, Some(by), ""),
+            Delivery::ToNobody { letter, by } => (letter, Some(by), " of nobody"),
         };
         let known = if by.is_some_and(|by| by.known) { " of known browsers" } else { "" };
-        let of = [letter.purse(), known, " ", &letter.to().mailbox()].concat();
+        let of = [letter.purse(), nobody, known, " ", &letter.to().mailbox()].concat();
         let budget = world.digest("mail budget", of.as_bytes()).0;
         Some(Charge { budget, asked_by: by.map(|by| by.network.0) })
     }

@@ -63,7 +63,7 @@ impl Doors for House {
 
     fn enter<'a>(&'a self, door: Door, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
-            let token = request.bearer().ok_or_else(Problem::credentials)?;
+            let token = request.bearer().ok_or_else(Problem::no_token)?;
             let signed_in = self.services.signed_in(token).await.map_err(|why| api::problem(&self.services, why))?;
             let engine = &self.services.engine;
             let age = engine.world().settings.step_up_age;

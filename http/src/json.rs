@@ -40,16 +40,20 @@ enum Tree {
 
 fn parse(body: &[u8], nesting: usize) -> Result<Tree, Problem> {
     if body.is_empty() {
-        return Err(Problem::unreadable("The body is missing"));
+        return Err(Problem::unreadable("Send a JSON body: there is none."));
     }
     let place = RefCell::new(Place::default());
     let mut reader = serde_json::Deserializer::from_slice(body);
     let grown = Grow { place: &place, left: nesting }.deserialize(&mut reader);
     let tree = grown.and_then(|tree| reader.end().map(|()| tree));
     tree.map_err(|error| match place.into_inner().fault {
-        Some(Fault::Doubled(pointer)) => Problem::unreadable_at(pointer, "This member stands here twice"),
-        Some(Fault::TooDeep) => Problem::not_json(error.line(), error.column(), "The body is nested too deeply"),
-        None => Problem::not_json(error.line(), error.column(), "The body is not JSON"),
+        Some(Fault::Doubled(pointer)) => {
+            Problem::unreadable_at(pointer, "Send this member once: it stands here twice.")
+        }
+        Some(Fault::TooDeep) => Problem::not_json(error.line(), error.column(), "Nest arrays and objects less deeply."),
+        None => {
+            Problem::not_json(error.line(), error.column(), "Send JSON: what stands at this line and column is none.")
+        }
     })
 }
 
@@ -199,31 +203,31 @@ impl de::Error for Refusal {
 
     // The value itself is never repeated: it may be a password in the wrong place.
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("Expected {}, found {}", wanted(expected), name_of(&found)))
+        Self::new(format!("Send {} here, not {}.", wanted(expected), name_of(&found)))
     }
 
     fn invalid_value(_found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("Expected {}", wanted(expected)))
+        Self::new(format!("Send {} here.", wanted(expected)))
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Self::new(format!("Expected {}, found {length} items", wanted(expected)))
+        Self::new(format!("Send {} here, not {length} items.", wanted(expected)))
     }
 
     fn unknown_variant(_variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("Expected one of: {}", expected.join(", ")))
+        Self::new(format!("Send one of these here: {}.", expected.join(", ")))
     }
 
     fn unknown_field(_field: &str, _expected: &'static [&'static str]) -> Self {
-        Self::new("This member is not known here")
+        Self::new("Leave this member out: it is not known here.")
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new("This member is missing").under(field.to_owned())
+        Self::new("Send this member too: it is missing.").under(field.to_owned())
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::new("This member stands here twice").under(field.to_owned())
+        Self::new("Send this member once: it stands here twice.").under(field.to_owned())
     }
 }
 
@@ -468,7 +472,7 @@ mod tests {
         {
             assert!(refused::<Value>(body).get("line").is_some(), "{body:?}");
         }
-        assert_eq!(refused::<Value>("").get("detail"), Some(&json!("The body is missing")));
+        assert_eq!(refused::<Value>("").get("detail"), Some(&json!("Send a JSON body: there is none.")));
     }
 
     #[test]
@@ -477,7 +481,7 @@ mod tests {
         assert!(read::<Value>(nested(64).as_bytes(), 64).is_ok());
         for depth in [65, 127, 129, 30_000] {
             let problem = refused::<Value>(nested(depth));
-            assert_eq!(problem.get("detail"), Some(&json!("The body is nested too deeply")), "{depth}");
+            assert_eq!(problem.get("detail"), Some(&json!("Nest arrays and objects less deeply.")), "{depth}");
             assert_eq!(problem.get("line"), Some(&json!(1)), "{depth}");
         }
         assert!(refused::<Value>("{\"a\":".repeat(20_000)).get("line").is_some());

@@ -1,4 +1,4 @@
-//! What a client is told when something is refused (RFC 9457), and the only table of status codes.
+//! What a client is told when something is refused (RFC 9457).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,142 +10,9 @@ use serde::Serialize;
 
 use crate::reply::Reply;
 
-/// The kinds of refusal, closed on purpose: a new one must find its row in [`Kind::row`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Bad JSON; a member of the wrong type, unknown, doubled or missing.
-    Unreadable,
-    /// A sign-in refused, a wrong current password, or no token at all.
-    Credentials,
-    /// A refresh or access token that is not, or no longer, good.
-    SessionEnded,
-    /// The sign-in is too long ago for what is asked (RFC 9470).
-    StepUp,
-    /// The role is missing, or another site sent the form.
-    Forbidden,
-    /// No such path, flow or session, a stranger's too.
-    NotFound,
-    /// The path does not know the method.
-    Method,
-    /// The body did not come in time.
-    Timeout,
-    /// The user name belongs to somebody.
-    UsernameTaken,
-    /// The address belongs to somebody; told only to who proved it.
-    AddressTaken,
-    /// A link or code that no longer counts.
-    FlowEnded,
-    /// `If-Match` names another version.
-    Changed,
-    /// The body is over its bound.
-    BodyTooLarge,
-    /// The target is over its bound.
-    TargetTooLong,
-    /// The body is of another type than the path takes.
-    MediaType,
-    /// The `Host` is none that this listener answers to.
-    Misdirected,
-    /// Readable but not acceptable; a wrong code.
-    Value,
-    /// The same idempotency key with another body.
-    IdempotencyMismatch,
-    /// `If-Match` is required.
-    ConditionRequired,
-    /// Too many requests or too many failures.
-    SlowDown,
-    /// The headers are over their bound.
-    HeadersTooLarge,
-    /// A defect of ours.
-    Fault,
-    /// Overload, or the database is away.
-    Unavailable,
-    /// No room to write.
-    Storage,
-}
+mod kind;
 
-impl Kind {
-    /// Every kind, for documents and tests.
-    pub const ALL: [Self; 24] = [
-        Self::Unreadable,
-        Self::Credentials,
-        Self::SessionEnded,
-        Self::StepUp,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::Method,
-        Self::Timeout,
-        Self::UsernameTaken,
-        Self::AddressTaken,
-        Self::FlowEnded,
-        Self::Changed,
-        Self::BodyTooLarge,
-        Self::TargetTooLong,
-        Self::MediaType,
-        Self::Misdirected,
-        Self::Value,
-        Self::IdempotencyMismatch,
-        Self::ConditionRequired,
-        Self::SlowDown,
-        Self::HeadersTooLarge,
-        Self::Fault,
-        Self::Unavailable,
-        Self::Storage,
-    ];
-
-    const fn row(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::Unreadable => (S::BAD_REQUEST, "/problems/unreadable", "The request cannot be read"),
-            Self::Credentials => (S::UNAUTHORIZED, "/problems/credentials", "These credentials do not sign in"),
-            Self::SessionEnded => (S::UNAUTHORIZED, "/problems/session-ended", "The token is not, or no longer, good"),
-            Self::StepUp => (S::UNAUTHORIZED, "/problems/step-up", "A fresh sign-in is needed"),
-            Self::Forbidden => (S::FORBIDDEN, "/problems/forbidden", "This is not allowed"),
-            Self::NotFound => (S::NOT_FOUND, "/problems/not-found", "There is nothing here"),
-            Self::Method => (S::METHOD_NOT_ALLOWED, "/problems/method", "The path does not know this method"),
-            Self::Timeout => (S::REQUEST_TIMEOUT, "/problems/timeout", "The body did not come in time"),
-            Self::UsernameTaken => (S::CONFLICT, "/problems/username-taken", "The username is taken"),
-            Self::AddressTaken => (S::CONFLICT, "/problems/address-taken", "The address is taken"),
-            Self::FlowEnded => (S::GONE, "/problems/flow-ended", "This link or code no longer counts"),
-            Self::Changed => (S::PRECONDITION_FAILED, "/problems/changed", "It has changed in between"),
-            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "/problems/too-large", "The body is too large"),
-            Self::TargetTooLong => (S::URI_TOO_LONG, "/problems/too-large", "The target is too long"),
-            Self::MediaType => (S::UNSUPPORTED_MEDIA_TYPE, "/problems/media-type", "The media type is not supported"),
-            Self::Misdirected => (S::MISDIRECTED_REQUEST, "/problems/misdirected", "This is another host"),
-            Self::Value => (S::UNPROCESSABLE_ENTITY, "/problems/value", "A value is not acceptable"),
-            Self::IdempotencyMismatch => {
-                (S::UNPROCESSABLE_ENTITY, "/problems/idempotency-mismatch", "The key was used with another body")
-            }
-            Self::ConditionRequired => {
-                (S::PRECONDITION_REQUIRED, "/problems/condition-required", "If-Match is required")
-            }
-            Self::SlowDown => (S::TOO_MANY_REQUESTS, "/problems/slow-down", "Too many attempts"),
-            Self::HeadersTooLarge => {
-                (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "/problems/too-large", "The headers are too large")
-            }
-            Self::Fault => (S::INTERNAL_SERVER_ERROR, "/problems/fault", "A defect of this server"),
-            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "/problems/unavailable", "Not available just now"),
-            Self::Storage => (S::INSUFFICIENT_STORAGE, "/problems/storage", "No room to write just now"),
-        }
-    }
-
-    /// The status it is answered with.
-    #[must_use]
-    pub const fn status(self) -> StatusCode {
-        self.row().0
-    }
-
-    /// The `type` member: a path below the public URL.
-    #[must_use]
-    pub const fn path(self) -> &'static str {
-        self.row().1
-    }
-
-    /// The `title` member: one sentence, the same every time.
-    #[must_use]
-    pub const fn title(self) -> &'static str {
-        self.row().2
-    }
-}
+pub use self::kind::Kind;
 
 /// One value that was readable but is not acceptable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -177,6 +44,7 @@ struct Members {
     errors: Vec<Unacceptable>,
     tries_left: Option<u32>,
     retry_after: Option<u64>,
+    cookies: Vec<(String, usize)>,
     challenge: Option<HeaderValue>,
     allow: Option<HeaderValue>,
     log: Option<String>,
@@ -236,10 +104,22 @@ impl Problem {
         Self::of(Kind::StepUp).challenge(challenge.unwrap_or(HeaderValue::from_static("Bearer")))
     }
 
+    /// 401: there is no access token at all.
+    #[must_use]
+    pub fn no_token() -> Self {
+        Self::credentials().detail("Send an access token in the header `Authorization: Bearer`; signing in gives one.")
+    }
+
     /// 403: the role is missing.
     #[must_use]
     pub fn forbidden() -> Self {
         Self::of(Kind::Forbidden)
+    }
+
+    /// 403: a page of another site sends this.
+    #[must_use]
+    pub fn another_site() -> Self {
+        Self::forbidden().detail("A page of another site sent this. Send it from a page of this site.")
     }
 
     /// 404: no such path, flow or session, a stranger's too.
@@ -307,7 +187,7 @@ impl Problem {
     /// 421: a `Host` that this listener does not answer to.
     #[must_use]
     pub fn misdirected() -> Self {
-        Self::of(Kind::Misdirected).detail("This listener does not answer to that Host. Ask for it by its own name.")
+        Self::of(Kind::Misdirected)
     }
 
     /// 422: readable but not acceptable, with everything that is wrong at once.
@@ -321,10 +201,10 @@ impl Problem {
     /// 422: a wrong code; so many tries are left in its flow.
     #[must_use]
     pub fn wrong_code(pointer: impl Into<String>, tries_left: u32) -> Self {
-        let wrong = Unacceptable::new(pointer, "wrong_code", "This is not the code of the newest letter");
+        let wrong = Unacceptable::new(pointer, "wrong_code", "Enter the six digits that stand in the letter.");
         let mut problem = Self::value(vec![wrong]);
         problem.members.tries_left = Some(tries_left);
-        problem
+        problem.detail("Look at the letter once more and enter its code; `tries_left` says how often it may be wrong.")
     }
 
     /// 422: the same idempotency key with another body.
@@ -345,10 +225,21 @@ impl Problem {
         Self::of(Kind::SlowDown).retry_after(retry_after)
     }
 
-    /// 431: the headers are over their bound.
+    /// 431: the headers are over their bound. `cookies`: the names of those that make up most of them, the largest first,
+    /// each with its octets; none where it is not the cookies.
     #[must_use]
-    pub fn headers_too_large() -> Self {
-        Self::of(Kind::HeadersTooLarge)
+    pub fn headers_too_large(cookies: Vec<(String, usize)>) -> Self {
+        let mut problem = Self::of(Kind::HeadersTooLarge);
+        if !cookies.is_empty() {
+            let named: Vec<String> = cookies.iter().map(|(name, octets)| format!("{name} ({octets} octets)")).collect();
+            let named = named.join(", ");
+            problem = problem.detail(format!(
+                "Delete cookies of this host: at most 32 KiB of headers in 100 lines are taken, and most of it are \
+                 cookies. The largest are {named}."
+            ));
+        }
+        problem.members.cookies = cookies;
+        problem
     }
 
     /// 500: a defect of ours. `log` goes to the log with the request's id and never to the client.
@@ -369,7 +260,7 @@ impl Problem {
         Self::of(Kind::Storage)
     }
 
-    /// Says more to the client than the title does.
+    /// Says what to do next, more particularly than [`Kind::detail`].
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.members.detail = Some(detail.into());
@@ -406,10 +297,16 @@ impl Problem {
         self.kind.status()
     }
 
-    /// What the client is told beyond the title.
+    /// What the client is told to do next.
     #[must_use]
-    pub fn told(&self) -> Option<&str> {
-        self.members.detail.as_deref()
+    pub fn told(&self) -> &str {
+        self.members.detail.as_deref().unwrap_or(self.kind.detail())
+    }
+
+    /// The cookies that are too many: see [`Problem::headers_too_large`].
+    #[must_use]
+    pub fn cookies(&self) -> &[(String, usize)] {
+        &self.members.cookies
     }
 
     /// What is not acceptable, for pages that show it beside the fields.
@@ -444,7 +341,7 @@ impl Problem {
             kind: self.kind.path(),
             title: self.kind.title(),
             status: self.status().as_u16(),
-            detail: members.detail.as_deref(),
+            detail: self.told(),
             request_id,
             pointer: members.pointer.as_deref(),
             line: members.place.map(|(line, _)| line),
@@ -487,8 +384,7 @@ struct Document<'a> {
     kind: &'static str,
     title: &'static str,
     status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
+    detail: &'a str,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<&'a str>,
@@ -511,6 +407,19 @@ mod tests {
         let rows: std::collections::HashSet<_> = Kind::ALL.iter().map(|kind| (kind.status(), kind.path())).collect();
         assert_eq!(rows.len(), Kind::ALL.len());
         assert!(Kind::ALL.iter().all(|kind| kind.path().starts_with("/problems/")));
+    }
+
+    #[test]
+    fn every_kind_says_what_to_do_next_and_not_its_title_again() {
+        let mut seen = std::collections::HashSet::new();
+        for kind in Kind::ALL {
+            let reply = Problem::of(kind).to_reply("r");
+            let document: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+            let told = document.get("detail").and_then(serde_json::Value::as_str).unwrap_or_default();
+            assert!(told.ends_with('.') && told.split(' ').count() > 2, "{kind:?}: {told}");
+            assert!(!told.to_lowercase().contains(&kind.title().to_lowercase()), "{kind:?}: {told}");
+            assert!(seen.insert(told.to_owned()), "{kind:?} says the same as another: {told}");
+        }
     }
 
     #[test]

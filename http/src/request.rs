@@ -1,5 +1,7 @@
 //! One request as a handler sees it: its head, who sent it, its id, and its body counted and whole.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::door::client_address::is_local;
+use crate::door::cookie::Names;
 use crate::limits::Limits;
 use crate::load::Held;
 use crate::problem::Problem;
@@ -45,9 +48,27 @@ impl Head {
         // Name, colon, space, value and line end.
         let octets: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if self.headers.len() > limits.header_count || octets > limits.header_bytes {
-            return Err(Problem::headers_too_large());
+            return Err(Problem::headers_too_large(self.largest_cookies(octets)));
         }
         Ok(())
+    }
+
+    /// The names of the cookies that make up more than half of so many octets of headers, the largest first, with what each
+    /// takes. None where it is something else.
+    fn largest_cookies(&self, octets: usize) -> Vec<(String, usize)> {
+        /// So many are named, each by so many characters at most.
+        const NAMED: (usize, usize) = (8, 64);
+        let mut named: BTreeMap<&[u8], usize> = BTreeMap::new();
+        for (name, value) in cookies(&self.headers) {
+            *named.entry(name).or_default() += name.len() + value.len() + 3;
+        }
+        if named.values().sum::<usize>() * 2 < octets {
+            return Vec::new();
+        }
+        let mut named: Vec<_> = named.into_iter().collect();
+        named.sort_by_key(|(_, octets)| std::cmp::Reverse(*octets));
+        let shown = |name: &[u8]| String::from_utf8_lossy(name).chars().take(NAMED.1).collect::<String>();
+        named.into_iter().take(NAMED.0).map(|(name, octets)| (shown(name), octets)).collect()
     }
 
     /// The inbound `X-Request-Id` when it is one, alone, and of 1 to 128 of `A-Za-z0-9._-`.
@@ -76,6 +97,7 @@ pub struct Request {
     pub(crate) body: Bytes,
     pub(crate) nesting: usize,
     pub(crate) extensions: Extensions,
+    pub(crate) names: Names,
 }
 
 impl Request {
@@ -171,14 +193,25 @@ impl Request {
         Some(std::str::from_utf8(token).map_or("", str::trim))
     }
 
-    /// The value of a cookie (RFC 6265, section 5.4): the first of this name.
+    /// What is said by a header that others fill in, with U+FFFD for the bytes that are no UTF-8. `None` when it is absent.
+    #[must_use]
+    pub fn words_of(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
+    }
+
+    /// The value of a cookie (RFC 6265, section 5.4): the first of this name that is text. What bytes another site's
+    /// cookie on the same line has does not matter.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        let lines = self.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-        lines.flat_map(|line| line.split(';')).find_map(|pair| {
-            let (known, value) = pair.trim().split_once('=')?;
-            (known == name).then_some(value)
+        cookies(&self.headers).find_map(|(known, value)| {
+            let ours = known == name.as_bytes() && value.is_ascii();
+            std::str::from_utf8(value).ok().filter(|_| ours)
         })
+    }
+
+    /// What the cookies of this instance are called.
+    pub(crate) fn names(&self) -> Names {
+        self.names
     }
 
     /// Whether the client asks for a page rather than for data.
@@ -233,21 +266,22 @@ impl Request {
     /// 415 when the body is not `application/x-www-form-urlencoded` in UTF-8; 400 when it is badly encoded.
     pub fn form(&self) -> Result<Form, Problem> {
         self.check_media_type("application/x-www-form-urlencoded")?;
-        let pairs = decode::form(&self.body).ok_or_else(|| Problem::unreadable("The form is badly encoded"))?;
+        let pairs =
+            decode::form(&self.body).ok_or_else(|| Problem::unreadable("Send the form percent-encoded in UTF-8."))?;
         Ok(Form { pairs })
     }
 
     /// Refuses a body of another type. Neither a body nor a type is no offence: what is missing is said by who reads.
     pub(crate) fn check_media_type(&self, wanted: &str) -> Result<(), Problem> {
-        let refused = || Problem::media_type(format!("This path takes {wanted} in UTF-8"));
+        let refused = || Problem::media_type(format!("Send the body as {wanted} in UTF-8."));
         let plain = |encoding: &http::HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
         if self.headers.get_all(CONTENT_ENCODING).iter().any(|encoding| !plain(encoding)) {
-            return Err(refused().detail("The body must not be compressed"));
+            return Err(refused().detail("Send the body without compressing it."));
         }
         let mut given = self.headers.get_all(CONTENT_TYPE).iter();
         match (given.next(), given.next()) {
             (None, _) if self.body.is_empty() => Ok(()),
-            (Some(kind), None) if kind.to_str().is_ok_and(|kind| is_media_type(kind, wanted)) => Ok(()),
+            (Some(kind), None) if is_media_type(&String::from_utf8_lossy(kind.as_bytes()), wanted) => Ok(()),
             _ => Err(refused()),
         }
     }
@@ -277,13 +311,25 @@ pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
 
 /// How welcome what fits this very range is, if `Accept` names it (RFC 9110, section 12.5.1).
 fn accepts(headers: &HeaderMap, range: &str) -> Option<f32> {
-    let lines = headers.get_all(http::header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    let weights = lines.flat_map(|line| line.split(',')).filter_map(|named| {
+    let lines = headers.get_all(http::header::ACCEPT).iter().map(http::HeaderValue::as_bytes);
+    let weights = lines.flat_map(|line| line.split(|octet| *octet == b',')).filter_map(|named| {
+        let named = String::from_utf8_lossy(named);
         let mut parts = named.split(';').map(str::trim);
         let weight = |part: &str| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="))?.parse().ok();
         parts.next()?.eq_ignore_ascii_case(range).then(|| parts.find_map(weight).unwrap_or(1.0))
     });
     weights.reduce(f32::max)
+}
+
+/// The cookies of a request, as bytes: name and value.
+pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes);
+    lines.flat_map(|line| line.split(|octet| *octet == b';')).filter_map(|pair| {
+        let pair = pair.trim_ascii();
+        let equals = pair.iter().position(|octet| *octet == b'=')?;
+        let (name, value) = pair.split_at(equals);
+        Some((name, value.get(1..)?))
+    })
 }
 
 /// A form that a page sent.
@@ -333,7 +379,8 @@ pub(crate) async fn collect(
         let deadline = (began + limits.body_time).min(progress + limits.body_pause);
         let chunk = tokio::time::timeout_at(deadline, body.next()).await.map_err(|_| Problem::timeout())?;
         let Some(chunk) = chunk else { return Ok(whole.freeze()) };
-        let chunk = chunk.map_err(|_| Problem::unreadable("The body breaks off"))?;
+        let chunk =
+            chunk.map_err(|_| Problem::unreadable("Send the request again with its whole body: it broke off."))?;
         if whole.len() + chunk.len() > limits.body {
             return Err(Problem::body_too_large());
         }
@@ -404,6 +451,7 @@ mod tests {
             body: Bytes::from_static(body),
             nesting: 64,
             extensions: Extensions::new(),
+            names: Names::of("http://127.0.0.1:8080"),
         }
     }
 
@@ -467,6 +515,34 @@ mod tests {
         assert_eq!(found.query("a").as_deref(), Some("1"));
         assert_eq!(found.query("b").as_deref(), Some("A"));
         assert_eq!(found.query("c"), None);
+    }
+
+    #[test]
+    fn what_others_fill_in_hides_nothing_of_ours() {
+        let mut found = request(&[("cookie", "city=Zürich; a=1; ü=2"), ("accept", "text/html, x/ü;q=0.1")], b"");
+        let latin = |text: &[u8]| HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from(0));
+        found.headers.append("cookie", latin(b"\xfc=\xe4; b=3; c=M\xf6we"));
+        found.headers.insert("user-agent", latin(b"M\xf6we/1"));
+        found.headers.insert("content-type", latin(b"application/json; name=M\xf6we"));
+        assert_eq!([found.cookie("a"), found.cookie("b"), found.cookie("c")], [Some("1"), Some("3"), None]);
+        assert_eq!(found.words_of("user-agent").as_deref(), Some("M\u{fffd}we/1"));
+        assert!(found.wants_html());
+        assert!(found.check_media_type("application/json").is_ok());
+    }
+
+    #[test]
+    fn cookies_are_named_where_they_are_what_is_too_much() {
+        let head = |headers: &[(&'static str, &'static str)]| {
+            let Request { method, path, headers, peer, client, .. } = request(headers, b"");
+            Head { method, path, query: String::new(), headers, peer, client }
+        };
+        let limits = Limits { header_bytes: 60, ..Limits::default() };
+        let refused =
+            head(&[("cookie", "a=1; b=22222222222222222222222222; a=333"), ("cookie", "=x;c")]).check(&limits);
+        let named = refused.err().map(|problem| problem.cookies().to_vec()).unwrap_or_default();
+        assert_eq!(named, [("b".to_owned(), 30), ("a".to_owned(), 12), (String::new(), 4)]);
+        let refused = head(&[("cookie", "a=1"), ("x", &"y".repeat(60).leak()[..])]).check(&limits);
+        assert!(refused.is_err_and(|problem| problem.cookies().is_empty()), "the cookies are not to blame");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::decode;
 use crate::door::client_address::client_network;
+use crate::door::cookie::Names;
 use crate::door::host::names_this_machine;
 use crate::door::{Carried, Door, Doors, Limited, sent_by_another_site};
 use crate::load::{Held, Load};
@@ -236,6 +237,7 @@ impl<S: Doors> Room<S> {
             body: Bytes::new(),
             nesting: settings.limits.nesting,
             extensions: Extensions::new(),
+            names: Names::of(&settings.own_origin),
         };
         request.extensions_mut().insert(trail.carried.clone());
         if let Some(bucket) = route.bucket {
@@ -252,7 +254,7 @@ impl<S: Doors> Room<S> {
         match route.door {
             Door::Open => {}
             Door::OwnPage if !sent_by_another_site(&request.headers, &settings.own_origin) => {}
-            Door::OwnPage => return Err(Problem::forbidden()),
+            Door::OwnPage => return Err(Problem::another_site()),
             Door::Loopback
                 if request.is_local()
                     && names_this_machine(&request.headers)

@@ -79,7 +79,7 @@ impl Settings {
         }
         let origin =
             || format!("http://{}", head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default());
-        (!self.other_sites && sent_by_another_site(&head.headers, &origin())).then(Problem::forbidden)
+        (!self.other_sites && sent_by_another_site(&head.headers, &origin())).then(Problem::another_site)
     }
 
     fn is_over_tls(&self) -> bool {
@@ -225,7 +225,11 @@ async fn caught(serving: BoxFuture<'static, Reply>, id: String) -> Reply {
 
 fn rejected(settings: &Settings, rejection: &Rejection) -> Response {
     let id = (settings.new_request_id)();
-    let problem = if rejection.is_not_found() { Problem::not_found() } else { Problem::unreadable("It is not clear") };
+    let problem = if rejection.is_not_found() {
+        Problem::not_found()
+    } else {
+        Problem::unreadable("Send the request as HTTP describes it.")
+    };
     problem.to_reply(&id).completed(&Method::GET, &id, true, settings.is_over_tls()).into_response()
 }
 

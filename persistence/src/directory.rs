@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cairn_actors::address::Address;
 use cairn_actors::device;
 use cairn_actors::directory::{Directory, Happened, HistoryPlace, InSession, KnownDevice, User, Visits};
-use cairn_actors::effects::{Digest, UserId};
+use cairn_actors::effects::{self, Digest, UserId};
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::session::Session;
 use cairn_actors::hasher::SealedHash;
@@ -411,7 +411,7 @@ impl Directory for SqlDirectory {
     fn letters(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
         Box::pin(async move {
             let newest = outbox::Entity::find()
-                .filter(outbox::Column::Kind.is_not_in(["signal", "answer"]))
+                .filter(outbox::Column::Kind.is_not_in(["signal", "answer", effects::Delivery::NOBODY]))
                 .filter(outbox::Column::Payload.ne(Vec::<u8>::new()))
                 .filter(outbox::Column::Dead.eq(false))
                 // What waits for room has not been sent: nobody has it in their mailbox.

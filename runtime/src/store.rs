@@ -168,8 +168,8 @@ pub struct Item<D: Domain> {
     pub change: Option<Change>,
     /// A flow that must still be at this version though this item does not change it.
     pub expects: Option<(FlowId, u64)>,
-    /// Conditions and claims, on the texts of [`Domain::guard`]. A key is named once; all are judged against what
-    /// stood before the item.
+    /// Conditions and claims, on the texts of [`Domain::guard`]. Where a key is named more than
+    /// once, each guard is judged against what the one before it leaves.
     pub guards: Vec<Guard<String>>,
     /// The domain's writes.
     pub writes: Vec<D::Write>,

@@ -81,12 +81,15 @@ async fn a_program_without_cookies_proves_its_device_in_a_header(app: &App) {
     let answer = login(app, &person, AGENT, None).await;
     let first = answer.expect(200);
     let set = answer.list("set-cookie").join("\n");
-    assert!(set.contains(&format!("cairn_device={}", proof(&first))), "cookie and member say the same: {set}");
+    assert!(
+        set.contains(&format!("{}={}", app.cookie("cairn_device"), proof(&first))),
+        "cookie and member say the same: {set}"
+    );
     login(app, &person, "Microscope/1.0", Some(&proof(&first))).await.expect(200);
     assert_eq!(notices(app, &person).await, 0, "it is known by its proof");
     // The cookie wins over the header.
     login(app, &other, AGENT, None).await.expect(200);
-    let shown = format!("cairn_device={}", proof(&first));
+    let shown = format!("{}={}", app.cookie("cairn_device"), proof(&first));
     let login = app.client().post("/auth/login", &person.credentials()).header("user-agent", "Periscope/1.0");
     login.header("cairn-device", "garbage").header("cookie", &shown).send().await.expect(200);
     assert_eq!(notices(app, &person).await, 0);

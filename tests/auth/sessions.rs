@@ -5,6 +5,7 @@ use crate::support::{App, Kind, Person, Value, eventually, json};
 
 on_both_databases!(
     a_person_sees_their_sessions_and_no_others,
+    a_user_agent_of_any_bytes_is_recorded,
     a_person_ends_one_of_their_sessions,
     a_strangers_session_is_not_found,
 );
@@ -45,6 +46,18 @@ async fn a_person_sees_their_sessions_and_no_others(app: &App) {
     let seen = list(app, &first).await;
     assert_eq!(ids(&seen), [first.session.as_str(), second.session.as_str()], "it was used last");
     app.client().get("/auth/sessions").send().await.problem(401, "credentials");
+}
+
+async fn a_user_agent_of_any_bytes_is_recorded(app: &App) {
+    let person = Person::new("latin");
+    person.joins(app).await;
+    let agents: [(&[u8], &str); 2] =
+        [(b"Fernglas/1 (M\xfcnchen)", "Fernglas/1 (M\u{fffd}nchen)"), ("Möwe/2".as_bytes(), "Möwe/2")];
+    for (sent, seen) in agents {
+        let login = app.client().post("/auth/login", &person.credentials()).octets("user-agent", sent);
+        let tokens = Tokens::of(&login.send().await.expect(200));
+        assert_eq!(list(app, &tokens).await[0]["device"], json!(seen));
+    }
 }
 
 async fn a_person_ends_one_of_their_sessions(app: &App) {

@@ -32,7 +32,7 @@ async fn notices(app: &App, person: &Person) -> usize {
 /// The cookie of an answer, as a browser sends it back.
 fn device_cookie(answer: &Answer) -> String {
     let line = answer.header("set-cookie").expect("a cookie");
-    assert!(line.starts_with("cairn_device=") && line.contains("HttpOnly") && line.contains("SameSite=Lax"), "{line}");
+    assert!(line.starts_with("cairn_device_") && line.contains("HttpOnly") && line.contains("SameSite=Lax"), "{line}");
     line.split(';').next().unwrap().to_owned()
 }
 

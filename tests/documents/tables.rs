@@ -132,9 +132,9 @@ fn every_refusal_stands_in_the_documents_with_its_status() {
         ("INSUFFICIENT_STORAGE", "507"),
         ("BAD_GATEWAY", "502"),
     ];
-    let source = read("http/src/problem.rs");
+    let source = read("http/src/problem/kind.rs");
     let rows: BTreeSet<(String, String)> = source
-        .split("(S::")
+        .split("status: S::")
         .skip(1)
         .map(|row| {
             let (name, rest) = row.split_once(',').unwrap();

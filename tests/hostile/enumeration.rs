@@ -26,15 +26,15 @@ async fn server(kind: Kind) -> App {
 }
 
 /// One asker for each address that is asked about.
-struct Askers<'a> {
+pub(super) struct Askers<'a> {
     app: &'a App,
-    emails: Vec<String>,
+    pub(super) emails: Vec<String>,
 }
 
 impl<'a> Askers<'a> {
     /// An owner, somebody who has not verified yet, somebody whose account is to be deleted, and nobody at all: twice,
     /// first and last.
-    async fn about_everybody(app: &'a App) -> (Self, Person, Person) {
+    pub(super) async fn about_everybody(app: &'a App) -> (Self, Person, Person) {
         let (owner, waiting, leaving) = (Person::new("owner"), Person::new("waiting"), Person::new("leaving"));
         owner.joins(app).await;
         waiting.registers(app).await;
@@ -47,7 +47,7 @@ impl<'a> Askers<'a> {
         (Self { app, emails }, owner, waiting)
     }
 
-    fn client(&self, asker: usize) -> Client {
+    pub(super) fn client(&self, asker: usize) -> Client {
         self.app.client().at_loopback(10 + u8::try_from(asker).unwrap())
     }
 

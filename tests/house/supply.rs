@@ -37,7 +37,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Each crate that a manifest of ours names, and why it and not another or none.
-const CHOSEN: [(&str, &str); 46] = [
+const CHOSEN: [(&str, &str); 47] = [
     ("argon2", "the password hash's parameters and strings, and the reference for what computes it"),
     ("argon2-rust", "computes the password hash in half the time, held to the reference"),
     ("base64ct", "base64 in constant time, strict about what it reads"),
@@ -51,6 +51,7 @@ const CHOSEN: [(&str, &str); 46] = [
     ("hyper-util", "serves both HTTP versions on one connection"),
     ("icu_properties", "which characters show nothing, by the Unicode Character Database; idna brings it already"),
     ("idna", "one form of a domain (UTS 46)"),
+    ("ipnet", "blocks of addresses: which proxies are trusted"),
     ("jsonwebtoken", "verifies tokens; signing is ring's, with a kept key"),
     ("lettre", "the making of mails; the conversation with a mail server is our own, which reads bytes before text"),
     ("matchit", "the table of URLs in a room"),

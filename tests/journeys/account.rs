@@ -47,8 +47,11 @@ async fn a_person_comes_all_the_way_though_the_server_dies_between_every_two_cli
     let link = person.verification(&app).await.link().unwrap();
     seat.opens(&link, "Confirm your address").await;
     assert!(!seat.chrome.has("input[type=password]").await);
-    seat.clicks("#verify-link button", "Your address is confirmed").await;
-    seat.clicks("a.button", "Sign in").await;
+    // Signed in at once, and led to where one wanted to go.
+    seat.clicks("#verify-link button", "Name and username").await;
+    seat.clicks(".ways li:last-child a", "Your account").await;
+    seat.clicks("#logout button", "You are signed out").await;
+    seat.opens("/login?next=%2Faccount%2Fprofile", "Sign in").await;
     seat.types("#identifier", &person.email).await;
     seat.types("#password", "not the velvet umbrella").await;
     seat.clicks("#login button[type=submit]", "Error: Sign in").await;
@@ -83,7 +86,7 @@ async fn a_person_comes_all_the_way_though_the_server_dies_between_every_two_cli
     seat.types("#identifier", &person.email).await;
     seat.types("#password", "marble cactus seven trumpets").await;
     seat.clicks("#login button[type=submit]", "Your account").await;
-    seat.opens(&link, "Your address was confirmed before").await;
+    seat.opens(&link, "Your account").await;
     seat.opens("/nowhere", "There is nothing here").await;
     seat.chrome.quit().await;
 }

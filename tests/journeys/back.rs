@@ -51,13 +51,17 @@ async fn the_back_button_leads_on_from_every_page() {
 
     let code = person.verification(&app).await.code().unwrap();
     seat.types("#code", &code).await;
-    seat.clicks("#verify-code button[type=submit]", "Your address is confirmed").await;
-    // The waiting page became this one; behind both stands the form, which still knows what it has begun.
+    seat.clicks("#verify-code button[type=submit]", "Your account").await;
+    // The page that waited leads on as well; behind it stands the form, which says that one is signed in by now.
+    seat.chrome.back().await;
+    seat.chrome.reaches("Your account").await;
     seat.chrome.back().await;
     seat.chrome.reaches("Error: Create your account").await;
     seat.types("#email", &person.email).await;
     seat.types("#password", &person.password).await;
-    seat.clicks("#register button[type=submit]", "Your address is confirmed").await;
+    seat.clicks("#register button[type=submit]", "You are signed in").await;
+    seat.opens("/account", "Your account").await;
+    seat.clicks("#logout button", "You are signed out").await;
     seat.opens("/login", "Sign in").await;
     seat.types("#identifier", &person.email).await;
     seat.types("#password", &person.password).await;

@@ -68,7 +68,7 @@ async fn a_browser_that_is_known_is_sent_its_letter_whatever_strangers_ask_for(k
     person.joins(&app).await;
     let answer = app.client().post("/auth/login", &person.credentials()).send().await;
     let set = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
-    let device = set.filter_map(|line| line.split(';').next()).find(|set| set.starts_with("cairn_device="));
+    let device = set.filter_map(|line| line.split(';').next()).find(|set| set.starts_with("cairn_device_"));
     let device = device.expect("the cookie of a device").to_owned();
     let path = "/auth/password-reset/request";
     let body = json!({"email": person.email});

@@ -322,7 +322,8 @@ async fn nobody_downloads_what_is_kept_without_the_password(app: &App) {
     loaded.says(200, "Download").says_not("\"profile\"");
     let mut forged = app.client().request("POST", "/account/export").header("sec-fetch-site", "cross-site");
     forged = forged.header("content-type", "application/x-www-form-urlencoded");
-    forged = forged.header("cookie", &format!("cairn_session={}", browser.cookie("cairn_session").unwrap()));
+    forged = forged
+        .header("cookie", &format!("{}={}", app.cookie("cairn_session"), browser.cookie("cairn_session").unwrap()));
     let refused = forged.body(format!("password={}", encoded(&person.password))).send().await;
     assert_eq!(refused.status, 403, "{refused}");
     let (_, mut other) = at_home(app, "onlooker").await;

@@ -89,7 +89,7 @@ async fn stays(browser: &mut Browser, app: &App, person: &Person) {
 /// The line that sets a cookie.
 fn set(answer: &Answer, name: &str) -> String {
     let lines = answer.list("set-cookie");
-    let found = lines.iter().find(|line| line.starts_with(&format!("{name}=")));
+    let found = lines.iter().find(|line| line.starts_with(&format!("{name}_")));
     found.unwrap_or_else(|| panic!("{name} is not set: {lines:?}")).clone()
 }
 
@@ -121,7 +121,7 @@ async fn one_stays_signed_in_only_where_one_asks_for_it(app: &App) {
     assert!(!line.contains("Max-Age") && !line.contains(&before), "{line}");
     // Whoever has a copy of the one from before is out.
     let mut thief = browser.clone();
-    thief.set_cookie("cairn_session", &before);
+    thief.set_cookie(&app.cookie("cairn_session"), &before);
     browser.send(app, &form).await.says(200, "Your password is changed.");
     thief.open(app, "/account").await.says(200, "Sign in").says_not(&person.email);
     browser.open(app, "/account").await.says(200, &person.email);
@@ -206,7 +206,8 @@ async fn signing_out_ends_the_session_and_another_sites_form_does_not(app: &App)
     assert_eq!(held.form("logout").value("form_token"), form.value("form_token"));
     let mut forged = app.client().request("POST", "/logout").header("sec-fetch-site", "cross-site");
     forged = forged.header("content-type", "application/x-www-form-urlencoded").header("accept", "text/html");
-    forged = forged.header("cookie", &format!("cairn_session={}", browser.cookie("cairn_session").unwrap()));
+    forged = forged
+        .header("cookie", &format!("{}={}", app.cookie("cairn_session"), browser.cookie("cairn_session").unwrap()));
     let refused = forged.body(format!("form_token={}", form.value("form_token"))).send().await;
     assert_eq!(refused.status, 403, "{refused}");
     assert!(refused.text().contains("another site sent this") && refused.text().contains("href=\"/\""), "{refused}");
@@ -263,7 +264,7 @@ async fn a_session_is_carried_on_by_use_and_ends_without(kind: Kind) {
         page.says(200, "Your account");
         // The cookie must not die before its session.
         let set = page.answer.header("set-cookie").unwrap_or_default();
-        let renewed = set.starts_with("cairn_session=") && set.contains("Max-Age=864000");
+        let renewed = set.starts_with("cairn_session_") && set.contains("Max-Age=864000");
         assert_eq!(renewed, day != 2, "day {day}: {set}");
     }
     app.restart_at(40 * DAY).await;
@@ -283,7 +284,7 @@ async fn a_session_is_carried_on_to_its_absolute_end(kind: Kind) {
         let page = browser.open(&app, "/account").await;
         page.says(200, "Your account");
         let set = page.answer.header("set-cookie").unwrap_or_default();
-        assert_eq!(set.starts_with("cairn_session="), day == 9, "two days were left to be gained, then none: {set}");
+        assert_eq!(set.starts_with("cairn_session_"), day == 9, "two days were left to be gained, then none: {set}");
     }
     app.restart_at(12 * DAY + 60).await;
     browser.open(&app, "/account").await.says(200, "Sign in");

@@ -1,6 +1,7 @@
 //! Pages for people, used as a browser without scripts would use them.
 
 mod account;
+mod cookies;
 mod links;
 mod login;
 mod look;

@@ -16,12 +16,15 @@ on_both_databases!(
     the_page_moves_on_when_the_link_is_opened_elsewhere,
     another_mail_can_be_had_but_not_at_once,
     a_link_leads_nobody_to_where_a_stranger_wanted_to_go,
+    whoever_registers_in_a_browser_is_signed_in_there_and_nowhere_else,
+    a_registration_signs_in_once_and_not_after_a_reset,
 );
 of_each_kind!(
     a_mail_that_is_sent_again_leaves_the_first_one_good,
     an_expired_registration_says_so_and_begins_again,
     the_page_says_where_the_letter_is,
     where_one_wanted_to_go_is_kept_for_the_link_though_the_server_dies_in_between,
+    a_form_that_is_sent_again_after_a_crash_signs_in_all_the_same,
     a_letter_over_the_budget_is_not_blamed_on_the_address,
 );
 
@@ -36,8 +39,8 @@ async fn the_page_that_waits_takes_the_code(app: &App) {
     let code = person.verification(app).await.code().unwrap();
     let spaced = format!(" {}-{} ", &code[..3], &code[3..]);
     let done = browser.send(app, &form.clone().with("code", &spaced)).await;
-    done.says(200, "Your address is confirmed");
-    assert_eq!(done.link("Sign in"), "/login");
+    done.says(200, "Your address is confirmed, and you are signed in.").says(200, &person.email);
+    assert_eq!(done.url, "/account?said=verified");
     // Sent twice, loaded again, and begun again from the address bar: all lead on.
     browser.send(app, &form.with("code", &code)).await.says(200, "Your address is confirmed");
     browser.open(app, "/verify-email").await.says(200, "Your address is confirmed");
@@ -125,11 +128,14 @@ async fn a_used_link_says_so_and_leads_to_signing_in(app: &App) {
     let link = person.verification(app).await.link().unwrap();
     let page = browser.open(app, &link).await;
     browser.send(app, &page.form("verify-link")).await.says(200, "Your address is confirmed");
-    for one in [&mut browser, &mut Browser::new()] {
-        let page = one.open(app, &link).await;
-        page.says(200, "Your address was confirmed before");
-        assert_eq!(page.link("Sign in"), "/login");
-    }
+    let page = Browser::new().open(app, &link).await;
+    page.says(200, "Your address was confirmed before");
+    assert_eq!(page.link("Sign in"), "/login");
+    browser.open(app, &link).await.says(200, "Your account").says(200, &person.email);
+    // In the browser that began it, once it is signed out there.
+    let form = browser.open(app, "/account").await.form("logout");
+    browser.send(app, &form).await.says(200, "You are signed out");
+    browser.open(app, &link).await.says(200, "Your address was confirmed before");
 }
 
 async fn a_mail_that_is_sent_again_leaves_the_first_one_good(kind: Kind) {
@@ -247,7 +253,6 @@ async fn where_one_wanted_to_go_is_kept_for_the_link_though_the_server_dies_in_b
     let app = App::plan(kind).named("destination").start().await;
     let (mut browser, person) = (Browser::new(), Person::new("traveller"));
     let next = "/account/history?from=a&to=b%2Fc";
-    let login = format!("/login?next={}", encoded(next).replace("%2F", "/"));
     registers_on_the_way(&mut browser, &app, &person, next).await.says(200, "Check your mail");
     // Another account begun in the same browser meanwhile is on its own way.
     let other = Person::new("companion");
@@ -257,21 +262,21 @@ async fn where_one_wanted_to_go_is_kept_for_the_link_though_the_server_dies_in_b
     let page = browser.open(&app, &link).await;
     page.says(200, "One more click");
     app.crash_and_restart().await;
-    let page = browser.send(&app, &page.form("verify-link")).await;
-    page.says(200, "Your address is confirmed");
-    assert_eq!(page.link("Sign in"), login);
-    assert_eq!(browser.open(&app, &link).await.says(200, "confirmed before").link("Sign in"), login);
+    let there = browser.send(&app, &page.form("verify-link")).await;
+    assert_eq!(there.url, next);
+    there.says(200, "What happened to your account");
     // What the page that waits leads to, when it moves on by itself.
     let waiting = browser.open(&app, "/verify-email").await;
     let here = waiting.says(200, &other.email).html.split("data-next=\"").nth(1).unwrap().split('"').next().unwrap();
     assert!(here.ends_with("&amp;next=/account/profile"), "{here}");
     app.crash_and_restart().await;
-    let form = browser.open(&app, &page.link("Sign in")).await.form("login");
-    let form = form.with("identifier", &person.email).with("password", &person.password);
-    let there = browser.send(&app, &form).await;
-    assert_eq!(there.url, next);
-    there.says(200, "What happened to your account");
-    assert_eq!(browser.cookie("cairn_next"), None, "it has led where it should");
+    browser.open(&app, next).await.says(200, "What happened to your account");
+    // Signed in as somebody else there, the other account's way is by its own sign-in.
+    let page = waiting.form("verify-code").with("code", &other.verification(&app).await.code().unwrap());
+    let page = browser.send(&app, &page.with("form_token", waiting.form("verify-code").value("form_token"))).await;
+    page.says(200, "Your address is confirmed").says(200, &format!("you are signed in as {}", person.email));
+    assert_eq!(page.link("Sign in"), "/login?next=/account/profile");
+    browser.open(&app, "/account").await.says(200, &person.email).says_not(&other.email);
 }
 
 async fn a_link_leads_nobody_to_where_a_stranger_wanted_to_go(app: &App) {
@@ -281,7 +286,7 @@ async fn a_link_leads_nobody_to_where_a_stranger_wanted_to_go(app: &App) {
     let link = person.verification(app).await.link().unwrap();
     assert!(!link.contains("next") && !link.contains("delete"), "{link}");
     // Neither what is added to the link nor a cookie without the flow's own is heard.
-    phone.set_cookie("cairn_next", &format!("{flow}.L2FjY291bnQvZGVsZXRl"));
+    phone.set_cookie(&app.cookie("cairn_next"), &format!("{flow}.L2FjY291bnQvZGVsZXRl"));
     let page = phone.open(app, &format!("{link}&next=%2Faccount%2Fdelete")).await;
     let form = page.says(200, "another browser").form("verify-link");
     let form = form.with("password", &person.password).with("next", "/account/delete");
@@ -297,7 +302,7 @@ async fn a_link_leads_nobody_to_where_a_stranger_wanted_to_go(app: &App) {
         ("", "nothing"),
         ("_w", "no text"),
     ] {
-        browser.set_cookie("cairn_next", &format!("{flow}.{there}"));
+        browser.set_cookie(&app.cookie("cairn_next"), &format!("{flow}.{there}"));
         assert_eq!(browser.open(app, &link).await.link("Sign in"), "/login", "{why}");
     }
     for next in ["//evil.example", "https://evil.example/", "/\\evil.example"] {
@@ -305,4 +310,98 @@ async fn a_link_leads_nobody_to_where_a_stranger_wanted_to_go(app: &App) {
         registers_on_the_way(&mut browser, app, &Person::new("lured"), next).await.says(200, "Check your mail");
         assert_eq!(browser.cookie("cairn_next"), None, "{next}");
     }
+}
+
+/// What the account's own history says of its sign-ins.
+async fn sign_ins(browser: &mut Browser, app: &App, person: &Person) -> Vec<crate::support::Value> {
+    let form = browser.open(app, "/account/export").await.form("export").with("password", &person.password);
+    let export = browser.post(app, &form).await.expect(200);
+    let all = export["history"].as_array().unwrap().iter();
+    all.filter(|entry| entry["kind"] == "session" && entry["name"] == "sign_in").cloned().collect()
+}
+
+async fn whoever_registers_in_a_browser_is_signed_in_there_and_nowhere_else(app: &App) {
+    for by_link in [false, true] {
+        let (mut browser, person) = (Browser::new(), Person::new("newcomer"));
+        let page = registers(&mut browser, app, &person).await;
+        let letter = person.verification(app).await;
+        // Whoever learns the code without the cookies proves the address, and is nobody.
+        let form = if by_link {
+            browser.open(app, &letter.link().unwrap()).await.form("verify-link")
+        } else {
+            page.form("verify-code").with("code", &letter.code().unwrap())
+        };
+        // Pressed twice at once: both are answered alike, with one session.
+        let mut twin = browser.clone();
+        let (one, two) = tokio::join!(browser.send(app, &form), twin.send(app, &form));
+        for page in [&one, &two] {
+            page.says(200, "Your address is confirmed, and you are signed in.").says(200, &person.email);
+        }
+        assert_eq!(browser.cookie("cairn_session"), twin.cookie("cairn_session"), "it is one session");
+        assert!(browser.cookie("cairn_session").unwrap().ends_with(".ends"), "it ends with the browser");
+        let entries = sign_ins(&mut browser, app, &person).await;
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        assert_eq!(entries[0]["details"]["shown"]["amr"], crate::support::json!(["pwd", "email"]), "{entries:?}");
+        // This browser is known from now on, and nobody is told of a first sign-in.
+        browser.open(app, "/account/devices").await.says(200, "This browser");
+        let mail = app.mailbox(&person.email).await;
+        assert!(mail.iter().all(|letter| letter.kind != "session.new-device"), "{mail:?}");
+    }
+    let (mut browser, mut other, person) = (Browser::new(), Browser::new(), Person::new("elsewhere"));
+    let page = registers(&mut browser, app, &person).await;
+    // A browser of its own, with the code that somebody was talked into telling.
+    let stranger = Person::new("stranger");
+    let theirs = registers(&mut other, app, &stranger).await.form("verify-code");
+    let flow = page.form("verify-code").value("flow").to_owned();
+    let code = person.verification(app).await.code().unwrap();
+    let page = other.send(app, &theirs.with("flow", &flow).with("code", &code)).await;
+    page.says(200, "Your address is confirmed");
+    assert_eq!(page.link("Sign in"), "/login");
+    assert_eq!(other.cookie("cairn_session"), None, "who did not begin it is not signed in");
+}
+
+async fn a_registration_signs_in_once_and_not_after_a_reset(app: &App) {
+    // Signed out again: what was sent before signs nobody in once more.
+    let (mut browser, person) = (Browser::new(), Person::new("once"));
+    let page = registers(&mut browser, app, &person).await;
+    let form = page.form("verify-code").with("code", &person.verification(app).await.code().unwrap());
+    let before = browser.clone();
+    browser.send(app, &form).await.says(200, "you are signed in.");
+    let leave = browser.open(app, "/account").await.form("logout");
+    browser.send(app, &leave).await.says(200, "You are signed out");
+    let mut again = before.clone();
+    again.send(app, &form).await.says(200, "Your address is confirmed");
+    assert_eq!(again.cookie("cairn_session"), None);
+
+    // Verified elsewhere, and the password set anew since: the browser that knows the one from before is out.
+    let (mut browser, person) = (Browser::new(), Person::new("late"));
+    let page = registers(&mut browser, app, &person).await;
+    let flow = page.form("verify-code").value("flow").to_owned();
+    let code = person.verification(app).await.code().unwrap();
+    person.verifies(app, &flow).await;
+    let ask = crate::support::json!({"email": person.email});
+    app.client().post("/auth/password-reset/request", &ask).send().await.expect(202);
+    let token = app.letter(&person.email, "recovery.reset").await.token();
+    let set = crate::support::json!({"token": token, "new_password": "granite lantern 47 marmalade"});
+    app.client().post("/auth/password-reset/confirm", &set).send().await.expect(200);
+    browser.send(app, &page.form("verify-code").with("code", &code)).await.says(200, "Your address is confirmed");
+    assert_eq!(browser.cookie("cairn_session"), None);
+}
+
+async fn a_form_that_is_sent_again_after_a_crash_signs_in_all_the_same(kind: Kind) {
+    let app = App::plan(kind).named("again").start().await;
+    let (mut browser, person) = (Browser::new(), Person::new("again"));
+    let page = registers(&mut browser, &app, &person).await;
+    let form = page.form("verify-code").with("code", &person.verification(&app).await.code().unwrap());
+    // The address is proved, and the server dies before it says so, or before it has begun the session.
+    let flow = form.value("flow").to_owned();
+    person.verifies(&app, &flow).await;
+    app.crash_and_restart().await;
+    let before = browser.clone();
+    browser.send(&app, &form).await.says(200, "you are signed in.").says(200, &person.email);
+    // The session was begun, and the server dies before it has answered.
+    app.crash_and_restart().await;
+    let mut again = before.clone();
+    again.send(&app, &form).await.says(200, "you are signed in.").says(200, &person.email);
+    assert_eq!(again.cookie("cairn_session"), browser.cookie("cairn_session"), "it is one session");
 }

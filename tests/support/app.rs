@@ -185,6 +185,11 @@ impl App {
         format!("http://{}", self.public)
     }
 
+    /// The name of a cookie, with the port, which is not the usual one.
+    pub fn cookie(&self, name: &str) -> String {
+        format!("{name}_{}", self.public.port())
+    }
+
     /// The data folder.
     pub fn data(&self) -> &Path {
         self.folder.path()

@@ -32,16 +32,21 @@ impl Browser {
         Self::default()
     }
 
-    /// The value of a cookie.
+    /// The value of a cookie, by its name with or without the port.
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        self.cookies.get(name).map(String::as_str)
+        let named = self.cookies.iter().find(|(known, _)| {
+            let port = known.strip_prefix(name).map(|rest| rest.strip_prefix('_').unwrap_or(rest));
+            port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+        });
+        named.map(|(_, value)| value.as_str())
     }
 
     pub fn set_cookie(&mut self, name: &str, value: &str) {
         self.cookies.insert(name.to_owned(), value.to_owned());
     }
 
-    fn header(&self) -> String {
+    /// The line that it sends its cookies in.
+    pub fn header(&self) -> String {
         self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
 

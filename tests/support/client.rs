@@ -27,7 +27,7 @@ pub struct Request {
     client: Client,
     method: Method,
     target: String,
-    headers: Vec<(String, String)>,
+    headers: Vec<(String, Vec<u8>)>,
     body: Option<Bytes>,
 }
 
@@ -111,8 +111,13 @@ impl Client {
 }
 
 impl Request {
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
+    pub fn header(self, name: &str, value: &str) -> Self {
+        self.octets(name, value.as_bytes())
+    }
+
+    /// A header of any bytes that may stand in one.
+    pub fn octets(mut self, name: &str, value: &[u8]) -> Self {
+        self.headers.push((name.to_owned(), value.to_vec()));
         self
     }
 
@@ -145,7 +150,7 @@ impl Request {
             .unwrap_or_else(|error| panic!("{asked}: not a request: {error}"));
         for (name, value) in &self.headers {
             let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
-            request.headers_mut().append(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            request.headers_mut().append(name, http::HeaderValue::from_bytes(value).unwrap());
         }
         match tokio::time::timeout(TIMEOUT, self.client.exchange(request, asked.clone())).await {
             Ok(answer) => answer,
@@ -200,6 +205,9 @@ impl Answer {
         assert!(named.ends_with(&format!("/problems/{kind}")), "{named} is not {kind}: {self}");
         assert_eq!(problem["status"], status, "{self}");
         assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{self}");
+        let (title, detail) = (problem["title"].as_str().unwrap(), problem["detail"].as_str().unwrap_or_default());
+        let says = detail.ends_with('.') && detail.split(' ').count() > 2 && !detail.contains(title);
+        assert!(says, "the detail says what to do next, and not the title again: {self}");
         problem
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
-use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TRIES, TypedCode, asked_letter};
+use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TRIES, TypedCode, asked_letter, letter_to_nobody};
 use super::session::{self, Session};
 use crate::address::Address;
 use crate::credential::{self, Presented, Purpose, Seal, of};
@@ -178,12 +178,14 @@ pub enum Outcome {
 }
 
 impl Awaiting {
-    /// The last letter, as it goes out. Nobody is written to where nobody has the address.
+    /// The last letter, as it goes out: to nobody where nobody has the address.
     fn letter(&self, by: AskedBy) -> Option<Outgoing<Auth>> {
-        let (_, seal) = self.user.zip(self.letters.last())?;
-        let letter =
-            Letter::RecoveryReset { to: self.address.clone(), seal: seal.clone(), expires_at: self.expires_at };
-        Some(asked_letter(letter, by, self.expires_at))
+        let seal = self.letters.last()?.clone();
+        let letter = Letter::RecoveryReset { to: self.address.clone(), seal, expires_at: self.expires_at };
+        Some(match self.user {
+            Some(_) => asked_letter(letter, by, self.expires_at),
+            None => letter_to_nobody(letter, by, self.expires_at),
+        })
     }
 
     /// Waits on with this letter on its way.

@@ -64,14 +64,14 @@ impl fmt::Debug for Mail {
     }
 }
 
-/// The letter of a row of the outbox. `None` for what is no letter, was wiped, or is sealed or written under a key that
+/// The letter of a row of the outbox. `None` for what is no letter, goes to nobody, was wiped, or is sealed or written under a key that
 /// this ring has not got.
 pub fn view(delivery: &store::Delivery, world: &World) -> Option<Mail> {
     if delivery.payload.is_empty() {
         return None;
     }
     let Ok(Carried::World(carried)) = Carried::<Auth>::open(world, delivery) else { return None };
-    let letter = carried.letter();
+    let letter = carried.mailed()?;
     let rendered = render(letter, delivery.flow, world).ok()?;
     Some(Mail {
         id: delivery.id.to_string(),

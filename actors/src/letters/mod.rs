@@ -18,7 +18,8 @@ use serde::Serialize;
 
 use self::stationery::{Stationery, stationery};
 pub use self::stationery::{doubts, escaped, install};
-use self::words::{Texts, fill, fill_all};
+pub use self::words::fill;
+use self::words::{Texts, fill_all};
 use crate::credential::{self, Purpose, Seal};
 use crate::effects::Letter;
 use crate::ring::KeyId;

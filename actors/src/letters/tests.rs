@@ -133,6 +133,7 @@ fn letters_with_a_code_say_until_when_in_utc() {
 fn every_letter_has_its_name_in_the_list() {
     let names: Vec<_> = letters().iter().map(Letter::name).collect();
     assert_eq!(names, Letter::NAMES);
+    assert_eq!(Delivery::KINDS, [names.as_slice(), &[Delivery::NOBODY]].concat());
 }
 
 #[test]

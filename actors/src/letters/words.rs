@@ -43,12 +43,43 @@ impl Language {
     }
 }
 
-/// Puts values into the `{places}` of a text.
-pub(super) fn fill(text: &str, places: &[(&str, &str)]) -> String {
-    places.iter().fold(text.to_owned(), |text, (place, value)| text.replace(&format!("{{{place}}}"), value))
+/// Puts values into the `{places}` of a text. What a value says is not looked at again.
+pub fn fill(text: &str, places: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let place = after.split_once('}').and_then(|(name, behind)| {
+            let (_, value) = places.iter().find(|(known, _)| *known == name)?;
+            Some((*value, behind))
+        });
+        match place {
+            Some((value, behind)) => {
+                out.push_str(value);
+                rest = behind;
+            }
+            None => {
+                out.push('{');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The same for many texts.
 pub(super) fn fill_all(texts: &Texts, places: &[(&str, &str)]) -> Texts {
     texts.iter().map(|(name, text)| (name.clone(), fill(text, places))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_looks_like_a_place_is_no_place() {
+        assert_eq!(fill("{a} and {b} {c}", &[("a", "{b}"), ("b", "x")]), "{b} and x {c}");
+        assert_eq!(fill("{", &[]), "{");
+    }
 }

@@ -394,7 +394,8 @@ impl Services {
         token.ok_or(Refusal::SessionEnded)
     }
 
-    /// Who is signed in by a session's cookie: it is genuine, its session lives, and neither fence has moved.
+    /// Who is signed in by a session's cookie: it is genuine, its session lives, and the fence of its user is where
+    /// it was at the sign-in.
     ///
     /// # Errors
     /// Only that the database is away: whatever else is wrong with it, nobody is signed in.
@@ -443,6 +444,11 @@ impl Services {
             Ok(_) | Err(Refusal::NotFound) => Ok(()),
             Err(other) => Err(other),
         }
+    }
+
+    /// Whether a text is the cookie of a session that this instance began. Whether the session lives is not asked.
+    pub fn is_session_cookie(&self, cookie: &str) -> bool {
+        self.session_of(cookie).is_some()
     }
 
     pub(super) fn session_of(&self, cookie: &str) -> Option<Presented<of::SessionCookie>> {

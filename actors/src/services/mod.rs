@@ -22,6 +22,7 @@ pub mod deletion;
 pub mod devices;
 pub mod email_change;
 pub mod guesses;
+pub mod newcomer;
 pub mod password;
 pub mod passwords;
 pub mod ping;
@@ -101,11 +102,15 @@ pub enum Refusal {
 
 impl Refusal {
     /// A link that was never sent, or whose flow is forgotten.
-    pub const GARBAGE: Self = Self::FlowEnded("This link is not, or no longer, good.");
+    pub const GARBAGE: Self = Self::FlowEnded(
+        "Begin anew to be sent another letter: this link is used up, its time is over, or it never was one.",
+    );
     /// A code or link of a flow that has ended.
-    pub const OVER: Self = Self::FlowEnded("This code or link is not, or no longer, good.");
+    pub const OVER: Self =
+        Self::FlowEnded("Begin anew to be sent another letter: this code or link is used up, or its time is over.");
     /// A code after the last try.
-    pub const ONLY_THE_LINK: Self = Self::FlowEnded("Five codes were wrong; only the link in the letter works now.");
+    pub const ONLY_THE_LINK: Self =
+        Self::FlowEnded("Use the link in the letter: five codes were wrong, and only the link works now.");
     /// A new password by the link of a new-device letter that sets none.
     pub const SETS_NO_PASSWORD: Self =
         Self::FlowEnded("This link sets no password (any more). Ask for a letter to set a new one.");
@@ -113,7 +118,7 @@ impl Refusal {
     pub const NO_MORE_LETTERS: Self =
         Self::FlowEnded("Five letters were sent. Look for them in the mailbox, or begin anew.");
     /// A letter for a flow that awaits none.
-    pub const NOTHING_AWAITED: Self = Self::FlowEnded("Nothing is waiting for a letter here.");
+    pub const NOTHING_AWAITED: Self = Self::FlowEnded("Begin anew: nothing waits for a letter here.");
 }
 
 impl From<Fault> for Refusal {

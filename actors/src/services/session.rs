@@ -333,7 +333,8 @@ impl Services {
         world.signing.verify(token, ACCESS_TOKEN, iss, iss, now).map_err(|_| Refusal::SessionEnded)
     }
 
-    /// Who a Bearer token stands for: the token is good, its session lives, and neither fence has moved.
+    /// Who a Bearer token stands for: the token is good, its session lives, and the fence of its user is where it was at the
+    /// sign-in.
     ///
     /// # Errors
     /// [`Refusal::SessionEnded`] when any of that is not so.

@@ -164,8 +164,9 @@ impl Courier<Auth> for Budgeted {
                     carried
                 }
                 Ok(Some(wait)) => {
-                    let letter = Auth::kind(&parcel.delivery);
-                    metrics::counter!("cairn_mail_over_budget_total", "letter" => letter).increment(1);
+                    if let Some(letter) = parcel.delivery.mailed() {
+                        metrics::counter!("cairn_mail_over_budget_total", "letter" => letter.name()).increment(1);
+                    }
                     Err(Trouble::Later { why: OVER.to_owned(), after: Some(wait) })
                 }
                 Err(why) => Err(Trouble::Later { why: why.to_string(), after: None }),
@@ -422,6 +423,16 @@ mod tests {
         assert!(asked.iter().all(|one| office.carries(one) == Err(Duration::ZERO)), "the server's own trouble");
         office.server.is_down.store(false, std::sync::atomic::Ordering::Relaxed);
         assert!(asked.iter().all(|one| office.carries(one).is_ok()));
+    }
+
+    #[test]
+    fn what_goes_to_nobody_waits_as_often_and_keeps_nothing_away() {
+        let office = Office::new(Settings::default());
+        let by = AskedBy { network: Digest([7; 32]), known: false };
+        let nobody = || Delivery::ToNobody { letter: reset(ADA), by };
+        let sent: Vec<bool> = (0..10).map(|_| office.sends(nobody())).collect();
+        assert_eq!(sent, [[true; 3].as_slice(), &[false; 7]].concat(), "as an owner's, from the same network");
+        assert!(office.sends(from(7, reset(ADA))), "whoever has the address by now is written to");
     }
 
     #[test]

@@ -16,14 +16,15 @@ mod trust;
 mod verdict;
 mod wire;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cairn_runtime::Clock;
 use cairn_runtime::outbox::{Carrying, Courier, Trouble};
+use cairn_runtime::{Clock, DeliveryId};
 use futures_util::future::{BoxFuture, join_all};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::lanes::{Held, Lanes, Shown};
 use self::line::{Broken, Dial, Line, Posted, Stage};
@@ -103,7 +104,15 @@ impl Mailer {
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let dial = Dial::new(&settings, &host(&worlds()), &machine)?;
         let lanes = Arc::new(Lanes::new(settings.connections, Arc::clone(&clock)));
-        Ok(Self(Way::Smtp(Box::new(Smtp { settings, worlds, clock, dial, lanes, idle: Mutex::default() }))))
+        Ok(Self(Way::Smtp(Box::new(Smtp {
+            settings,
+            worlds,
+            clock,
+            dial,
+            lanes,
+            idle: Mutex::default(),
+            spans: Spans::default(),
+        }))))
     }
 
     /// Closes connections that were idle for long, and forgets what is not worth remembering. To be called now and then.
@@ -144,24 +153,33 @@ struct Smtp {
     lanes: Arc<Lanes>,
     /// Lines between two letters, the one that was used last on top.
     idle: Mutex<Vec<Line>>,
+    /// How long the last conversations took.
+    spans: Spans,
 }
 
 impl Smtp {
     async fn carry(&self, parcel: &Carrying<Auth>) -> Result<(), Trouble> {
         let letter = parcel.delivery.letter();
         let posted = posted::post(parcel, letter, &(self.worlds)(), &self.settings)?;
+        if parcel.delivery.mailed().is_none() {
+            return self.keep(parcel).await;
+        }
         let SmtpSettings { limit, .. } = self.settings;
         let place = match self.lanes.enter(posted.to.domain(), QUEUE.min(limit)).await {
             Ok(place) => place,
             Err(held) => return Err(self.held(held)),
         };
-        let began = self.clock.now();
+        let began = Instant::now();
         let (mut line, mut stage) = (None, Stage::Greeting);
         // Bounded as a whole and from outside, too: a server that says its words byte by byte holds a place for no longer
         // than this.
         let sent = timeout(limit, self.converse(&mut line, &posted, &mut stage)).await;
         let sent = sent.unwrap_or(Err(Broken::Silent(stage)));
-        metrics::histogram!(MAIL_SECONDS).record(self.clock.now().since(began).as_secs_f64());
+        let took = began.elapsed();
+        metrics::histogram!(MAIL_SECONDS).record(took.as_secs_f64());
+        if sent.is_ok() {
+            self.spans.note(took);
+        }
         if let Some(line) = line {
             self.put_by(line, &sent).await;
         }
@@ -178,6 +196,16 @@ impl Smtp {
             (Trouble::Later { .. }, _) => {}
         }
         Err(trouble)
+    }
+
+    /// Keeps a letter that goes to nobody, written and signed like any other: for as long as a letter took lately, and not
+    /// at all while letters wait for the server. It takes no place from one that goes to somebody.
+    async fn keep(&self, parcel: &Carrying<Auth>) -> Result<(), Trouble> {
+        if self.lanes.server_is_left_alone() {
+            return Err(later("the mail server is left alone for a while"));
+        }
+        tokio::time::sleep(self.spans.one(parcel.id)).await;
+        Ok(())
     }
 
     /// Gives the letter to the server, over a line that is open already if there is one.
@@ -284,6 +312,30 @@ impl Smtp {
         let why = format!("the mail server {verb} {subject}: {} {said}", reply.code);
         let why = why.trim_end().to_owned();
         if verdict == Verdict::OfAddress { Trouble::Never(why) } else { later(why) }
+    }
+}
+
+/// How long the last letters took that the server accepted.
+#[derive(Default)]
+struct Spans(Mutex<VecDeque<Duration>>);
+
+impl Spans {
+    /// So many are remembered.
+    const KEPT: usize = 32;
+
+    fn note(&self, took: Duration) {
+        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spans.len() == Self::KEPT {
+            spans.pop_front();
+        }
+        spans.push_back(took);
+    }
+
+    /// One of them, by the delivery's id, so that they are met as often as they happened. Zero before the first.
+    fn one(&self, delivery: DeliveryId) -> Duration {
+        let spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let drawn = delivery.bytes().iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) ^ usize::from(*byte));
+        drawn.checked_rem(spans.len()).and_then(|place| spans.get(place)).copied().unwrap_or_default()
     }
 }
 

@@ -65,6 +65,7 @@ pub(crate) struct Driver<F: Known> {
     /// Wrong guesses that were counted, in order.
     pub(crate) counted: Vec<Write>,
     pub(crate) sent: Vec<Sent>,
+    pub(crate) to_nobody: Vec<Sent>,
     pub(crate) told: Vec<Told>,
     /// What must stand in no outcome, nothing public and no last state.
     pub(crate) personal: Vec<&'static str>,
@@ -95,6 +96,7 @@ impl<F: Known> Driver<F> {
             writes: Vec::new(),
             counted: Vec::new(),
             sent: Vec::new(),
+            to_nobody: Vec::new(),
             told: Vec::new(),
             personal: Vec::new(),
             salt: derive_bytes(&seed, "salt", 0),
@@ -235,7 +237,8 @@ impl<F: Known> Driver<F> {
                 Parcel::World(delivery) => {
                     let letter = delivery.letter();
                     assert!(outgoing.expires.is_none_or(|until| until > now), "no letter is dead when it is written");
-                    self.sent.push(Sent { at: now, letter: letter.clone(), expires: outgoing.expires });
+                    let sent = Sent { at: now, letter: letter.clone(), expires: outgoing.expires };
+                    if delivery.mailed().is_some() { self.sent.push(sent) } else { self.to_nobody.push(sent) }
                 }
                 Parcel::Signal { to, kind, signal } => {
                     self.told.push(Told { to: *to, kind: kind.clone(), signal: signal.clone() });

@@ -69,7 +69,10 @@ pub(super) async fn confirm(house: Arc<House>, request: Request) -> Answer {
         }
         (None, Some(flow), Some(code), None) => services.confirm_email_by_code(&caller, &flow, &code).await,
         (None, Some(_), Some(_), Some(_)) => {
-            return Err(Problem::unreadable_at("/password", "A password goes with `token`, not with a code."));
+            return Err(Problem::unreadable_at(
+                "/password",
+                "Leave the password out: it goes with `token`, not with a code.",
+            ));
         }
         (token, flow, code, _) => return Err(super::code_or_token(&token, &flow, &code)),
     };

@@ -52,19 +52,18 @@ pub(super) async fn login(house: Arc<House>, request: Request) -> Answer {
     let identifier = match (&body.email, &body.username) {
         (Some(email), None) => Identifier::Email(email),
         (None, Some(username)) => Identifier::Username(username),
-        (None, None) => return Err(Problem::unreadable_at("/email", "This takes `email` or `username`.")),
+        (None, None) => return Err(Problem::unreadable_at("/email", "Send `email` or `username`.")),
         (Some(_), Some(_)) => {
-            return Err(Problem::unreadable_at("/username", "This takes `email` or `username`, not both."));
+            return Err(Problem::unreadable_at("/username", "Send `email` or `username`, not both."));
         }
     };
     let services = &house.services;
-    let public_url = services.engine.world().settings.public_url.clone();
     let refused = |why| problem(services, why);
     let approach = services.approach(identifier, device::presented(&request)).await.map_err(refused)?;
     house.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &request)?;
     let caller = stranger(&request);
     let tokens = services.sign_in_from(&caller, approach, &body.password).await.map_err(refused)?;
-    let cookie = tokens.device.as_deref().map(|proof| device::set(proof, &public_url)).transpose()?;
+    let cookie = tokens.device.as_deref().map(|proof| device::set(proof, request.names())).transpose()?;
     let reply = Reply::json(StatusCode::OK, &TokensBody::from(tokens))?;
     Ok(match cookie {
         Some(cookie) => reply.cookie(cookie),

@@ -182,8 +182,9 @@ fn wanted_version(request: &Request, present: i64) -> Result<i64, Problem> {
     if lines.peek().is_none() {
         return Err(Problem::condition_required());
     }
-    let tags = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim);
-    let fits = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == format!("\"{present}\"");
+    let version = format!("\"{present}\"");
+    let tags = lines.flat_map(|line| line.as_bytes().split(|octet| *octet == b',')).map(<[u8]>::trim_ascii);
+    let fits = |tag: &[u8]| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == version.as_bytes();
     if tags.into_iter().any(fits) { Ok(present) } else { Err(Problem::changed()) }
 }
 

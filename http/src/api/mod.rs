@@ -1,5 +1,6 @@
 //! The JSON interface: its table of URLs, and what all its endpoints say the same way.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,7 +156,7 @@ pub(crate) fn caller(request: &Request) -> Result<Caller, Problem> {
             let key = String::from_utf8_lossy(key.as_bytes()).into_owned();
             Some(Repeat { route: format!("{} {}", request.method(), request.path()), key })
         }
-        _ => return Err(Problem::unreadable("Idempotency-Key takes 1 to 255 visible ASCII characters, once.")),
+        _ => return Err(Problem::unreadable("Send one Idempotency-Key of 1 to 255 visible ASCII characters.")),
     };
     Ok(Caller { repeat, ..stranger(request) })
 }
@@ -165,7 +166,7 @@ pub(crate) fn stranger(request: &Request) -> Caller {
     Caller {
         trace: request.id().to_owned(),
         address: request.client(),
-        device: request.header("user-agent").map(str::to_owned),
+        device: request.words_of("user-agent").map(Cow::into_owned),
         known_by: device::presented(request).map(str::to_owned),
         repeat: None,
     }
@@ -206,7 +207,7 @@ fn of_fault(fault: Fault) -> Problem {
 
 /// Whom the door has let in.
 pub(crate) fn signed_in(request: &Request) -> Result<&SignedIn, Problem> {
-    request.extensions().get::<SignedIn>().ok_or_else(Problem::credentials)
+    request.extensions().get::<SignedIn>().ok_or_else(Problem::no_token)
 }
 
 /// What is wrong with a body that takes a link's token, or a code with its flow.
@@ -216,7 +217,7 @@ fn code_or_token(token: &Option<String>, flow: &Option<String>, code: &Option<St
         (Some(_), None, Some(_)) | (None, Some(_), None) => "/code",
         _ => "/token",
     };
-    Problem::unreadable_at(pointer, "This takes `token`, or `flow` and `code`.")
+    Problem::unreadable_at(pointer, "Send `token`, or `flow` and `code`.")
 }
 
 /// An instant as RFC 3339 in UTC, to the millisecond; empty beyond the year 9999, which no clock of ours shows.

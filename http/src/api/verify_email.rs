@@ -45,7 +45,7 @@ pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
 }
 
 fn incomplete(body: &Body) -> Problem {
-    const WANTED: &str = "This takes `flow` and `code`, or `token` and `password`.";
+    const WANTED: &str = "Send `flow` and `code`, or `token` and `password`.";
     let pointer = match (&body.flow, &body.code, &body.token, &body.password) {
         (Some(_), None, None, None) => "/code",
         (None, Some(_), None, None) => "/flow",

@@ -1,28 +1,12 @@
-//! Browsers: the cookies that Cairn sets, their names, and what came back of them.
-//!
-//! With TLS every name begins with `__Host-`, so that no other host and no plain connection can have set it
-//! (draft-ietf-httpbis-rfc6265bis, section 4.1.3). Without TLS, which is for a developer's own machine, the names go
-//! without.
+//! Browsers: what came of the cookies that Cairn has set, and what they are set to next.
 
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use http::HeaderValue;
 
+use super::cookie::{Cookie, Names};
 use crate::request::Request;
-
-/// The cookies of this house.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cookie {
-    /// Names the browser to the forms that it was given: 16 random bytes.
-    Browser,
-    /// The credentials of the flows that the browser began, the newest first.
-    Flows,
-    /// Where whoever began a flow wanted to go, by the flow.
-    Next,
-    /// The session that the browser signed in to.
-    Session,
-}
 
 /// How long a browser may go on with a flow that it began. No flow waits for longer.
 pub(crate) const FLOWS_LAST: Duration = Duration::from_secs(7 * 86_400);
@@ -30,41 +14,6 @@ pub(crate) const FLOWS_LAST: Duration = Duration::from_secs(7 * 86_400);
 const LONGEST_NEXT: usize = 3_500;
 /// What stands behind the credential in the cookie of a session that ends with the browser, which does not say so itself.
 const ENDS: &str = ".ends";
-
-impl Cookie {
-    /// Its name, with TLS or without.
-    pub(crate) fn name(self, secure: bool) -> &'static str {
-        let name = match self {
-            Self::Browser => "__Host-cairn_browser",
-            Self::Flows => "__Host-cairn_flows",
-            Self::Next => "__Host-cairn_next",
-            Self::Session => "__Host-cairn_session",
-        };
-        if secure { name } else { name.trim_start_matches("__Host-") }
-    }
-
-    /// The header that sets it: out of scripts' reach, not sent along with what other sites post, for so long, or until
-    /// the browser ends. `None` for a value that cannot stand in a cookie.
-    pub(crate) fn set(self, secure: bool, value: &str, lasts: Option<Duration>) -> Option<HeaderValue> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if !value.bytes().all(plain) {
-            return None;
-        }
-        let mut text = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax", self.name(secure));
-        if secure {
-            text.push_str("; Secure");
-        }
-        if let Some(lasts) = lasts {
-            text.push_str(&format!("; Max-Age={}", lasts.as_secs()));
-        }
-        HeaderValue::try_from(text).ok()
-    }
-
-    /// The header that takes it away.
-    pub(crate) fn clear(self, secure: bool) -> Option<HeaderValue> {
-        self.set(secure, "", Some(Duration::ZERO))
-    }
-}
 
 /// What a browser brought, and the name that it goes by from now on.
 #[derive(Debug)]
@@ -81,27 +30,38 @@ pub(crate) struct Browser {
     pub(crate) session: Option<String>,
     /// The session's cookie outlives the browser: the person asked to stay signed in.
     pub(crate) stays: bool,
-    /// Whether cookies need TLS.
-    pub(crate) secure: bool,
+    /// The session's cookie came under the name from before, and is to be moved to the present one.
+    pub(crate) is_renamed: bool,
+    /// What its cookies are called.
+    pub(crate) names: Names,
 }
 
 impl Browser {
-    /// Reads the cookies of a request; a browser without a name gets one out of `seed`.
-    pub(crate) fn of(request: &Request, secure: bool, seed: [u8; 32]) -> Self {
-        let of = |cookie: Cookie| request.cookie(cookie.name(secure)).filter(|value| !value.is_empty());
+    /// Reads the cookies of a request; a browser without a name gets one out of `seed`. `ours` says of the credential of a
+    /// session whether it is this instance's: under the name from before, another's may have come.
+    pub(crate) fn of(request: &Request, names: Names, seed: [u8; 32], ours: impl Fn(&str) -> bool) -> Self {
+        let of = |cookie: Cookie| names.read(cookie, request);
         let known = of(Cookie::Browser).filter(|id| Base64UrlUnpadded::decode_vec(id).is_ok_and(|id| id.len() == 16));
         let fresh =
             || Base64UrlUnpadded::encode_string(seed.first_chunk::<16>().map_or(&[][..], |half| half.as_slice()));
-        let session = of(Cookie::Session);
-        let ends = session.and_then(|text| text.strip_suffix(ENDS));
+        let bare = |text: &str| text.strip_suffix(ENDS).unwrap_or(text).to_owned();
+        let older = || names.read_older(Cookie::Session, request).filter(|text| ours(&bare(text)));
+        let (session, is_renamed) = match of(Cookie::Session) {
+            Some(session) => (Some(session), false),
+            None => older().map_or((None, false), |session| (Some(session), true)),
+        };
         Self {
             is_new: known.is_none(),
             id: known.map_or_else(fresh, str::to_owned),
-            flows: of(Cookie::Flows).map(flows).unwrap_or_default(),
+            flows: of(Cookie::Flows)
+                .or_else(|| names.read_older(Cookie::Flows, request))
+                .map(flows)
+                .unwrap_or_default(),
             destinations: of(Cookie::Next).map(destinations).unwrap_or_default(),
-            session: ends.or(session).map(str::to_owned),
-            stays: session.is_some() && ends.is_none(),
-            secure,
+            session: session.map(bare),
+            stays: session.is_some_and(|text| !text.ends_with(ENDS)),
+            is_renamed,
+            names,
         }
     }
 
@@ -109,8 +69,8 @@ impl Browser {
     /// ends.
     pub(crate) fn with_session(&self, credential: &str, lasts: Option<Duration>) -> Option<HeaderValue> {
         match lasts {
-            Some(lasts) => Cookie::Session.set(self.secure, credential, Some(lasts)),
-            None => Cookie::Session.set(self.secure, &format!("{credential}{ENDS}"), None),
+            Some(lasts) => self.names.set(Cookie::Session, credential, Some(lasts)),
+            None => self.names.set(Cookie::Session, &format!("{credential}{ENDS}"), None),
         }
     }
 
@@ -123,15 +83,30 @@ impl Browser {
     pub(crate) fn with_flow(&self, credential: &str, most: usize) -> Option<HeaderValue> {
         let others = self.flows.iter().map(String::as_str).filter(|known| *known != credential);
         let all: Vec<&str> = std::iter::once(credential).chain(others).take(most).collect();
-        Cookie::Flows.set(self.secure, &all.join("."), Some(FLOWS_LAST))
+        self.names.set(Cookie::Flows, &all.join("."), Some(FLOWS_LAST))
     }
 
     /// The cookie with the destination of one more flow. The oldest are left out where there is no room.
     pub(crate) fn with_destination(&self, flow: &str, next: &str) -> Option<HeaderValue> {
-        let others = self.destinations.iter().filter(|(known, _)| known != flow);
+        self.destinations(Some((flow, next)), flow)
+    }
+
+    /// The cookie without the destination of a flow, if it has one.
+    pub(crate) fn without_destination(&self, flow: &str) -> Option<HeaderValue> {
+        if !self.destinations.iter().any(|(known, _)| known == flow) {
+            return None;
+        }
+        match self.destinations.len() {
+            1 => self.names.clear(Cookie::Next),
+            _ => self.destinations(None, flow),
+        }
+    }
+
+    fn destinations(&self, first: Option<(&str, &str)>, but: &str) -> Option<HeaderValue> {
+        let others = self.destinations.iter().filter(|(known, _)| known != but);
         let others = others.map(|(flow, next)| (flow.as_str(), next.as_str()));
         let mut text = String::new();
-        for (flow, next) in std::iter::once((flow, next)).chain(others) {
+        for (flow, next) in first.into_iter().chain(others) {
             let one = format!("{flow}.{}", Base64UrlUnpadded::encode_string(next.as_bytes()));
             if text.len() + one.len() >= LONGEST_NEXT {
                 break;
@@ -141,7 +116,7 @@ impl Browser {
             }
             text.push_str(&one);
         }
-        Cookie::Next.set(self.secure, &text, Some(FLOWS_LAST))
+        self.names.set(Cookie::Next, &text, Some(FLOWS_LAST))
     }
 }
 
@@ -172,15 +147,6 @@ mod tests {
     }
 
     #[test]
-    fn with_tls_a_cookie_is_of_this_host_alone() {
-        let set = text(Cookie::Session.set(true, "cairn_sc_x.usr_y", Some(Duration::from_secs(60))));
-        assert_eq!(set, "__Host-cairn_session=cairn_sc_x.usr_y; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=60");
-        let plain = text(Cookie::Session.set(false, "x", None));
-        assert_eq!(plain, "cairn_session=x; Path=/; HttpOnly; SameSite=Lax");
-        assert!(text(Cookie::Flows.clear(true)).contains("__Host-cairn_flows=; Path=/"));
-    }
-
-    #[test]
     fn destinations_are_kept_by_their_flow_and_the_oldest_give_way() {
         let mut browser = Browser {
             id: String::new(),
@@ -189,7 +155,8 @@ mod tests {
             destinations: Vec::new(),
             session: None,
             stays: false,
-            secure: true,
+            is_renamed: false,
+            names: Names::of("https://id.example.org"),
         };
         let long = format!("/authorize?{}", "x".repeat(2_037));
         for (flow, next) in [("reg_1", "/one"), ("reg_2", "/two?a=b&c"), ("reg_1", "/once/more"), ("reg_3", &long)] {
@@ -206,13 +173,6 @@ mod tests {
         assert_eq!(kept.len(), 1, "there is no room for two of the longest");
         for junk in ["", "reg_1", "reg_1.~", "reg_1._w", "....", "a.b.c"] {
             assert!(destinations(junk).iter().all(|(_, next)| next.is_empty()), "{junk}");
-        }
-    }
-
-    #[test]
-    fn nothing_can_be_smuggled_into_a_cookie() {
-        for bad in ["a;b", "a\r\nb", "a b", "a\"b", "ä"] {
-            assert_eq!(Cookie::Browser.set(true, bad, None), None, "{bad}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderMap;
+use ipnet::IpNet;
 
 use super::forwarded;
 
@@ -16,10 +17,7 @@ const FORWARDING: [&str; 6] = [FORWARDED, FORWARDED_FOR, "x-forwarded-host", "x-
 
 /// A block of addresses, as `10.0.0.0/8`, `fd00::/8` or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    base: IpAddr,
-    bits: u8,
-}
+pub struct Network(IpNet);
 
 /// A text that names no block of addresses.
 #[derive(Debug, thiserror::Error)]
@@ -30,21 +28,15 @@ impl FromStr for Network {
     type Err = NotANetwork;
 
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
-        let not = || NotANetwork(text.to_owned());
-        let (base, bits) = match text.trim().split_once('/') {
-            Some((base, bits)) => (base, Some(bits.parse().map_err(|_| not())?)),
-            None => (text.trim(), None),
-        };
-        let base: IpAddr = base.parse().map_err(|_| not())?;
-        let most = if base.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
-        if bits > most { Err(not()) } else { Ok(Self { base, bits }) }
+        let address = |text: &str| text.parse::<IpAddr>().map(IpNet::from);
+        let block = text.trim().parse::<IpNet>().or_else(|_| address(text.trim()));
+        block.map(Self).map_err(|_| NotANetwork(text.to_owned()))
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.bits)
+        self.0.fmt(f)
     }
 }
 
@@ -52,17 +44,7 @@ impl Network {
     /// Whether the address lies in the block. An IPv4 address written as IPv6 counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.base, address.to_canonical()) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from(self.bits);
-                u32::from(base).checked_shr(shift) == u32::from(address).checked_shr(shift)
-            }
-            (IpAddr::V6(base), IpAddr::V6(address)) => {
-                let shift = 128 - u32::from(self.bits);
-                u128::from(base).checked_shr(shift) == u128::from(address).checked_shr(shift)
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 

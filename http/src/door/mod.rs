@@ -10,6 +10,7 @@ use crate::request::Request;
 
 pub(crate) mod browser;
 pub mod client_address;
+pub(crate) mod cookie;
 pub(crate) mod csrf;
 pub(crate) mod device;
 mod forwarded;

@@ -172,7 +172,7 @@ async fn audit(operations: Arc<Operations>) -> Answer {
 async fn ping(operations: Arc<Operations>, request: Request) -> Answer {
     // Its type is what a form of another site cannot send.
     if !request.headers().contains_key(CONTENT_TYPE) {
-        return Err(Problem::media_type("A ping takes application/json, with an empty object or nothing at all"));
+        return Err(Problem::media_type("Send application/json with an empty object, or nothing at all."));
     }
     request.no_members()?;
     let services = &operations.services;

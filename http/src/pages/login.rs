@@ -12,6 +12,7 @@ use http::HeaderValue;
 
 use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, typed, with_query};
+use crate::door::cookie::Cookie;
 use crate::door::{device, rate};
 use crate::house::House;
 use crate::problem::Problem;
@@ -119,14 +120,14 @@ async fn enter(
     password: &Password,
 ) -> Result<(Tokens, Option<HeaderValue>), Refusal> {
     let services = visit.services();
-    let public_url = services.engine.world().settings.public_url.clone();
     let approach = services.approach(identifier, device::presented(&visit.request)).await?;
     if let Err(slow) = visit.house.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &visit.request) {
         return Err(Refusal::SlowDown(visit.now().after(Duration::from_secs(slow.seconds_to_wait().unwrap_or(1)))));
     }
     let tokens = services.sign_in_from(&visit.caller(), approach, password).await?;
     let defect = |_| Refusal::Fault(Fault::Defect("a device cookie cannot stand in a header".to_owned()));
-    let known = tokens.device.as_deref().map(|proof| device::set(proof, &public_url)).transpose().map_err(defect)?;
+    let known =
+        tokens.device.as_deref().map(|proof| device::set(proof, visit.browser.names)).transpose().map_err(defect)?;
     Ok((tokens, known))
 }
 
@@ -161,8 +162,7 @@ pub(super) async fn sign_out(house: Arc<House>, request: Request) -> Answer {
     }
     let reply = visit.go(if next.is_empty() { "/signed-out" } else { &next })?;
     let reply = visit.without_session(reply);
-    let public_url = visit.services().engine.world().settings.public_url.clone();
-    Ok(match device::clear(&public_url).filter(|_| forget) {
+    Ok(match visit.browser.names.clear(Cookie::Device).filter(|_| forget) {
         Some(cookie) => reply.cookie(cookie),
         None => reply,
     })

@@ -51,6 +51,7 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates!(
     "confirm.html",
     "new_password.html",
     "problem.html",
+    "too_large.html",
     "mailbox.html",
     "register/form.html",
     "verify_email/waiting.html",

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use http::Uri;
+use minijinja::Value;
+use minijinja::value::Serde;
+
 use super::plain;
 use super::sheet::Sheet;
 use super::words::fill;
@@ -25,6 +29,9 @@ fn name(kind: Kind) -> &'static str {
 
 /// Tells a person of a problem, and what to do next.
 pub(super) fn tell(house: &House, problem: &Problem, request_id: &str) -> Reply {
+    if problem.kind() == Kind::HeadersTooLarge {
+        return too_large(house, problem, request_id);
+    }
     let now = house.services.engine.now();
     let wait = problem.seconds_to_wait().unwrap_or_default();
     let time = house.look.words.instant(now.after(Duration::from_secs(wait)), now);
@@ -36,6 +43,21 @@ pub(super) fn tell(house: &House, problem: &Problem, request_id: &str) -> Reply 
         .put("next", text(&format!("{name}.next")).unwrap_or_default())
         .put("lead", "/")
         .put("forgot", problem.kind() == Kind::SlowDown)
+        .put("request_id", request_id)
+        .status(problem.status());
+    plain(house, &sheet).unwrap_or_else(|why| why.to_reply(request_id))
+}
+
+/// The page for a browser whose cookies are too many: it names them, and says how to be rid of them. Every other page of
+/// this host would be refused in the same way, so it leads to none and needs nothing else.
+fn too_large(house: &House, problem: &Problem, request_id: &str) -> Reply {
+    let host = house.services.engine.world().settings.public_url.parse::<Uri>().ok();
+    let host = host.as_ref().and_then(|url| url.host()).unwrap_or_default().to_owned();
+    let cookie = |(name, octets): &(String, usize)| serde_json::json!({ "name": name, "octets": octets });
+    let cookies: Vec<_> = problem.cookies().iter().map(cookie).collect();
+    let sheet = Sheet::new("too_large.html")
+        .say("host", host)
+        .put("cookies", Value::from(Serde(cookies)))
         .put("request_id", request_id)
         .status(problem.status());
     plain(house, &sheet).unwrap_or_else(|why| why.to_reply(request_id))

@@ -99,7 +99,11 @@ pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
     let form = visit.form()?;
     let typed = Typed::of(&visit, &form);
     if !visit.holds(&form) {
-        return visit.stale(sheet(&typed));
+        return match visit.signed_in().await?.filter(|_| !visit.is_limited()) {
+            // The form is from before a sign-in in this browser, perhaps the one that it led to itself.
+            Some(somebody) => visit.draw(super::login::already(&somebody, "/register")),
+            None => visit.stale(sheet(&typed)),
+        };
     }
     let password = || Password::typed(form.get("password").unwrap_or_default().to_owned());
     let mut answer = visit.services().register(&visit.caller_once(&typed.once), typed.for_service(password())).await;

@@ -44,6 +44,7 @@ fn sample(words: &'static str, full: bool) -> Sheet {
         .say("address", "ada@example.org")
         .say("account", "a***@e***.org")
         .say("time", "12:00 UTC")
+        .say("host", "id.example.org")
         .note(full.then(|| "A note.".to_owned()));
     let texts = [
         "email",
@@ -95,6 +96,7 @@ fn sample(words: &'static str, full: bool) -> Sheet {
         )
         .put("older", or_none("/account/history?before=1"))
         .put("mails", list(json!([mail])))
+        .put("cookies", list(json!([{ "name": "theirs", "octets": 30_000 }])))
         .wrong(if full { wrong() } else { Vec::new() })
 }
 
@@ -114,6 +116,7 @@ pub(super) fn drawn(look: &Look) -> impl Iterator<Item = Result<(&'static str, S
 /// The words of all pages.
 const NAMES: &[&str] = &[
     "problem",
+    "too_large",
     "mailbox",
     "register/form",
     "verify_email/waiting",

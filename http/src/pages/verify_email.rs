@@ -3,17 +3,21 @@
 
 use std::sync::Arc;
 
+use cairn_actors::effects::UserId;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
-use cairn_actors::services::browser::Standing;
+use cairn_actors::services::browser::{Begun, Standing};
 use http::StatusCode;
 
 use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, typed, with_query};
 use super::waiting::{self, Waiting};
 use super::words::fill;
+use crate::door::device;
 use crate::house::House;
+use crate::problem::Problem;
+use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
 
@@ -55,7 +59,8 @@ async fn wait(visit: &Visit, flow: Option<&str>, next: &str, code: &str, wrong: 
         None => match begun.flow.phase.as_str() {
             "expired" => visit.draw(over("verify_email/expired", &register(next))),
             "ended" => visit.draw(over("verify_email/taken", &login(next))),
-            _ => visit.draw(Sheet::message("verify_email/verified", &login(next))),
+            _ if is_signed_in(visit, &begun.flow.id).await? => visit.go(&home(next)),
+            _ => visit.draw(verified(visit, &login(next)).await?),
         },
     }
 }
@@ -73,9 +78,14 @@ fn register(next: &str) -> String {
 /// The link of a letter: what stands behind it, with one button that leads on from there.
 async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
     let standing = visit.services().verification_link(token).await.map_err(|why| visit.problem(why))?;
-    let kept = next_of_link(visit, token).await?;
-    let here = kept.is_some();
-    let next = kept.unwrap_or_default();
+    let begun = begun_here(visit, token).await?;
+    let here = begun.is_some();
+    let next = begun.as_ref().map(|begun| visit.destination(&begun.flow.id)).unwrap_or_default();
+    if let Some(begun) = begun.filter(|_| standing == Standing::Done)
+        && is_signed_in(visit, &begun.flow.id).await?
+    {
+        return visit.go(&home(&next));
+    }
     match standing {
         Standing::Good => visit.draw(ask(visit, token, here).await?.wrong(wrong)),
         Standing::Done => {
@@ -87,15 +97,19 @@ async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
     }
 }
 
+/// The registration of this link; `None` in another browser than the one that began it.
+async fn begun_here(visit: &Visit, token: &str) -> Result<Option<Begun>, Problem> {
+    visit.services().began_here(token, &visit.browser.flows()).await.map_err(|why| visit.problem(why))
+}
+
 /// Where whoever began the registration of this link wanted to go; `None` in another browser, where the link leads nobody
 /// anywhere.
-async fn next_of_link(visit: &Visit, token: &str) -> Result<Option<String>, crate::problem::Problem> {
-    let begun = visit.services().began_here(token, &visit.browser.flows()).await.map_err(|why| visit.problem(why))?;
-    Ok(begun.map(|begun| visit.destination(&begun.flow.id)))
+async fn next_of_link(visit: &Visit, token: &str) -> Result<Option<String>, Problem> {
+    Ok(begun_here(visit, token).await?.map(|begun| visit.destination(&begun.flow.id)))
 }
 
 /// The page with one button; in another browser than the one that began, with the password.
-async fn ask(visit: &Visit, token: &str, here: bool) -> Result<Sheet, crate::problem::Problem> {
+async fn ask(visit: &Visit, token: &str, here: bool) -> Result<Sheet, Problem> {
     let note = visit.signed_in().await?.and_then(|somebody| visit.stays_signed_in(&somebody));
     let sheet = match here {
         true => Sheet::button("verify_email/link", PATH, "verify-link", token),
@@ -104,7 +118,7 @@ async fn ask(visit: &Visit, token: &str, here: bool) -> Result<Sheet, crate::pro
     Ok(sheet.note(note))
 }
 
-async fn with_password(visit: &Visit, token: &str) -> Result<Sheet, crate::problem::Problem> {
+async fn with_password(visit: &Visit, token: &str) -> Result<Sheet, Problem> {
     let address = visit.services().verification_address(token).await.map_err(|why| visit.problem(why))?;
     let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
     Ok(Sheet::new("verify_email/password.html").put("link_token", token).put("address", address))
@@ -139,9 +153,15 @@ pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
         return wait(&visit, Some(&flow), &next, &code, visit.held_up()).await;
     }
     match visit.services().verify_by_code(&visit.caller(), &flow, &code).await {
-        // Shown at a URL of its own, so that loading it again sends nothing again.
-        Ok(_) if WAITING.begun(&visit, Some(&flow)).await?.is_some() => visit.go(&WAITING.at(&flow, &next)),
-        Ok(_) => visit.draw(Sheet::message("verify_email/verified", &login(&next))),
+        Ok((_, user)) => {
+            let next = if next.is_empty() { visit.destination(&flow) } else { next };
+            match enter(&visit, &flow, user.id, &next).await? {
+                Some(reply) => Ok(reply),
+                // Shown at a URL of its own, so that loading it again sends nothing again.
+                None if WAITING.begun(&visit, Some(&flow)).await?.is_some() => visit.go(&WAITING.at(&flow, &next)),
+                None => visit.draw(verified(&visit, &login(&next)).await?),
+            }
+        }
         Err(Refusal::AddressTaken) => wait(&visit, Some(&flow), &next, "", Vec::new()).await,
         Err(why) => wait(&visit, Some(&flow), &next, "", WAITING.refused(&visit, &flow, why).await?).await,
     }
@@ -164,10 +184,13 @@ async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool
         _ => visit.services().verify_here(&visit.caller(), token, &visit.browser.flows()).await,
     };
     match answer {
-        Ok(_) => {
+        Ok((moved, user)) => {
             // What has been done is no failure for want of where to go next.
             let next = next_of_link(visit, token).await.ok().flatten().unwrap_or_default();
-            visit.draw(Sheet::message("verify_email/verified", &login(&next)))
+            match enter(visit, &moved.flow.id, user.id, &next).await? {
+                Some(reply) => Ok(reply),
+                None => visit.draw(verified(visit, &login(&next)).await?),
+            }
         }
         // The button without the password, in a browser that has forgotten: now it is asked for.
         Err(Refusal::Credentials) if password.is_none_or(str::is_empty) => {
@@ -182,6 +205,46 @@ async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool
             }
         }
     }
+}
+
+/// The address is proved. In the browser that began the registration its owner is signed in, and led to where they wanted
+/// to go; whoever else is signed in there stays so. `None`: they sign in by themselves.
+async fn enter(visit: &Visit, flow: &str, user: UserId, next: &str) -> Result<Option<Reply>, Problem> {
+    let there = home(next);
+    if let Some(somebody) = visit.signed_in().await? {
+        // The form was sent twice, or from two tabs.
+        return if somebody.user.id == user { visit.go(&there).map(Some) } else { Ok(None) };
+    }
+    let entered = match visit.services().enter_registered(&visit.caller(), flow, &visit.browser.flows()).await {
+        Ok(Some(entered)) => entered,
+        Ok(None) => return Ok(None),
+        Err(why) => {
+            // The address is proved all the same, and the password is theirs.
+            tracing::warn!(request_id = visit.request.id(), ?why, "a newcomer could not be signed in");
+            return Ok(None);
+        }
+    };
+    let reply = visit.without_destination(visit.go(&there)?, flow);
+    let reply = visit.with_session(reply, entered.cookie.expose(), false);
+    Ok(Some(reply.cookie(device::set(&entered.device, visit.browser.names)?)))
+}
+
+/// Where a newcomer goes who is signed in.
+fn home(next: &str) -> String {
+    if next.is_empty() { with_query("/account", &[("said", "verified")]) } else { next.to_owned() }
+}
+
+/// Whether whoever is signed in here is the user that a registration has made.
+async fn is_signed_in(visit: &Visit, flow: &str) -> Result<bool, Problem> {
+    let Some(somebody) = visit.signed_in().await? else { return Ok(false) };
+    let user = visit.services().user_of_registration(flow).await.map_err(|why| visit.problem(why))?;
+    Ok(user == Some(somebody.user.id))
+}
+
+/// The page that says that the address is proved, and leads to signing in.
+async fn verified(visit: &Visit, lead: &str) -> Result<Sheet, Problem> {
+    let note = visit.signed_in().await?.and_then(|somebody| visit.stays_signed_in(&somebody));
+    Ok(Sheet::message("verify_email/verified", lead).note(note))
 }
 
 /// Another letter, please.

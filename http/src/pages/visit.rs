@@ -14,7 +14,8 @@ use http::{HeaderValue, StatusCode};
 use super::sheet::{Sheet, Wrong, wrongs};
 use super::words::fill;
 use crate::api;
-use crate::door::browser::{Browser, Cookie};
+use crate::door::browser::Browser;
+use crate::door::cookie::Cookie;
 use crate::door::{Limited, csrf};
 use crate::house::House;
 use crate::problem::Problem;
@@ -39,8 +40,8 @@ const LONGEST_FIELD: usize = 4_096;
 impl Visit {
     pub(super) fn new(house: Arc<House>, request: Request) -> Self {
         let engine = &house.services.engine;
-        let secure = engine.world().settings.public_url.starts_with("https://");
-        let browser = Browser::of(&request, secure, engine.seed());
+        let ours = |cookie: &str| house.services.is_session_cookie(cookie);
+        let browser = Browser::of(&request, request.names(), engine.seed(), ours);
         let limited = request.extensions().get::<Limited>();
         let limited = limited.map(|limited| engine.now().after(Duration::from_secs(limited.seconds)));
         Self { house, request, browser, carried_on: AtomicBool::new(false), limited }
@@ -103,7 +104,8 @@ impl Visit {
     /// Whether the form that came is one of ours, from a browser that has kept none of the cookies that came with it:
     /// pressing once more would help nobody.
     fn keeps_no_cookies(&self) -> bool {
-        self.request.header("cookie").is_none() && self.form().is_ok_and(|form| form.get(csrf::FIELD).is_some())
+        !self.request.headers().contains_key(http::header::COOKIE)
+            && self.form().is_ok_and(|form| form.get(csrf::FIELD).is_some())
     }
 
     /// Who is signed in. The database away is told; whatever else is wrong with the cookie, nobody is.
@@ -111,7 +113,7 @@ impl Visit {
         let Some(cookie) = &self.browser.session else { return Ok(None) };
         let browsing = self.services().browsing(&self.caller(), cookie).await.map_err(|why| self.problem(why))?;
         Ok(browsing.map(|browsing| {
-            self.carried_on.fetch_or(browsing.carried_on, Ordering::Relaxed);
+            self.carried_on.fetch_or(browsing.carried_on || self.browser.is_renamed, Ordering::Relaxed);
             browsing.who
         }))
     }
@@ -182,10 +184,10 @@ impl Visit {
     /// An answer of any kind, with the cookies of this visit.
     pub(super) fn named(&self, reply: Reply) -> Reply {
         let reply = match (&self.browser.session, self.carried_on.load(Ordering::Relaxed)) {
-            (Some(cookie), true) => self.with_session(reply, cookie, self.browser.stays),
+            (Some(cookie), true) => self.without_older(self.with_session(reply, cookie, self.browser.stays)),
             _ => reply,
         };
-        let name = self.browser.is_new.then(|| Cookie::Browser.set(self.browser.secure, &self.browser.id, None));
+        let name = self.browser.is_new.then(|| self.browser.names.set(Cookie::Browser, &self.browser.id, None));
         match name.flatten() {
             Some(name) => reply.cookie(name),
             None => reply,
@@ -212,7 +214,15 @@ impl Visit {
 
     /// Forgets where anybody wanted to go: they are led there now.
     pub(super) fn without_destinations(&self, reply: Reply) -> Reply {
-        match Cookie::Next.clear(self.browser.secure).filter(|_| !self.browser.destinations.is_empty()) {
+        match self.browser.names.clear(Cookie::Next).filter(|_| !self.browser.destinations.is_empty()) {
+            Some(cookie) => reply.cookie(cookie),
+            None => reply,
+        }
+    }
+
+    /// Forgets where whoever began this flow wanted to go: they are led there now.
+    pub(super) fn without_destination(&self, reply: Reply, flow: &str) -> Reply {
+        match self.browser.without_destination(flow) {
             Some(cookie) => reply.cookie(cookie),
             None => reply,
         }
@@ -236,7 +246,16 @@ impl Visit {
 
     /// Keeps that this browser is not signed in any more.
     pub(super) fn without_session(&self, reply: Reply) -> Reply {
-        match Cookie::Session.clear(self.browser.secure) {
+        let reply = self.without_older(reply);
+        match self.browser.names.clear(Cookie::Session) {
+            Some(cookie) => reply.cookie(cookie),
+            None => reply,
+        }
+    }
+
+    /// Takes the session's cookie away that came under the name from before.
+    fn without_older(&self, reply: Reply) -> Reply {
+        match self.browser.names.clear_older(Cookie::Session).filter(|_| self.browser.is_renamed) {
             Some(cookie) => reply.cookie(cookie),
             None => reply,
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use cairn_actors::instant;
+pub(crate) use cairn_actors::letters::fill;
 use cairn_runtime::Timestamp;
 use serde::Deserialize;
 
@@ -66,42 +67,11 @@ impl Words {
     }
 }
 
-/// Puts values into the `{places}` of a text. What a value says is not looked at again.
-pub(crate) fn fill(text: &str, places: &[(&str, &str)]) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        out.push_str(before);
-        let place = after.split_once('}').and_then(|(name, behind)| {
-            let (_, value) = places.iter().find(|(known, _)| *known == name)?;
-            Some((*value, behind))
-        });
-        match place {
-            Some((value, behind)) => {
-                out.push_str(value);
-                rest = behind;
-            }
-            None => {
-                out.push('{');
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
     use super::*;
-
-    #[test]
-    fn a_value_that_looks_like_a_place_is_no_place() {
-        assert_eq!(fill("{a} and {b} {c}", &[("a", "{b}"), ("b", "x")]), "{b} and x {c}");
-        assert_eq!(fill("{", &[]), "{");
-    }
 
     #[test]
     fn an_instant_of_today_is_a_time_and_of_another_day_a_date() {

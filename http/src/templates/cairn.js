@@ -80,6 +80,8 @@
       events.addEventListener("error", function () { if (events.readyState === 2) setTimeout(listen, 3000); });
     };
     listen();
+    // What a form of this page is answered with leads on as well, and brings cookies: nothing must get in its way.
+    document.addEventListener("submit", function () { events.close(); });
     addEventListener("pagehide", function () { events.close(); });
     addEventListener("pageshow", function (event) { if (event.persisted) listen(); });
   });

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::decode;
 use crate::door::browser::Browser;
+use crate::door::cookie::Names;
 use crate::json;
 use crate::request::{Head, Request};
 
@@ -59,8 +60,23 @@ const IN_JSON: &[&str] = &[
     "{\"a\":1,\"a\":2}",
     "é",
 ];
-const IN_COOKIES: &[&str] =
-    &["a", "b", "=", ";", "; ", " ", "\"", ",", "a=1", "cairn_flows", "cairn_browser=", "cairn_next=", "x.y", "é"];
+const IN_COOKIES: &[&str] = &[
+    "a",
+    "b",
+    "=",
+    ";",
+    "; ",
+    " ",
+    "\"",
+    ",",
+    "a=1",
+    "cairn_flows",
+    "cairn_browser_8080=",
+    "cairn_next_8080=",
+    "cairn_session=",
+    "x.y",
+    "é",
+];
 
 /// Percent-encodes every byte.
 fn encoded(text: &str) -> String {
@@ -81,6 +97,7 @@ fn request(headers: HeaderMap) -> Request {
         body: Bytes::new(),
         nesting: 64,
         extensions: Extensions::new(),
+        names: Names::of("http://127.0.0.1:8080"),
     }
 }
 
@@ -179,7 +196,7 @@ proptest! {
                 prop_assert!(!value.contains(';') && value.trim_end() == value && value.is_ascii(), "{:?}", value);
             }
         }
-        let browser = Browser::of(&request, false, [7; 32]);
+        let browser = Browser::of(&request, request.names(), [7; 32], |_| true);
         prop_assert_eq!(browser.id.len(), 22, "a browser always has a name");
         prop_assert!(browser.flows.len() <= 8 && browser.flows.iter().all(|flow| flow.len() <= 128 && !flow.is_empty()));
         prop_assert!(browser.flows().len() <= 8);

@@ -65,9 +65,10 @@ impl Post {
 
 impl Courier<Auth> for Post {
     fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
-        let letter = parcel.delivery.letter().clone();
-        let posted = Posted { id: parcel.id, flow: parcel.flow, attempt: parcel.attempt, letter };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(posted);
+        if let Some(letter) = parcel.delivery.mailed().cloned() {
+            let posted = Posted { id: parcel.id, flow: parcel.flow, attempt: parcel.attempt, letter };
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(posted);
+        }
         Box::pin(std::future::ready(Ok(Answer::Accepted)))
     }
 }

@@ -89,6 +89,7 @@ impl Cast {
             ("disown", link(&disown)),
             ("known_device", known_device),
             ("form_token", form_token),
+            ("port", app.client().server().port().to_string()),
             ("browser", cookie(&browser, "cairn_browser")),
             ("flows", flows),
             ("signed", cookie(&browser, "cairn_session")),

@@ -203,8 +203,12 @@ fn is_page(seed: &Seed) -> bool {
 }
 
 /// The cookies of a browser that is signed in and amid things.
-const COOKIES: [&str; 4] =
-    ["cairn_browser=<browser>", "cairn_flows=<flows>", "cairn_session=<signed>", "cairn_device=<device>"];
+const COOKIES: [&str; 4] = [
+    "cairn_browser_<port>=<browser>",
+    "cairn_flows_<port>=<flows>",
+    "cairn_session_<port>=<signed>",
+    "cairn_device_<port>=<device>",
+];
 
 /// One request.
 pub fn request(dice: &mut Dice, cast: &Cast) -> Grown {

@@ -156,6 +156,12 @@ impl Lanes {
         }
     }
 
+    /// Whether no letter is given to the mail server now, because it is in trouble.
+    pub(super) fn server_is_left_alone(&self) -> bool {
+        let now = self.clock.now();
+        self.lock().server.standing(now) == Standing::Open
+    }
+
     /// Forgets lanes of which there is nothing to remember.
     pub(super) fn tidy(&self) {
         let now = self.clock.now();

@@ -14,7 +14,7 @@ use self::sink::{Script, Sink};
 use super::posted::on_the_wire;
 use super::*;
 use crate::credential::Seal;
-use crate::effects::Delivery;
+use crate::effects::{AskedBy, Delivery, Digest};
 use crate::letters::render;
 use crate::letters::tests::world;
 use crate::ring::KeyId;
@@ -112,6 +112,41 @@ async fn a_letter_arrives_with_its_headers_and_both_parts() {
     // In clear, so that code and link stand on their lines for whoever reads the mail as it is.
     assert!(content.contains(&rendered.text.replace('\n', "\r\n")));
     assert!(content.contains(&rendered.html.replace('\n', "\r\n")));
+}
+
+#[tokio::test]
+async fn what_goes_to_nobody_takes_as_long_as_a_letter_and_no_server_hears_of_it() {
+    let sink = Sink::open(&[]).await;
+    let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
+    let by = AskedBy { network: Digest([1; 32]), known: false };
+    let nobody = || Carrying { delivery: Delivery::ToNobody { letter: verify(), by }, ..parcel(verify()) };
+    assert_eq!(mailer.carry(nobody()).await, Ok(Answer::Accepted));
+    assert!(sink.commands().is_empty(), "nothing was connected to");
+    assert_eq!(sink.serving(mailer.carry(parcel(verify()))).await, Ok(Answer::Accepted));
+    let Way::Smtp(smtp) = &mailer.0 else { panic!("it sends by SMTP") };
+    let took = smtp.spans.one(DELIVERY);
+    assert!(!took.is_zero(), "how long the letter took is known");
+    let began = Instant::now();
+    assert_eq!(mailer.carry(nobody()).await, Ok(Answer::Accepted));
+    assert!(began.elapsed() >= took, "it takes as long");
+    assert_eq!(sink.commands().iter().filter(|said| said.starts_with("RCPT")).count(), 1);
+    // Where letters wait for a server it waits with them, and where there is no server at all.
+    let nowhere = Mailer::nowhere().carry(nobody()).await;
+    assert_eq!(nowhere, Mailer::nowhere().carry(parcel(verify())).await);
+}
+
+#[tokio::test]
+async fn while_the_server_is_left_alone_what_goes_to_nobody_waits_as_well() {
+    // Nobody listens there.
+    let mailer = mailer("smtp://127.0.0.1:1", 8, Duration::from_secs(10));
+    let by = AskedBy { network: Digest([1; 32]), known: false };
+    let nobody = || Carrying { delivery: Delivery::ToNobody { letter: verify(), by }, ..parcel(verify()) };
+    let mut tried = 0;
+    while mailer.carry(nobody()).await.is_ok() {
+        assert!(mailer.carry(parcel(verify())).await.is_err());
+        tried += 1;
+        assert!(tried < 20, "the server is left alone after a few failures");
+    }
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ impl Post {
 
     /// A letter comes, perhaps again; what is wrong with it goes to the ledger.
     pub(super) fn take(&mut self, carried: &Carrying<Auth>, ledger: &mut Ledger, rng: &mut Rng) {
-        let letter = carried.delivery.letter();
+        let Some(letter) = carried.delivery.mailed() else { return };
         let mail = self.read(letter, carried.flow);
         // The mailer writes it in words; that takes its time, so not every one.
         if rng.chance(10) {
