@@ -7,6 +7,7 @@ use cairn_actors::letters;
 use cairn_http::pages::{Accent, Brand, Logo, Look};
 
 use crate::config::Config;
+use crate::output::say;
 
 /// The folder's parts: templates of pages, and of letters.
 const PAGES: &str = "pages";
@@ -49,11 +50,13 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
         return Err(doubts.join("\ncairn: "));
     }
     if let Some(accent) = accent(config)? {
-        println!("CAIRN_ACCENT: {}", accent.contrasts());
+        say(&format!("CAIRN_ACCENT: {}", accent.contrasts()));
     }
     match &config.templates {
-        Some(folder) => println!("all pages and letters can be drawn with the templates in {}", folder.display()),
-        None => println!("all pages and letters can be drawn; CAIRN_TEMPLATES is not set"),
+        Some(folder) => {
+            say(&format!("all pages and letters can be drawn with the templates in {}", folder.display()));
+        }
+        None => say("all pages and letters can be drawn; CAIRN_TEMPLATES is not set"),
     }
     Ok(())
 }

@@ -4,8 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod conceal;
 mod config;
+mod health;
 mod look;
+mod output;
 mod process;
 mod serve;
 mod telemetry;
@@ -30,6 +33,12 @@ enum Command {
         #[arg(long, env = "CAIRN_CONFIG")]
         config: Option<std::path::PathBuf>,
     },
+    /// Asks the operations listener whether the server should be sent requests: status 0 if so, else 1.
+    Health {
+        /// A TOML file of settings; environment variables overrule it.
+        #[arg(long, env = "CAIRN_CONFIG")]
+        config: Option<std::path::PathBuf>,
+    },
     /// The templates of pages and letters.
     Templates {
         #[command(subcommand)]
@@ -48,9 +57,22 @@ enum Templates {
 }
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
+    output::conceal_panics();
+    let command = match Arguments::try_parse() {
+        Ok(Arguments { command }) => command,
+        Err(why) => {
+            let text = why.render().to_string();
+            if why.use_stderr() {
+                output::complain(text.trim_end());
+                return ExitCode::from(2);
+            }
+            output::say(text.trim_end());
+            return ExitCode::SUCCESS;
+        }
+    };
     let done = match command {
         Command::Serve { config } => config::Config::read(config.as_deref()).and_then(serve::run),
+        Command::Health { config } => config::Config::read(config.as_deref()).and_then(|config| health::check(&config)),
         Command::Templates { command: Templates::Check { config } } => {
             config::Config::read(config.as_deref()).and_then(|config| look::check(&config))
         }
@@ -58,7 +80,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("cairn: {why}");
+            output::complain(&format!("cairn: {why}"));
             ExitCode::FAILURE
         }
     }

@@ -14,13 +14,16 @@ use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::Session;
 use cairn_actors::hasher::{self, Hasher};
 use cairn_actors::master_key::MasterKey;
-use cairn_actors::ring::SharedRing;
+use cairn_actors::ring::{RingError, SharedRing};
+use cairn_actors::secret::Secret;
 use cairn_actors::services::Services;
 use cairn_actors::workers::budget::{Budgeted, SentLetters};
 use cairn_actors::workers::mailer::{Mailer, SmtpSettings, Worlds};
 use cairn_actors::world::World;
 use cairn_http::operations::{Operations, Readiness};
 use cairn_http::{Hosts, House, Limits, Port, Rooms};
+use cairn_persistence::address::is_postgres;
+use cairn_persistence::keys::KeysError;
 use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
 use cairn_runtime::clock::{BRIDGED, SystemClock, SystemDice};
 use cairn_runtime::engine::Task;
@@ -28,15 +31,13 @@ use cairn_runtime::nursery::{ActorHost, supervise};
 use cairn_runtime::outbox::Courier;
 use cairn_runtime::store::{Retention, Store};
 use cairn_runtime::{Clock, Dice, Engine, Id, Parts, Tuning};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 
 use crate::config::{Config, is_on_loopback};
-use crate::{look, process, telemetry};
+use crate::{health, look, output, process, telemetry};
 
-/// Between "not ready" and "no new connections": the time in which load balancers look away.
-const LOOK_AWAY: Duration = Duration::from_millis(500);
 /// What settling may take after the last request of the public, and at the same time the last one of operations.
 const SETTLING: Duration = Duration::from_secs(1);
 /// How long finished things are remembered.
@@ -72,16 +73,11 @@ async fn serve(config: Config) -> Result<(), String> {
     let clock = Arc::new(SystemClock::ahead(config.clock_offset));
     let started_at = clock.now();
 
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.data)
-        .map_err(|why| format!("{}: {why}", config.data.display()))?;
-    let file = config.data.join("cairn.db").to_string_lossy().into_owned();
-    let address = config.database_url.as_deref().unwrap_or(&file);
     let given = given_master_key(&config)?;
-    let database = Database::open(address, &Options::default()).await.map_err(|why| said(&why))?;
-    if let Some(latest) = cairn_persistence::latest_event(&database).await.map_err(|why| said(&why))? {
+    let (setting, address) = database_address(&config, given.is_some())?;
+    let of_database = |why: &dyn std::fmt::Display| format!("{setting}: {why}");
+    let database = Database::open(address.expose(), &Options::default()).await.map_err(|why| of_database(&why))?;
+    if let Some(latest) = cairn_persistence::latest_event(&database).await.map_err(|why| of_database(&why))? {
         let ahead = clock.bridge(latest);
         if ahead > Duration::from_secs(1) {
             tracing::warn!(seconds = ahead.as_secs(), bridged = ahead <= BRIDGED, "the clock is behind the last event");
@@ -92,12 +88,24 @@ async fn serve(config: Config) -> Result<(), String> {
         None => own_master_key(&config, &database).await?,
     };
     let (ring, signing) =
-        cairn_persistence::keys::open(&database, &master, clock.now()).await.map_err(|why| said(&why))?;
+        cairn_persistence::keys::open(&database, &master, clock.now()).await.map_err(|why| match why {
+            KeysError::Ring(RingError::WrongMasterKey) if config.master_key_file.is_some() => {
+                format!("CAIRN_MASTER_KEY_FILE: {why}")
+            }
+            KeysError::Ring(RingError::WrongMasterKey) => format!("CAIRN_DATA: {why}"),
+            why => of_database(&why),
+        })?;
 
-    let public = bind(config.listen).await?;
-    let operations = bind(config.ops_listen).await?;
+    let public = bind("CAIRN_LISTEN", config.listen).await?;
+    let operations = bind("CAIRN_OPS_LISTEN", config.ops_listen).await?;
     let (public_at, operations_at) = (public.address(), operations.address());
-    let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{public_at}"));
+    let public_url = config.public_url.clone().unwrap_or_else(|| listening_url(public_at));
+    if config.public_url.is_none() && public_at.ip().is_unspecified() {
+        tracing::warn!(
+            "CAIRN_PUBLIC_URL is not set, and CAIRN_LISTEN is every address of this machine: links and tokens say \
+             {public_url}, which opens on this machine only"
+        );
+    }
     let own_origin = public_url.clone();
     let has_mailbox = config.smtp_url.is_none() && config.public_url.as_deref().is_none_or(is_on_loopback);
 
@@ -116,7 +124,7 @@ async fn serve(config: Config) -> Result<(), String> {
         Some(url) => {
             let present = Arc::clone(&world);
             let worlds: Worlds = Arc::new(move || Arc::clone(&present));
-            let settings = SmtpSettings::read(url, &config.mail)?;
+            let settings = SmtpSettings::read(url.expose(), &config.mail)?;
             if let Some(remark) = settings.remark() {
                 tracing::warn!("{remark}");
             }
@@ -158,7 +166,7 @@ async fn serve(config: Config) -> Result<(), String> {
     .build();
 
     let services = Services { engine: engine.clone(), directory, hasher };
-    let house = House::new(services.clone(), has_mailbox, look);
+    let house = House::limited(services.clone(), has_mailbox, look, config.quotas.clone());
     let readiness = Readiness::default();
     let rendering = metrics.clone();
     let desk = Operations {
@@ -169,11 +177,8 @@ async fn serve(config: Config) -> Result<(), String> {
     };
     let mut settings = cairn_http::Settings::new(request_id, own_origin);
     settings.cors_origins.clone_from(&config.cors_origins);
-    for proxy in &config.trusted_proxies {
-        let network =
-            proxy.parse().map_err(|_| format!("CAIRN_TRUSTED_PROXIES: {proxy} is not an address or network"))?;
-        settings.trusted_proxies.push(network);
-    }
+    settings.tls_below = config.hsts_subdomains;
+    settings.trusted_proxies.clone_from(&config.trusted_proxies);
     settings.hosts = match &config.hosts[..] {
         [] => Hosts::Any,
         listed => Hosts::These(listed.iter().cloned().chain(own_host(&settings.own_origin)).collect()),
@@ -220,15 +225,20 @@ async fn serve(config: Config) -> Result<(), String> {
         }),
     });
     let _supervision = supervise(host, tasks).await.map_err(|why| said(&why))?;
-    let signalled = signals()?;
+    let mut signals = Signals::listen()?;
     readiness.set(true);
-    println!("cairn ready public=http://{public_at} operations=http://{operations_at}");
+    output::say(&format!("cairn ready public=http://{public_at} operations=http://{operations_at}"));
     tracing::info!(public = %public_at, operations = %operations_at, database = ?database.backend(), "ready");
 
-    signalled.await;
-    tracing::info!("stopping: finishing what is in flight");
+    signals.next().await;
+    tracing::info!(delay = ?config.shutdown_delay, "stopping: not ready any more, and serving until the delay is over");
     readiness.set(false);
-    tokio::time::sleep(LOOK_AWAY).await;
+    // Load balancers need this long to look away; whoever cannot wait for it asks once more.
+    tokio::select! {
+        () = tokio::time::sleep(config.shutdown_delay) => {}
+        () = signals.next() => tracing::info!("a second signal ends the delay"),
+    }
+    tracing::info!("stopping: finishing what is in flight");
     // While the public's requests are finished, operations can be asked how that goes.
     let _ = stop_public.send(true);
     let _ = ends.recv().await;
@@ -245,8 +255,8 @@ async fn serve(config: Config) -> Result<(), String> {
 /// The key of the file that the settings name. Asked before anything is opened: PostgreSQL needs one.
 fn given_master_key(config: &Config) -> Result<Option<MasterKey>, String> {
     match &config.master_key_file {
-        Some(path) => MasterKey::load(path).map(Some).map_err(|why| why.to_string()),
-        None if config.database_url.as_deref().is_some_and(|url| url.starts_with("postgres")) => {
+        Some(path) => MasterKey::load(path).map(Some).map_err(|why| format!("CAIRN_MASTER_KEY_FILE: {why}")),
+        None if config.database_url.as_ref().is_some_and(|url| is_postgres(url.expose())) => {
             Err("PostgreSQL needs CAIRN_MASTER_KEY_FILE: every process of one database must have the same key. \
                  Make one with: openssl rand -base64 32 > master.key && chmod 600 master.key"
                 .to_owned())
@@ -261,15 +271,35 @@ async fn own_master_key(config: &Config, database: &Database) -> Result<MasterKe
     let path = config.data.join("master.key");
     if !path.exists() && cairn_persistence::keys::exist(database).await.map_err(|why| why.to_string())? {
         return Err(format!(
-            "{} is not there, and without it nothing in the database can be opened: put it back, from where you keep it",
+            "CAIRN_DATA: {} is not there, and without it nothing in the database can be opened: put it back, from where you keep it",
             path.display()
         ));
     }
-    MasterKey::create_or_load(&path).map_err(|why| why.to_string())
+    MasterKey::create_or_load(&path).map_err(|why| format!("CAIRN_DATA: {why}"))
 }
 
-async fn bind(address: SocketAddr) -> Result<Port, String> {
-    Port::bind(address).await.map_err(|why| format!("cannot listen on {address}: {why}"))
+/// The database's address with the setting it comes from. The data folder is made where something is to be in it.
+fn database_address(config: &Config, has_key: bool) -> Result<(&'static str, Secret), String> {
+    if config.database_url.is_none() || !has_key {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.data)
+            .map_err(|why| format!("CAIRN_DATA: {}: {why}", config.data.display()))?;
+    }
+    Ok(match &config.database_url {
+        Some(address) => ("DATABASE_URL", address.clone()),
+        None => ("CAIRN_DATA", Secret::new(config.data.join("cairn.db").to_string_lossy())),
+    })
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> Result<Port, String> {
+    Port::bind(address).await.map_err(|why| format!("{setting}: cannot listen on {address}: {why}"))
+}
+
+/// The public URL where none is set.
+fn listening_url(at: SocketAddr) -> String {
+    format!("http://{}", health::reachable(at))
 }
 
 /// The host of the public URL.
@@ -363,14 +393,24 @@ fn tending(mailer: Arc<Mailer>) -> Task {
     Task { name: "mail", begin: Arc::new(begin) }
 }
 
-/// Listens for signals from now on: whoever has read that we are ready may send one at once.
-fn signals() -> Result<impl Future<Output = ()>, String> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|why| why.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|why| why.to_string())?;
-    Ok(async move {
+/// The signals that ask the process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from now on: whoever has read that we are ready may send one at once.
+    fn listen() -> Result<Self, String> {
+        let of = |kind| signal(kind).map_err(|why| why.to_string());
+        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
 }

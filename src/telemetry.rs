@@ -4,11 +4,19 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
+use crate::output::Log;
+
+/// Modules of the PostgreSQL driver that quote what they could not read: a line of `.pgpass`, the value of a parameter.
+const QUOTING: [&str; 2] = ["sqlx_postgres::options::pgpass", "sqlx_postgres::options::parse"];
 
 /// Logs go to standard error; standard output has the one line that says ready.
 pub(crate) fn log(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|why| format!("CAIRN_LOG: {why}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let mut filter = EnvFilter::try_new(&config.log).map_err(|why| format!("CAIRN_LOG: {why}"))?;
+    for target in QUOTING {
+        let silence = format!("{target}=off").parse().map_err(|why| format!("CAIRN_LOG: {why}"))?;
+        filter = filter.add_directive(silence);
+    }
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log).log_internal_errors(false);
     let set = if config.log_json { builder.json().try_init() } else { builder.with_ansi(false).try_init() };
     set.map_err(|why| why.to_string())
 }

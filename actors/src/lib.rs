@@ -21,6 +21,7 @@ pub mod oauth;
 pub mod password;
 pub mod reserved;
 pub mod ring;
+pub mod secret;
 pub mod services;
 pub mod signing;
 pub mod strength;

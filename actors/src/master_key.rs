@@ -1,4 +1,4 @@
-//! The one secret outside the database: 32 bytes in a file that only its owner may read.
+//! The one secret outside the database: 32 bytes in a file that only its owner and root may read.
 //!
 //! It seals the key ring. Without it the database is of no use to anybody, the operator included, so a key that was
 //! just made is on the disk, name and all, before anything is sealed with it.
@@ -14,6 +14,7 @@ use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use crate::ring::Derived;
+use crate::secret::{Reader, SecretFileError};
 
 /// What 32 bytes are in base64.
 const TEXT_LEN: usize = 44;
@@ -27,7 +28,7 @@ pub struct MasterKey(Zeroizing<[u8; 32]>);
 #[derive(Debug, thiserror::Error)]
 pub enum MasterKeyError {
     /// There is no such file.
-    #[error("there is no master key at {0}: make one with `openssl rand -base64 32`, readable by its owner only")]
+    #[error("there is no master key at {0}: make one with `openssl rand -base64 32`, in a file of mode 0600")]
     Missing(PathBuf),
     /// It cannot be read, made or synced.
     #[error("the master key {path} cannot be {what}: {source}")]
@@ -39,17 +40,9 @@ pub enum MasterKeyError {
         /// Why it failed.
         source: io::Error,
     },
-    /// It is a directory, a pipe or a device.
-    #[error("the master key {0} is not a regular file")]
-    NotAFile(PathBuf),
-    /// Its group or everybody may read or write it.
-    #[error("the master key {path} is open to others than its owner (mode {mode:04o}): run `chmod 600` on it")]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    /// It is no file, or others may read it.
+    #[error("the master key {0}")]
+    File(SecretFileError),
     /// It is not one line of base64.
     #[error("the master key {0} is not one line of base64 as `openssl rand -base64 32` writes it")]
     Garbage(PathBuf),
@@ -70,19 +63,13 @@ impl MasterKey {
     /// Reads a key that somebody else made: base64 of 32 bytes on one line, with or without a line break behind it.
     ///
     /// # Errors
-    /// See [`MasterKeyError`]. On Unix a file that its group or others may read or write is refused.
+    /// See [`MasterKeyError`]. Who else may read the file is judged by [`Reader`].
     pub fn load(path: &Path) -> Result<Self, MasterKeyError> {
         let failed = |what| move |source| MasterKeyError::Io { path: path.to_owned(), what, source };
-        let mut file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => MasterKeyError::Missing(path.to_owned()),
-            _ => failed("read")(error),
+        let mut file = Reader::of_this_process().open(path).map_err(|why| match why {
+            SecretFileError::Missing(path) => MasterKeyError::Missing(path),
+            why => MasterKeyError::File(why),
         })?;
-        // Asked of the open file, not of the path: nobody can swap it in between.
-        let metadata = file.metadata().map_err(failed("read"))?;
-        if !metadata.is_file() {
-            return Err(MasterKeyError::NotAFile(path.to_owned()));
-        }
-        refuse_exposed(path, &metadata)?;
 
         // Room for several times a key: a longer file has shown by then that it is none, and the rest is left unread.
         let mut text = Zeroizing::new([0_u8; TEXT_LEN * 4]);
@@ -206,19 +193,6 @@ fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(unix)]
-fn refuse_exposed(path: &Path, metadata: &std::fs::Metadata) -> Result<(), MasterKeyError> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(MasterKeyError::Exposed { path: path.to_owned(), mode }) }
-}
-
-#[cfg(not(unix))]
-fn refuse_exposed(_: &Path, _: &std::fs::Metadata) -> Result<(), MasterKeyError> {
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -306,7 +280,7 @@ mod tests {
             let error = MasterKey::load(&folder.holding(text)).unwrap_err();
             assert!(matches!(error, MasterKeyError::WrongSize { bytes, .. } if bytes == size), "{error}");
         }
-        assert!(matches!(MasterKey::load(&folder.0), Err(MasterKeyError::NotAFile(_))));
+        assert!(matches!(MasterKey::load(&folder.0), Err(MasterKeyError::File(SecretFileError::NotAFile(_)))));
         assert!(matches!(MasterKey::load(&folder.0.join("none")), Err(MasterKeyError::Missing(_))));
     }
 
@@ -315,11 +289,14 @@ mod tests {
     fn a_key_that_others_may_read_is_refused_and_left_alone() {
         let folder = Folder::new();
         let path = folder.holding(LINE);
-        for open in [0o640, 0o604, 0o660, 0o644, 0o601] {
+        // 0640 is allowed to a file of root's, who may run this test.
+        for open in [0o604, 0o660, 0o644, 0o601, 0o444] {
             set_mode(&path, open);
             let error = MasterKey::create_or_load(&path).unwrap_err();
-            assert!(matches!(error, MasterKeyError::Exposed { mode, .. } if mode == open), "{error}");
-            assert!(error.to_string().contains("chmod 600"));
+            let is_named =
+                |why: &SecretFileError| matches!(why, SecretFileError::Permissions { mode, .. } if *mode == open);
+            assert!(matches!(&error, MasterKeyError::File(why) if is_named(why)), "{error}");
+            assert!(error.to_string().contains("run `chmod 6"), "{error}");
         }
         for closed in [0o600, 0o400] {
             set_mode(&path, closed);

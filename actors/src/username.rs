@@ -39,6 +39,9 @@ impl UsernameError {
 }
 
 impl Username {
+    /// A username in its final form, as a regular expression that programs of every language read.
+    pub const PATTERN: &str = "^[a-z][a-z0-9._-]{2,31}$";
+
     /// Parses what was typed; nothing is trimmed.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::acts::guesses::CODES_A_DAY;
 use crate::address::Address;
 use crate::disposable::Disposable;
 use crate::effects::Digest;
@@ -43,6 +44,10 @@ pub struct Settings {
     pub mail_budget: u32,
     /// Usernames that nobody may choose (`CAIRN_RESERVED_USERNAMES`).
     pub reserved_usernames: Reserved,
+    /// Whether anybody may register (`CAIRN_REGISTRATION`). What waits already may still be proved.
+    pub registration: bool,
+    /// Wrong codes of one address within a day (`CAIRN_LIMIT_CODE_FAILURES`).
+    pub code_failures: usize,
     /// Whether slow-downs and daily caps hold (`CAIRN_LIMITS`).
     pub limits: bool,
 }
@@ -64,6 +69,8 @@ impl Default for Settings {
             mail_from: "Cairn <cairn@localhost>".to_owned(),
             mail_budget: 10,
             reserved_usernames: Reserved::default(),
+            registration: true,
+            code_failures: CODES_A_DAY,
             limits: true,
         }
     }

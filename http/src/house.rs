@@ -9,7 +9,7 @@ use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
 
 use crate::api;
-use crate::door::rate::Limiter;
+use crate::door::rate::{Limiter, Quotas};
 use crate::door::{Carried, Door, Doors, Metered};
 use crate::pages::Look;
 use crate::problem::Problem;
@@ -34,9 +34,14 @@ impl fmt::Debug for House {
 }
 
 impl House {
-    /// A house with the look of its pages.
+    /// A house with the look of its pages and the usual limits.
     pub fn new(services: Services, has_mailbox: bool, look: Look) -> Arc<Self> {
-        let limiter = services.engine.world().settings.limits.then(Limiter::default);
+        Self::limited(services, has_mailbox, look, Quotas::default())
+    }
+
+    /// A house with limits of its own.
+    pub fn limited(services: Services, has_mailbox: bool, look: Look, quotas: Quotas) -> Arc<Self> {
+        let limiter = services.engine.world().settings.limits.then(|| Limiter::new(quotas));
         Arc::new(Self { services, has_mailbox, limiter, look })
     }
 }

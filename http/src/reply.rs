@@ -18,8 +18,10 @@ pub const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// A year, for what lies below our host too (RFC 6797; ASVS 5.0, 3.4.1).
-const TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+/// A year (RFC 6797; ASVS 5.0, 3.4.1).
+const TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000");
+/// A year, for what lies below our host too.
+const TRANSPORT_BELOW: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 /// Our pages ask for none of it, and nothing that somebody might smuggle into one shall.
 const PERMISSIONS: HeaderValue = HeaderValue::from_static(
     "accelerometer=(), browsing-topics=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), \
@@ -28,6 +30,17 @@ const PERMISSIONS: HeaderValue = HeaderValue::from_static(
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// What browsers are told of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// Nothing: the public URL is without it.
+    Any,
+    /// To come to this host with TLS only.
+    Tls,
+    /// To come to this host, and to all below it, with TLS only. Whoever runs this host need not run those.
+    TlsBelow,
+}
 
 /// An answer before it is completed. Headers set here win over the defaults that [`Reply::completed`] adds.
 #[derive(Clone, Debug)]
@@ -98,17 +111,17 @@ impl Reply {
     }
 
     /// Adds what every answer carries: the request's id, the length of the body (to a HEAD as to a GET), and the
-    /// headers that keep browsers from guessing, framing, telling others and, where the public URL says `https`
-    /// (`over_tls`), from coming without TLS.
+    /// headers that keep browsers from guessing, framing, telling others and, where the public URL says `https`, from
+    /// coming without TLS.
     #[must_use]
-    pub(crate) fn completed(mut self, method: &Method, request_id: &str, no_store: bool, over_tls: bool) -> Self {
+    pub(crate) fn completed(mut self, method: &Method, request_id: &str, no_store: bool, transport: Transport) -> Self {
         let html = self.is_html();
         let headers = &mut self.headers;
         if let Ok(id) = HeaderValue::try_from(request_id) {
             headers.insert(REQUEST_ID, id);
         }
         if no_store {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
@@ -117,8 +130,13 @@ impl Reply {
         headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(PERMISSIONS_POLICY, PERMISSIONS);
-        if over_tls {
-            headers.insert(STRICT_TRANSPORT_SECURITY, TRANSPORT);
+        let transport = match transport {
+            Transport::Any => None,
+            Transport::Tls => Some(TRANSPORT),
+            Transport::TlsBelow => Some(TRANSPORT_BELOW),
+        };
+        if let Some(transport) = transport {
+            headers.insert(STRICT_TRANSPORT_SECURITY, transport);
         }
         // RFC 9110, section 8.6: no length with 204 and 304.
         if self.status != StatusCode::NO_CONTENT && self.status != StatusCode::NOT_MODIFIED {
@@ -146,18 +164,18 @@ mod tests {
 
     #[test]
     fn a_head_is_told_the_length_of_what_a_get_would_carry() {
-        let page = Reply::html(StatusCode::OK, "<p>hello").completed(&Method::HEAD, "r", false, false);
+        let page = Reply::html(StatusCode::OK, "<p>hello").completed(&Method::HEAD, "r", false, Transport::Any);
         assert_eq!(page.headers.get(CONTENT_LENGTH), Some(&HeaderValue::from_static("8")));
         assert!(page.body.is_empty());
     }
 
     #[test]
     fn a_page_may_load_nothing_of_others_and_data_nothing_at_all() {
-        let page = Reply::html(StatusCode::OK, "").completed(&Method::GET, "r", false, false);
+        let page = Reply::html(StatusCode::OK, "").completed(&Method::GET, "r", false, Transport::Any);
         let policy = page.headers.get(CONTENT_SECURITY_POLICY).and_then(|value| value.to_str().ok()).unwrap_or("");
         assert!(policy.starts_with("default-src 'none';"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
-        let data = Reply::empty(StatusCode::NO_CONTENT).completed(&Method::GET, "r", true, true);
+        let data = Reply::empty(StatusCode::NO_CONTENT).completed(&Method::GET, "r", true, Transport::Tls);
         assert_eq!(data.headers.get(CONTENT_SECURITY_POLICY), Some(&DATA_POLICY));
         assert_eq!(data.headers.get(CACHE_CONTROL), Some(&HeaderValue::from_static("no-store")));
         assert_eq!(data.headers.get(CONTENT_LENGTH), None);
@@ -165,16 +183,19 @@ mod tests {
 
     #[test]
     fn every_answer_tells_browsers_to_keep_others_out_and_over_tls_to_stay_there() {
-        for over_tls in [false, true] {
+        for (transport, says_of_it) in [
+            (Transport::Any, ""),
+            (Transport::Tls, "max-age=31536000"),
+            (Transport::TlsBelow, "max-age=31536000; includeSubDomains"),
+        ] {
             for reply in [Reply::html(StatusCode::OK, ""), Reply::empty(StatusCode::NO_CONTENT)] {
-                let told = reply.completed(&Method::GET, "r", false, over_tls).headers;
+                let told = reply.completed(&Method::GET, "r", false, transport).headers;
                 let says = |name: &str| told.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 assert_eq!(says("cross-origin-opener-policy"), "same-origin");
                 assert_eq!(says("cross-origin-resource-policy"), "same-origin");
                 assert!(says("permissions-policy").contains("camera=()"));
                 assert!(says("content-security-policy").contains("frame-ancestors 'none'"));
-                let transport = if over_tls { "max-age=31536000; includeSubDomains" } else { "" };
-                assert_eq!(says("strict-transport-security"), transport);
+                assert_eq!(says("strict-transport-security"), says_of_it);
             }
         }
     }

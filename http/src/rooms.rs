@@ -24,7 +24,7 @@ use crate::door::{Doors, sent_by_another_site};
 use crate::limits::Limits;
 use crate::load::Load;
 use crate::problem::Problem;
-use crate::reply::Reply;
+use crate::reply::{Reply, Transport};
 use crate::request::{BodyStream, Head, Peer, crowded, discard};
 use crate::room::{AnyRoom, Arrival, Room, UNMATCHED, count, said_by};
 
@@ -45,6 +45,8 @@ pub struct Settings {
     pub hosts: Hosts,
     /// Whether pages of other sites may send requests here; those that may not are refused all of them.
     pub other_sites: bool,
+    /// Whether browsers are told that hosts below ours want TLS, too (`includeSubDomains`).
+    pub tls_below: bool,
     /// Paths whose every answer says `no-store`, problems included.
     pub no_store: &'static [&'static str],
 }
@@ -61,6 +63,7 @@ impl Settings {
             own_origin: own_origin.into(),
             hosts: Hosts::Any,
             other_sites: true,
+            tls_below: false,
             no_store: &["/auth", "/users"],
         }
     }
@@ -82,8 +85,12 @@ impl Settings {
         (!self.other_sites && sent_by_another_site(&head.headers, &origin())).then(Problem::another_site)
     }
 
-    fn is_over_tls(&self) -> bool {
-        self.own_origin.starts_with("https://")
+    fn transport(&self) -> Transport {
+        match (self.own_origin.starts_with("https://"), self.tls_below) {
+            (false, _) => Transport::Any,
+            (true, false) => Transport::Tls,
+            (true, true) => Transport::TlsBelow,
+        }
     }
 
     fn is_private(&self, path: &str) -> bool {
@@ -210,7 +217,7 @@ async fn answer(
             None => serving.await,
         }
     };
-    reply.completed(&method, &id, private, settings.is_over_tls()).into_response()
+    reply.completed(&method, &id, private, settings.transport()).into_response()
 }
 
 async fn caught(serving: BoxFuture<'static, Reply>, id: String) -> Reply {
@@ -230,7 +237,7 @@ fn rejected(settings: &Settings, rejection: &Rejection) -> Response {
     } else {
         Problem::unreadable("Send the request as HTTP describes it.")
     };
-    problem.to_reply(&id).completed(&Method::GET, &id, true, settings.is_over_tls()).into_response()
+    problem.to_reply(&id).completed(&Method::GET, &id, true, settings.transport()).into_response()
 }
 
 /// What stands behind all rooms: nothing is here.

@@ -2,6 +2,7 @@
 //!
 //! What is deliberately absent: decisions. A flow decides, this crate makes it durable or says whose it was before.
 
+pub mod address;
 mod commit;
 pub mod connect;
 mod deadline;

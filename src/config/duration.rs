@@ -22,9 +22,34 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     (seconds <= 100 * 366 * 86_400).then(|| Duration::from_secs(seconds))
 }
 
+/// As [`duration`], and in milliseconds (`500ms`): for a wait, not for how long something lasts. Ten minutes at most.
+pub(super) fn delay(text: &str) -> Option<Duration> {
+    let delay = match text.strip_suffix("ms") {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Duration::from_millis(digits.parse().ok()?)
+        }
+        Some(_) => return None,
+        None => duration(text)?,
+    };
+    (delay <= Duration::from_secs(600)).then_some(delay)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_delay_may_be_in_milliseconds_and_is_ten_minutes_at_most() {
+        for (text, millis) in
+            [("500ms", 500), ("0", 0), ("0ms", 0), ("5", 5_000), ("10m", 600_000), ("600000ms", 600_000)]
+        {
+            assert_eq!(delay(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "ms", "-1ms", "1.5ms", "11m", "600001ms", "5 ms"] {
+            assert_eq!(delay(bad), None, "{bad}");
+        }
+        assert_eq!(duration("500ms"), None, "nothing lasts so short");
+    }
 
     #[test]
     fn durations_are_seconds_or_have_a_unit() {

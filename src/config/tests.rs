@@ -134,3 +134,227 @@ fn reserved_usernames_are_a_list_that_replaces_the_common_ones_or_adds_to_them()
     let why = config("reserved_usernames = ['acme', '1']", &[]).unwrap_err();
     assert!(why.starts_with("CAIRN_RESERVED_USERNAMES takes a list of usernames"), "{why}");
 }
+
+#[test]
+fn a_public_url_is_taken_as_browsers_write_it() {
+    for (typed, taken) in [
+        ("https://id.example.org", "https://id.example.org"),
+        ("https://id.example.org/", "https://id.example.org"),
+        ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+        ("https://B\u{dc}CHER.example", "https://xn--bcher-kva.example"),
+        ("HTTPS://ID.Example.ORG", "https://id.example.org"),
+        ("https://id.example.org:443", "https://id.example.org"),
+        ("http://id.example.org:80/", "http://id.example.org"),
+        ("https://id.example.org:8443", "https://id.example.org:8443"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://cairn_app:8080", "http://cairn_app:8080"),
+    ] {
+        let read = config("", &[("CAIRN_PUBLIC_URL", typed)]).unwrap();
+        assert_eq!(read.public_url.as_deref(), Some(taken), "{typed}");
+        assert_eq!(read.flows.public_url, taken);
+        let remarked = read.remarks.iter().any(|remark| remark.contains("CAIRN_PUBLIC_URL is taken as"));
+        assert_eq!(remarked, typed.trim_end_matches('/') != taken, "{typed}");
+    }
+    for bad in [
+        "id.example.org",
+        "https:id.example.org",
+        "ftp://id.example.org",
+        "https://",
+        "https://me:S3cret@id.example.org",
+        "https://@id.example.org",
+        "https://id.example.org/path",
+        "https://id.example.org//",
+        "https://id.example.org?x",
+        "https://id.example.org#x",
+        "https://id.example.org:0",
+        "https://id.example.org:65536",
+        "https://id.exa mple.org",
+        "https://id.example.org\\x",
+        " https://id.example.org",
+        "https://id..\u{ad}",
+    ] {
+        let why = config("", &[("CAIRN_PUBLIC_URL", bad)]).unwrap_err();
+        assert!(why.starts_with("CAIRN_PUBLIC_URL takes a URL") && !why.contains("S3cret"), "{bad}: {why}");
+    }
+}
+
+#[test]
+fn a_settings_file_that_cannot_be_read_is_told_by_line_and_column_and_not_quoted() {
+    for (file, says) in [
+        ("listen = '127.0.0.1:1'\nsmtp_url = \"smtp://u:S3cret@h\n", "line 2, column "),
+        (
+            "name = 'x'\n\nsmtp_url = 'smtp://u:S3cret@h'\nsmtp_url = 'smtp://u:S3cret@h'\n",
+            "line 4, column 1 (SMTP_URL): ",
+        ),
+        ("smtp_url = smtp://u:S3cret@h", "line 1, column "),
+        ("smtp_password = S3cret/x", "line 1, column "),
+        ("smtp_password = 'S3cret' S3cret", "line 1, column "),
+        ("database_url = 'postgres://u:S3cret'@h/d'", "(DATABASE_URL)"),
+        ("= 'S3cret'", "line 1, column 1"),
+        ("smtp_password = ['S3cret', 1]", "SMTP_PASSWORD (smtp_password in the file) takes a list of texts"),
+        ("smtp_password = { S3cret = 1 }", "SMTP_PASSWORD (smtp_password in the file) takes a text in quotes"),
+        ("access_ttl = true", "CAIRN_ACCESS_TTL (access_ttl in the file) takes a text in quotes or a number"),
+        ("smtp_pasword = 'S3cret'", "there is no setting smtp_pasword; did you mean smtp_password?"),
+        ("acces_ttl = 1", "did you mean access_ttl?"),
+        ("[smtp]\nurl = 'S3cret'", "there is no setting smtp"),
+    ] {
+        let why = config(file, &[]).unwrap_err();
+        assert!(why.contains(says) && !why.contains("S3cret"), "{file}: {why}");
+        assert!(!why.contains('\n'), "{why}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_remarked_with_the_name_that_was_meant() {
+    let remarks = |name: &str| config("", &[(name, "x")]).unwrap().remarks.join(";");
+    assert!(remarks("CAIRN_ACCES_TTL").ends_with("; did you mean CAIRN_ACCESS_TTL?"));
+    assert_eq!(remarks("CAIRN_COLOUR"), "CAIRN_COLOUR is not a setting of this release");
+    assert_eq!(remarks("SMTP_COLOUR"), "");
+}
+
+/// A file for one test, for its owner only, gone with it.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &[u8], mode: u32) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("cairn-config-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn every_secret_may_stand_in_a_file_of_its_own() {
+    let url = File::new("url", b"postgres://cairn:hunter2@db/cairn\n", 0o600);
+    let smtp = File::new("smtp", b"smtp://user@relay.example\r\n", 0o400);
+    let password = File::new("password", b"hun ter2", 0o600);
+    let read = config(
+        "",
+        &[("DATABASE_URL_FILE", url.path()), ("SMTP_URL_FILE", smtp.path()), ("SMTP_PASSWORD_FILE", password.path())],
+    )
+    .unwrap();
+    let exposed = |secret: Option<Secret>| secret.map(|secret| secret.expose().to_owned());
+    assert!(!format!("{read:?}").contains("hunter2") && !format!("{read:?}").contains("hun ter2"), "{read:?}");
+    assert_eq!(exposed(read.database_url).as_deref(), Some("postgres://cairn:hunter2@db/cairn"));
+    assert_eq!(exposed(read.smtp_url).as_deref(), Some("smtp://user@relay.example"));
+    assert_eq!(exposed(read.mail.password).as_deref(), Some("hun ter2"));
+}
+
+#[test]
+fn a_secret_is_given_in_one_way_and_the_environment_overrules_the_file_in_both() {
+    let password = File::new("one-way", b"by-file\n", 0o600);
+    let by_file = format!("smtp_password_file = '{}'", password.path());
+    let both = [("SMTP_PASSWORD", "direct"), ("SMTP_PASSWORD_FILE", password.path())];
+    let why = config("", &both).unwrap_err();
+    assert_eq!(why, "SMTP_PASSWORD and SMTP_PASSWORD_FILE are both set; one is enough");
+    assert_eq!(config(&format!("{by_file}\nsmtp_password = 'direct'"), &[]).unwrap_err(), why);
+    let read = |file: &str, environment: &[(&str, &str)]| {
+        config(file, environment).unwrap().mail.password.unwrap().expose().to_owned()
+    };
+    assert_eq!(read(&by_file, &[]), "by-file");
+    assert_eq!(read(&by_file, &[("SMTP_PASSWORD", "direct")]), "direct");
+    assert_eq!(read("smtp_password = 'direct'", &[("SMTP_PASSWORD_FILE", password.path())]), "by-file");
+    assert_eq!(read(&by_file, &[("SMTP_PASSWORD", "")]), "by-file", "an empty variable counts as unset");
+}
+
+#[test]
+fn a_file_of_a_secret_is_refused_by_its_setting_and_its_name_and_not_quoted() {
+    for secret in ["DATABASE_URL", "SMTP_URL", "SMTP_PASSWORD"] {
+        let setting = format!("{secret}_FILE");
+        for (name, text, mode, says) in [
+            ("open", &b"S3cret\n"[..], 0o644, "mode 0644"),
+            ("empty", b"\n", 0o600, "is empty"),
+            ("latin", b"S3cret\xff\n", 0o600, "UTF-8"),
+            ("lines", b"S3cret\nS3cret\n", 0o600, "one line"),
+        ] {
+            let file = File::new(&format!("{secret}-{name}"), text, mode);
+            let why = config("", &[(&setting, file.path())]).unwrap_err();
+            assert!(why.starts_with(&format!("{setting}: {}", file.path())), "{why}");
+            assert!(why.contains(says) && !why.contains("S3cret"), "{why}");
+        }
+        let why = config("", &[(&setting, "/nowhere/at/all")]).unwrap_err();
+        assert_eq!(why, format!("{setting}: there is no file /nowhere/at/all"));
+    }
+}
+
+#[test]
+fn the_address_of_a_database_is_refused_by_its_part() {
+    let why = config("", &[("DATABASE_URL", "postgres://cairn:pa/S3cret@h/d")]).unwrap_err();
+    assert!(
+        why.starts_with("DATABASE_URL has a / before an @") && why.contains("%2F") && !why.contains("S3cret"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_refused_by_name_and_others_are_nobodys_business() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = || OsString::from_vec(b"S3cret\xff".to_vec());
+    for ours in ["DATABASE_URL", "SMTP_PASSWORD", "CAIRN_NAME"] {
+        let why = environment([(OsString::from(ours), bytes())].into_iter()).unwrap_err();
+        assert_eq!(why, format!("{ours} is not text in UTF-8"));
+    }
+    let others = [(OsString::from("LESS"), bytes()), (bytes(), bytes()), ("CAIRN_NAME".into(), "x".into())];
+    assert_eq!(environment(others.into_iter()).unwrap(), [("CAIRN_NAME".to_owned(), "x".to_owned())].into());
+}
+
+#[test]
+fn switches_and_delays_are_what_they_say() {
+    let read = config("", &[]).unwrap();
+    assert_eq!((read.hsts_subdomains, read.flows.registration), (false, true));
+    assert_eq!((read.shutdown_delay, read.flows.code_failures), (Duration::from_millis(500), 20));
+    let all = [
+        ("CAIRN_HSTS_SUBDOMAINS", "on"),
+        ("CAIRN_REGISTRATION", "closed"),
+        ("CAIRN_SHUTDOWN_DELAY", "15"),
+        ("CAIRN_LIMIT_CODE_FAILURES", "48"),
+    ];
+    let read = config("", &all).unwrap();
+    assert_eq!((read.hsts_subdomains, read.flows.registration), (true, false));
+    assert_eq!((read.shutdown_delay, read.flows.code_failures), (Duration::from_secs(15), 48));
+    for (name, bad) in [
+        ("CAIRN_HSTS_SUBDOMAINS", "yes"),
+        ("CAIRN_REGISTRATION", "off"),
+        ("CAIRN_SHUTDOWN_DELAY", "11m"),
+        ("CAIRN_LIMIT_CODE_FAILURES", "49"),
+        ("CAIRN_LIMIT_CODE_FAILURES", "0"),
+    ] {
+        assert!(config("", &[(name, bad)]).unwrap_err().starts_with(name));
+    }
+}
+
+#[test]
+fn a_settings_file_with_a_secret_that_everybody_may_read_is_remarked() {
+    for (text, mode, says) in [
+        ("smtp_url = 'smtp://u:hunter2@h'", 0o644, true),
+        ("smtp_password = 'hunter2'", 0o604, true),
+        ("smtp_url = 'smtp://u:hunter2@h'", 0o640, false),
+        ("smtp_url = 'smtp://h'\ndatabase_url = 'postgres://u@h/d'", 0o644, false),
+        ("database_url = '/var/lib/cairn.db'", 0o644, false),
+    ] {
+        let file = File::new("settings", text.as_bytes(), mode);
+        let remark = open_to_others(&file.0, text);
+        assert_eq!(remark.is_some(), says, "{text} {mode:o}");
+        assert!(remark.is_none_or(|remark| remark.starts_with(file.path()) && !remark.contains("hunter2")));
+    }
+}
+
+#[test]
+fn parameters_of_the_database_that_do_nothing_are_remarked_without_their_value() {
+    let read = config("", &[("DATABASE_URL", "postgres://u@h/d?pasword=S3cret")]).unwrap();
+    assert_eq!(read.remarks, ["DATABASE_URL has a parameter that is not known here and does nothing"]);
+}

@@ -2,23 +2,44 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use cairn_http::door::client_address::Network;
 use cairn_http::door::host::host_of;
+use url::Url;
 
-use super::names::takes;
+use super::names::{takes, variable};
 
 /// A public URL is scheme and host, perhaps a port; without a final slash it is what links, `iss` and `aud` begin with.
-pub(super) fn parse_public_url(url: &str) -> Result<String, String> {
-    let bare = url.strip_suffix('/').unwrap_or(url);
-    let parsed: http::Uri = bare.parse().map_err(|_| takes("public_url", "a URL such as https://id.example.org"))?;
-    let good = matches!(parsed.scheme_str(), Some("http" | "https"))
-        && parsed.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-        && parsed.query().is_none()
-        && matches!(parsed.path(), "" | "/");
-    if good {
-        Ok(bare.to_owned())
-    } else {
-        Err(takes("public_url", "a URL such as https://id.example.org, without a path"))
+///
+/// It is taken as browsers write an origin (RFC 6454, section 6.2), because that is what they send us and what clients
+/// compare: scheme and host in lower case, an international name as A-labels, no port that is the scheme's own.
+pub(super) fn parse_public_url(typed: &str, remarks: &mut Vec<String>) -> Result<String, String> {
+    let wrong = || takes("public_url", "a URL such as https://id.example.org, without a user and without a path");
+    let bare = typed.strip_suffix('/').unwrap_or(typed);
+    let lower = bare.to_lowercase();
+    let rest = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://")).ok_or_else(wrong)?;
+    // The parser would mend these, and take a backslash for a slash.
+    if rest.is_empty() || rest.contains(|c: char| c.is_whitespace() || c.is_control() || "/\\@?#".contains(c)) {
+        return Err(wrong());
     }
+    let parsed = Url::parse(bare).map_err(|_| wrong())?;
+    let no_host = |host: &str| host.is_empty() || host.starts_with('.') || host.contains("..");
+    if parsed.host_str().is_none_or(no_host) || parsed.port() == Some(0) {
+        return Err(wrong());
+    }
+    let url = parsed.origin().ascii_serialization();
+    if url != bare {
+        remarks.push(format!("{} is taken as {url}", variable("public_url")));
+    }
+    Ok(url)
+}
+
+/// Addresses and blocks of addresses.
+pub(super) fn proxies(listed: &[String]) -> Result<Vec<Network>, String> {
+    let read = |proxy: &String| {
+        let what = format!("addresses and blocks such as 10.0.0.0/8, and not {proxy}");
+        proxy.parse().map_err(|_| takes("trusted_proxies", &what))
+    };
+    listed.iter().map(read).collect()
 }
 
 /// Hosts are compared in lower case and without a port.

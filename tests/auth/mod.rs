@@ -1,5 +1,6 @@
 //! `/auth`: from registering to signing out, one file an endpoint.
 
+mod config;
 mod devices;
 mod email_change;
 mod email_change_undo;

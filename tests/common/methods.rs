@@ -10,7 +10,8 @@ on_both_databases!(
     a_wrong_method_is_refused_with_what_is_allowed,
 );
 
-const PATHS: [(&str, &[&str]); 23] = [
+const PATHS: [(&str, &[&str]); 24] = [
+    ("/auth/config", &["GET", "HEAD"]),
     ("/auth/register", &["POST"]),
     ("/auth/register/reg_00000000000000000000000000", &["GET", "HEAD"]),
     ("/auth/register/reg_00000000000000000000000000/resend", &["POST"]),

@@ -4,7 +4,7 @@
 mod code;
 mod links;
 mod security;
-mod tables;
+pub mod tables;
 mod tour;
 
 use std::fs;

@@ -18,7 +18,7 @@ fn list(source: &str, name: &str) -> String {
 }
 
 /// Settings as `src/config/names.rs` has them: name, variable and default.
-fn settings() -> Vec<(String, String, String)> {
+pub fn settings() -> Vec<(String, String, String)> {
     let source = read("src/config/names.rs");
     let bare = quoted(&list(&source, "BARE"));
     let words = quoted(&list(&source, "NAMES"));

@@ -37,7 +37,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Each crate that a manifest of ours names, and why it and not another or none.
-const CHOSEN: [(&str, &str); 47] = [
+const CHOSEN: [(&str, &str); 48] = [
     ("argon2", "the password hash's parameters and strings, and the reference for what computes it"),
     ("argon2-rust", "computes the password hash in half the time, held to the reference"),
     ("base64ct", "base64 in constant time, strict about what it reads"),
@@ -74,6 +74,7 @@ const CHOSEN: [(&str, &str); 47] = [
         "sqlx",
         "what sea-orm drives both databases with: named to open connections as we need them, and to choose its TLS",
     ),
+    ("strsim", "which setting a misspelt one resembles; clap brings it already"),
     ("subtle", "comparisons in constant time"),
     ("thiserror", "errors with sentences"),
     ("time", "instants in RFC 3339"),

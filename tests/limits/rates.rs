@@ -130,3 +130,25 @@ async fn a_customer_with_a_whole_network_has_sixteen_quotas() {
     }
     assert_eq!(passed, 480);
 }
+
+#[tokio::test]
+async fn a_setting_says_how_many_requests_a_bucket_holds_and_the_headers_follow() {
+    // For a class of thirty behind one address.
+    let plan = App::plan(Kind::Sqlite).named("a-class").unset("CAIRN_LIMITS");
+    let plan = plan.set("CAIRN_LIMIT_REGISTER", "200/1d 40/1m").set("CAIRN_LIMIT_LOGIN", "2/1h");
+    let app = plan.start().await;
+    for number in 1..=40 {
+        let answer = app.client().post("/auth/register", &json!({})).send().await;
+        answer.problem(400, "unreadable");
+        let policy = answer.list("ratelimit-policy");
+        assert_eq!(policy, ["\"register\";q=40;w=60", "\"register-day\";q=200;w=86400"], "{answer}");
+        assert_eq!((left(&answer, "register"), left(&answer, "register-day")), (Some(40 - number), Some(200 - number)));
+    }
+    app.client().post("/auth/register", &json!({})).send().await.problem(429, "slow-down");
+    for status in [401, 401, 429] {
+        let body = json!({"email": "nobody@example.org", "password": "velvet tractor wrong"});
+        let answer = app.client().post("/auth/login", &body).send().await;
+        assert_eq!(answer.status, status, "{answer}");
+        assert!(answer.list("ratelimit-policy").contains(&"\"login\";q=2;w=3600".to_owned()), "{answer}");
+    }
+}

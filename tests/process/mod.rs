@@ -1,5 +1,12 @@
 //! The process: its ready line, one process a file, what it refuses to start with, and a good end.
 
+mod health;
+mod places;
+mod secret_files;
+mod shutdown;
+mod words;
+mod writers;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
@@ -85,14 +92,17 @@ async fn postgres_wants_a_master_key_and_the_same_one() {
     let output = run(with_another).await;
     assert!(!output.status.success(), "a key that does not fit the database was taken");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.to_lowercase().contains("key"), "{said}");
+    assert!(said.contains("cairn: CAIRN_MASTER_KEY_FILE: the master key is not the one"), "{said}");
 
     let open = app.data().join("open.key");
     std::fs::copy(app.data().join("test-master.key"), &open).unwrap();
     std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let mut readable = app.command();
     readable.env("CAIRN_MASTER_KEY_FILE", &open);
-    assert!(!run(readable).await.status.success(), "a key that everybody can read was taken");
+    let output = run(readable).await;
+    assert!(!output.status.success(), "a key that everybody can read was taken");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("CAIRN_MASTER_KEY_FILE: ") && said.contains("0644"), "{said}");
     app.launch();
     app.ready().await;
 }

@@ -2,6 +2,7 @@
 
 use super::server::{Begin, Certificate, Server};
 use super::state;
+use crate::support::app::write_secret;
 use crate::support::letter::Letter;
 use crate::support::{App, Kind, Person, eventually};
 
@@ -113,7 +114,7 @@ async fn the_password_may_lie_in_a_file_and_a_wrong_one_loses_no_letter() {
     let certificate = Certificate::make(app.data(), HERE);
     let server = Server::start(Begin::WhenAsked, &certificate, Some("post@example.org:a/b%c d"));
     let file = app.data().join("test-mail-password");
-    std::fs::write(&file, "something else\n").unwrap();
+    write_secret(&file, "something else\n");
     let settings = [
         ("SMTP_URL", format!("smtp://post%40example.org@{}?tls=required", server.address())),
         ("SMTP_PASSWORD_FILE", file.display().to_string()),
@@ -124,7 +125,7 @@ async fn the_password_may_lie_in_a_file_and_a_wrong_one_loses_no_letter() {
     server.password_refused().await;
     retrying(&app, &flow).await;
 
-    std::fs::write(&file, "a/b%c d\n").unwrap();
+    write_secret(&file, "a/b%c d\n");
     app.restart_at(3600).await;
     let arrival = server.arrival().await;
     assert_eq!((arrival.encrypted, arrival.user.as_deref()), (true, Some("post@example.org")));

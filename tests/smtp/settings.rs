@@ -10,13 +10,13 @@ async fn what_cannot_be_right_is_said_at_the_start() {
     let dkim = [("CAIRN_DKIM_DOMAIN", "example.org"), ("CAIRN_DKIM_SELECTOR", "s1")];
     for (settings, named) in [
         (vec![relay], "SMTP_PASSWORD_FILE"),
-        (vec![relay, ("SMTP_PASSWORD_FILE", "nowhere")], "SMTP_PASSWORD_FILE: nowhere"),
+        (vec![relay, ("SMTP_PASSWORD_FILE", "nowhere")], "SMTP_PASSWORD_FILE: there is no file nowhere"),
         (vec![("SMTP_URL", "smtps://relay.example"), ("SMTP_CA_FILE", "nowhere")], "SMTP_CA_FILE: nowhere"),
         (vec![("SMTP_URL", "smtp://relay.example"), dkim[0]], "CAIRN_DKIM_SELECTOR is missing"),
         (vec![("SMTP_URL", "smtp://relay.example"), dkim[0], dkim[1]], "CAIRN_DKIM_KEY_FILE is missing"),
         (
             vec![("SMTP_URL", "smtp://relay.example"), dkim[0], dkim[1], ("CAIRN_DKIM_KEY_FILE", "nowhere")],
-            "CAIRN_DKIM_KEY_FILE: nowhere",
+            "CAIRN_DKIM_KEY_FILE: there is no file nowhere",
         ),
     ] {
         let plan = App::plan(Kind::Sqlite).named("mistaken").set("CAIRN_LOG", "off");

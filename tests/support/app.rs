@@ -72,6 +72,13 @@ pub fn free_port() -> u16 {
     panic!("no free port between 10000 and 19000");
 }
 
+/// Writes a file that its owner alone may read.
+pub fn write_secret(path: &Path, text: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
 /// Writes a master key as `openssl rand -base64 32` would, readable by its owner only.
 pub fn write_master_key(path: &Path) {
     use base64ct::{Base64, Encoding};
@@ -221,8 +228,8 @@ impl App {
         command.arg("serve").current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            let bare = ["DATABASE_URL", "SMTP_URL", "SMTP_PASSWORD_FILE", "SMTP_CA_FILE", "MAIL_FROM", "RUST_LOG"];
-            if name.starts_with("CAIRN_") || bare.contains(&&*name) {
+            let bare = ["DATABASE_URL", "SMTP_", "MAIL_FROM", "RUST_LOG", "CREDENTIALS_DIRECTORY"];
+            if name.starts_with("CAIRN_") || bare.iter().any(|bare| name.starts_with(bare)) {
                 command.env_remove(name);
             }
         }

@@ -10,14 +10,14 @@ use cairn_runtime::{Cx, Deed, Effects, Timestamp};
 use serde_json::json;
 
 use crate::effects::{Auth, Digest, UserId, Write};
-use crate::world::World;
+use crate::world::{Settings, World};
 
 /// Failures within the hour that cost nothing.
 pub const FREE: usize = 9;
 /// Failures within the hour, over all devices that one account knows, that cost nothing: one device alone does not come
 /// that far, because it is slowed down by itself.
 pub const FREE_OF_ALL_DEVICES: usize = 29;
-/// Wrong codes of one address within a day, over all its flows.
+/// Wrong codes of one address within a day, over all its flows, unless the settings say otherwise.
 pub const CODES_A_DAY: usize = 20;
 /// Wrong codes that would have set a password, from one network within a day, over all addresses.
 pub const RESET_CODES_A_DAY: usize = 30;
@@ -41,8 +41,8 @@ pub enum Rule {
     /// A password, from all devices that one account knows: from the 30th failure within an hour on, 2ⁿ seconds, at most
     /// a quarter of an hour.
     Devices,
-    /// Six digits: twenty failures a day.
-    Code,
+    /// Six digits: so many failures a day, twenty unless the settings say otherwise.
+    Code(usize),
     /// Six digits that set a password, from one network: thirty failures a day.
     ResetCode,
 }
@@ -72,11 +72,11 @@ impl Target {
     pub const WORDS: [&'static str; 7] = ["identifier", "device", "devices", "user", "flow", "codes", "reset_codes"];
 
     /// Its rule.
-    pub const fn rule(self) -> Rule {
+    pub const fn rule(self, settings: &Settings) -> Rule {
         match self {
             Self::Identifier(_) | Self::Device(_) | Self::User(_) | Self::Flow(_) => Rule::Secret,
             Self::Devices(_) => Rule::Devices,
-            Self::Codes(_) => Rule::Code,
+            Self::Codes(_) => Rule::Code(settings.code_failures),
             Self::ResetCodes(_) => Rule::ResetCode,
         }
     }
@@ -111,7 +111,7 @@ impl Rule {
     pub const fn window(self) -> Duration {
         match self {
             Self::Secret | Self::Devices => HOUR,
-            Self::Code | Self::ResetCode => DAY,
+            Self::Code(_) | Self::ResetCode => DAY,
         }
     }
 
@@ -126,7 +126,7 @@ impl Rule {
                 failures.first()?.after(Duration::from_secs(wait))
             }
             // When the twentieth is a day old, there are nineteen.
-            Self::Code => failures.get(CODES_A_DAY - 1)?.after(DAY),
+            Self::Code(most) => failures.get(most.saturating_sub(1))?.after(DAY),
             Self::ResetCode => failures.get(RESET_CODES_A_DAY - 1)?.after(DAY),
         };
         (until > now).then_some(until)
@@ -246,9 +246,13 @@ mod tests {
 
     #[test]
     fn twenty_codes_a_day_and_not_one_more() {
-        assert_eq!(wait(Rule::Code, 19), None);
-        assert_eq!(wait(Rule::Code, 20), Some(86_400 - 19));
-        assert_eq!(wait(Rule::Code, 21), Some(86_400 - 19));
+        let code = Target::Codes(Digest([7; 32])).rule(&Settings::default());
+        assert_eq!(wait(code, 19), None);
+        assert_eq!(wait(code, 20), Some(86_400 - 19));
+        assert_eq!(wait(code, 21), Some(86_400 - 19));
+        let fewer = Settings { code_failures: 5, ..Settings::default() };
+        let fewer = Target::Codes(Digest([7; 32])).rule(&fewer);
+        assert_eq!((wait(fewer, 4), wait(fewer, 5)), (None, Some(86_400 - 4)));
         assert_eq!(wait(Rule::ResetCode, 29), None);
         assert_eq!(wait(Rule::ResetCode, 30), Some(86_400 - 29));
     }
@@ -266,7 +270,7 @@ mod tests {
     proptest! {
         #[test]
         fn more_failures_never_shorten_the_wait(
-            count in 0_usize..200, rule in prop_oneof![Just(Rule::Secret), Just(Rule::Devices), Just(Rule::Code)]
+            count in 0_usize..200, rule in prop_oneof![Just(Rule::Secret), Just(Rule::Devices), Just(Rule::Code(20))]
         ) {
             prop_assert!(wait(rule, count) <= wait(rule, count + 1));
             prop_assert!(wait(rule, count).is_none_or(|wait| wait <= 86_400));

@@ -53,7 +53,7 @@ impl Services {
         let mut failures = 0;
         if world.settings.limits {
             let now = self.engine.now();
-            let rule = target.rule();
+            let rule = target.rule(&world.settings);
             let after = Timestamp(now.0.saturating_sub(i64::try_from(rule.window().as_millis()).unwrap_or(i64::MAX)));
             let failed = self.directory.failures(key, after, MOST).await?;
             if let Some(until) = rule.blocked_until(&failed, now) {

@@ -86,6 +86,8 @@ pub enum Refusal {
     Changed,
     /// The username is taken.
     UsernameTaken,
+    /// Nobody may register here (`CAIRN_REGISTRATION`).
+    RegistrationClosed,
     /// The address is taken, told to who proved it.
     AddressTaken,
     /// A link or code that is used up, called off, expired or garbage.

@@ -89,8 +89,12 @@ impl Services {
     /// Begins a registration. The answer is the same whether or not the address has an account, and takes as long.
     ///
     /// # Errors
-    /// [`Refusal::Values`], [`Refusal::UsernameTaken`], [`Refusal::Mismatch`], or the engine's.
+    /// [`Refusal::RegistrationClosed`], [`Refusal::Values`], [`Refusal::UsernameTaken`], [`Refusal::Mismatch`], or the
+    /// engine's.
     pub async fn register(&self, caller: &Caller, typed: Typed) -> Result<Moved, Refusal> {
+        if !self.engine.world().settings.registration {
+            return Err(Refusal::RegistrationClosed);
+        }
         let (address, names) = parse(&typed, &self.engine.world().settings)?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (username, first, last) = (text(&typed.username), text(&typed.first_name), text(&typed.last_name));

@@ -17,6 +17,7 @@ use crate::problem::{Problem, Unacceptable};
 use crate::request::Request;
 use crate::room::{Room, Route, Schema, TableFault};
 
+mod config;
 mod devices;
 mod email_change;
 mod login;
@@ -33,6 +34,10 @@ mod verify_email;
 const SOON: Duration = Duration::from_secs(1);
 
 static ROUTES: &[Route<House>] = &[
+    route(Verb::GET, "/auth/config", Door::Open, Schema::Nothing, |house, request| {
+        Box::pin(config::show(house, request))
+    })
+    .limited(rate::PAGE),
     route(Verb::POST, "/auth/register", Door::Open, Schema::Json, |house, request| {
         Box::pin(register::begin(house, request))
     })
@@ -185,6 +190,9 @@ pub(crate) fn problem(services: &Services, refusal: Refusal) -> Problem {
         Refusal::SessionEnded => Problem::session_ended(),
         Refusal::Changed => Problem::changed(),
         Refusal::UsernameTaken => Problem::username_taken(),
+        Refusal::RegistrationClosed => {
+            Problem::forbidden().detail("Registration is closed here: ask whoever runs this server for an account.")
+        }
         Refusal::AddressTaken => Problem::address_taken(),
         Refusal::FlowEnded(why) => Problem::flow_ended().detail(why),
         Refusal::NotFound => Problem::not_found(),

@@ -58,56 +58,114 @@ pub const HISTORY: &str = "history";
 pub const EXPORT: &str = "export";
 
 /// So many requests within so many seconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Quota {
-    name: &'static str,
+    name: String,
     requests: u32,
     seconds: u32,
 }
 
-/// A kind of request, and all the quotas that must have room for one.
-#[derive(Debug)]
+/// A kind of request, and all the quotas that must have room for one, the shortest window first.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Bucket {
     name: &'static str,
-    quotas: &'static [Quota],
+    quotas: Vec<Quota>,
 }
 
-/// The one table of limits. A route names its bucket; several routes may name the same.
-static BUCKETS: [Bucket; 15] = [
-    Bucket {
-        name: REGISTER,
-        quotas: &[
-            Quota { name: "register", requests: 10, seconds: 60 },
-            Quota { name: "register-hour", requests: 60, seconds: 3_600 },
-        ],
-    },
-    Bucket { name: LOGIN, quotas: &[Quota { name: "login", requests: 30, seconds: 60 }] },
-    Bucket { name: LOGIN_IDENTIFIER, quotas: &[Quota { name: "login-identifier", requests: 10, seconds: 60 }] },
-    Bucket { name: CODE, quotas: &[Quota { name: "code", requests: 30, seconds: 60 }] },
-    Bucket {
-        name: RESET,
-        quotas: &[
-            Quota { name: "reset", requests: 10, seconds: 60 },
-            Quota { name: "reset-hour", requests: 60, seconds: 3_600 },
-        ],
-    },
-    Bucket { name: REFRESH, quotas: &[Quota { name: "refresh", requests: 120, seconds: 60 }] },
-    Bucket { name: HISTORY, quotas: &[Quota { name: "history", requests: 60, seconds: 60 }] },
-    Bucket {
-        name: EXPORT,
-        quotas: &[
-            Quota { name: "export", requests: 10, seconds: 60 },
-            Quota { name: "export-hour", requests: 60, seconds: 3_600 },
-        ],
-    },
-    Bucket { name: ADVICE, quotas: &[Quota { name: "advice", requests: 12, seconds: 60 }] },
-    Bucket { name: RESEND, quotas: &[Quota { name: "resend", requests: 30, seconds: 60 }] },
-    Bucket { name: STATUS, quotas: &[Quota { name: "status", requests: 240, seconds: 60 }] },
-    Bucket { name: EVENTS, quotas: &[Quota { name: "events", requests: 1_200, seconds: 60 }] },
-    Bucket { name: PAGE, quotas: &[Quota { name: "page", requests: 600, seconds: 60 }] },
-    Bucket { name: ACCOUNT, quotas: &[Quota { name: "account", requests: 600, seconds: 60 }] },
-    Bucket { name: CHANGE, quotas: &[Quota { name: "change", requests: 120, seconds: 60 }] },
+/// The one table of buckets with what each may hold unless the settings say otherwise: requests and seconds. A route names
+/// its bucket; several routes may name the same.
+const BUCKETS: [(&str, &[(u32, u32)]); 15] = [
+    (REGISTER, &[(10, 60), (60, 3_600)]),
+    (LOGIN, &[(30, 60)]),
+    (LOGIN_IDENTIFIER, &[(10, 60)]),
+    (CODE, &[(30, 60)]),
+    (RESET, &[(10, 60), (60, 3_600)]),
+    (REFRESH, &[(120, 60)]),
+    (HISTORY, &[(60, 60)]),
+    (EXPORT, &[(10, 60), (60, 3_600)]),
+    (ADVICE, &[(12, 60)]),
+    (RESEND, &[(30, 60)]),
+    (STATUS, &[(240, 60)]),
+    (EVENTS, &[(1_200, 60)]),
+    (PAGE, &[(600, 60)]),
+    (ACCOUNT, &[(600, 60)]),
+    (CHANGE, &[(120, 60)]),
 ];
+
+/// How much each bucket holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quotas(Vec<Bucket>);
+
+/// Why a bucket cannot hold that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuotasError {
+    /// No bucket has this name.
+    #[error("there is no such bucket")]
+    Unknown,
+    /// None, or more than a count has room for.
+    #[error("a bucket has one or two quotas")]
+    Number,
+    /// Two quotas of one bucket with the same window.
+    #[error("two quotas have the same span")]
+    SameSpan,
+    /// No request at all, or no time.
+    #[error("a quota has at least one request and one second")]
+    Zero,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        let bucket = |(name, quotas): &(&'static str, &[(u32, u32)])| Bucket { name, quotas: named(name, quotas) };
+        Self(BUCKETS.iter().map(bucket).collect())
+    }
+}
+
+impl Quotas {
+    /// The names of all buckets.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUCKETS.iter().map(|(name, _)| *name)
+    }
+
+    /// Has a bucket hold so many requests within so many seconds, of which it may have two.
+    ///
+    /// # Errors
+    /// See [`QuotasError`].
+    pub fn set(&mut self, bucket: &str, quotas: &[(u32, u32)]) -> Result<(), QuotasError> {
+        let found = self.0.iter_mut().find(|known| known.name == bucket).ok_or(QuotasError::Unknown)?;
+        let mut quotas = quotas.to_vec();
+        quotas.sort_by_key(|(_, seconds)| *seconds);
+        match quotas.as_slice() {
+            [] | [_, _, _, ..] => return Err(QuotasError::Number),
+            [(_, one), (_, other)] if one == other => return Err(QuotasError::SameSpan),
+            all if all.iter().any(|(requests, seconds)| *requests == 0 || *seconds == 0) => {
+                return Err(QuotasError::Zero);
+            }
+            _ => {}
+        }
+        found.quotas = named(found.name, &quotas);
+        Ok(())
+    }
+
+    /// Where a bucket stands in the table, and what it holds.
+    fn bucket(&self, name: &str) -> Option<(u8, &Bucket)> {
+        (0_u8..).zip(&self.0).find(|(_, bucket)| bucket.name == name)
+    }
+}
+
+/// The first quota is called as its bucket, a second one with its span behind.
+fn named(bucket: &str, quotas: &[(u32, u32)]) -> Vec<Quota> {
+    let quota = |(place, (requests, seconds)): (usize, &(u32, u32))| {
+        let name = match (place, seconds) {
+            (0, _) => bucket.to_owned(),
+            (_, 60) => format!("{bucket}-minute"),
+            (_, 3_600) => format!("{bucket}-hour"),
+            (_, 86_400) => format!("{bucket}-day"),
+            (_, seconds) => format!("{bucket}-{seconds}s"),
+        };
+        Quota { name, requests: *requests, seconds: *seconds }
+    };
+    quotas.iter().enumerate().map(quota).collect()
+}
 
 /// Quotas of a bucket, at most.
 const QUOTAS: usize = 2;
@@ -162,8 +220,8 @@ impl Used {
 
 impl Count {
     /// How much of its fullest quota is used up, in thousandths.
-    fn heat(&self, now: u64) -> u64 {
-        let quotas = BUCKETS.get(usize::from(self.key.0)).map_or(&[][..], |bucket| bucket.quotas);
+    fn heat(&self, now: u64, quotas: &Quotas) -> u64 {
+        let quotas = quotas.0.get(usize::from(self.key.0)).map_or(&[][..], |bucket| &bucket.quotas);
         let most = |quota: &Quota| u64::from(quota.requests) * u64::from(times(self.key));
         let heats = quotas
             .iter()
@@ -182,7 +240,7 @@ struct Shard {
 
 impl Shard {
     /// The count of a key, made if need be in the place of another.
-    fn count(&mut self, key: Key, now: u64, dice: &RandomState) -> Option<&mut Count> {
+    fn count(&mut self, key: Key, now: u64, dice: &RandomState, quotas: &Quotas) -> Option<&mut Count> {
         let fresh = Count { key, used: [Used::default(); QUOTAS] };
         let place = match self.places.get(&key) {
             Some(place) => *place,
@@ -192,7 +250,7 @@ impl Shard {
                 self.counts.len() - 1
             }
             None => {
-                let place = self.coldest(now, dice);
+                let place = self.coldest(now, dice, quotas);
                 let count = self.counts.get_mut(place)?;
                 self.places.remove(&count.key);
                 *count = fresh;
@@ -203,17 +261,18 @@ impl Shard {
         self.counts.get_mut(place)
     }
 
-    fn coldest(&mut self, now: u64, dice: &RandomState) -> usize {
+    fn coldest(&mut self, now: u64, dice: &RandomState, quotas: &Quotas) -> usize {
         self.drawn = self.drawn.wrapping_add(1);
         let drawn = self.drawn;
         let among = self.counts.len().max(1) as u64;
         let lots = (0..LOTS).map(|lot| usize::try_from(dice.hash_one((drawn, lot)) % among).unwrap_or_default());
-        lots.min_by_key(|place| self.counts.get(*place).map_or(0, |count| count.heat(now))).unwrap_or_default()
+        lots.min_by_key(|place| self.counts.get(*place).map_or(0, |count| count.heat(now, quotas))).unwrap_or_default()
     }
 }
 
 /// The counts of one node.
 pub struct Limiter {
+    quotas: Quotas,
     began: Instant,
     dice: RandomState,
     shards: [Mutex<Shard>; SHARDS],
@@ -227,11 +286,16 @@ impl fmt::Debug for Limiter {
 
 impl Default for Limiter {
     fn default() -> Self {
-        Self { began: Instant::now(), dice: RandomState::new(), shards: Default::default() }
+        Self::new(Quotas::default())
     }
 }
 
 impl Limiter {
+    /// A limiter without counts.
+    pub fn new(quotas: Quotas) -> Self {
+        Self { quotas, began: Instant::now(), dice: RandomState::new(), shards: Default::default() }
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -250,11 +314,10 @@ impl Limiter {
 
     /// `whom`: the same client, ever wider. All of them must have room.
     fn take(&self, name: &'static str, whom: &[(u8, u128)], now: u64) -> Metered {
-        let Some((place, bucket)) = BUCKETS.iter().enumerate().find(|(_, bucket)| bucket.name == name) else {
+        let Some((place, bucket)) = self.quotas.bucket(name) else {
             let verdict = Err(Problem::fault(format!("no bucket is called {name}")));
             return Metered { headers: HeaderMap::new(), verdict };
         };
-        let place = u8::try_from(place).unwrap_or(u8::MAX);
         // By the widest, so that one lock holds them all.
         let shard = usize::try_from(self.dice.hash_one((place, whom.last())) % SHARDS as u64).unwrap_or_default();
         let Some(shard) = self.shards.get(shard) else { return Metered::default() };
@@ -262,8 +325,8 @@ impl Limiter {
         let mut wait = None;
         for (width, whom) in whom {
             let key = (place, *width, *whom);
-            let Some(count) = shard.count(key, now, &self.dice) else { return Metered::default() };
-            for (used, quota) in count.used.iter_mut().zip(bucket.quotas) {
+            let Some(count) = shard.count(key, now, &self.dice, &self.quotas) else { return Metered::default() };
+            for (used, quota) in count.used.iter_mut().zip(&bucket.quotas) {
                 *used = used.at(now, quota);
                 if used.requests >= quota.requests.saturating_mul(times(key)) {
                     wait = wait.max(Some(used.seconds_left(now, quota)));
@@ -274,8 +337,8 @@ impl Limiter {
         let mut left = [(u32::MAX, 0); QUOTAS];
         for (width, whom) in whom {
             let key = (place, *width, *whom);
-            let Some(count) = shard.count(key, now, &self.dice) else { return Metered::default() };
-            for ((used, quota), left) in count.used.iter_mut().zip(bucket.quotas).zip(&mut left) {
+            let Some(count) = shard.count(key, now, &self.dice, &self.quotas) else { return Metered::default() };
+            for ((used, quota), left) in count.used.iter_mut().zip(&bucket.quotas).zip(&mut left) {
                 if wait.is_none() {
                     // What is refused is not counted: who goes on knocking is let in when the window is over.
                     *used = used.at(now, quota);
@@ -330,13 +393,13 @@ fn headers(bucket: &Bucket, state: &str) -> HeaderMap {
 
 /// The names of all buckets.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    BUCKETS.iter().map(|bucket| bucket.name)
+    Quotas::names()
 }
 
 /// Whether a bucket of this name is in the table.
 #[cfg(test)]
 pub(crate) fn is_known(name: &str) -> bool {
-    BUCKETS.iter().any(|bucket| bucket.name == name)
+    Quotas::names().any(|known| known == name)
 }
 
 #[cfg(test)]
@@ -471,9 +534,10 @@ mod tests {
 
     #[test]
     fn the_table_holds_what_the_contract_says() {
-        let all: Vec<String> = BUCKETS
+        let buckets = Quotas::default().0;
+        let all: Vec<String> = buckets
             .iter()
-            .flat_map(|bucket| bucket.quotas)
+            .flat_map(|bucket| &bucket.quotas)
             .map(|quota| format!("{} {}/{}", quota.name, quota.requests, quota.seconds))
             .collect();
         let contract = [
@@ -501,8 +565,37 @@ mod tests {
             "change 120/60",
         ];
         assert_eq!(all, contract);
-        assert!(BUCKETS.iter().all(|bucket| bucket.quotas.len() <= QUOTAS));
+        assert!(buckets.iter().all(|bucket| bucket.quotas.len() <= QUOTAS));
         assert!(is_known(REGISTER) && !is_known("demo"));
+    }
+
+    #[test]
+    fn a_bucket_holds_what_the_settings_say_and_wider_networks_their_multiples() {
+        let mut quotas = Quotas::default();
+        quotas.set(LOGIN, &[(100, 3_600), (3, 10)]).unwrap();
+        let limiter = Driven { limiter: Limiter::new(quotas), now: 0 };
+        let first = limiter.take(LOGIN, v4(1));
+        assert_eq!(told(&first, "ratelimit-policy"), "\"login\";q=3;w=10, \"login-hour\";q=100;w=3600");
+        assert_eq!(told(&first, "ratelimit"), "\"login\";r=2;t=10, \"login-hour\";r=99;t=3600");
+        let client = |subnet: u16| IpAddr::from([0x2001, 0xdb8, 0, subnet, 0, 0, 0, 1]);
+        let passed: usize =
+            (0..=0xff).map(|subnet| (0..5).filter(|_| limiter.passes(LOGIN, client(subnet))).count()).sum();
+        assert_eq!(passed, 4 * 3, "of one /56");
+        // Other buckets are as they were.
+        assert_eq!(told(&limiter.take(CODE, v4(1)), "ratelimit"), "\"code\";r=29;t=60");
+    }
+
+    #[test]
+    fn a_bucket_holds_one_or_two_quotas_of_different_spans() {
+        let mut quotas = Quotas::default();
+        assert_eq!(quotas.set("demo", &[(1, 1)]), Err(QuotasError::Unknown));
+        assert_eq!(quotas.set(LOGIN, &[]), Err(QuotasError::Number));
+        assert_eq!(quotas.set(LOGIN, &[(1, 1), (2, 2), (3, 3)]), Err(QuotasError::Number));
+        assert_eq!(quotas.set(LOGIN, &[(1, 60), (2, 60)]), Err(QuotasError::SameSpan));
+        assert_eq!(quotas.set(LOGIN, &[(0, 60)]), Err(QuotasError::Zero));
+        assert_eq!(quotas, Quotas::default());
+        let names = |seconds: u32| named("x", &[(1, 1), (2, seconds)]).pop().unwrap().name;
+        assert_eq!([60, 3_600, 86_400, 90].map(names), ["x-minute", "x-hour", "x-day", "x-90s"]);
     }
 
     #[test]

@@ -32,6 +32,12 @@ pub(super) fn sheet(identifier: &str, next: &str, stay: bool) -> Sheet {
         .put("unfinished", false)
 }
 
+/// The form as this server has it: it leads to registration where that is open.
+fn form(visit: &Visit, identifier: &str, next: &str, stay: bool) -> Sheet {
+    let sheet = sheet(identifier, next, stay);
+    if visit.services().engine.world().settings.registration { sheet } else { sheet.put("register", "") }
+}
+
 /// Somebody is signed in, and may be somebody else.
 pub(super) fn already(somebody: &SignedIn, back: &str) -> Sheet {
     Sheet::message("login/already", HOME).say("address", somebody.user.address.typed()).put("leave", back)
@@ -52,7 +58,7 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
         return visit.draw(if next.is_empty() { sheet } else { sheet.put("lead", next) });
     }
     let unfinished = unfinished(&visit).await?;
-    visit.draw(sheet("", &next, false).put("unfinished", unfinished))
+    visit.draw(form(&visit, "", &next, false).put("unfinished", unfinished))
 }
 
 /// Whether this browser began an account whose address is not proved yet: signing in to it cannot work.
@@ -66,17 +72,17 @@ async fn unfinished(visit: &Visit) -> Result<bool, Problem> {
 
 pub(super) async fn sign_in(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
-    let form = visit.form()?;
-    let (identifier, next) = (typed(&form, "identifier"), visit.next(Some(&form)));
-    let stay = form.get("stay").is_some();
-    let again = sheet(&identifier, &next, stay);
+    let sent = visit.form()?;
+    let (identifier, next) = (typed(&sent, "identifier"), visit.next(Some(&sent)));
+    let stay = sent.get("stay").is_some();
+    let again = form(&visit, &identifier, &next, stay);
     let destination = if next.is_empty() { HOME } else { next.as_str() };
-    if !visit.holds(&form) {
+    if !visit.holds(&sent) {
         // A second tab: the sign-in of the first is this one's too.
         let elsewhere = !visit.is_limited() && visit.signed_in().await?.is_some();
         return if elsewhere { visit.go(destination) } else { visit.stale(again) };
     }
-    let password = form.get("password").unwrap_or_default();
+    let password = sent.get("password").unwrap_or_default();
     let mut missing = Vec::new();
     for (field, value, code) in
         [("identifier", identifier.trim(), "identifier"), ("password", password, "password.missing")]

@@ -79,6 +79,11 @@ const STYLESHEET_NAME: &str = "cairn.css";
 const WORDS_NAME: &str = "en.json";
 
 impl Look {
+    /// The operator's name.
+    pub fn name(&self) -> &str {
+        &self.brand.name
+    }
+
     /// Reads the templates, with those of `folder` in the place of the built-in ones of the same name, and draws every
     /// page once.
     ///

@@ -7,6 +7,8 @@ use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::{BadValue, Refusal, registration};
 
+use http::StatusCode;
+
 use super::sheet::Sheet;
 use super::visit::{Visit, typed, with_query};
 use crate::house::House;
@@ -72,8 +74,16 @@ pub(super) fn sheet(typed: &Typed) -> Sheet {
         .put("login", with_query("/login", &[("next", &typed.next)]))
 }
 
+/// What stands in the form's place where nobody may register.
+fn closed() -> Sheet {
+    Sheet::message("register/closed", "/login")
+}
+
 pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
     let visit = Visit::new(house, request);
+    if !visit.services().engine.world().settings.registration {
+        return visit.draw(closed());
+    }
     if let Some(signed_in) = visit.signed_in().await? {
         let next = visit.next(None);
         let sheet = super::login::already(&signed_in, &with_query("/register", &[("next", &next)]));
@@ -117,6 +127,7 @@ pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
             let reply = visit.with_destination(visit.go(&there)?, &moved.flow.id, &typed.next);
             Ok(visit.with_flow(reply, &moved.flow.id).await)
         }
+        Err(Refusal::RegistrationClosed) => visit.draw(closed().status(StatusCode::FORBIDDEN)),
         Err(why) => {
             let asks = |value: &BadValue| value.code == "disposable_unconfirmed";
             let ask = matches!(&why, Refusal::Values(values) if values.iter().any(asks));

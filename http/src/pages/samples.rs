@@ -119,6 +119,7 @@ const NAMES: &[&str] = &[
     "too_large",
     "mailbox",
     "register/form",
+    "register/closed",
     "verify_email/waiting",
     "verify_email/link",
     "verify_email/password",

@@ -92,6 +92,7 @@ pub const SEEDS: &[Seed] = &[
     call("POST", "/auth/sessions/end", r#"{"token":"<disown>","new_password":"marble cactus seven trumpets"}"#),
     seed("GET", "/auth/devices", "/auth/devices", Body::None),
     seed("DELETE", "/auth/devices/{device}", "/auth/devices/<known_device>", Body::None),
+    seed("GET", "/auth/config", "/auth/config", Body::None),
     seed("GET", "/auth/status", "/auth/status", Body::None),
     call("POST", "/auth/step-up", r#"{"password":"<password>"}"#),
     call("POST", "/auth/password-reset/request", r#"{"email":"<email>"}"#),

@@ -16,14 +16,15 @@ use zeroize::Zeroizing;
 
 use super::dkim::Signer;
 use super::{hello, trust};
+use crate::secret::{Reader, Secret};
 
 /// What the operator says of mail, as it stands in the settings.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
     /// `MAIL_FROM`.
     pub from: String,
-    /// `SMTP_PASSWORD_FILE`.
-    pub password_file: Option<PathBuf>,
+    /// `SMTP_PASSWORD`.
+    pub password: Option<Secret>,
     /// `SMTP_CA_FILE`.
     pub authority_file: Option<PathBuf>,
     /// `SMTP_EHLO_NAME`.
@@ -90,8 +91,7 @@ impl SmtpSettings {
     /// # Errors
     /// A sentence for the operator that names the setting and quotes neither user, password nor key.
     pub fn read(url: &str, said: &Said) -> Result<Self, String> {
-        let password = said.password_file.as_deref().map(|path| password("SMTP_PASSWORD_FILE", path)).transpose()?;
-        let mut settings = Self::with_password(url, password.as_ref().map(|password| password.as_str()), &said.from)?;
+        let mut settings = Self::with_password(url, said.password.as_ref().map(Secret::expose), &said.from)?;
         if let Some(path) = &said.authority_file {
             let pem = bytes("SMTP_CA_FILE", path)?;
             settings.authorities =
@@ -239,26 +239,9 @@ fn bytes(setting: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     std::fs::read(path).map(Zeroizing::new).map_err(|why| format!("{setting}: {}: {why}", path.display()))
 }
 
-/// A file of text in ASCII, between lines in any encoding that belong to nobody, as `openssl` writes them.
-fn pem(setting: &str, path: &Path) -> Result<Zeroizing<String>, String> {
-    Ok(Zeroizing::new(
-        bytes(setting, path)?.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect(),
-    ))
-}
-
-/// The one line of a password's file, without its end.
-fn password(setting: &str, path: &Path) -> Result<Zeroizing<String>, String> {
-    let bytes = bytes(setting, path)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| format!("{setting}: {} is not UTF-8", path.display()))?;
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.is_empty() {
-        return Err(format!("{setting}: {} is empty", path.display()));
-    }
-    if line.chars().any(char::is_control) {
-        return Err(format!("{setting}: {} has more than the one line of a password", path.display()));
-    }
-    Ok(Zeroizing::new(line.to_owned()))
+/// Text in ASCII, between lines in any encoding that belong to nobody, as `openssl` writes them.
+fn pem(bytes: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect())
 }
 
 fn signer(dkim: &Dkim) -> Result<Signer, String> {
@@ -269,7 +252,8 @@ fn signer(dkim: &Dkim) -> Result<Signer, String> {
         .filter(|selector| is_name(selector))
         .ok_or("CAIRN_DKIM_SELECTOR is what stands before ._domainkey, such as s2026")?;
     let setting = "CAIRN_DKIM_KEY_FILE";
-    let pem = pem(setting, &dkim.key_file)?;
+    let bytes = Reader::of_this_process().bytes(&dkim.key_file).map_err(|why| format!("{setting}: {why}"))?;
+    let pem = pem(&bytes);
     Signer::new(domain.to_ascii_lowercase(), selector, &pem)
         .map_err(|why| format!("{setting}: {} {why}", dkim.key_file.display()))
 }
@@ -286,14 +270,14 @@ fn is_name(text: &str) -> bool {
 fn credentials(url: &Url, from_file: Option<&str>) -> Result<Option<Credentials>, String> {
     let (user, password) = match (url.username(), url.password(), from_file) {
         ("", None, None) => return Ok(None),
-        ("", None, Some(_)) => return Err("SMTP_PASSWORD_FILE is of no use without a user in SMTP_URL".to_owned()),
+        ("", None, Some(_)) => return Err("SMTP_PASSWORD is of no use without a user in SMTP_URL".to_owned()),
         ("", Some(_), _) => return Err("SMTP_URL has a password without a user".to_owned()),
         (_, Some(_), Some(_)) => {
-            return Err("SMTP_URL has a password and SMTP_PASSWORD_FILE another; one is enough".to_owned());
+            return Err("SMTP_URL has a password and SMTP_PASSWORD another; one is enough".to_owned());
         }
         (_, None, None) => {
             return Err("SMTP_URL names a user without a password; it is written user:password@host, or stands in \
-                        SMTP_PASSWORD_FILE"
+                        SMTP_PASSWORD or SMTP_PASSWORD_FILE"
                 .to_owned());
         }
         (user, Some(password), None) => (decoded(user)?, decoded(password)?),
@@ -403,7 +387,9 @@ mod tests {
     impl File {
         fn new(name: &str, text: impl AsRef<[u8]>) -> Self {
             let path = std::env::temp_dir().join(format!("cairn-mail-{}-{name}", std::process::id()));
-            std::fs::write(&path, text.as_ref()).unwrap();
+            let mut options = std::fs::OpenOptions::new();
+            std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create(true).truncate(true), 0o600);
+            std::io::Write::write_all(&mut options.open(&path).unwrap(), text.as_ref()).unwrap();
             Self(path)
         }
     }
@@ -419,55 +405,39 @@ mod tests {
     }
 
     #[test]
-    fn a_password_may_stand_in_a_file_of_its_own() {
-        for (name, text) in
-            [("lf", "p/a:s%s w\u{f6}rd\n"), ("crlf", "p/a:s%s w\u{f6}rd\r\n"), ("bare", "p/a:s%s w\u{f6}rd")]
-        {
-            let file = File::new(name, text);
-            let said = Said { password_file: Some(file.0.clone()), ..said() };
-            let settings = SmtpSettings::read("smtp://us%40er@relay.example", &said).unwrap();
-            let Some(Credentials { user, password }) = &settings.credentials else { panic!("there are some") };
-            assert_eq!((user.as_str(), password.as_str()), ("us@er", "p/a:s%s w\u{f6}rd"));
-            assert_eq!(settings.to_string(), "relay.example:587");
-            for url in ["smtp://user:other@relay.example", "smtp://relay.example"] {
-                let why = SmtpSettings::read(url, &said).unwrap_err();
-                assert!(why.contains("SMTP_PASSWORD_FILE") && !why.contains("p/a"), "{why}");
-            }
+    fn a_password_may_stand_beside_the_url() {
+        let said = Said { password: Some(Secret::new("p/a:s%s w\u{f6}rd")), ..said() };
+        let settings = SmtpSettings::read("smtp://us%40er@relay.example", &said).unwrap();
+        let Some(Credentials { user, password }) = &settings.credentials else { panic!("there are some") };
+        assert_eq!((user.as_str(), password.as_str()), ("us@er", "p/a:s%s w\u{f6}rd"));
+        assert_eq!(settings.to_string(), "relay.example:587");
+        for url in ["smtp://user:other@relay.example", "smtp://relay.example"] {
+            let why = SmtpSettings::read(url, &said).unwrap_err();
+            assert!(why.contains("SMTP_PASSWORD") && !why.contains("p/a"), "{why}");
         }
+        assert!(!format!("{said:?}").contains("p/a"));
     }
 
     #[test]
     fn a_file_that_does_not_hold_what_it_should_is_named_and_not_quoted() {
-        let (empty, garbage) = (File::new("empty", "\n"), File::new("garbage", "hunter2\nhunter3\n"));
+        let garbage = File::new("garbage", "hunter2\nhunter3\n");
         let nowhere = PathBuf::from("/nowhere/at/all");
         let dkim = |domain: &str, selector: &str, path: &Path| Said {
             dkim: Some(Dkim { domain: domain.to_owned(), selector: selector.to_owned(), key_file: path.to_owned() }),
             ..said()
         };
-        let password = |path: &Path| Said { password_file: Some(path.to_owned()), ..said() };
         let authority = |path: &Path| Said { authority_file: Some(path.to_owned()), ..said() };
         for (said, start) in [
-            (password(&nowhere), "SMTP_PASSWORD_FILE: /nowhere/at/all: "),
-            (password(&empty.0), "SMTP_PASSWORD_FILE: "),
-            (password(&garbage.0), "SMTP_PASSWORD_FILE: "),
             (authority(&nowhere), "SMTP_CA_FILE: /nowhere/at/all: "),
             (authority(&garbage.0), "SMTP_CA_FILE: "),
-            (dkim("example.org", "s1", &nowhere), "CAIRN_DKIM_KEY_FILE: /nowhere/at/all: "),
+            (dkim("example.org", "s1", &nowhere), "CAIRN_DKIM_KEY_FILE: there is no file /nowhere/at/all"),
             (dkim("example.org", "s1", &garbage.0), "CAIRN_DKIM_KEY_FILE: "),
             (dkim("example", "s1", &garbage.0), "CAIRN_DKIM_DOMAIN "),
             (dkim("a b.example", "s1", &garbage.0), "CAIRN_DKIM_DOMAIN "),
             (dkim("example.org", "s1;x=y", &garbage.0), "CAIRN_DKIM_SELECTOR "),
             (dkim("example.org", "", &garbage.0), "CAIRN_DKIM_SELECTOR "),
         ] {
-            let why = SmtpSettings::read("smtps://user@relay.example", &said).or_else(|why| {
-                // Where a user is of no use, what is wrong comes after the password.
-                if why.contains("without a password") {
-                    SmtpSettings::read("smtps://relay.example", &said)
-                } else {
-                    Err(why)
-                }
-            });
-            let why = why.unwrap_err();
+            let why = SmtpSettings::read("smtps://relay.example", &said).unwrap_err();
             assert!(why.starts_with(start) && !why.contains("hunter"), "{start}: {why}");
         }
     }
@@ -481,11 +451,6 @@ mod tests {
         let said = Said { authority_file: Some(authority.0.clone()), dkim: Some(dkim), ..said() };
         let settings = SmtpSettings::read("smtps://relay.example", &said).unwrap();
         assert!(settings.authorities.len() == 1 && settings.signer.is_some());
-
-        let password = File::new("latin-password", b"M\xfcller\n");
-        let said = Said { password_file: Some(password.0.clone()), ..self::said() };
-        let why = SmtpSettings::read("smtps://user@relay.example", &said).unwrap_err();
-        assert!(why.starts_with("SMTP_PASSWORD_FILE: ") && why.ends_with(" is not UTF-8"), "{why}");
     }
 
     #[test]
