@@ -180,6 +180,8 @@ impl Database {
             "SET enable_hashjoin = off",
             "SET enable_mergejoin = off",
             "SET jit = off",
+            // There is one good plan for each statement, whatever its lists hold: planning anew takes longer than running.
+            "SET plan_cache_mode = force_generic_plan",
             "SET statement_timeout = '30s'",
             "SET lock_timeout = '5s'",
             // Of a client that went silent in the middle, whose locks others wait for.

@@ -13,10 +13,15 @@ use std::time::{Duration, Instant};
 use cairn_runtime::store::StoreFault;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
 use sea_orm_migration::async_trait::async_trait;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 
 /// Connections opened so shortly after a deadline passed are not used again either: their age is measured a moment
 /// before it is judged.
 const DOUBT: Duration = Duration::from_secs(1);
+
+/// A connection that somebody keeps for what comes next.
+pub(crate) type Kept = PoolConnection<Postgres>;
 
 /// When an answer was last waited for in vain, as all connections of a pool know it.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +87,36 @@ impl Bounded {
                 self.silence.fell();
                 Err(StoreFault::Ambiguous(unanswered(deadline)))
             }
+        }
+    }
+
+    /// Asks a statement whose one parameter is a list, in JSON. On PostgreSQL it goes over the connection that is given,
+    /// if one is, and that connection comes back if it can go on: a pool tries every connection that it is given back, a
+    /// journey to the server each time.
+    pub(crate) async fn query_list(
+        &self,
+        connection: Option<Kept>,
+        text: &Arc<str>,
+        list: String,
+    ) -> (Result<Vec<QueryResult>, DbErr>, Option<Kept>) {
+        if self.pool.get_database_backend() != DbBackend::Postgres {
+            let statement = Statement::from_sql_and_values(self.pool.get_database_backend(), &**text, [list.into()]);
+            return (self.query_all_raw(statement).await, None);
+        }
+        let asked = self.answered(async {
+            let lost = |error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)));
+            let mut connection = match connection {
+                Some(connection) => connection,
+                None => self.pool.get_postgres_connection_pool().acquire().await.map_err(lost)?,
+            };
+            let query = sqlx::query(sqlx::AssertSqlSafe(Arc::clone(text))).bind(list);
+            let failed = |error| DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)));
+            let rows = query.fetch_all(&mut *connection).await.map_err(failed)?;
+            Ok((rows.into_iter().map(QueryResult::from).collect(), connection))
+        });
+        match asked.await {
+            Ok((rows, connection)) => (Ok(rows), Some(connection)),
+            Err(error) => (Err(error), None),
         }
     }
 

@@ -20,11 +20,12 @@ use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    Select, Statement, Value,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, Select, Statement, Value,
 };
 
 use crate::connect::Database;
+use crate::deadline::Kept;
 use crate::entity::{devices, events, fixed, flows, guards, id, outbox, users};
 use crate::fault::{Stage, fault};
 use crate::records::json;
@@ -36,7 +37,7 @@ use crate::together::Together;
 pub struct SqlDirectory {
     database: Database,
     /// Sessions with their users, which every request of somebody who is signed in asks for.
-    sessions: Arc<Together<FlowId, InSession>>,
+    sessions: Arc<Together<FlowId, InSession, Kept>>,
     /// A list of ids → the sessions that are there, with their users.
     find_sessions: Arc<str>,
 }
@@ -81,19 +82,19 @@ impl SqlDirectory {
         found.into_iter().map(|row| Row::try_from(row).map_err(odd)).collect()
     }
 
-    async fn read_sessions(&self, sessions: Vec<FlowId>) -> Result<HashMap<FlowId, InSession>, StoreFault> {
+    async fn read_sessions(
+        &self,
+        sessions: Vec<FlowId>,
+        connection: Option<Kept>,
+    ) -> (Result<HashMap<FlowId, InSession>, StoreFault>, Option<Kept>) {
         let list: Vec<String> = sessions.iter().map(|session| HEXLOWER.encode(session.bytes())).collect();
-        let values = [json(&list).map_err(odd)?.into()];
-        let statement = Statement::from_sql_and_values(self.database.backend(), &*self.find_sessions, values);
-        let rows = self.database.readers().query_all_raw(statement).await.map_err(odd)?;
-        let found = rows.iter().map(|row| {
-            let user = Stored::from_query_result(row, "").and_then(User::try_from)?;
-            let session: Vec<u8> = row.try_get("", "session_id")?;
-            Ok((FlowId(id(&session)?), InSession { user, session: row.try_get("", "session")? }))
-        });
-        found.collect::<Result<_, DbErr>>().map_err(odd)
+        let list = match json(&list) {
+            Ok(list) => list,
+            Err(why) => return (Err(odd(why)), connection),
+        };
+        let (rows, connection) = self.database.readers().query_list(connection, &self.find_sessions, list).await;
+        (rows.map_err(odd).and_then(|rows| in_sessions(&rows)), connection)
     }
-
     async fn one(&self, column: users::Column, value: impl Into<Value>) -> Result<Option<User>, StoreFault> {
         let mut select = users(self.database.backend());
         select.and_where(Expr::col((users::Entity, column)).eq(Expr::val(value.into())));
@@ -192,6 +193,15 @@ fn own_history(user: UserId, before: Option<HistoryPlace>, limit: u32) -> Select
         own = own.filter(at.lte(instant.0)).filter(at.lt(instant.0).or(input.lt(last.bytes().to_vec())));
     }
     own.order_by_desc(at).order_by_desc(input).limit(u64::from(limit))
+}
+
+fn in_sessions(rows: &[QueryResult]) -> Result<HashMap<FlowId, InSession>, StoreFault> {
+    let found = rows.iter().map(|row| {
+        let user = Stored::from_query_result(row, "").and_then(User::try_from)?;
+        let session: Vec<u8> = row.try_get("", "session_id")?;
+        Ok((FlowId(id(&session)?), InSession { user, session: row.try_get("", "session")? }))
+    });
+    found.collect::<Result<_, DbErr>>().map_err(odd)
 }
 
 fn odd(error: DbErr) -> StoreFault {
@@ -297,7 +307,7 @@ impl Directory for SqlDirectory {
     }
 
     fn session(&self, session: FlowId) -> BoxFuture<'_, Result<Option<InSession>, StoreFault>> {
-        Box::pin(self.sessions.find(session, |sessions| self.read_sessions(sessions)))
+        Box::pin(self.sessions.find(session, |sessions, connection| self.read_sessions(sessions, connection)))
     }
 
     fn failures(&self, of: Digest, after: Timestamp, limit: u32) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreFault>> {

@@ -17,7 +17,7 @@ pub(crate) const ROWS: usize = 1_024;
 
 /// How a column travels in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     /// As hexadecimal text.
     Bytes,
     Text,
@@ -27,7 +27,7 @@ enum Kind {
 }
 
 /// A column's name, and how it travels.
-type Column = (&'static str, Kind);
+pub(crate) type Column = (&'static str, Kind);
 
 /// A statement over a list of keys.
 #[derive(Debug)]
@@ -209,7 +209,7 @@ impl Wide {
 }
 
 /// A table's columns in the order of its model, which is the one place that lists them.
-fn columns<E: EntityTrait>() -> Vec<Column> {
+pub(crate) fn columns<E: EntityTrait>() -> Vec<Column> {
     let kind = |column: E::Column| match column.def().get_column_type() {
         ColumnType::Binary(_) | ColumnType::VarBinary(_) | ColumnType::Blob => Kind::Bytes,
         ColumnType::Integer => Kind::Integer,
@@ -220,13 +220,13 @@ fn columns<E: EntityTrait>() -> Vec<Column> {
     E::Column::iter().map(|column| (column.as_str(), kind(column))).collect()
 }
 
-fn names(columns: &[Column], prefix: &str) -> String {
+pub(crate) fn names(columns: &[Column], prefix: &str) -> String {
     let quoted: Vec<String> = columns.iter().map(|(name, _)| format!(r#"{prefix}"{name}""#)).collect();
     quoted.join(", ")
 }
 
 /// PostgreSQL: the first parameter, a JSON list of objects, as a table of these columns.
-fn recordset(columns: &[Column]) -> String {
+pub(crate) fn recordset(columns: &[Column]) -> String {
     let wanted = columns.iter().map(|(name, kind)| match kind {
         Kind::Bytes => format!(r#"decode(r."{name}", 'hex') AS "{name}""#),
         _ => format!(r#"r."{name}""#),

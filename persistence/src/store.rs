@@ -14,8 +14,9 @@ use sea_orm::{
 use crate::connect::Database;
 use crate::entity::{events, flows, outbox, settings};
 use crate::fault::{Stage, fault};
+use crate::single::Part;
 use crate::sql::Texts;
-use crate::{commit, due, operator, upkeep};
+use crate::{commit, due, operator, single, upkeep};
 
 /// How the domain's writes become rows.
 pub trait Writes<D: Domain>: Send + Sync + 'static {
@@ -26,6 +27,16 @@ pub trait Writes<D: Domain>: Send + Sync + 'static {
     /// behind a guard.
     fn apply<'a>(&'a self, txn: &'a DatabaseTransaction, writes: Vec<&'a D::Write>)
     -> BoxFuture<'a, Result<(), DbErr>>;
+
+    /// The same as parts of the one statement that a batch is on PostgreSQL if nothing in it is contested. `None` when
+    /// it takes a transaction: when one of these writes must see what another did. Never called with nothing.
+    ///
+    /// # Errors
+    /// When they cannot be written down.
+    fn parts(&self, writes: &[&D::Write]) -> Result<Option<Vec<Part>>, DbErr> {
+        let _ = writes;
+        Ok(None)
+    }
 }
 
 /// The engine's store over SQLite or PostgreSQL.
@@ -33,6 +44,7 @@ pub trait Writes<D: Domain>: Send + Sync + 'static {
 pub struct SqlStore<D, W> {
     database: Database,
     texts: Texts,
+    single: Option<single::Texts>,
     writes: W,
     domain: PhantomData<fn() -> D>,
 }
@@ -40,12 +52,23 @@ pub struct SqlStore<D, W> {
 impl<D: Domain, W: Writes<D>> SqlStore<D, W> {
     pub(crate) fn new(database: Database, writes: W) -> Self {
         let texts = Texts::new(database.backend());
-        Self { database, texts, writes, domain: PhantomData }
+        let single = single::Texts::new(database.backend());
+        Self { database, texts, single, writes, domain: PhantomData }
     }
 
     /// The database beneath.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// In one statement if nothing is contested, else in a transaction.
+    async fn commit_now(&self, batch: &[Item<D>]) -> Result<Vec<Verdict>, StoreFault> {
+        if let Some(texts) = &self.single
+            && let Some(verdicts) = single::commit(&self.database, texts, &self.writes, batch).await?
+        {
+            return Ok(verdicts);
+        }
+        commit::commit(&self.database, &self.texts, &self.writes, batch).await
     }
 
     /// One read decides an item that changes nothing.
@@ -140,7 +163,7 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
     }
 
     fn commit<'a>(&'a self, batch: &'a [Item<D>]) -> BoxFuture<'a, Result<Vec<Verdict>, StoreFault>> {
-        Box::pin(self.database.in_time(commit::commit(&self.database, &self.texts, &self.writes, batch)))
+        Box::pin(self.database.in_time(self.commit_now(batch)))
     }
 
     fn claim_due(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {

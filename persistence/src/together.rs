@@ -3,7 +3,8 @@
 //!
 //! The same that the committer does for writes, and for the same reason: a statement costs a journey to the database and
 //! back whatever it asks for. There is no task behind it. One of those who ask reads for all, hands the role on when it
-//! is done, and when it is dropped amid its read those who went along ask again.
+//! is done, and when it is dropped amid its read those who went along ask again. With the role goes the connection: the
+//! pool tries each that it is given back, which is a journey too, and wakes a task for it.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -17,56 +18,69 @@ const MOST: usize = 256;
 /// Reads under way at once.
 const READS: usize = 2;
 
-/// What is read together: by key, at most one each.
+/// What is read together: by key, at most one each, on connections `C`.
 #[derive(Debug)]
-pub(crate) struct Together<K, V>(Mutex<Waiting<K, V>>);
+pub(crate) struct Together<K, V, C>(Mutex<Waiting<K, V, C>>);
 
 #[derive(Debug)]
-struct Waiting<K, V> {
+struct Waiting<K, V, C> {
     reading: usize,
-    line: VecDeque<(K, oneshot::Sender<Word<K, V>>)>,
+    line: VecDeque<(K, Tell<K, V, C>)>,
 }
 
+type Tell<K, V, C> = oneshot::Sender<Word<K, V, C>>;
+type Told<K, V, C> = oneshot::Receiver<Word<K, V, C>>;
+
 #[derive(Debug)]
-enum Word<K, V> {
+enum Word<K, V, C> {
     Found(Result<Option<V>, StoreFault>),
     /// Read for the others too.
-    Lead(Lead<K, V>),
+    Lead(Lead<K, V, C>),
 }
 
 /// The role of whoever reads; dropped, it goes to the next in the line, or there is one reading less.
 #[derive(Debug)]
-struct Lead<K, V>(Arc<Together<K, V>>);
+struct Lead<K, V, C> {
+    together: Arc<Together<K, V, C>>,
+    /// The connection of the read before, if that went well.
+    connection: Option<C>,
+}
 
-impl<K, V> Drop for Lead<K, V> {
+impl<K, V, C> Drop for Lead<K, V, C> {
     fn drop(&mut self) {
-        let mut waiting = self.0.lock();
+        let connection = self.connection.take();
+        let mut waiting = self.together.lock();
         waiting.line.retain(|(_, told)| !told.is_closed());
         match waiting.line.pop_front() {
             Some((_, told)) => {
                 drop(waiting);
                 // Whoever has gone meanwhile drops what they were sent, and it goes on from there.
-                let _ = told.send(Word::Lead(Self(Arc::clone(&self.0))));
+                let _ = told.send(Word::Lead(Self { together: Arc::clone(&self.together), connection }));
             }
             None => waiting.reading -= 1,
         }
     }
 }
 
-impl<K: Clone + Eq + Hash, V: Clone> Together<K, V> {
+impl<K: Clone + Eq + Hash, V: Clone, C> Together<K, V, C> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::new(Waiting { reading: 0, line: VecDeque::new() })))
     }
 
-    /// What is found under a key by a read that begins after this call. `read` may be asked for others' keys too.
+    /// What is found under a key by a read that begins after this call. `read` may be asked for others' keys too; it is
+    /// given the connection of the read before, if there is one, and gives back the one that it used, if that can go on.
     ///
     /// # Errors
     /// That of the read, which all who went together share.
-    pub(crate) async fn find<F>(self: &Arc<Self>, key: K, read: impl Fn(Vec<K>) -> F) -> Result<Option<V>, StoreFault>
+    pub(crate) async fn find<F>(
+        self: &Arc<Self>,
+        key: K,
+        read: impl Fn(Vec<K>, Option<C>) -> F,
+    ) -> Result<Option<V>, StoreFault>
     where
-        F: Future<Output = Result<HashMap<K, V>, StoreFault>>,
+        F: Future<Output = (Result<HashMap<K, V>, StoreFault>, Option<C>)>,
     {
-        let lead = loop {
+        let mut lead = loop {
             let told = match self.enter(&key) {
                 Ok(lead) => break lead,
                 Err(told) => told,
@@ -83,7 +97,8 @@ impl<K: Clone + Eq + Hash, V: Clone> Together<K, V> {
             waiting.line.drain(..end).collect()
         };
         let keys = std::iter::once(&key).chain(others.iter().map(|(key, _)| key)).cloned().collect();
-        let found = read(keys).await;
+        let (found, connection) = read(keys, lead.connection.take()).await;
+        lead.connection = connection;
         let of = |key: &K| found.as_ref().map(|found| found.get(key).cloned()).map_err(StoreFault::clone);
         for (key, told) in others {
             let _ = told.send(Word::Found(of(&key)));
@@ -92,11 +107,11 @@ impl<K: Clone + Eq + Hash, V: Clone> Together<K, V> {
         of(&key)
     }
 
-    fn enter(self: &Arc<Self>, key: &K) -> Result<Lead<K, V>, oneshot::Receiver<Word<K, V>>> {
+    fn enter(self: &Arc<Self>, key: &K) -> Result<Lead<K, V, C>, Told<K, V, C>> {
         let mut waiting = self.lock();
         if waiting.reading < READS {
             waiting.reading += 1;
-            return Ok(Lead(Arc::clone(self)));
+            return Ok(Lead { together: Arc::clone(self), connection: None });
         }
         let (tell, told) = oneshot::channel();
         waiting.line.push_back((key.clone(), tell));
@@ -104,8 +119,8 @@ impl<K: Clone + Eq + Hash, V: Clone> Together<K, V> {
     }
 }
 
-impl<K, V> Together<K, V> {
-    fn lock(&self) -> MutexGuard<'_, Waiting<K, V>> {
+impl<K, V, C> Together<K, V, C> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<K, V, C>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,29 +135,41 @@ mod tests {
 
     use super::*;
 
-    type Read = BoxFuture<'static, Result<HashMap<u32, u32>, StoreFault>>;
+    /// A connection is known by the number of the read that opened it.
+    type Read = BoxFuture<'static, (Result<HashMap<u32, u32>, StoreFault>, Option<usize>)>;
 
     /// Finds the double of every even number, when it is let.
     struct Slow {
         gate: Arc<Semaphore>,
         asked: Arc<Mutex<Vec<Vec<u32>>>>,
+        opened: Arc<Mutex<usize>>,
     }
 
     impl Slow {
         fn new() -> Self {
-            Self { gate: Arc::new(Semaphore::new(0)), asked: Arc::default() }
+            Self { gate: Arc::new(Semaphore::new(0)), asked: Arc::default(), opened: Arc::default() }
         }
 
-        fn read(&self) -> impl Fn(Vec<u32>) -> Read + Clone + Send + 'static {
-            let (gate, asked) = (Arc::clone(&self.gate), Arc::clone(&self.asked));
-            move |keys| {
+        fn read(&self) -> impl Fn(Vec<u32>, Option<usize>) -> Read + Clone + Send + 'static {
+            let (gate, asked, opened) = (Arc::clone(&self.gate), Arc::clone(&self.asked), Arc::clone(&self.opened));
+            move |keys, connection| {
                 asked.lock().unwrap().push(keys.clone());
+                let connection = connection.unwrap_or_else(|| {
+                    let mut opened = opened.lock().unwrap();
+                    *opened += 1;
+                    *opened
+                });
                 let gate = Arc::clone(&gate);
                 Box::pin(async move {
                     gate.acquire().await.unwrap().forget();
-                    Ok(keys.into_iter().filter(|key| key % 2 == 0).map(|key| (key, key * 2)).collect())
+                    let found = keys.into_iter().filter(|key| key % 2 == 0).map(|key| (key, key * 2)).collect();
+                    (Ok(found), Some(connection))
                 })
             }
+        }
+
+        fn opened(&self) -> usize {
+            *self.opened.lock().unwrap()
         }
 
         fn sizes(&self) -> Vec<usize> {
@@ -169,11 +196,15 @@ mod tests {
         slow.gate.add_permits(1);
         settle().await;
         assert_eq!(slow.sizes(), [1, 1, 18]);
+        assert_eq!(slow.opened(), 2, "the connection goes with the role");
         slow.gate.add_permits(2);
         for (key, found) in (0..).zip(join_all(asks).await) {
             assert_eq!(found.unwrap(), Ok((key % 2 == 0).then_some(key * 2)));
         }
         assert_eq!(together.lock().reading, 0);
+        slow.gate.add_permits(1);
+        assert_eq!(together.find(2, slow.read()).await, Ok(Some(4)));
+        assert_eq!(slow.opened(), 3, "nobody waited, so it was given back");
     }
 
     #[tokio::test]
@@ -234,9 +265,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_that_fails_fails_for_all_who_went_together_and_for_nobody_after() {
-        let together = Together::<u32, u32>::new();
-        let away = |_| std::future::ready(Err(StoreFault::Unavailable("away".to_owned())));
+        let together = Together::<u32, u32, ()>::new();
+        let away = |_, _| std::future::ready((Err(StoreFault::Unavailable("away".to_owned())), None));
         assert_eq!(together.find(2, away).await, Err(StoreFault::Unavailable("away".to_owned())));
-        assert_eq!(together.find(2, |_| std::future::ready(Ok(HashMap::from([(2, 4)])))).await, Ok(Some(4)));
+        let there = |_, _| std::future::ready((Ok(HashMap::from([(2, 4)])), None));
+        assert_eq!(together.find(2, there).await, Ok(Some(4)));
     }
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod devices;
+mod parts;
 mod users;
 
 use cairn_actors::effects::{Auth, Digest, NewUser, Write};
@@ -12,6 +13,7 @@ use sea_orm::{ActiveValue, ColumnTrait, Condition, DatabaseTransaction, DbErr, E
 use self::devices::Seen;
 use self::users::Changes;
 use crate::entity::{failures, users as table};
+use crate::single::Part;
 use crate::store::Writes;
 
 /// The writes of auth.
@@ -56,6 +58,10 @@ impl Writes<Auth> for AuthWrites {
             changes.apply(transaction).await?;
             seen.apply(transaction).await
         })
+    }
+
+    fn parts(&self, writes: &[&Write]) -> Result<Option<Vec<Part>>, DbErr> {
+        parts::parts(writes)
     }
 }
 

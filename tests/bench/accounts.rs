@@ -182,10 +182,16 @@ pub async fn registering(report: &mut Report) {
 }
 
 /// Reads a second over many kept connections.
-async fn gets(server: SocketAddr, target: &'static str, access: Option<String>, span: Duration) -> f64 {
+pub async fn gets(
+    server: SocketAddr,
+    target: &'static str,
+    access: Option<String>,
+    connections: usize,
+    span: Duration,
+) -> f64 {
     let began = Instant::now();
     let mut tasks = JoinSet::new();
-    for _ in 0..CLIENTS {
+    for _ in 0..connections {
         let access = access.clone();
         tasks.spawn(async move {
             let mut line = Line::new(server).await.unwrap();
@@ -212,8 +218,8 @@ pub async fn reading(report: &mut Report) {
     let access = person.signs_in(&app).await.access;
     let mut measured = Rounds::default();
     for _ in 0..rounds() {
-        let floor = gets(operations, "/health/live", None, SPAN / 2).await;
-        measured.add(gets(public, "/users/me", Some(access.clone()), SPAN / 2).await, floor);
+        let floor = gets(operations, "/health/live", None, CLIENTS, SPAN / 2).await;
+        measured.add(gets(public, "/users/me", Some(access.clone()), CLIENTS, SPAN / 2).await, floor);
     }
     report.ratio("GET /users/me, requests/s (floor: GET /health/live)", &measured, Aim::AtLeast(0.2));
 }

@@ -17,6 +17,7 @@ mod support;
 mod accounts;
 mod costs;
 mod http;
+mod journeys;
 mod mail;
 mod memory;
 mod postgres;
@@ -78,6 +79,10 @@ fn main() {
     if wants("accounts") {
         run(accounts::reading(&mut report));
         run(accounts::sizes(&mut report));
+    }
+    if wants("journeys") {
+        run(journeys::steps(&mut report));
+        run(journeys::reads(&mut report));
     }
     if wants("memory") {
         run(memory::rows(&mut report));

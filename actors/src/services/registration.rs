@@ -182,13 +182,14 @@ impl Services {
         let typed = typed::code(code)?;
         let id = FlowId(Id::parse(Registration::PREFIX, flow).ok_or(Refusal::NotFound)?);
         let asker = self.asker(caller, &[flow, code]).await?;
+        let row = self.row(Registration::PREFIX, Registration::NAME, flow);
+        let (row, typed) = tokio::join!(row, self.typed_code(caller, id, typed, LETTERS));
+        let (row, typed) = (row?, typed?);
         // Over all flows of one address so many codes may be wrong a day; five of each is what a flow counts by itself.
-        let attempt =
-            match self.row(Registration::PREFIX, Registration::NAME, flow).await.map(|row| decoded(&row.state))? {
-                Some(Registration::AwaitingCode(awaiting)) => Some(self.attempt_code(&awaiting.address).await?),
-                _ => None,
-            };
-        let typed = self.typed_code(caller, id, typed, LETTERS).await?;
+        let attempt = match decoded(&row.state) {
+            Some(Registration::AwaitingCode(awaiting)) => Some(self.attempt_code(&awaiting.address).await?),
+            _ => None,
+        };
         let reply = self.engine.call::<Registration>(id, asker, Command::Enter(typed)).await?;
         let wrong = matches!(reply.outcome, Outcome::WrongCode { .. });
         if let Some(attempt) = attempt.filter(|_| wrong && !reply.repeated) {
@@ -264,10 +265,10 @@ impl Services {
             | Outcome::NoMoreLetters => return Err(Refusal::OVER),
         };
         let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, Some(until));
-        let user =
-            self.directory.by_id(user).await?.ok_or(Refusal::FlowEnded("The account that this made is no more."))?;
+        let (user, row) = tokio::join!(self.directory.by_id(user), self.engine.store().load(reply.flow));
+        let (user, row) = (user?, row?);
+        let user = user.ok_or(Refusal::FlowEnded("The account that this made is no more."))?;
         // A repeat says what the first answer said: not to everybody who has the code where the account is by now.
-        let row = self.engine.store().load(reply.flow).await?;
         let shown = row.and_then(|row| decoded(&row.state)).and_then(|state| state.shown().cloned());
         let user = match shown {
             Some(Shown { address, username }) => User { address, username, ..user },

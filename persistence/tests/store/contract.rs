@@ -2,11 +2,11 @@
 
 use cairn_runtime::testing::suite;
 
-use crate::support::{Kind, Place};
+use crate::support::{Counters, Kind, Place};
 
-async fn keeps_the_contract(kind: Kind) {
+async fn keeps_the_contract(kind: Kind, counters: Counters) {
     let place = Place::new(kind).await;
-    let counted = place.store().await;
+    let counted = place.store_with(counters).await;
     suite::run_all(async || {
         counted.empty().await;
         counted.bench()
@@ -16,10 +16,15 @@ async fn keeps_the_contract(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_keeps_the_contract() {
-    keeps_the_contract(Kind::Sqlite).await;
+    keeps_the_contract(Kind::Sqlite, Counters::InTransaction).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgresql_keeps_the_contract() {
-    keeps_the_contract(Kind::Postgres).await;
+async fn postgresql_keeps_the_contract_in_one_statement() {
+    keeps_the_contract(Kind::Postgres, Counters::AtOnce).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_keeps_the_contract_in_a_transaction() {
+    keeps_the_contract(Kind::Postgres, Counters::InTransaction).await;
 }

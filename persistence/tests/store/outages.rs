@@ -4,7 +4,7 @@ use cairn_runtime::store::{Store, StoreFault, Verdict};
 use cairn_runtime::testing::suite::given::{Draft, act, claim, delivery, flow, row, start, step};
 use sea_orm::ConnectionTrait;
 
-use crate::support::{Counted, Kind, Place};
+use crate::support::{Counted, Counters, Kind, Place};
 
 async fn commit(counted: &Counted, draft: Draft) -> Result<Verdict, StoreFault> {
     let verdicts = counted.store.commit(&[draft.item]).await?;
@@ -94,17 +94,22 @@ async fn a_commit_whose_answer_is_lost_is_told_from_one_that_was_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_within_a_transaction_means_that_nothing_was_done() {
     let place = Place::new(Kind::Postgres).await;
-    let counted = place.store().await;
+    let counted = place.store_with(Counters::InTransaction).await;
     counted
         .write("CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$")
         .await;
-    counted.write("CREATE TRIGGER cut BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION cut()").await;
-    let draft = || start(1).claim("name:1").sends(delivery(1, flow(1)));
+    let begun = "CREATE TRIGGER cut BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION cut()";
+    counted.write(begun).await;
+    let draft = || start(1).claim("name:1").add("a", 1).sends(delivery(1, flow(1)));
     let fault = commit(&counted, draft()).await.unwrap_err();
     assert!(matches!(fault, StoreFault::Unavailable(_)), "{fault:?}");
+    // A statement that commits by itself may have done so.
+    let at_once = place.store_with(Counters::AtOnce).await;
+    let fault = commit(&at_once, draft()).await.unwrap_err();
+    assert!(matches!(fault, StoreFault::Ambiguous(_)), "{fault:?}");
     counted.write("DROP TRIGGER cut ON outbox").await;
     assert_eq!(counted.bench().figures().await, [0, 0, 0]);
-    assert_eq!(commit(&counted, draft()).await, Ok(Verdict::Done));
+    assert_eq!(commit(&at_once, draft().seen()).await, Ok(Verdict::Done));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

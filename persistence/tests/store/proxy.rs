@@ -2,6 +2,7 @@
 //! both ends believe that they are connected.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +25,7 @@ struct Shared {
     traps: Mutex<VecDeque<(&'static str, Falls)>>,
     lines: Mutex<Vec<Arc<Line>>>,
     hung_up: Notify,
+    journeys: AtomicUsize,
 }
 
 /// One connection through the proxy.
@@ -70,6 +72,11 @@ impl Proxy {
         self.shared.lines.lock().unwrap().iter().for_each(|line| line.fall_silent());
     }
 
+    /// How often clients have asked for something so far and had to wait for its answer; trying a connection does not count.
+    pub fn journeys(&self) -> usize {
+        self.shared.journeys.load(Ordering::SeqCst)
+    }
+
     /// Waits until a client has hung up a connection that had fallen silent, which tells that it will not use it again.
     pub async fn is_given_up(&self) {
         self.shared.hung_up.notified().await;
@@ -107,6 +114,10 @@ async fn ask(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, line: Arc<Li
             let is_said = |words: &str| said.windows(words.len()).any(|window| window == words.as_bytes());
             if traps.front().is_some_and(|(words, _)| is_said(words)) { traps.pop_front() } else { None }
         };
+        // A query, a statement to be prepared, or the values of one that is.
+        if matches!(said.first(), Some(b'Q' | b'P' | b'B')) {
+            shared.journeys.fetch_add(1, Ordering::SeqCst);
+        }
         let was_silent = line.is_silent();
         if falls.is_some() {
             line.fall_silent();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_persistence::{Database, Options};
-use cairn_runtime::store::{Store, StoreFault, Verdict};
-use cairn_runtime::testing::suite::given::{Draft, at, flow, input, start, step};
+use cairn_runtime::store::{Row, Store, StoreFault, Verdict};
+use cairn_runtime::testing::suite::given::{Draft, at, delivery, flow, input, start, step};
 
 use crate::proxy::{Falls, Proxy};
 use crate::support::{Counted, Counters, Kind, Place};
@@ -20,14 +20,14 @@ struct Stand {
 }
 
 impl Stand {
-    async fn new() -> Self {
+    async fn new(counters: Counters) -> Self {
         let place = Place::new(Kind::Postgres).await;
         let beside = place.store().await;
         let proxy = Proxy::before(&place.address).await;
         let span = Duration::from_millis(1_500);
         let options = Options { patience: span, answer_within: span, ..Options::default() };
         let database = Database::open(&proxy.address, &options).await.unwrap();
-        let through = Counted { store: Arc::new(database.store(Counters)), database };
+        let through = Counted { store: Arc::new(database.store(counters)), database };
         Self { proxy, through, beside, _place: place }
     }
 
@@ -39,7 +39,7 @@ impl Stand {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_on_a_line_that_falls_silent_is_left_open_and_settled_on_another() {
-    let stand = Stand::new().await;
+    let stand = Stand::new(Counters::InTransaction).await;
     assert_eq!(stand.commit(start(1)).await, Ok(Verdict::Done));
     let silences =
         [("BEGIN", Falls::Before), ("BEGIN", Falls::Behind), ("COMMIT", Falls::Before), ("COMMIT", Falls::Behind)];
@@ -66,8 +66,65 @@ async fn a_commit_on_a_line_that_falls_silent_is_left_open_and_settled_on_anothe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_in_one_statement_is_left_open_and_settled_on_another_line_too() {
+    let stand = Stand::new(Counters::AtOnce).await;
+    assert_eq!(stand.commit(start(1)).await, Ok(Verdict::Done));
+    for (number, (key, falls)) in (1..).zip([("name:first", Falls::Before), ("name:second", Falls::Behind)]) {
+        let last = stand.beside.bench().row(flow(1)).await;
+        let draft = || step(&last, number).claim(key).add("a", 1);
+        // What is said with the key is the statement itself.
+        stand.proxy.falls_silent_at(key, falls);
+        let fault = stand.commit(draft()).await.unwrap_err();
+        assert!(matches!(fault, StoreFault::Ambiguous(_)), "{fault:?}");
+        stand.proxy.is_given_up().await;
+
+        match stand.commit(draft().seen()).await {
+            Ok(Verdict::Done) => assert_eq!(falls, Falls::Before, "it was durable"),
+            Ok(Verdict::Before(event)) => assert_eq!((falls, event.input), (Falls::Behind, input(number))),
+            other => panic!("{falls:?}: {other:?}"),
+        }
+        assert_eq!(stand.beside.bench().row(flow(1)).await.version, number + 1);
+        assert_eq!(stand.beside.bench().probe.counter("a").await, i64::try_from(number).unwrap(), "once");
+    }
+    stand.beside.bench().is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_contests_is_committed_in_one_journey() {
+    let stand = Stand::new(Counters::AtOnce).await;
+    let all = |last: &Row, number: u64| {
+        step(last, number)
+            .claim(&format!("name:{number}"))
+            .release(&format!("name:{}", number - 1))
+            .bump_from("fence", i64::try_from(number).unwrap() - 2)
+            .hold("held", 0)
+            .sends(delivery(number, flow(1)))
+            .settles(number - 1)
+            .opens(100 + number)
+            .add("a", 1)
+    };
+    let first = start(1).claim("name:1").claim("fence").claim("held").sends(delivery(1, flow(1)));
+    assert_eq!(stand.commit(first).await, Ok(Verdict::Done));
+    let writers = stand.through.database.writer().get_postgres_connection_pool();
+    for number in 2..14 {
+        let last = stand.beside.bench().row(flow(1)).await;
+        while writers.num_idle() < writers.size() as usize {
+            tokio::task::yield_now().await; // another connection would have to prepare the statement anew
+        }
+        let before = stand.proxy.journeys();
+        assert_eq!(stand.commit(all(&last, number)).await, Ok(Verdict::Done));
+        if number > 2 + u64::from(writers.size()) {
+            assert_eq!(stand.proxy.journeys() - before, 1, "the statement is prepared, and carries all there is");
+        }
+    }
+    assert_eq!(stand.beside.bench().probe.counter("a").await, 12);
+    assert_eq!(stand.beside.bench().probe.guard("fence").await, Some(12));
+    stand.beside.bench().is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_without_a_transaction_is_left_open_too() {
-    let stand = Stand::new().await;
+    let stand = Stand::new(Counters::InTransaction).await;
     assert_eq!(stand.commit(start(1)).await, Ok(Verdict::Done));
     let set_aside = || stand.through.store.quarantine(flow(1), 1, at(3), "it panics");
     stand.proxy.falls_silent_at("UPDATE", Falls::Before);
@@ -80,7 +137,7 @@ async fn a_write_without_a_transaction_is_left_open_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_on_a_line_that_falls_silent_finds_the_database_away_and_the_next_finds_it_again() {
-    let stand = Stand::new().await;
+    let stand = Stand::new(Counters::InTransaction).await;
     assert_eq!(stand.commit(start(1)).await, Ok(Verdict::Done));
     for falls in [Falls::Before, Falls::Behind] {
         // A new connection says the whole of a statement once, when it prepares it.
@@ -94,7 +151,7 @@ async fn a_read_on_a_line_that_falls_silent_finds_the_database_away_and_the_next
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_that_fell_silent_while_they_rested_cost_nobody_an_error() {
-    let stand = Stand::new().await;
+    let stand = Stand::new(Counters::InTransaction).await;
     let rested = stand.through.database.readers().get_postgres_connection_pool();
     let both = [(); 2].map(|()| rested.acquire());
     futures_util::future::join_all(both).await.into_iter().for_each(|taken| drop(taken.unwrap()));

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cairn_persistence::{Database, Options, SqlStore, Writes};
+use cairn_persistence::{Database, Options, Part, SqlStore, Writes};
 use cairn_runtime::store::Store;
 use cairn_runtime::testing::suite::{Bench, Probe};
 use cairn_runtime::testing::toy::{Toy, ToyWrite};
@@ -111,10 +111,15 @@ impl Place {
 
     /// A store over the place, with its table of counters.
     pub async fn store(&self) -> Counted {
+        self.store_with(Counters::AtOnce).await
+    }
+
+    /// The same, whose counters are written so.
+    pub async fn store_with(&self, counters: Counters) -> Counted {
         let database = self.open().await;
         let table = "CREATE TABLE IF NOT EXISTS toy_counters (name TEXT PRIMARY KEY, sum BIGINT NOT NULL)";
         database.writer().execute_unprepared(table).await.unwrap();
-        Counted { store: Arc::new(database.store(Counters)), database }
+        Counted { store: Arc::new(database.store(counters)), database }
     }
 }
 
@@ -181,20 +186,45 @@ fn script(verb: &str, folder: &Path) -> String {
 }
 
 /// The toy domain's writes, as a table of sums. A counter that is called `broken` breaks the statement.
-#[derive(Debug)]
-pub struct Counters;
+#[derive(Clone, Copy, Debug)]
+pub enum Counters {
+    /// They always take a transaction.
+    InTransaction,
+    /// They can be a part of the one statement that a batch is.
+    AtOnce,
+}
+
+fn sums<'a>(writes: impl IntoIterator<Item = &'a ToyWrite>) -> BTreeMap<&'a str, i64> {
+    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+    for ToyWrite::Add { counter, by } in writes {
+        *sums.entry(counter).or_default() += by;
+    }
+    sums
+}
 
 impl Writes<Toy> for Counters {
+    fn parts(&self, writes: &[&ToyWrite]) -> Result<Option<Vec<Part>>, DbErr> {
+        if let Self::InTransaction = self {
+            return Ok(None);
+        }
+        let sum =
+            |(name, sum): (&str, i64)| serde_json::json!({ "name": name, "sum": (name != "broken").then_some(sum) });
+        let list: Vec<serde_json::Value> = sums(writes.iter().copied()).into_iter().map(sum).collect();
+        let text = format!(
+            "INSERT INTO toy_counters (name, sum) SELECT name, sum FROM json_to_recordset($1::json) AS n(name text, sum bigint)
+             WHERE {} ON CONFLICT (name) DO UPDATE SET sum = toy_counters.sum + excluded.sum RETURNING 1",
+            Part::CONDITION
+        );
+        Ok(Some(vec![Part::new(text, &list)?]))
+    }
+
     fn apply<'a>(
         &'a self,
         txn: &'a DatabaseTransaction,
         writes: Vec<&'a ToyWrite>,
     ) -> BoxFuture<'a, Result<(), DbErr>> {
         Box::pin(async move {
-            let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
-            for ToyWrite::Add { counter, by } in writes {
-                *sums.entry(counter).or_default() += by;
-            }
+            let sums = sums(writes);
             if sums.contains_key("broken") {
                 txn.execute_unprepared("INSERT INTO toy_counters (name, sum) VALUES ('broken', NULL)").await?;
             }
