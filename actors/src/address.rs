@@ -26,7 +26,8 @@ const LONGEST_LABEL: usize = 63;
 /// Two addresses are equal when their canonical forms are. Nothing formats an address by accident: `Debug` shows
 /// the masked form, and there is no `Display`; say [`Address::typed`], [`Address::canonical`] or [`Address::mailed`].
 ///
-/// As JSON it is `{"typed": …, "mailed": …}`, the form of states and outbox rows. Reading it back never runs the
+/// As JSON it is `{"typed": …, "mailed": …}`, the form of states and outbox rows; without `mailed` where that is the same,
+/// as it nearly always is. Reading it back never runs the
 /// Unicode tables again, so that a newer version of them cannot move an address that is already claimed.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
@@ -39,7 +40,8 @@ pub struct Address {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     typed: String,
-    mailed: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mailed: Option<String>,
 }
 
 /// Why a text is not an address that Cairn accepts.
@@ -212,13 +214,15 @@ impl TryFrom<Stored> for Address {
     type Error = AddressError;
 
     fn try_from(stored: Stored) -> Result<Self, AddressError> {
-        Self::restore(stored.typed, stored.mailed)
+        let mailed = stored.mailed.unwrap_or_else(|| stored.typed.clone());
+        Self::restore(stored.typed, mailed)
     }
 }
 
 impl From<Address> for Stored {
     fn from(address: Address) -> Self {
-        Self { typed: address.typed, mailed: address.mailed }
+        let mailed = (address.mailed != address.typed).then_some(address.mailed);
+        Self { typed: address.typed, mailed }
     }
 }
 
@@ -277,6 +281,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_mailed_form_is_written_where_it_is_another() {
+        for (typed, written) in [
+            ("ada@example.org", r#"{"typed":"ada@example.org"}"#),
+            ("Ada@Example.ORG", r#"{"typed":"Ada@Example.ORG","mailed":"Ada@example.org"}"#),
+        ] {
+            let address = Address::parse(typed).unwrap();
+            assert_eq!(serde_json::to_string(&address).unwrap(), written);
+            let read: Address = serde_json::from_str(written).unwrap();
+            assert_eq!((read.typed(), read.mailed()), (address.typed(), address.mailed()));
+        }
+        let twice = r#"{"typed":"ada@example.org","mailed":"ada@example.org"}"#;
+        assert_eq!(serde_json::from_str::<Address>(twice).unwrap().mailed(), "ada@example.org");
+    }
 
     #[test]
     fn an_address_is_shown_as_typed_compared_in_lower_case_and_mailed_in_ascii() {

@@ -40,6 +40,11 @@ pub async fn rows(report: &mut Report, kind: Kind) {
     waiting.verification(&app).await;
     server.kill9();
     let mut stock = Stock::fill(&app, kind).await;
+    let room = match kind {
+        Kind::Sqlite => "bytes of a waiting registration, SQLite, without the log",
+        Kind::Postgres => "bytes of a waiting registration, PostgreSQL",
+    };
+    report.plain(room, &[stock.bytes() / MANY as f64], Aim::AtMost(1_500.0));
 
     let (mut replies, mut woken) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -171,6 +176,17 @@ impl Stock {
             Self::Postgres { kept, round } => {
                 renew(round, kept.url().unwrap());
                 app.change("DATABASE_URL", round.url().unwrap());
+            }
+        }
+    }
+
+    /// What the flows take with their events, letters and indexes.
+    fn bytes(&self) -> f64 {
+        match self {
+            Self::Sqlite { kept, .. } => fs::metadata(kept).unwrap().len() as f64,
+            Self::Postgres { kept, .. } => {
+                let tables = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relname IN ('flows', 'events', 'outbox')";
+                database::sql(kept.url().unwrap(), tables).trim().parse().unwrap()
             }
         }
     }

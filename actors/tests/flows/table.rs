@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cairn_actors::effects::{Auth, Key, Write};
+use cairn_actors::effects::{Auth, Digest, Key, Write};
 use cairn_runtime::effects::{Effects, Parcel};
 use cairn_runtime::{Domain as _, Failure, Guard, Input, Lost, Step, Timestamp};
 use serde_json::Value;
@@ -194,12 +194,14 @@ fn instant(millis: i64) -> String {
 fn said(value: &Value) -> String {
     match value {
         Value::String(text) if cairn_runtime::Id::parse_crockford(text).is_some() => "…".to_owned(),
+        // A keyed hash.
+        Value::String(text) if text.len() == 43 && serde_json::from_value::<Digest>(value.clone()).is_ok() => {
+            "…".to_owned()
+        }
         Value::String(text) => text.clone(),
         Value::Number(number) if number.as_i64().is_some_and(|number| number >= at(-1_000_000).0) => {
             instant(number.as_i64().unwrap())
         }
-        // A keyed hash.
-        Value::Array(items) if items.len() == 32 && items.iter().all(Value::is_number) => "…".to_owned(),
         Value::Array(items) => format!("[{}]", items.iter().map(said).collect::<Vec<_>>().join(" ")),
         Value::Object(members) if members.contains_key("salt") => format!("seal {}", members["n"]),
         Value::Object(members) => {
