@@ -212,7 +212,7 @@ impl Hasher {
     }
 
     /// Begins to hold the implementation that computes the hashes to known answers and to the reference, before the first
-    /// password if this is called first, and says in log and metrics which one is in use. Takes about four hashes.
+    /// password if this is called first, and says in log and metrics which one is in use. Takes about as long as a hash.
     pub fn prove_engine(&self) {
         // A lane that is full has first inputs enough, and each is a proof.
         let _ = self.begin(Lane::KnownDevice, Box::new(Proof));
@@ -358,7 +358,7 @@ impl Job for Proof {
 
 impl Hashing for Proof {
     fn run(self: Box<Self>, pool: &Pool) {
-        if let Err(why) = pool.engines.prove(&pool.params) {
+        if let Err(why) = pool.engines.prove() {
             tracing::warn!(%why, "the implementation of argon2 was not proved; each cost is when it is first met");
         }
     }
