@@ -2,7 +2,7 @@
 # Installs what building and testing need and this machine lacks: Debian packages through apt, as root or by sudo.
 #
 #   scripts/install.sh build    a C compiler and a linker (SQLite, ring and mimalloc are compiled here)
-#   scripts/install.sh test     that, the PostgreSQL server and the Postfix whose programs the tests run, and openssl
+#   scripts/install.sh test     that, the PostgreSQL server, the pgbouncer and the Postfix whose programs the tests run, and openssl
 #   scripts/install.sh prove    that, and valgrind
 #
 # Where nothing is missing it does nothing, and asks for nothing.
@@ -36,6 +36,7 @@ if [[ $purpose == test ]]; then
     fi
     missing+=(postfix)
   fi
+  [[ -x /usr/sbin/pgbouncer ]] || command -v pgbouncer >/dev/null || missing+=(pgbouncer)
   command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
   command -v chromedriver >/dev/null || missing+=(chromium-driver)
   command -v curl >/dev/null || missing+=(curl) # the tour of the README is run as printed

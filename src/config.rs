@@ -38,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) public_url: Option<String>,
     pub(crate) database_url: Option<Secret>,
+    pub(crate) database_connections: u32,
     pub(crate) master_key_file: Option<PathBuf>,
     pub(crate) smtp_url: Option<Secret>,
     pub(crate) mail: Said,
@@ -175,6 +176,10 @@ impl Config {
             data: PathBuf::from(text("data")),
             public_url,
             database_url: database_url.map(Secret::new),
+            database_connections: match text("database_connections").parse() {
+                Ok(connections @ 2..=1_000) => connections,
+                _ => return Err(takes("database_connections", "a number from 2 to 1000")),
+            },
             master_key_file: optional("master_key_file").map(PathBuf::from),
             smtp_url: secret("smtp_url"),
             mail: Said {

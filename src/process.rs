@@ -47,16 +47,17 @@ pub(crate) struct Shares {
     pub(crate) operations: usize,
 }
 
-/// Kept for the database (24 connections to PostgreSQL at most), the mail server, files and the runtime.
-const KEPT: usize = 64;
+/// Kept for the mail server, files and the runtime, besides the connections to PostgreSQL.
+const KEPT: usize = 40;
 /// Connections of the public listener, however many descriptors there are.
 const MOST: usize = 10_000;
 
 /// Shares `descriptors` out. What is kept for operations and the database is never the public's, so that liveness and
 /// readiness answer while the public listener is full.
-pub(crate) fn shares(descriptors: usize) -> Shares {
+pub(crate) fn shares(descriptors: usize, database: u32) -> Shares {
     let operations = (descriptors / 8).clamp(8, 64);
-    let public = descriptors.saturating_sub(KEPT + operations).clamp(16, MOST);
+    let kept = KEPT.saturating_add(usize::try_from(database).unwrap_or(usize::MAX));
+    let public = descriptors.saturating_sub(kept.saturating_add(operations)).clamp(16, MOST);
     Shares { public, operations }
 }
 
@@ -74,12 +75,15 @@ mod tests {
 
     #[test]
     fn the_public_never_has_the_last_descriptors() {
-        assert_eq!(shares(usize::MAX), Shares { public: 10_000, operations: 64 });
-        assert_eq!(shares(1_024), Shares { public: 896, operations: 64 });
-        assert_eq!(shares(160), Shares { public: 76, operations: 20 });
+        assert_eq!(shares(usize::MAX, 24), Shares { public: 10_000, operations: 64 });
+        assert_eq!(shares(1_024, 24), Shares { public: 896, operations: 64 });
+        assert_eq!(shares(160, 24), Shares { public: 76, operations: 20 });
         for descriptors in 96..20_000 {
-            let Shares { public, operations } = shares(descriptors);
-            assert!(public + operations + KEPT <= descriptors || public == 16, "{descriptors}");
+            for database in [2, 24, 200] {
+                let Shares { public, operations } = shares(descriptors, database);
+                let kept = KEPT + usize::try_from(database).unwrap();
+                assert!(public + operations + kept <= descriptors || public == 16, "{descriptors}, {database}");
+            }
         }
     }
 

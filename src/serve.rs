@@ -76,7 +76,8 @@ async fn serve(config: Config) -> Result<(), String> {
     let given = given_master_key(&config)?;
     let (setting, address) = database_address(&config, given.is_some())?;
     let of_database = |why: &dyn std::fmt::Display| format!("{setting}: {why}");
-    let database = Database::open(address.expose(), &Options::default()).await.map_err(|why| of_database(&why))?;
+    let options = Options { connections: config.database_connections, ..Options::default() };
+    let database = Database::open(address.expose(), &options).await.map_err(|why| of_database(&why))?;
     if let Some(latest) = cairn_persistence::latest_event(&database).await.map_err(|why| of_database(&why))? {
         let ahead = clock.bridge(latest);
         if ahead > Duration::from_secs(1) {
@@ -184,7 +185,7 @@ async fn serve(config: Config) -> Result<(), String> {
         listed => Hosts::These(listed.iter().cloned().chain(own_host(&settings.own_origin)).collect()),
     };
     let descriptors = process::raise_descriptors();
-    let shares = process::shares(descriptors);
+    let shares = process::shares(descriptors, config.database_connections);
     tracing::info!(descriptors, connections = shares.public, "descriptors are shared out");
     settings.limits.connections = shares.public;
     settings.limits.connections_each = (shares.public / 4).max(8);

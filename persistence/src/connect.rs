@@ -1,4 +1,5 @@
-//! Opens the database that an address names: one writer and some readers on SQLite, two pools on PostgreSQL.
+//! Opens the database that an address names: one writer and some readers on SQLite, and on PostgreSQL a pool of
+//! connections that write beside those that read.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -9,14 +10,16 @@ use std::time::Duration;
 
 use cairn_runtime::Domain;
 use cairn_runtime::store::StoreFault;
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{ConnAcquireErr, ConnectOptions, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 use sea_orm::{SqliteTransactionMode, TransactionOptions, TransactionTrait};
-use sqlx::Connection;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection};
 
 use crate::deadline::{Bounded, Silence};
 use crate::migration::migrate;
+use crate::readers::{Readers, is_refused};
+use crate::server;
 use crate::store::{SqlStore, Writes};
 
 /// Prepared statements that a connection keeps.
@@ -28,12 +31,12 @@ const RESTED: Duration = Duration::from_millis(100);
 const TRIED: Duration = Duration::from_secs(1);
 /// Readers of a SQLite file.
 const SQLITE_READERS: u32 = 4;
-/// Connections that read from PostgreSQL.
-const POSTGRES_READERS: u32 = 16;
-/// Connections that write to PostgreSQL: the committer's one lane, and some to take its place. One that the network
-/// swallows just as it is given back keeps its place in the pool until the operating system gives it up, which takes
-/// a quarter of an hour.
-const POSTGRES_WRITERS: u32 = 8;
+/// Connections to PostgreSQL at most, unless the options say otherwise.
+pub const POSTGRES_CONNECTIONS: u32 = 24;
+/// One connection in so many to PostgreSQL writes: the committer's one lane, and some to take its place. One that the
+/// network swallows just as it is given back keeps its place in the pool until the operating system gives it up, which
+/// takes a quarter of an hour.
+const WRITES: u32 = 3;
 
 /// How long PostgreSQL lets a statement run (`statement_timeout`), and a little longer.
 const SLOW: Duration = Duration::from_secs(32);
@@ -50,6 +53,9 @@ pub struct Options {
     /// connection counts as dead, and is given up: a network that swallows packets does not say so. The server itself
     /// gives up waiting for a lock before that, unless this is less than five seconds.
     pub answer_within: Duration,
+    /// How many connections PostgreSQL is asked for, at least two: a third of them to write, the others to read. When it
+    /// gives fewer, those that read are fewer.
+    pub connections: u32,
 }
 
 impl Default for Options {
@@ -58,6 +64,7 @@ impl Default for Options {
             application_name: "cairn".to_owned(),
             patience: Duration::from_secs(3),
             answer_within: Duration::from_secs(6),
+            connections: POSTGRES_CONNECTIONS,
         }
     }
 }
@@ -86,6 +93,19 @@ pub enum OpenError {
          ENCODING 'UTF8' TEMPLATE template0"
     )]
     Encoding(String),
+    /// It presents a certificate that may sign others, which TLS does not take for a server's.
+    #[error(
+        "the database presents the certificate of an authority (CA:TRUE) as its own, as openssl req -x509 makes it when it \
+         is told nothing: make it again with -addext basicConstraints=critical,CA:FALSE, or have an authority sign another"
+    )]
+    Authority,
+    /// Each of its transactions may get another session.
+    #[error(
+        "the database is behind a pooler that gives each transaction another session (pgbouncer's pool_mode = transaction \
+         or statement), and what Cairn sets and prepares in a session would be lost: set pool_mode = session for it, or \
+         name the server itself"
+    )]
+    Pooler,
     /// A later release has migrated it: what its tables mean is not known here.
     #[error(
         "the database is of a later release: it has the migration {unknown}, and this release knows none after {known}. \
@@ -111,6 +131,8 @@ struct Open {
     readers: Bounded,
     slow_readers: Bounded,
     writer: Bounded,
+    /// Where PostgreSQL is.
+    server: Option<PgConnectOptions>,
     patience: Duration,
     file: Option<PathBuf>,
     /// Held as long as the database is open; the operating system gives it back however the process ends.
@@ -169,7 +191,7 @@ impl Database {
         migrate(&writer).await?;
         let readers = sea_orm::Database::connect(sqlite_pool(reading, SQLITE_READERS, options.patience)).await?;
         let (readers, writer) = (Bounded::patient(readers), Bounded::patient(writer));
-        Ok(Self::of(readers, writer, options, Some(path), Some(lock)))
+        Ok(Self::of(readers, writer, options, None, Some((path, lock))))
     }
 
     async fn open_postgres(address: &str, options: &Options) -> Result<Self, OpenError> {
@@ -189,24 +211,33 @@ impl Database {
         ];
         let reading: &[&str] =
             &["SET default_transaction_read_only = on", "SET jit = off", "SET statement_timeout = '30s'"];
-        let (silence, deadline) = (Silence::default(), options.answer_within);
-        let pool = postgres_pool(address, options, POSTGRES_WRITERS, writing, &silence);
-        let writer = sea_orm::Database::connect(pool).await?;
-        let encoding = encoding(&writer).await?;
-        if encoding != "UTF8" {
-            return Err(OpenError::Encoding(encoding));
-        }
+        let server = server::server(address, options)?;
+        server::greet(&server, options.patience).await?;
+        let (silence, deadline, most) = (Silence::default(), options.answer_within, options.connections.max(2));
+        let patience = options.patience;
+        let writers = (most / WRITES).max(1);
+        // One that writes is kept even when nothing is written: there might be none to be had when it is needed.
+        let mut pool = postgres_pool(&server, writers, patience, writing, &silence);
+        let writer = sea_orm::Database::connect(pool.min_connections(1).to_owned()).await?;
         migrate(&writer).await?;
         let writer = Bounded::new(writer, deadline, silence);
         let silence = Silence::default();
-        let pool = postgres_pool(address, options, POSTGRES_READERS, reading, &silence);
-        let readers = Bounded::new(sea_orm::Database::connect(pool).await?, deadline, silence);
-        Ok(Self::of(readers, writer, options, None, None))
+        let pool = postgres_pool(&server, 1, patience, reading, &silence);
+        let readers = Readers::open(server.clone(), pool, most - writers, patience).await?;
+        let readers = Bounded::reading(readers, deadline, silence);
+        Ok(Self::of(readers, writer, options, Some(server), None))
     }
 
-    fn of(readers: Bounded, writer: Bounded, options: &Options, file: Option<PathBuf>, lock: Option<File>) -> Self {
+    fn of(
+        readers: Bounded,
+        writer: Bounded,
+        options: &Options,
+        server: Option<PgConnectOptions>,
+        file: Option<(PathBuf, File)>,
+    ) -> Self {
         let slow_readers = readers.with_deadline(options.answer_within.max(SLOW));
-        Self(Arc::new(Open { readers, slow_readers, writer, patience: options.patience, file, _lock: lock }))
+        let (file, lock) = file.unzip();
+        Self(Arc::new(Open { readers, slow_readers, writer, server, patience: options.patience, file, _lock: lock }))
     }
 
     /// Connections that only read.
@@ -222,6 +253,11 @@ impl Database {
     /// Connections that write. On SQLite there is one, so a transaction that is left open here stops all writing.
     pub fn writer(&self) -> &Bounded {
         &self.0.writer
+    }
+
+    /// How many connections that read from PostgreSQL there are, and how many were asked for; `None` on SQLite.
+    pub fn connections(&self) -> Option<(usize, usize)> {
+        self.0.readers.readers().map(Readers::figures)
     }
 
     /// Which of the two it is.
@@ -246,12 +282,31 @@ impl Database {
     /// # Errors
     /// What the database says; nothing has been done then.
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        match self.begin_now().await {
+            Err(DbErr::ConnectionAcquire(_)) if self.makes_room().await => self.begin_now().await,
+            begun => begun,
+        }
+    }
+
+    async fn begin_now(&self) -> Result<DatabaseTransaction, DbErr> {
         // IMMEDIATE takes SQLite's write lock now, where waiting for it is safe, and not in the middle.
         let mode = Some(SqliteTransactionMode::Immediate);
-        self.0
-            .writer
-            .begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() })
-            .await
+        let options = TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() };
+        match self.0.writer.pool() {
+            Some(pool) => pool.begin_with_options(options).await,
+            None => Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)),
+        }
+    }
+
+    /// A connection that writes could not be had. When that is for want of connections, one that reads gives way.
+    async fn makes_room(&self) -> bool {
+        let (Some(server), Some(readers)) = (&self.0.server, self.0.readers.readers()) else { return false };
+        match tokio::time::timeout(self.0.patience, server.connect()).await {
+            Ok(Err(error)) if is_refused(&error) => readers.give_up_one().await,
+            Ok(Ok(room)) => drop(room.close().await),
+            _ => return false,
+        }
+        true
     }
 
     /// Runs what begins a transaction here and ends it, or drops it once it has taken as long as it may.
@@ -273,8 +328,8 @@ impl Database {
     /// # Errors
     /// What the database says.
     pub async fn close(&self) -> Result<(), DbErr> {
-        self.0.readers.close_by_ref().await?;
-        self.0.writer.close_by_ref().await
+        self.0.readers.close().await?;
+        self.0.writer.close().await
     }
 }
 
@@ -298,22 +353,25 @@ fn sqlite_pool(options: SqliteConnectOptions, connections: u32, patience: Durati
 }
 
 fn postgres_pool(
-    address: &str,
-    options: &Options,
+    server: &PgConnectOptions,
     connections: u32,
+    patience: Duration,
     settings: &'static [&'static str],
     silence: &Silence,
 ) -> ConnectOptions {
     let (taken, given_back) = (silence.clone(), silence.clone());
-    let mut pool = quiet(address);
+    let server = server.clone();
+    let mut pool = quiet("postgres://cairn");
     pool.max_connections(connections)
         .min_connections(0)
-        .acquire_timeout(options.patience)
+        .acquire_timeout(patience)
         .idle_timeout(Duration::from_secs(600))
         .max_lifetime(Duration::from_secs(1800))
         .test_before_acquire(false) // is_usable does that, and does not wait for ever
-        .set_application_name(options.application_name.clone())
-        .map_sqlx_postgres_opts(|parsed| parsed.statement_cache_capacity(STATEMENTS))
+        .map_sqlx_postgres_opts(move |parsed| {
+            let _ = parsed; // the address says nothing that the server's options do not
+            server.clone()
+        })
         .map_sqlx_postgres_before_acquire(move |connection, meta| {
             let taken = taken.clone();
             Box::pin(async move { Ok(is_usable(connection, meta.age, meta.idle_for, &taken).await) })
@@ -345,13 +403,6 @@ async fn is_usable(connection: &mut PgConnection, age: Duration, rested: Duratio
             false
         }
     }
-}
-
-/// How the database stores text. Any but UTF-8 refuses some names (LATIN1), or takes them for bytes (SQL_ASCII).
-async fn encoding(connection: &DatabaseConnection) -> Result<String, DbErr> {
-    let asked = Statement::from_string(DbBackend::Postgres, "SHOW server_encoding");
-    let row = connection.query_one_raw(asked).await?;
-    row.map(|row| row.try_get_by_index(0)).transpose().map(Option::unwrap_or_default)
 }
 
 /// Settings that an engine of PostgreSQL's protocol may not know; it then does without.

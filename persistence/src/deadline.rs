@@ -6,22 +6,31 @@
 
 use std::future::Future;
 use std::io;
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cairn_runtime::store::StoreFault;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
+use sea_orm::{
+    ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
+    Statement,
+};
 use sea_orm_migration::async_trait::async_trait;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
+
+use crate::readers::{Readers, Taken};
 
 /// Connections opened so shortly after a deadline passed are not used again either: their age is measured a moment
 /// before it is judged.
 const DOUBT: Duration = Duration::from_secs(1);
 
 /// A connection that somebody keeps for what comes next.
-pub(crate) type Kept = PoolConnection<Postgres>;
+#[derive(Debug)]
+pub(crate) struct Kept {
+    connection: PoolConnection<Postgres>,
+    /// Given back after the connection is.
+    taken: Option<Taken>,
+}
 
 /// When an answer was last waited for in vain, as all connections of a pool know it.
 #[derive(Clone, Debug, Default)]
@@ -40,32 +49,92 @@ impl Silence {
     }
 }
 
-/// Connections whose every statement has a deadline.
-///
-/// It is the same connection to whoever runs statements on it. What reaches the pool beneath (by `Deref`: statistics,
-/// closing, transactions) is without a deadline; see [`Bounded::in_time`] for transactions.
+/// Connections whose every statement has a deadline. It is the same connection to whoever runs statements on it.
 #[derive(Debug)]
 pub struct Bounded {
-    pool: DatabaseConnection,
+    beneath: Beneath,
     deadline: Option<Duration>,
     silence: Silence,
+}
+
+#[derive(Clone, Debug)]
+enum Beneath {
+    Pool(DatabaseConnection),
+    Readers(Readers),
+}
+
+/// What one statement runs on.
+enum Used<'a> {
+    Pool(&'a DatabaseConnection),
+    Reader(Taken),
 }
 
 impl Bounded {
     /// A pool whose calls are waited for as long as they take.
     pub(crate) fn patient(pool: DatabaseConnection) -> Self {
-        Self { pool, deadline: None, silence: Silence::default() }
+        Self { beneath: Beneath::Pool(pool), deadline: None, silence: Silence::default() }
     }
 
     /// A pool whose calls have a deadline. The pool's own hooks must ask the silence whom it spares.
     pub(crate) fn new(pool: DatabaseConnection, deadline: Duration, silence: Silence) -> Self {
-        Self { pool, deadline: Some(deadline), silence }
+        Self { beneath: Beneath::Pool(pool), deadline: Some(deadline), silence }
     }
 
-    /// The same pool with another deadline, where it has one.
+    /// The same of connections that read.
+    pub(crate) fn reading(readers: Readers, deadline: Duration, silence: Silence) -> Self {
+        Self { beneath: Beneath::Readers(readers), deadline: Some(deadline), silence }
+    }
+
+    /// The same connections with another deadline, where they have one.
     pub(crate) fn with_deadline(&self, deadline: Duration) -> Self {
         let deadline = self.deadline.and(Some(deadline));
-        Self { pool: self.pool.clone(), deadline, silence: self.silence.clone() }
+        Self { beneath: self.beneath.clone(), deadline, silence: self.silence.clone() }
+    }
+
+    /// The driver's pool beneath, without deadlines: statistics and transactions. Connections that read from PostgreSQL are
+    /// in none.
+    pub fn pool(&self) -> Option<&DatabaseConnection> {
+        match &self.beneath {
+            Beneath::Pool(pool) => Some(pool),
+            Beneath::Readers(_) => None,
+        }
+    }
+
+    /// The connections that read from PostgreSQL.
+    pub(crate) fn readers(&self) -> Option<&Readers> {
+        match &self.beneath {
+            Beneath::Pool(_) => None,
+            Beneath::Readers(readers) => Some(readers),
+        }
+    }
+
+    /// How many connections rest at the moment.
+    pub fn resting(&self) -> usize {
+        match &self.beneath {
+            Beneath::Pool(pool) if pool.get_database_backend() == DbBackend::Postgres => {
+                pool.get_postgres_connection_pool().num_idle()
+            }
+            Beneath::Pool(pool) => pool.get_sqlite_connection_pool().num_idle(),
+            Beneath::Readers(readers) => readers.resting(),
+        }
+    }
+
+    /// Closes them.
+    pub(crate) async fn close(&self) -> Result<(), DbErr> {
+        match &self.beneath {
+            Beneath::Pool(pool) => pool.close_by_ref().await,
+            Beneath::Readers(readers) => {
+                readers.close().await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn used(&self) -> Result<Used<'_>, DbErr> {
+        match &self.beneath {
+            Beneath::Pool(pool) => Ok(Used::Pool(pool)),
+            Beneath::Readers(readers) => readers.take().await.map(Used::Reader),
+        }
     }
 
     /// Runs what holds a transaction of this pool to its end, or drops it at the deadline (and `grace`, for what it does
@@ -99,24 +168,43 @@ impl Bounded {
         text: &Arc<str>,
         list: String,
     ) -> (Result<Vec<QueryResult>, DbErr>, Option<Kept>) {
-        if self.pool.get_database_backend() != DbBackend::Postgres {
-            let statement = Statement::from_sql_and_values(self.pool.get_database_backend(), &**text, [list.into()]);
+        let backend = self.get_database_backend();
+        if backend != DbBackend::Postgres {
+            let statement = Statement::from_sql_and_values(backend, &**text, [list.into()]);
             return (self.query_all_raw(statement).await, None);
         }
+        let kept = match connection {
+            Some(kept) => Ok(kept),
+            None => self.keep().await,
+        };
+        let mut kept = match kept {
+            Ok(kept) => kept,
+            Err(error) => return (Err(error), None),
+        };
         let asked = self.answered(async {
-            let lost = |error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)));
-            let mut connection = match connection {
-                Some(connection) => connection,
-                None => self.pool.get_postgres_connection_pool().acquire().await.map_err(lost)?,
-            };
             let query = sqlx::query(sqlx::AssertSqlSafe(Arc::clone(text))).bind(list);
             let failed = |error| DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)));
-            let rows = query.fetch_all(&mut *connection).await.map_err(failed)?;
-            Ok((rows.into_iter().map(QueryResult::from).collect(), connection))
+            let rows = query.fetch_all(&mut *kept.connection).await.map_err(failed)?;
+            Ok(rows.into_iter().map(QueryResult::from).collect())
         });
         match asked.await {
-            Ok((rows, connection)) => (Ok(rows), Some(connection)),
+            // Where all are in use it is not kept: somebody may wait for it.
+            Ok(rows) => (Ok(rows), Some(kept).filter(|kept| kept.taken.as_ref().is_none_or(Taken::may_be_kept))),
             Err(error) => (Err(error), None),
+        }
+    }
+
+    async fn keep(&self) -> Result<Kept, DbErr> {
+        let used = self.used().await?;
+        let pool = used.connection().get_postgres_connection_pool().clone();
+        let lost = |error| match error {
+            sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
+            error => DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))),
+        };
+        match (self.answered(async { pool.acquire().await.map_err(lost) }).await, used) {
+            (Ok(connection), Used::Pool(_)) => Ok(Kept { connection, taken: None }),
+            (Ok(connection), Used::Reader(taken)) => Ok(Kept { connection, taken: Some(taken) }),
+            (Err(error), used) => used.done(Err(error)).await,
         }
     }
 
@@ -138,34 +226,54 @@ fn unanswered(deadline: Duration) -> String {
     format!("no answer within {} s", deadline.as_secs_f32())
 }
 
-impl Deref for Bounded {
-    type Target = DatabaseConnection;
+impl Used<'_> {
+    fn connection(&self) -> &DatabaseConnection {
+        match self {
+            Self::Pool(pool) => pool,
+            Self::Reader(taken) => taken,
+        }
+    }
 
-    fn deref(&self) -> &DatabaseConnection {
-        &self.pool
+    /// Looks whether what it was used for could run at all.
+    async fn done<T>(self, done: Result<T, DbErr>) -> Result<T, DbErr> {
+        if let (Self::Reader(taken), Err(DbErr::ConnectionAcquire(_))) = (self, &done) {
+            taken.lose().await;
+        }
+        done
     }
 }
 
 #[async_trait]
 impl ConnectionTrait for Bounded {
     fn get_database_backend(&self) -> DbBackend {
-        self.pool.get_database_backend()
+        match &self.beneath {
+            Beneath::Pool(pool) => pool.get_database_backend(),
+            Beneath::Readers(_) => DbBackend::Postgres,
+        }
     }
 
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
-        self.answered(self.pool.execute_raw(stmt)).await
+        let used = self.used().await?;
+        let done = self.answered(used.connection().execute_raw(stmt)).await;
+        used.done(done).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.answered(self.pool.execute_unprepared(sql)).await
+        let used = self.used().await?;
+        let done = self.answered(used.connection().execute_unprepared(sql)).await;
+        used.done(done).await
     }
 
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.answered(self.pool.query_one_raw(stmt)).await
+        let used = self.used().await?;
+        let done = self.answered(used.connection().query_one_raw(stmt)).await;
+        used.done(done).await
     }
 
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.answered(self.pool.query_all_raw(stmt)).await
+        let used = self.used().await?;
+        let done = self.answered(used.connection().query_all_raw(stmt)).await;
+        used.done(done).await
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("public_url", ""),
     ("database_url", ""),
     ("database_url_file", ""),
+    ("database_connections", "24"),
     ("master_key_file", ""),
     ("smtp_url", ""),
     ("smtp_url_file", ""),

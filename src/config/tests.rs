@@ -27,6 +27,16 @@ fn what_is_not_a_setting_refuses_to_start_and_names_itself() {
 }
 
 #[test]
+fn connections_to_the_database_are_two_at_least() {
+    let asked = |number: &str| config("", &[("CAIRN_DATABASE_CONNECTIONS", number)]);
+    assert_eq!(config("", &[]).unwrap().database_connections, 24);
+    assert_eq!(asked("2").unwrap().database_connections, 2);
+    for odd in ["0", "1", "1001", "many"] {
+        assert!(asked(odd).unwrap_err().starts_with("CAIRN_DATABASE_CONNECTIONS"));
+    }
+}
+
+#[test]
 fn letters_are_signed_when_all_that_it_takes_is_said() {
     let all = [("CAIRN_DKIM_DOMAIN", "example.org"), ("CAIRN_DKIM_SELECTOR", "s1"), ("CAIRN_DKIM_KEY_FILE", "k.pem")];
     assert!(config("", &all).unwrap().mail.dkim.is_some());

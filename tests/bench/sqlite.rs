@@ -31,7 +31,7 @@ pub struct Floor {
 impl Floor {
     pub async fn open(path: &Path, sample: Item<Auth>) -> Self {
         let database = Database::open(path.to_str().unwrap(), &Options::default()).await.unwrap();
-        let pool = database.writer().get_sqlite_connection_pool().clone();
+        let pool = database.writer().pool().expect("SQLite has one").get_sqlite_connection_pool().clone();
         let texts = Texts::sqlite();
         let mut mill = Mill::new(sample, CLIENTS);
         let begin = mill.begin();

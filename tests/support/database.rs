@@ -21,6 +21,8 @@ pub enum Database {
         name: String,
         url: String,
         server: String,
+        /// A role that owns it and is dropped after it.
+        role: Option<String>,
     },
 }
 
@@ -39,7 +41,21 @@ impl Database {
         // template0: nobody is ever connected to it, so parallel tests do not wait for each other.
         sql(server, &format!("CREATE DATABASE {name} TEMPLATE template0"));
         let (front, _) = server.rsplit_once('/').expect("a URL ends in a database's name");
-        Self::Postgres { url: format!("{front}/{name}"), name, server: server.to_owned() }
+        Self::Postgres { url: format!("{front}/{name}"), name, server: server.to_owned(), role: None }
+    }
+
+    /// A fresh database of a role that may have so many connections at once.
+    pub fn limited(connections: u32) -> Self {
+        let mut database = Self::fresh(Kind::Postgres);
+        if let Self::Postgres { name, url, server, role } = &mut database {
+            let few = format!("few_{name}");
+            sql(server, &format!("CREATE ROLE {few} LOGIN PASSWORD 'few' CONNECTION LIMIT {connections}"));
+            sql(server, &format!("ALTER DATABASE {name} OWNER TO {few}"));
+            let (_, at) = url.rsplit_once('@').expect("a URL has an account");
+            *url = format!("postgres://{few}:few@{at}");
+            *role = Some(few);
+        }
+        database
     }
 
     /// What `DATABASE_URL` says.
@@ -53,10 +69,13 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let Self::Postgres { name, server, .. } = self
+        if let Self::Postgres { name, server, role, .. } = self
             && !std::thread::panicking()
         {
             let _ = psql(server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+            if let Some(role) = role {
+                let _ = psql(server, &format!("DROP ROLE {role}"));
+            }
         }
     }
 }

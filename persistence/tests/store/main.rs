@@ -10,10 +10,13 @@
 mod accounts;
 mod auth;
 mod commits;
+mod connections;
 mod contract;
+mod encrypted;
 mod guesses;
 mod opening;
 mod outages;
+mod pooler;
 mod proxy;
 mod races;
 mod retention;

@@ -8,6 +8,8 @@ use cairn_persistence::{Database, Options};
 use cairn_runtime::store::{Row, Store, StoreFault, Verdict};
 use cairn_runtime::testing::suite::given::{Draft, at, delivery, flow, input, start, step};
 
+use sea_orm::ConnectionTrait;
+
 use crate::proxy::{Falls, Proxy};
 use crate::support::{Counted, Counters, Kind, Place};
 
@@ -105,7 +107,7 @@ async fn what_nobody_contests_is_committed_in_one_journey() {
     };
     let first = start(1).claim("name:1").claim("fence").claim("held").sends(delivery(1, flow(1)));
     assert_eq!(stand.commit(first).await, Ok(Verdict::Done));
-    let writers = stand.through.database.writer().get_postgres_connection_pool();
+    let writers = stand.through.database.writer().pool().unwrap().get_postgres_connection_pool();
     for number in 2..14 {
         let last = stand.beside.bench().row(flow(1)).await;
         while writers.num_idle() < writers.size() as usize {
@@ -152,10 +154,13 @@ async fn a_read_on_a_line_that_falls_silent_finds_the_database_away_and_the_next
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_that_fell_silent_while_they_rested_cost_nobody_an_error() {
     let stand = Stand::new(Counters::InTransaction).await;
-    let rested = stand.through.database.readers().get_postgres_connection_pool();
-    let both = [(); 2].map(|()| rested.acquire());
-    futures_util::future::join_all(both).await.into_iter().for_each(|taken| drop(taken.unwrap()));
-    while rested.num_idle() < 2 {
+    let readers = stand.through.database.readers();
+    // One of them is not enough for two that take their time, so there come to be two.
+    while readers.resting() < 2 {
+        let both = [(); 2].map(|()| readers.execute_unprepared("SELECT pg_sleep(0.05)"));
+        for done in futures_util::future::join_all(both).await {
+            done.unwrap();
+        }
         tokio::task::yield_now().await; // each is tried as it is given back
     }
     stand.beside.write("SELECT pg_sleep(0.2)").await; // the rest after which a line is tried is a tenth of a second

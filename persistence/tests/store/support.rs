@@ -84,6 +84,20 @@ impl Place {
         }
     }
 
+    /// An empty PostgreSQL database of a role that may have so many connections; and the address of who may have more.
+    pub async fn limited(connections: u32) -> (Self, String) {
+        let place = Self::new(Kind::Postgres).await;
+        let all = place.address.clone();
+        let (base, name) = all.rsplit_once('/').unwrap();
+        let (_, host) = base.rsplit_once('@').unwrap();
+        let admin = sea_orm::Database::connect(&all).await.unwrap();
+        let role = format!("CREATE ROLE few_{name} LOGIN PASSWORD 'few' CONNECTION LIMIT {connections}");
+        admin.execute_unprepared(&role).await.unwrap();
+        admin.execute_unprepared(&format!("ALTER DATABASE {name} OWNER TO few_{name}")).await.unwrap();
+        admin.close().await.unwrap();
+        (Self { address: format!("postgres://few_{name}:few@{host}/{name}"), ..place }, all)
+    }
+
     async fn on(url: String, server: Option<Server>, folder: Folder) -> Self {
         Self::made(url, server, folder, "").await
     }
@@ -160,6 +174,10 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("cairn-store-server-{}-{}", std::process::id(), next()));
         let url = script("start", &folder);
         Self { folder, url }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub fn halt(&self) {

@@ -7,7 +7,7 @@ use cairn_actors::flows::session::{Outcome, Session};
 use cairn_persistence::entity::{events, flows, guards};
 use cairn_runtime::store::{Event, Row};
 use cairn_runtime::{Domain, FlowId, InputId};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, QueryOrder, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QueryOrder, QueryResult, Statement};
 
 use super::case::{Case, Record, What};
 use crate::auth::{Node, Town};
@@ -73,7 +73,7 @@ impl Ledger {
         Self { rows, histories, guards, order }
     }
 
-    async fn order(readers: &DatabaseConnection) -> HashMap<InputId, i64> {
+    async fn order(readers: &impl ConnectionTrait) -> HashMap<InputId, i64> {
         let numbered = Statement::from_string(DbBackend::Sqlite, "SELECT input, rowid FROM events");
         let read = |row: &QueryResult| {
             let input: Vec<u8> = row.try_get_by_index(0).unwrap();
