@@ -4,6 +4,6 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/environment.sh"
 "$here/install.sh" build
-cargo build --package cairn
+cargo build --profile try --package cairn
 # exec: what the terminal or a supervisor signals is the server itself.
-exec cargo run --quiet --package cairn -- serve "$@"
+exec cargo run --quiet --profile try --package cairn -- serve "$@"

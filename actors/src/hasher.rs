@@ -334,7 +334,10 @@ impl Hasher {
             let spawned = thread::Builder::new().name("password-hash".to_owned()).spawn(move || {
                 let mut next = Some(job);
                 while let Some(job) = next {
-                    job.run(&pool);
+                    // Whatever panics in a job, its place at a core is given on.
+                    if catch_unwind(AssertUnwindSafe(|| job.run(&pool))).is_err() {
+                        tracing::error!("a job of the hasher panicked");
+                    }
                     next = pool.gate.next();
                 }
             });

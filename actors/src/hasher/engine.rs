@@ -86,6 +86,15 @@ impl<'a> Input<'a> {
     }
 }
 
+/// Why the fast one has no tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// There is no memory at the moment.
+    NoMemory,
+    /// It takes no such input, or it panicked.
+    Refused,
+}
+
 type Cost = (Algorithm, Version, u32, u32, u32, usize);
 pub(super) type Tag = Zeroizing<Vec<u8>>;
 /// One function is all that an engine is: the tag of an input, in memory that is kept for the next one.
@@ -136,7 +145,7 @@ impl Engines {
             if !lock(&self.held_equal).contains(&input.cost()) {
                 return self.meet(input, memory);
             }
-            if let Some(tag) = self.try_fast(input, memory) {
+            if let Ok(tag) = self.try_fast(input, memory) {
                 return Ok(tag);
             }
         }
@@ -182,7 +191,7 @@ impl Engines {
             let input = Input::new(*algorithm, Version::V0x13, &params, &password, &salt);
             let input = Input { secret: &secret, ..input };
             let found = self.try_fast(&input, memory);
-            let is_right = found.is_some_and(|found| found.as_slice() == tag);
+            let is_right = found.is_ok_and(|found| found.as_slice() == tag);
             if !is_right {
                 self.fall_back("it gives another answer than RFC 9106");
             }
@@ -211,27 +220,28 @@ impl Engines {
     fn meet(&self, input: &Input<'_>, memory: &mut Memory) -> Result<Tag, HashFault> {
         let expected = reference(input, &mut Vec::new())?;
         match self.try_fast(input, memory) {
-            Some(found) if found == expected => {
+            Ok(found) if found == expected => {
                 lock(&self.held_equal).insert(input.cost());
             }
-            Some(_) => self.fall_back("it gives another answer than the reference"),
-            None => self.fall_back("it refuses what the reference computes"),
+            Ok(_) => self.fall_back("it gives another answer than the reference"),
+            Err(Left::NoMemory) => {} // the cost is met another time
+            Err(Left::Refused) => self.fall_back("it refuses what the reference computes"),
         }
         Ok(expected)
     }
 
-    /// The fast one's tag, or nothing where it refuses or panics.
-    fn try_fast(&self, input: &Input<'_>, memory: &mut Memory) -> Option<Tag> {
+    /// The fast one's tag, or why it is left to the reference.
+    fn try_fast(&self, input: &Input<'_>, memory: &mut Memory) -> Result<Tag, Left> {
         memory.reference = Vec::new();
         match catch_unwind(AssertUnwindSafe(|| (self.fast)(input, &mut memory.fast))) {
-            Ok(Ok(tag)) => Some(tag),
+            Ok(Ok(tag)) => Ok(tag),
             Ok(Err(why)) => {
                 tracing::warn!(%why, "a hash is left to the reference");
-                None
+                Err(if why == argon2_rust::Error::MemoryAllocationError { Left::NoMemory } else { Left::Refused })
             }
             Err(_) => {
                 self.fall_back("it panicked");
-                None
+                Err(Left::Refused)
             }
         }
     }

@@ -237,9 +237,10 @@ impl Smtp {
             Ok(()) => true,
             // In the middle of a sentence: it is of no use any more.
             Err(broken) if !broken.is_spoken() => return,
-            // What it has against us it may have against this line; and after the content all is said (RFC 5321
-            // section 4.1.1.4), before it the server still has our half of the envelope.
-            Err(broken) => broken.stage() == Stage::Content || (broken.stage() > Stage::Sender && line.reset().await),
+            // What it has against us it may have against this line. Otherwise the server forgets our half of the envelope;
+            // one that refused in the middle of the content and took the rest for commands has answers left to give, and
+            // the first of them is no agreement.
+            Err(broken) => broken.stage() > Stage::Sender && line.reset().await,
         };
         line.since = self.clock.now();
         if good && line.is_fresh(line.since) {
@@ -308,7 +309,11 @@ impl Smtp {
         };
         let verdict = judge(stage, reply);
         let verb = if verdict == Verdict::ForNow { "does not take for now" } else { "refused" };
-        let said = without_addresses(&reply.text(), letter);
+        let said = match stage {
+            // A server that quotes what it does not understand quotes the password here.
+            Stage::SigningIn => reply.enhanced().map(|code| code.to_string()).unwrap_or_default(),
+            _ => without_addresses(&reply.text(), letter),
+        };
         let why = format!("the mail server {verb} {subject}: {} {said}", reply.code);
         let why = why.trim_end().to_owned();
         if verdict == Verdict::OfAddress { Trouble::Never(why) } else { later(why) }
@@ -374,7 +379,8 @@ fn silent_at(stage: Stage) -> &'static str {
     }
 }
 
-/// What a server said, short, on one line, with everything that could be the person's address left out.
+/// What a server said, short, on one line, with everything left out that could be the person's address or a link, which a
+/// filter may quote from the letter.
 fn without_addresses(said: &str, letter: &Letter) -> String {
     let (local, _) = letter.to().canonical().rsplit_once('@').unwrap_or_default();
     let words: Vec<&str> = said
@@ -385,7 +391,8 @@ fn without_addresses(said: &str, letter: &Letter) -> String {
             let named = bare == local || local.split(['.', '+', '-', '_']).any(|part| part == bare);
             // Also `alice=example.org@relay`, and `=40`-quoted forms of it.
             let personal = word.contains('@') || (local.len() > 2 && bare.contains(local));
-            if personal || (named && !bare.is_empty()) { "…" } else { word }
+            let link = ["://", "token=", "cairn_"].iter().any(|part| bare.contains(part) || word.contains(part));
+            if personal || link || (named && !bare.is_empty()) { "…" } else { word }
         })
         .collect();
     words.join(" ").chars().take(LONGEST_REPLY).collect()

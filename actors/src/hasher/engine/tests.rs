@@ -192,6 +192,14 @@ fn memory_that_the_fast_one_does_not_get_is_no_reason_to_mistrust_it() {
 }
 
 #[test]
+fn a_cost_for_which_there_is_no_memory_yet_is_met_another_time() {
+    let (engines, params) = (engines(refuses_one_password), params());
+    let other = Input { password: b"the other", ..input(&params) };
+    assert!(engines.run(&other, &mut Memory::default()).is_ok());
+    assert_eq!((engines.in_use(), lock(&engines.held_equal).len()), (HashEngine::Fast, 0));
+}
+
+#[test]
 fn the_start_finds_what_differs_and_says_so_once() {
     let ordinary = Params::new(4_096, 1, 1, Some(HASH_LEN)).unwrap();
     for (defective, why) in [

@@ -200,7 +200,8 @@ impl Line {
         if *encryption == Encryption::FromTheStart {
             dial.encrypt(&mut wire, noted, half).await?;
         }
-        word(&mut wire, noted, Stage::Greeting, half, b"", 2).await?;
+        // Some hold their greeting back for six seconds, because spammers do not wait.
+        word(&mut wire, noted, Stage::Greeting, *limit, b"", 2).await?;
         let name = dial.hello.clone().unwrap_or_else(|| hello::literal(wire.local()));
         let hello = format!("EHLO {name}\r\n");
         let mut offers = word(&mut wire, noted, Stage::Hello, half, hello.as_bytes(), 2).await?;
@@ -211,7 +212,9 @@ impl Line {
             offers = word(&mut wire, noted, Stage::Hello, half, hello.as_bytes(), 2).await?;
         }
         let mut line = Self { wire, letters: 0, since: Timestamp(0), _open: open };
-        let needed = *encryption == Encryption::Required || (credentials.is_some() && !settings.is_local());
+        let needed = *encryption == Encryption::Required
+            || (credentials.is_some() && !settings.is_local())
+            || !settings.authorities.is_empty();
         if needed && !line.wire.is_encrypted() {
             line.part().await;
             return Err(Broken::NotEncrypted);

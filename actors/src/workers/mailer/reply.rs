@@ -3,6 +3,8 @@
 //! What must stay true: nothing is decoded before it is judged. The text may be in any encoding or in none; it goes into
 //! notes and the log, and decides nothing but what an enhanced status code (RFC 3463) or an extension's name says.
 
+use std::fmt;
+
 /// The longest part of a line that is kept. Words have at most 512 octets (RFC 5321 section 4.5.3.1.5).
 const LONGEST_LINE: usize = 1_024;
 /// Octets of one answer, kept or not, after which the server is taken for one that talks without end.
@@ -23,6 +25,12 @@ pub(super) struct Enhanced {
     pub(super) class: u16,
     pub(super) subject: u16,
     pub(super) detail: u16,
+}
+
+impl fmt::Display for Enhanced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
 }
 
 /// Why bytes are no answer.
@@ -47,12 +55,12 @@ impl Reply {
 
     /// The enhanced status code that the text begins with, if its class is that of the three digits (RFC 2034 section 4).
     pub(super) fn enhanced(&self) -> Option<Enhanced> {
-        let found = self.lines.iter().find_map(|line| {
+        self.lines.iter().find_map(|line| {
             let word =
                 line.split(|character: char| character.is_whitespace() || character == ':').find(|w| !w.is_empty());
-            Enhanced::parse(word?)
-        });
-        found.filter(|enhanced| enhanced.class == self.code / 100)
+            // What only looks like one, such as a version, hides none that comes later.
+            Enhanced::parse(word?).filter(|enhanced| enhanced.class == self.code / 100)
+        })
     }
 
     /// The text on one line; a status code that is repeated on each is said once.
@@ -71,12 +79,17 @@ impl Reply {
         text
     }
 
-    /// What an extension of this name (RFC 5321 section 4.1.1.1) is announced with, in an answer to EHLO.
+    /// What an extension of this name (RFC 5321 section 4.1.1.1) is announced with, in an answer to EHLO, on however many
+    /// lines: `AUTH=PLAIN` is how it was written before RFC 2554, and stands beside the present form.
     pub(super) fn extension(&self, name: &str) -> Option<Vec<&str>> {
-        self.lines.iter().skip(1).find_map(|line| {
-            // `AUTH=PLAIN` is how it was written before RFC 2554, and still is.
+        let announced = self.lines.iter().skip(1).filter_map(|line| {
             let mut words = line.split([' ', '\t', '=']).filter(|word| !word.is_empty());
-            words.next()?.eq_ignore_ascii_case(name).then(|| words.collect())
+            words.next()?.eq_ignore_ascii_case(name).then_some(words)
+        });
+        announced.fold(None, |all, words| {
+            let mut all: Vec<&str> = all.unwrap_or_default();
+            all.extend(words);
+            Some(all)
         })
     }
 }

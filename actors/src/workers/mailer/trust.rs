@@ -40,7 +40,8 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
 pub(super) fn client(named: &[CertificateDer<'static>], anybody: bool) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(default_provider());
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    // One that is no authority is passed over here, and believed as it is below.
+    // The library takes each certificate for an authority. One that is none signs nothing that is of use to anybody but
+    // the holder of its key; that it is believed as it is, is below.
     roots.add_parsable_certificates(named.iter().cloned());
     let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     let authorities = authorities.build().map_err(|why| why.to_string())?;

@@ -21,9 +21,37 @@ pub(super) enum Verdict {
 }
 
 /// Beginnings of words that a server without enhanced codes uses when 550 at a recipient is not about the recipient: it
-/// does not relay for us, does not know our sender or name, wants us to sign in, or has us on a list.
-const OF_US: [&str; 11] =
-    ["relay", "sender", "helo", "ehlo", "authenticat", "blacklist", "blocklist", "dnsbl", "rbl", "spf", "ptr"];
+/// does not relay for us, does not know our sender or name, wants us to sign in, has us on a list, or has a rule against
+/// us. A letter that is put off by mistake is lost to one address a day later; one that ends by mistake is lost at once, and
+/// the person is told to look for a fault where there is none.
+const OF_US: [&str; 26] = [
+    "relay",
+    "sender",
+    "helo",
+    "ehlo",
+    "authenticat",
+    "authoriz",
+    "unauth",
+    "black",
+    "block",
+    "list",
+    "dnsbl",
+    "rbl",
+    "spf",
+    "dkim",
+    "dmarc",
+    "ptr",
+    "dns",
+    "reverse",
+    "reput",
+    "spam",
+    "polic",
+    "prohibit",
+    "access",
+    "banned",
+    "abuse",
+    "client",
+];
 
 /// Judges a refusal by how far the conversation had come.
 pub(super) fn judge(stage: Stage, reply: &Reply) -> Verdict {
@@ -41,8 +69,10 @@ pub(super) fn judge(stage: Stage, reply: &Reply) -> Verdict {
         Some((2, 1 | 2)) => true,
         // Nobody to hand it on to: the domain has no mail server. Exchange says so of mailboxes.
         Some((4, 1 | 4 | 310)) => at_recipient,
-        // Undefined: the digits decide.
-        Some((0..=5, 0)) | None => at_recipient && matches!(reply.code, 550 | 551 | 553 | 556) && !speaks_of_us(reply),
+        // Undefined, and of the mail system (3) or the network (4) not said: the digits decide.
+        Some((0 | 1 | 2 | 5, 0)) | None => {
+            at_recipient && matches!(reply.code, 550 | 551 | 553 | 556) && !speaks_of_us(reply)
+        }
         Some(_) => false,
     };
     if of_address {
@@ -133,6 +163,17 @@ mod tests {
             "550 Sender verify failed",
             "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)",
             "550 Rejected because 192.0.2.1 is in a DNSBL at list.example",
+            "550 Administrative prohibition",
+            "550 rejected because 192.0.2.1 is in a black list at list.example",
+            "550 Reverse DNS lookup failed",
+            "550 Blocked",
+            "550 Spam",
+            "550 Rejected by policy",
+            "550 Access denied",
+            "550 Unauthorized",
+            "550 Your IP has a poor reputation",
+            "553 5.3.0 Rejected - see http://list.example",
+            "550 5.4.0 no",
             "500 command unrecognized",
             "502 5.5.1 not implemented",
             "503 5.5.1 need MAIL first",

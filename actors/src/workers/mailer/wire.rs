@@ -83,8 +83,14 @@ impl Wire {
         Ok(())
     }
 
-    /// Says something, in one write where the network lets it.
+    /// Says something, in one write where the network lets it. Nothing is said before all that was said has its answer, so
+    /// an answer that nobody has waited for is one too many: those that follow would be taken for others.
     pub(super) async fn say(&mut self, words: &[u8]) -> io::Result<()> {
+        if !self.ahead.is_empty() {
+            self.ahead.clear();
+            self.stream = Stream::Gone;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the server answers what was not said"));
+        }
         match &mut self.stream {
             Stream::Clear(stream) => stream.write_all(words).await,
             Stream::Encrypted(stream) => {
@@ -170,6 +176,15 @@ mod tests {
         let (heard, ()) = tokio::join!(wire.hear(), later);
         assert_eq!(heard.unwrap().code, 550);
         assert_eq!(wire.hear().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_nothing_is_not_taken_for_one_to_what_comes() {
+        let (mut server, mut wire) = pair().await;
+        server.write_all(b"552 too much\r\n500 what is this\r\n").await.unwrap();
+        assert_eq!(wire.hear().await.unwrap().code, 552);
+        assert_eq!(wire.say(b"RSET\r\n").await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert!(wire.hear().await.is_err());
     }
 
     #[tokio::test]
