@@ -104,15 +104,15 @@ impl<'de> Deserialize<'de> for Password {
 
             // The standard errors quote what was not expected, and a number may be somebody's PIN.
             fn visit_i64<E: de::Error>(self, _: i64) -> Result<Password, E> {
-                Err(E::custom("a password is a string"))
+                Err(E::custom("Send the password as a string, in quotation marks."))
             }
 
             fn visit_u64<E: de::Error>(self, _: u64) -> Result<Password, E> {
-                Err(E::custom("a password is a string"))
+                Err(E::custom("Send the password as a string, in quotation marks."))
             }
 
             fn visit_f64<E: de::Error>(self, _: f64) -> Result<Password, E> {
-                Err(E::custom("a password is a string"))
+                Err(E::custom("Send the password as a string, in quotation marks."))
             }
         }
         // Asked for a string, serde_json would quote a number by itself; asked for anything, it leaves that to `Typed`.
