@@ -148,9 +148,6 @@ impl<S: Doors> Room<S> {
         }
         let mut paths = matchit::Router::new();
         for (pattern, routes) in by_path {
-            for route in &routes {
-                begin(pattern, &route.method);
-            }
             let allow = allow_of(&routes);
             paths.insert(pattern, Entry { pattern, routes, allow }).map_err(|error| TableFault::Pattern {
                 room: name,
@@ -515,20 +512,6 @@ pub(crate) const UNMATCHED: &str = "unmatched";
 /// Counts one answered request. Only words of a closed list become labels: a path or an invented method would let
 /// strangers fill the memory.
 pub(crate) fn count(route: &'static str, method: &Method, status: StatusCode, took: Duration) {
-    answered(route, method, status).increment(1);
-    metrics::histogram!("cairn_http_request_seconds", "route" => route).record(took.as_secs_f64());
-}
-
-/// Makes the counters of a route's answers that tell of the server's own state, at 0, so that the first such answer
-/// after a start shows as an increase.
-fn begin(route: &'static str, method: &Method) {
-    for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE, StatusCode::INSUFFICIENT_STORAGE]
-    {
-        answered(route, method, status).increment(0);
-    }
-}
-
-fn answered(route: &'static str, method: &Method, status: StatusCode) -> metrics::Counter {
     let method = match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
@@ -541,6 +524,8 @@ fn answered(route: &'static str, method: &Method, status: StatusCode) -> metrics
     };
     let status = status.as_str().to_owned();
     metrics::counter!("cairn_http_requests_total", "route" => route, "method" => method, "status" => status)
+        .increment(1);
+    metrics::histogram!("cairn_http_request_seconds", "route" => route).record(took.as_secs_f64());
 }
 
 pub(crate) fn said_by(panic: &(dyn Any + Send)) -> String {

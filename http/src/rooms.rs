@@ -265,8 +265,7 @@ impl AnyRoom for Nowhere {
     }
 }
 
-/// Tells the recorder of metrics what the front counts, and makes the counters whose labels are known, at 0; those of
-/// requests are made with the tables of routes.
+/// Tells the recorder of metrics what the front counts, and makes the counters whose labels are known, at 0.
 pub fn describe_metrics() {
     metrics::describe_counter!(
         "cairn_http_requests_total",

@@ -219,8 +219,6 @@ async fn what_alerts_look_at_is_there_from_the_start(app: &App) {
         "cairn_commit_ambiguous_total",
         "cairn_restarts_total{task=\"committer\"}",
         "cairn_commands_refused_total{where=\"committer\"}",
-        "cairn_http_requests_total{route=\"/auth/login\",method=\"POST\",status=\"500\"}",
-        "cairn_http_requests_total{route=\"/auth/login\",method=\"POST\",status=\"503\"}",
         "cairn_http_limited_total{bucket=\"login\"}",
         "cairn_http_connections_cut_total{reason=\"crowded\"}",
         "cairn_guesses_failed_total{of=\"identifier\"}",
