@@ -299,7 +299,7 @@ impl Database {
     }
 
     /// A connection that writes could not be had. When that is for want of connections, one that reads gives way.
-    async fn makes_room(&self) -> bool {
+    pub(crate) async fn makes_room(&self) -> bool {
         let (Some(server), Some(readers)) = (&self.0.server, self.0.readers.readers()) else { return false };
         match tokio::time::timeout(self.0.patience, server.connect()).await {
             Ok(Err(error)) if is_refused(&error) => readers.give_up_one().await,

@@ -443,7 +443,10 @@ pub(crate) async fn commit<D: Domain, W: Writes<D>>(
     let statement = statement(texts, writes, batch).map_err(|error| fault(Stage::Begin, &error))?;
     let Some(statement) = statement else { return Ok(None) };
     // All rows are asked for, because the last word of the answer is whether it was committed.
-    let written = database.writer().query_all_raw(statement).await;
+    let mut written = database.writer().query_all_raw(statement.clone()).await;
+    if matches!(written, Err(DbErr::ConnectionAcquire(_))) && database.makes_room().await {
+        written = database.writer().query_all_raw(statement).await;
+    }
     let is_written = written.and_then(|rows| rows.first().map_or(Ok(false), |row| row.try_get_by_index(0)));
     match is_written.map_err(|error| fault(Stage::Commit, &error)) {
         Ok(true) => Ok(Some(batch.iter().map(|_| Verdict::Done).collect())),

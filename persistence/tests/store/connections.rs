@@ -51,8 +51,8 @@ async fn nobody_is_refused_while_connections_come_free() {
         assert_eq!(verdicts.unwrap(), vec![Verdict::Done; 8]);
     }
     let (readers, asked) = counted.database.connections().unwrap();
-    // One or two write: the next commit may begin while the last one's connection is on its way back.
-    assert!((2..=3).contains(&readers) && asked == 16, "{readers} of {asked}");
+    // Some write: the next commit may begin while the last one's connection is on its way back.
+    assert!((1..=3).contains(&readers) && asked == 16, "{readers} of {asked}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -99,9 +99,10 @@ async fn one_that_reads_gives_way_to_the_one_that_writes() {
             Err(_) => tokio::task::yield_now().await, // the server takes a moment to count it as gone
         }
     };
-    // The first may find the connection that was cut; that there is none is nobody's answer.
+    // The first may find the connection that was cut, and not know what became of its statement; that there is no
+    // connection is nobody's answer.
     let verdicts = match counted.store.commit(&[start(1).item]).await {
-        Err(StoreFault::Unavailable(_)) => counted.store.commit(&[start(1).item]).await,
+        Err(StoreFault::Unavailable(_) | StoreFault::Ambiguous(_)) => counted.store.commit(&[start(1).item]).await,
         verdicts => verdicts,
     };
     assert_eq!(verdicts.unwrap(), [Verdict::Done]);
