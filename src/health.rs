@@ -22,8 +22,8 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
         return Err("CAIRN_OPS_LISTEN has port 0, so nobody knows where the operations listener is".to_owned());
     }
     match asked(at).map_err(|why| format!("{at} does not answer: {why}"))? {
-        (200, _) => {
-            say("ready");
+        (200, remark) => {
+            say(&format!("ready{remark}"));
             Ok(())
         }
         (status, why) => Err(format!("not ready: {at} answers {status}{why}")),
@@ -40,7 +40,7 @@ pub(crate) fn reachable(at: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, at.port())
 }
 
-/// The status of `/health/ready`, and its reason where there is one.
+/// The status of `/health/ready`, and its reason or remark where there is one.
 fn asked(at: SocketAddr) -> std::io::Result<(u16, String)> {
     let began = Instant::now();
     let mut connection = TcpStream::connect_timeout(&at, PATIENCE)?;
@@ -65,7 +65,8 @@ fn read(answer: &str) -> Option<(u16, String)> {
     let status = rest.split([' ', '\r']).next()?.parse().ok()?;
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
     let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-    let why = body.get("why").and_then(|why| why.as_str()).map(|why| format!(" ({why})")).unwrap_or_default();
+    let why = body.get("why").or_else(|| body.get("remark"));
+    let why = why.and_then(|why| why.as_str()).map(|why| format!(" ({why})")).unwrap_or_default();
     Some((status, why))
 }
 
@@ -90,6 +91,8 @@ mod tests {
         let refused = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\r\n{\"status\":\"unavailable\",\"why\":\"the database is away\"}";
         assert_eq!(read(refused), Some((503, " (the database is away)".to_owned())));
         assert_eq!(read("HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ok\"}"), Some((200, String::new())));
+        let remarked = "HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ok\",\"remark\":\"few connections\"}";
+        assert_eq!(read(remarked), Some((200, " (few connections)".to_owned())));
         assert_eq!(read("HTTP/1.1 404\r\n\r\nno"), Some((404, String::new())));
         for bad in ["", "SSH-2.0-OpenSSH", "HTTP/1.1 abc\r\n\r\n"] {
             assert_eq!(read(bad), None, "{bad}");

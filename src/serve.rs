@@ -169,11 +169,15 @@ async fn serve(config: Config) -> Result<(), String> {
     let services = Services { engine: engine.clone(), directory, hasher };
     let house = House::limited(services.clone(), has_mailbox, look, config.quotas.clone());
     let readiness = Readiness::default();
-    let rendering = metrics.clone();
+    let (rendering, measured, remarked) = (metrics.clone(), database.clone(), database.clone());
     let desk = Operations {
         services,
         readiness: readiness.clone(),
-        metrics: Box::new(move || rendering.render()),
+        metrics: Box::new(move || {
+            telemetry::connections(&measured);
+            rendering.render()
+        }),
+        remark: Box::new(move || remarked.is_short_of_connections().then_some(SHORT)),
         started_at,
     };
     let mut settings = cairn_http::Settings::new(request_id, own_origin);
@@ -265,6 +269,9 @@ fn given_master_key(config: &Config) -> Result<Option<MasterKey>, String> {
         None => Ok(None),
     }
 }
+
+/// What readiness says beside "ok" when the database's connections are few.
+const SHORT: &str = "the database gives fewer connections than CAIRN_DATABASE_CONNECTIONS asks for";
 
 /// The key in the data folder, made at the first start. A database that has keys already was sealed with one that is
 /// not there: to make another would only hide that.

@@ -1,5 +1,7 @@
 //! Logs and metrics: where they go.
 
+use cairn_persistence::Database;
+use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -37,5 +39,34 @@ pub(crate) fn metrics() -> Result<PrometheusHandle, String> {
     cairn_runtime::telemetry::describe();
     cairn_http::describe_metrics();
     cairn_actors::describe_metrics();
+    describe_gauge!(
+        CONNECTIONS,
+        "Connections to the database, by what they are for and whether something runs on them"
+    );
+    describe_gauge!(CONNECTIONS_MOST, "Connections to the database that there may be, by what they are for");
+    describe_gauge!(
+        CONNECTIONS_WAITING,
+        "Callers that wait for a connection to the database, by what they want it for"
+    );
     Ok(handle)
+}
+
+/// Connections of this process to the database. Labels: `use` (`read`, `write`), `state` (`busy`, `idle`).
+const CONNECTIONS: &str = "cairn_database_connections";
+/// How many there may be. Label: `use`.
+const CONNECTIONS_MOST: &str = "cairn_database_connections_most";
+/// Callers that wait for one. Label: `use`.
+const CONNECTIONS_WAITING: &str = "cairn_database_connections_waiting";
+
+/// Sets the gauges of the connections to the database.
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a floating-point number, and there are no 2⁵³ connections")]
+pub(crate) fn connections(database: &Database) {
+    let (reading, writing) = database.figures();
+    for (purpose, figures) in [("read", reading), ("write", writing)] {
+        let idle = figures.open.saturating_sub(figures.in_use);
+        gauge!(CONNECTIONS, "use" => purpose, "state" => "busy").set(figures.in_use as f64);
+        gauge!(CONNECTIONS, "use" => purpose, "state" => "idle").set(idle as f64);
+        gauge!(CONNECTIONS_MOST, "use" => purpose).set(figures.most as f64);
+        gauge!(CONNECTIONS_WAITING, "use" => purpose).set(figures.waiting as f64);
+    }
 }

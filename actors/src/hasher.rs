@@ -224,7 +224,7 @@ impl Hasher {
     /// [`HashFault::Overloaded`] at once when the lane is full; else [`HashFault::Interrupted`].
     pub async fn hash(&self, password: &Password, lane: Lane) -> Result<SealedHash, HashFault> {
         let password = copy_of(password);
-        self.work(lane, "hash", move |pool, memory| pool.hash(&password, memory)).await
+        self.work(lane, move |pool, memory| timed("hash", || pool.hash(&password, memory))).await
     }
 
     /// Checks a password against the hash of `credential` (a user's id, or an identifier that nobody has), in the
@@ -265,9 +265,11 @@ impl Hasher {
         lane: Lane,
     ) -> Result<Verdict, HashFault> {
         let (password, hash) = (copy_of(password), hash.cloned());
-        self.work(lane, "verify", move |pool, memory| match hash {
-            Some(hash) => pool.verify(&password, &hash, memory),
-            None => pool.pretend(&password, memory),
+        self.work(lane, move |pool, memory| {
+            timed("verify", || match hash {
+                Some(hash) => pool.verify(&password, &hash, memory),
+                None => pool.pretend(&password, memory),
+            })
         })
         .await
     }
@@ -289,8 +291,8 @@ impl Hasher {
             // No text holds such a byte.
             all.push(0xff);
         }
-        self.work(lane, "hash", move |pool, memory| {
-            let output = pool.engines.run(&pool.new_input(&all, &salt), memory)?;
+        self.work(lane, move |pool, memory| {
+            let output = timed("hash", || pool.engines.run(&pool.new_input(&all, &salt), memory))?;
             output.as_slice().try_into().map_err(|_| HashFault::Settings)
         })
         .await
@@ -307,9 +309,26 @@ impl Hasher {
         own: OwnWords,
         lane: Lane,
     ) -> Result<(Password, Result<(), Unworthy>), HashFault> {
-        self.work(lane, "judge", move |_, _| {
-            let verdict = strength::check(&password, &own);
+        self.work(lane, move |_, _| {
+            let verdict = timed("judge", || strength::check(&password, &own));
             Ok((password, verdict))
+        })
+        .await
+    }
+
+    /// Hashes a password that may be chosen: [`Hasher::judge`] and [`Hasher::hash`] in one go, which waits once.
+    ///
+    /// # Errors
+    /// As [`Hasher::judge`].
+    pub async fn hash_if_worthy(
+        &self,
+        password: Password,
+        own: OwnWords,
+        lane: Lane,
+    ) -> Result<Result<SealedHash, Unworthy>, HashFault> {
+        self.work(lane, move |pool, memory| match timed("judge", || strength::check(&password, &own)) {
+            Ok(()) => timed("hash", || pool.hash(password.expose().as_bytes(), memory)).map(Ok),
+            Err(why) => Ok(Err(why)),
         })
         .await
     }
@@ -317,11 +336,10 @@ impl Hasher {
     async fn work<T: Send + 'static>(
         &self,
         lane: Lane,
-        op: &'static str,
         work: impl FnOnce(&Pool, &mut Memory) -> Result<T, HashFault> + Send + 'static,
     ) -> Result<T, HashFault> {
         let (tell, told) = oneshot::channel();
-        self.begin(lane, Box::new(Work { work, op, tell }))?;
+        self.begin(lane, Box::new(Work { work, tell }))?;
         told.await.map_err(|_| HashFault::Interrupted)?
     }
 
@@ -370,7 +388,6 @@ impl Hashing for Proof {
 /// A hash to be made or checked, and who waits for it.
 struct Work<W, T> {
     work: W,
-    op: &'static str,
     tell: oneshot::Sender<Result<T, HashFault>>,
 }
 
@@ -396,8 +413,7 @@ where
     T: Send,
 {
     fn run(self: Box<Self>, pool: &Pool) {
-        let Self { work, op, tell } = *self;
-        let begun = Instant::now();
+        let Self { work, tell } = *self;
         // A panic is that job's own: its memory is gone, and the core goes on.
         let done = catch_unwind(AssertUnwindSafe(|| {
             let mut memory = pool.take_memory();
@@ -405,9 +421,16 @@ where
             pool.keep_memory(memory);
             result
         }));
-        metrics::histogram!("cairn_password_hash_seconds", "op" => op).record(begun.elapsed().as_secs_f64());
         let _ = tell.send(done.unwrap_or(Err(HashFault::Interrupted)));
     }
+}
+
+/// Does one thing of a job and records how long it took.
+fn timed<T>(op: &'static str, work: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = work();
+    metrics::histogram!("cairn_password_hash_seconds", "op" => op).record(begun.elapsed().as_secs_f64());
+    done
 }
 
 fn copy_of(password: &Password) -> Zeroizing<Vec<u8>> {
@@ -618,7 +641,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_panics_is_interrupted_and_the_next_is_not() {
         let hasher = hasher();
-        let fails = hasher.work(Lane::SignIn, "verify", |_, _| -> Result<(), HashFault> { panic!("a defect") });
+        let fails = hasher.work(Lane::SignIn, |_, _| -> Result<(), HashFault> { panic!("a defect") });
         let (typed, waits) = (password("x"), password("y"));
         let (fault, one, other) =
             tokio::join!(fails, hasher.verify(&typed, None, "ada"), hasher.hash(&waits, Lane::Registration));

@@ -16,6 +16,7 @@ use crate::connect::Database;
 use crate::entity::{events, id};
 use crate::fault::{Stage, fault};
 use crate::guarding::{Net, foresee};
+use crate::pools::Transaction;
 use crate::records::{GuardRecord, Hex, Record};
 use crate::sql::{Keyed, ROWS, Texts, Wide};
 use crate::store::Writes;
@@ -44,7 +45,7 @@ pub(crate) async fn commit<D: Domain, W: Writes<D>>(
     Ok(fates.into_iter().map(Fate::verdict).collect())
 }
 
-async fn roll_back(txn: DatabaseTransaction) {
+async fn roll_back(txn: Transaction) {
     if let Err(error) = txn.rollback().await {
         // The pool looks at the connection before it gives it to anybody else.
         tracing::debug!(%error, "a transaction could not be rolled back; its connection is given up");

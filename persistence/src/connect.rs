@@ -18,6 +18,7 @@ use sqlx::{ConnectOptions as _, Connection};
 
 use crate::deadline::{Bounded, Silence};
 use crate::migration::migrate;
+use crate::pools::{Figures, Transaction};
 use crate::readers::{Readers, is_refused};
 use crate::server;
 use crate::store::{SqlStore, Writes};
@@ -255,9 +256,14 @@ impl Database {
         &self.0.writer
     }
 
-    /// How many connections that read from PostgreSQL there are, and how many were asked for; `None` on SQLite.
-    pub fn connections(&self) -> Option<(usize, usize)> {
-        self.0.readers.readers().map(Readers::figures)
+    /// How busy the connections that read are, and those that write.
+    pub fn figures(&self) -> (Figures, Figures) {
+        (self.0.readers.figures(), self.0.writer.figures())
+    }
+
+    /// Whether the server gives fewer connections than were asked for: what was asked for last was refused.
+    pub fn is_short_of_connections(&self) -> bool {
+        self.0.readers.readers().is_some_and(Readers::are_fewer)
     }
 
     /// Which of the two it is.
@@ -281,11 +287,13 @@ impl Database {
     ///
     /// # Errors
     /// What the database says; nothing has been done then.
-    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        match self.begin_now().await {
+    pub async fn begin(&self) -> Result<Transaction, DbErr> {
+        let call = self.0.writer.call();
+        let begun = match self.begin_now().await {
             Err(DbErr::ConnectionAcquire(_)) if self.makes_room().await => self.begin_now().await,
             begun => begun,
-        }
+        };
+        begun.map(|begun| Transaction::new(begun, call))
     }
 
     async fn begin_now(&self) -> Result<DatabaseTransaction, DbErr> {

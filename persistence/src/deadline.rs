@@ -18,6 +18,7 @@ use sea_orm_migration::async_trait::async_trait;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 
+use crate::pools::{Call, Calls, Figures};
 use crate::readers::{Readers, Taken};
 
 /// Connections opened so shortly after a deadline passed are not used again either: their age is measured a moment
@@ -30,6 +31,7 @@ pub(crate) struct Kept {
     connection: PoolConnection<Postgres>,
     /// Given back after the connection is.
     taken: Option<Taken>,
+    _call: Call,
 }
 
 /// When an answer was last waited for in vain, as all connections of a pool know it.
@@ -55,6 +57,7 @@ pub struct Bounded {
     beneath: Beneath,
     deadline: Option<Duration>,
     silence: Silence,
+    calls: Calls,
 }
 
 #[derive(Clone, Debug)]
@@ -65,30 +68,30 @@ enum Beneath {
 
 /// What one statement runs on.
 enum Used<'a> {
-    Pool(&'a DatabaseConnection),
-    Reader(Taken),
+    Pool(&'a DatabaseConnection, Call),
+    Reader(Taken, Call),
 }
 
 impl Bounded {
     /// A pool whose calls are waited for as long as they take.
     pub(crate) fn patient(pool: DatabaseConnection) -> Self {
-        Self { beneath: Beneath::Pool(pool), deadline: None, silence: Silence::default() }
+        Self { beneath: Beneath::Pool(pool), deadline: None, silence: Silence::default(), calls: Calls::default() }
     }
 
     /// A pool whose calls have a deadline. The pool's own hooks must ask the silence whom it spares.
     pub(crate) fn new(pool: DatabaseConnection, deadline: Duration, silence: Silence) -> Self {
-        Self { beneath: Beneath::Pool(pool), deadline: Some(deadline), silence }
+        Self { beneath: Beneath::Pool(pool), deadline: Some(deadline), silence, calls: Calls::default() }
     }
 
     /// The same of connections that read.
     pub(crate) fn reading(readers: Readers, deadline: Duration, silence: Silence) -> Self {
-        Self { beneath: Beneath::Readers(readers), deadline: Some(deadline), silence }
+        Self { beneath: Beneath::Readers(readers), deadline: Some(deadline), silence, calls: Calls::default() }
     }
 
     /// The same connections with another deadline, where they have one.
     pub(crate) fn with_deadline(&self, deadline: Duration) -> Self {
         let deadline = self.deadline.and(Some(deadline));
-        Self { beneath: self.beneath.clone(), deadline, silence: self.silence.clone() }
+        Self { beneath: self.beneath.clone(), deadline, silence: self.silence.clone(), calls: self.calls.clone() }
     }
 
     /// The driver's pool beneath, without deadlines: statistics and transactions. Connections that read from PostgreSQL are
@@ -131,10 +134,33 @@ impl Bounded {
     }
 
     async fn used(&self) -> Result<Used<'_>, DbErr> {
+        let call = self.call();
         match &self.beneath {
-            Beneath::Pool(pool) => Ok(Used::Pool(pool)),
-            Beneath::Readers(readers) => readers.take().await.map(Used::Reader),
+            Beneath::Pool(pool) => Ok(Used::Pool(pool, call)),
+            Beneath::Readers(readers) => readers.take().await.map(|taken| Used::Reader(taken, call)),
         }
+    }
+
+    /// Counts a caller that wants a connection, for as long as it wants or has one.
+    pub(crate) fn call(&self) -> Call {
+        self.calls.one_more()
+    }
+
+    /// How busy they are.
+    pub(crate) fn figures(&self) -> Figures {
+        let (open, idle, most) = match &self.beneath {
+            Beneath::Pool(pool) if pool.get_database_backend() == DbBackend::Postgres => {
+                let pool = pool.get_postgres_connection_pool();
+                (pool.size() as usize, pool.num_idle(), pool.options().get_max_connections() as usize)
+            }
+            Beneath::Pool(pool) => {
+                let pool = pool.get_sqlite_connection_pool();
+                (pool.size() as usize, pool.num_idle(), pool.options().get_max_connections() as usize)
+            }
+            Beneath::Readers(readers) => readers.figures(),
+        };
+        let in_use = open.saturating_sub(idle);
+        Figures { open, in_use, waiting: self.calls.count().saturating_sub(in_use), most }
     }
 
     /// Runs what holds a transaction of this pool to its end, or drops it at the deadline (and `grace`, for what it does
@@ -202,8 +228,8 @@ impl Bounded {
             error => DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))),
         };
         match (self.answered(async { pool.acquire().await.map_err(lost) }).await, used) {
-            (Ok(connection), Used::Pool(_)) => Ok(Kept { connection, taken: None }),
-            (Ok(connection), Used::Reader(taken)) => Ok(Kept { connection, taken: Some(taken) }),
+            (Ok(connection), Used::Pool(_, call)) => Ok(Kept { connection, taken: None, _call: call }),
+            (Ok(connection), Used::Reader(taken, call)) => Ok(Kept { connection, taken: Some(taken), _call: call }),
             (Err(error), used) => used.done(Err(error)).await,
         }
     }
@@ -229,14 +255,14 @@ fn unanswered(deadline: Duration) -> String {
 impl Used<'_> {
     fn connection(&self) -> &DatabaseConnection {
         match self {
-            Self::Pool(pool) => pool,
-            Self::Reader(taken) => taken,
+            Self::Pool(pool, _) => pool,
+            Self::Reader(taken, _) => taken,
         }
     }
 
     /// Looks whether what it was used for could run at all.
     async fn done<T>(self, done: Result<T, DbErr>) -> Result<T, DbErr> {
-        if let (Self::Reader(taken), Err(DbErr::ConnectionAcquire(_))) = (self, &done) {
+        if let (Self::Reader(taken, _), Err(DbErr::ConnectionAcquire(_))) = (self, &done) {
             taken.lose().await;
         }
         done

@@ -18,9 +18,9 @@ const SKIPPED: &str = "skipped by the operator";
 pub(crate) async fn operate(database: &Database, flow: FlowId, verb: Verb, now: Timestamp) -> Result<bool, StoreFault> {
     let txn = database.begin().await.map_err(|error| fault(Stage::Begin, &error))?;
     let done = async {
-        let found = mark(flow, verb, now).exec(&txn).await?.rows_affected > 0;
+        let found = mark(flow, verb, now).exec(&*txn).await?.rows_affected > 0;
         if found && verb == Verb::Skip {
-            give_up(&txn, flow, now).await?;
+            give_up(&*txn, flow, now).await?;
         }
         Ok(found)
     }

@@ -88,9 +88,15 @@ impl Readers {
         })))
     }
 
-    /// How many there are, and how many were asked for.
-    pub(crate) fn figures(&self) -> (usize, usize) {
-        (self.state().open, self.0.most)
+    /// How many there are, how many of them are free, and how many were asked for.
+    pub(crate) fn figures(&self) -> (usize, usize, usize) {
+        let state = self.state();
+        (state.open, state.free.len(), self.0.most)
+    }
+
+    /// Whether the server gave fewer than were asked for, the last time that one more was wanted.
+    pub(crate) fn are_fewer(&self) -> bool {
+        self.state().told
     }
 
     /// How many rest with a connection that is open.

@@ -203,6 +203,7 @@ impl Record for Settle {
             ("settled", Cell::Number(self.at.0)),
             ("note", Cell::Text(readable(self.dead.as_deref().unwrap_or_default()))),
             ("dead", Cell::Truth(self.dead.is_some())),
+            ("forgets", Cell::Truth(self.forgets)),
         ]
     }
 }

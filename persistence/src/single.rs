@@ -21,7 +21,7 @@ use crate::connect::Database;
 use crate::entity::{events, flows, guards, outbox};
 use crate::fault::{Stage, fault};
 use crate::records::{GuardRecord, Hex, Line, Record, json};
-use crate::sql::{Column, Kind, ROWS, columns, names, recordset};
+use crate::sql::{Column, Kind, ROWS, columns, names, recordset, settled};
 use crate::store::Writes;
 
 /// Where a part's list stands in its text.
@@ -102,7 +102,13 @@ impl Texts {
         let expected = [ID, ("version", Kind::BigInteger), ("changes", Kind::Boolean)];
         let numbered = [KEY, ("value", Kind::BigInteger)];
         let as_expected = r#"(n."value" IS NULL OR t."value" = n."value")"#;
-        let ends = [ID, ("settled", Kind::BigInteger), ("note", Kind::Text), ("dead", Kind::Boolean)];
+        let ends = [
+            ID,
+            ("settled", Kind::BigInteger),
+            ("note", Kind::Text),
+            ("dead", Kind::Boolean),
+            ("forgets", Kind::Boolean),
+        ];
         let flow_columns = columns::<flows::Entity>();
         let others = flow_columns.iter().filter(|(name, _)| *name != "id");
         let changed: Vec<String> = others.map(|(name, _)| format!(r#""{name}" = n."{name}""#)).collect();
@@ -126,12 +132,7 @@ impl Texts {
             insert_events: insert::<events::Entity>("events", "input"),
             insert_outbox: insert::<outbox::Entity>("outbox", "id"),
             update_flows: update("flows", &changed.join(", "), &flow_columns, "id"),
-            settle_outbox: update(
-                "outbox",
-                r#""settled" = n."settled", "note" = n."note", "dead" = n."dead", "claimed_until" = NULL, "claimed_by" = NULL"#,
-                &ends,
-                "id",
-            ),
+            settle_outbox: update("outbox", &settled(DbBackend::Postgres), &ends, "id"),
             raise_guards: update("guards", r#""value" = "guards"."value" + 1"#, &[KEY], "key"),
             free_guards: format!(
                 r#"DELETE FROM "guards" USING {list} AS n WHERE "guards"."key" = n."key" AND {IF_ALL_IS_SO} RETURNING 1"#,

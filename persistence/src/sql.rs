@@ -123,7 +123,13 @@ impl Texts {
             Wide::new(backend, format!(r#"UPDATE "{table}" SET {changed} FROM "#), columns, after)
         };
         let (id, input, word) = (("id", Kind::Bytes), ("input", Kind::Bytes), ("key", Kind::Text));
-        let settle = [id, ("settled", Kind::BigInteger), ("note", Kind::Text), ("dead", Kind::Boolean)];
+        let settle = [
+            id,
+            ("settled", Kind::BigInteger),
+            ("note", Kind::Text),
+            ("dead", Kind::Boolean),
+            ("forgets", Kind::Boolean),
+        ];
         let postpone = [id, ("due", Kind::BigInteger), ("note", Kind::Text), ("uncounted", Kind::Integer)];
         let check_keys = keys(backend, word);
         let check_flow = match backend {
@@ -146,12 +152,7 @@ impl Texts {
             update_flows: upsert("flows", &flow_columns, "id", r#" WHERE "flows"."version" < excluded."version""#),
             update_guards: upsert("guards", &guard_columns, "key", ""),
             insert_outbox: insert("outbox", &outbox_columns, "id", ""),
-            settle_outbox: update(
-                "outbox",
-                r#""settled" = n."settled", "note" = n."note", "dead" = n."dead", "claimed_until" = NULL, "claimed_by" = NULL"#,
-                &settle,
-                "",
-            ),
+            settle_outbox: update("outbox", &settled(backend), &settle, ""),
             postpone_outbox: update(
                 "outbox",
                 r#""due" = n."due", "note" = n."note", "claimed_until" = NULL, "claimed_by" = NULL, "attempts" = CASE WHEN "attempts" > n."uncounted" THEN "attempts" - n."uncounted" ELSE 0 END"#,
@@ -206,6 +207,14 @@ impl Wide {
         let whole = (backend == DbBackend::Postgres).then(|| format!("{before}{}{after}", recordset(columns)));
         Self { before, columns: columns.to_vec(), after, whole }
     }
+}
+
+/// How a delivery's row is changed by its end, `n`.
+pub(crate) fn settled(backend: DbBackend) -> String {
+    let nothing = if backend == DbBackend::Postgres { "''::bytea" } else { "x''" };
+    format!(
+        r#""settled" = n."settled", "note" = n."note", "dead" = n."dead", "claimed_until" = NULL, "claimed_by" = NULL, "payload" = CASE WHEN n."forgets" THEN {nothing} ELSE "payload" END"#
+    )
 }
 
 /// A table's columns in the order of its model, which is the one place that lists them.

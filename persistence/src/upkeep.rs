@@ -158,11 +158,11 @@ async fn ruled_flows(
         let sent = outbox::Entity::delete_many()
             .filter(outbox::Column::Flow.is_in(ids.clone()))
             .filter(outbox::Column::Settled.is_not_null());
-        let mut removed = sent.exec(&txn).await?.rows_affected;
+        let mut removed = sent.exec(&*txn).await?.rows_affected;
         let history = events::Entity::delete_many().filter(events::Column::Flow.is_in(ids.clone()));
-        removed += history.exec(&txn).await?.rows_affected;
+        removed += history.exec(&*txn).await?.rows_affected;
         let rows = flows::Entity::delete_many().filter(flows::Column::Id.is_in(ids));
-        removed += rows.exec(&txn).await?.rows_affected;
+        removed += rows.exec(&*txn).await?.rows_affected;
         Ok(removed)
     }
     .await;

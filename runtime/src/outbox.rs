@@ -31,6 +31,12 @@ pub trait Courier<D: Domain>: Send + Sync + 'static {
     /// Carries one delivery to its end, or says why that was not possible. Bounds itself in number and time: it must
     /// be done well before the claim runs out.
     fn carry(&self, parcel: Carrying<D>) -> BoxFuture<'_, Result<D::Answer, Trouble>>;
+
+    /// Whether what it carried is read in the outbox afterwards, and so must stay there for a while. Else the payload is
+    /// wiped by the commit that says that it arrived.
+    fn is_read_later(&self) -> bool {
+        false
+    }
 }
 
 /// What a courier is given.
@@ -297,7 +303,7 @@ enum Outcome<D: Domain> {
 }
 
 async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, carried: Carried<D>) -> Outcome<D> {
-    let settle = Settle { delivery: delivery.id, at: engine.now(), dead: None };
+    let settle = Settle { delivery: delivery.id, at: engine.now(), dead: None, forgets: true };
     let (to, kind, told) = match carried {
         Carried::World(what) => {
             let carrying = Carrying {
@@ -386,6 +392,8 @@ async fn end<D: Domain>(
             Failure::Unknown => "interrupted; whether it had its effect is not known".to_owned(),
             Failure::Expired => "its time ran out".to_owned(),
         }),
+        // What failed is of use to who looks for the reason.
+        forgets: result.is_ok() && !engine.0.outbox.courier.is_read_later(),
     };
     if let Some(tag) = &delivery.tag
         && let Some(kind) = engine.kind(&delivery.flow_kind)

@@ -146,6 +146,8 @@ pub struct Settle {
     pub at: Timestamp,
     /// `None`: it succeeded; else why it is dead.
     pub dead: Option<String>,
+    /// Its payload is wiped in the same commit.
+    pub forgets: bool,
 }
 
 /// A flow's row as a step leaves it.

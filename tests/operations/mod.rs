@@ -253,4 +253,7 @@ async fn what_waits_is_told_right_after_a_restart() {
     assert_eq!(gauge("cairn_flows_quarantined "), Some(0.0), "{text}");
     assert!(gauge("cairn_outbox_oldest_seconds ").is_some_and(|age| age > 0.0), "{text}");
     assert!(gauge("cairn_committer_queued ").is_some(), "{text}");
+    assert_eq!(gauge("cairn_database_connections_most{use=\"write\"} "), Some(1.0), "{text}");
+    assert!(gauge("cairn_database_connections{use=\"write\",state=\"idle\"} ").is_some(), "{text}");
+    assert_eq!(gauge("cairn_database_connections_waiting{use=\"read\"} "), Some(0.0), "{text}");
 }

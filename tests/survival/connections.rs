@@ -24,7 +24,8 @@ async fn everybody_signs_in_with_four_connections() {
     })
     .await;
     assert_eq!(told(), 1, "it is said once");
-    app.operations().get("/health/ready").send().await.expect(200);
+    let ready = app.operations().get("/health/ready").send().await.expect(200);
+    assert!(ready["remark"].as_str().is_some_and(|remark| remark.contains("CAIRN_DATABASE_CONNECTIONS")), "{ready}");
     Audit::of(&app).await.must_be_clean();
 }
 

@@ -56,6 +56,7 @@ pub struct Shown {
     /// The address that was proved.
     pub address: Address,
     /// The username, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<Username>,
 }
 
@@ -65,10 +66,13 @@ pub struct Awaiting {
     /// To be proved.
     pub address: Address,
     /// Taken when the proof comes, if it is free then.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<Username>,
     /// As typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_name: Option<PersonName>,
     /// As typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_name: Option<PersonName>,
     /// The hash of the password typed here, sealed; gone when this phase is left.
     pub password: SealedHash,

@@ -32,8 +32,7 @@ impl Services {
             return self.changed(told).await;
         }
         self.prove(caller, who, current).await?;
-        let new = self.worthy(new, own_words_of(user), "/new_password", Lane::SignIn).await?;
-        let password = self.hasher.hash(&new, Lane::SignIn).await?;
+        let password = self.worthy_hash(new, own_words_of(user), "/new_password", Lane::SignIn).await?;
         let sessions = self.sessions_of(user.id).await?;
         let others = sessions.into_iter().filter(|session| *session != who.session).collect();
         let (fence, devices, to) = (user.fence, user.devices, user.address.clone());

@@ -2,7 +2,7 @@
 
 use super::typed::bad;
 use super::{Refusal, Services};
-use crate::hasher::Lane;
+use crate::hasher::{Lane, SealedHash};
 use crate::password::Password;
 use crate::strength::OwnWords;
 
@@ -25,5 +25,20 @@ impl Services {
         let (password, verdict) = self.hasher.judge(password, own, lane).await?;
         verdict.map_err(|why| bad(pointer, &why))?;
         Ok(password)
+    }
+
+    /// The hash of a password that may be chosen, where nothing is to be asked between the two.
+    ///
+    /// # Errors
+    /// As [`Services::worthy`].
+    pub(super) async fn worthy_hash(
+        &self,
+        password: Password,
+        own: OwnWords,
+        pointer: &'static str,
+        lane: Lane,
+    ) -> Result<SealedHash, Refusal> {
+        password.check_length().map_err(|why| bad(pointer, &why))?;
+        self.hasher.hash_if_worthy(password, own, lane).await?.map_err(|why| bad(pointer, &why))
     }
 }

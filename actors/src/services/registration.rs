@@ -110,10 +110,9 @@ impl Services {
             return Err(Refusal::UsernameTaken);
         }
         let own = OwnWords::of([typed.email.as_str(), &username, &first, &last]);
-        let typed_password = self.worthy(typed.password, own, "/password", Lane::Registration).await?;
+        let password = self.worthy_hash(typed.password, own, "/password", Lane::Registration).await?;
         let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
         let by = self.asked_by(caller, owner.as_ref()).await?;
-        let password = self.hasher.hash(&typed_password, Lane::Registration).await?;
         let Names { username, first_name, last_name } = names;
         let start = Start { address, username, first_name, last_name, password, known: owner.is_some(), by };
         Ok(begun(self.engine.start::<Registration>(asker, start).await?))
@@ -267,7 +266,7 @@ impl Services {
         let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, Some(until));
         let (user, row) = tokio::join!(self.directory.by_id(user), self.engine.store().load(reply.flow));
         let (user, row) = (user?, row?);
-        let user = user.ok_or(Refusal::FlowEnded("The account that this made is no more."))?;
+        let user = user.ok_or(Refusal::FlowEnded("The account that this made is no more. Register again."))?;
         // A repeat says what the first answer said: not to everybody who has the code where the account is by now.
         let shown = row.and_then(|row| decoded(&row.state)).and_then(|state| state.shown().cloned());
         let user = match shown {

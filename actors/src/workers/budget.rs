@@ -150,6 +150,10 @@ fn free_among(mut sent: Vec<Option<Timestamp>>, most: usize, now: Timestamp) -> 
 }
 
 impl Courier<Auth> for Budgeted {
+    fn is_read_later(&self) -> bool {
+        self.courier.is_read_later()
+    }
+
     fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
         Box::pin(async move {
             let charge = Auth::charge(&self.world, &parcel.delivery).filter(|_| self.world.settings.limits);

@@ -143,6 +143,10 @@ impl Courier<Auth> for Mailer {
             }
         })
     }
+
+    fn is_read_later(&self) -> bool {
+        matches!(self.0, Way::Mailbox)
+    }
 }
 
 struct Smtp {

@@ -43,6 +43,8 @@ pub struct Operations {
     pub readiness: Readiness,
     /// Renders all metrics in the Prometheus text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// What an operator should know of a server that is ready all the same.
+    pub remark: Box<dyn Fn() -> Option<&'static str> + Send + Sync>,
     /// When the process began.
     pub started_at: Timestamp,
 }
@@ -107,7 +109,13 @@ async fn ready(operations: Arc<Operations>) -> Answer {
     if !engine.is_available() {
         return verdict(false, "the database is away");
     }
-    verdict(operations.readiness.get(), "starting or stopping")
+    if !operations.readiness.get() {
+        return verdict(false, "starting or stopping");
+    }
+    match (operations.remark)() {
+        Some(remark) => Reply::json(StatusCode::OK, &json!({ "status": "ok", "remark": remark })),
+        None => ok(),
+    }
 }
 
 async fn database(operations: Arc<Operations>) -> Answer {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_persistence::{Database, Options};
+use cairn_persistence::{Database, Figures, Options};
 use cairn_runtime::store::{Store, StoreFault, Verdict};
 use cairn_runtime::testing::suite::given::{flow, start};
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tokio::sync::Barrier;
 
-use crate::support::{Counted, Counters, Place};
+use crate::support::{Counted, Counters, Kind, Place, on_both};
 
 /// So many read at once, each for a while, and again and again.
 async fn crowd(database: &Database, readers: usize) {
@@ -27,6 +27,11 @@ async fn crowd(database: &Database, readers: usize) {
     for done in join_all(reading).await {
         done.unwrap();
     }
+}
+
+/// How many connections read.
+fn open(database: &Database) -> usize {
+    database.figures().0.open
 }
 
 async fn number(connection: &impl ConnectionTrait, sql: &str) -> i64 {
@@ -50,7 +55,7 @@ async fn nobody_is_refused_while_connections_come_free() {
         let () = crowd;
         assert_eq!(verdicts.unwrap(), vec![Verdict::Done; 8]);
     }
-    let (readers, asked) = counted.database.connections().unwrap();
+    let (Figures { open: readers, most: asked, .. }, _) = counted.database.figures();
     // Some write: the next commit may begin while the last one's connection is on its way back.
     assert!((1..=3).contains(&readers) && asked == 16, "{readers} of {asked}");
 }
@@ -65,11 +70,12 @@ async fn no_more_connections_are_opened_than_the_settings_say() {
         // As many as may be are there once the crowd has asked for them often enough.
         for _ in 0..50 {
             crowd(&database, 32).await;
-            if database.connections() == Some((readers, readers)) {
+            if open(&database) == readers {
                 break;
             }
         }
-        assert_eq!(database.connections(), Some((readers, readers)), "of {connections}");
+        assert_eq!((open(&database), database.figures().0.most), (readers, readers), "of {connections}");
+        assert!(!database.is_short_of_connections());
         let sessions = number(&admin, SESSIONS).await;
         assert!(sessions <= i64::from(connections), "{sessions} instead of {connections}");
         database.close().await.unwrap();
@@ -87,7 +93,7 @@ async fn one_that_reads_gives_way_to_the_one_that_writes() {
     let options = Options { patience: Duration::from_millis(1_500), connections: 5, ..Options::default() };
     let database = Database::open(&place.address, &options).await.unwrap();
     let counted = Counted { store: Arc::new(database.store(Counters::AtOnce)), database };
-    while counted.database.connections() != Some((3, 4)) {
+    while open(&counted.database) != 3 {
         crowd(&counted.database, 16).await;
     }
     // Somebody else of the same role takes the place of the one that writes.
@@ -107,6 +113,40 @@ async fn one_that_reads_gives_way_to_the_one_that_writes() {
     };
     assert_eq!(verdicts.unwrap(), [Verdict::Done]);
     assert_eq!(counted.store.load(flow(1)).await.unwrap().unwrap().version, 1);
-    assert_eq!(counted.database.connections(), Some((2, 4)));
+    let (reading, _) = counted.database.figures();
+    assert_eq!((reading.open, reading.most), (2, 4));
+    assert!(counted.database.is_short_of_connections());
     thief.close().await.unwrap();
 }
+
+/// What is in use and who waits, on either database, with as many connections that write as there are taken.
+async fn the_figures_tell_that_somebody_waits(kind: Kind) {
+    let place = Place::new(kind).await;
+    let counted = place.store().await;
+    let database = &counted.database;
+    // A connection that was used is on its way back for a moment.
+    while database.figures().1.in_use > 0 {
+        tokio::task::yield_now().await;
+    }
+    let (_, rest) = database.figures();
+    assert_eq!(rest.waiting, 0);
+    let mut taken = Vec::new();
+    for _ in 0..rest.most {
+        taken.push(database.begin().await.unwrap());
+    }
+    let (_, busy) = database.figures();
+    assert_eq!((busy.open, busy.in_use, busy.waiting), (rest.most, rest.most, 0));
+    let (more, ended) = tokio::join!(database.begin(), async {
+        let (_, waited) = database.figures();
+        assert_eq!((waited.in_use, waited.waiting), (rest.most, 1));
+        taken.remove(0).rollback().await
+    });
+    let () = ended.unwrap();
+    more.unwrap().rollback().await.unwrap();
+    for taken in taken {
+        taken.rollback().await.unwrap();
+    }
+    assert_eq!(database.figures().1.waiting, 0);
+}
+
+on_both!(the_figures_tell_that_somebody_waits);

@@ -50,6 +50,7 @@ impl Brief {
             delivery: DeliveryId::from_bytes([number; 16]),
             at: given::at(0),
             dead: None,
+            forgets: false,
         });
         let guard = |(key, holds): &(u8, bool)| {
             let key = format!("key {key}");

@@ -255,6 +255,7 @@ sentences! {
         an_audit_finds_a_version_without_its_event
         an_audit_finds_a_gap_in_a_history
         payloads_are_wiped_before_their_rows_go
+        what_nobody_reads_later_is_wiped_when_it_has_arrived
         only_what_is_old_and_over_goes
         retention_takes_small_bites_and_leaves_no_gap
         what_the_domain_keeps_for_less_goes_sooner

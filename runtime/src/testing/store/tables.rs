@@ -227,6 +227,9 @@ impl<D: Domain> Tables<D> {
         delivery.settled = Some(settle.at);
         delivery.dead = settle.dead.is_some();
         delivery.note = settle.dead.clone().unwrap_or_default();
+        if settle.forgets {
+            delivery.payload = Vec::new();
+        }
         delivery.claimed_until = None;
         delivery.claimed_by = None;
     }
@@ -433,7 +436,7 @@ impl<D: Domain> Tables<D> {
     }
 
     fn give_up(&mut self, delivery: DeliveryId, at: Timestamp) {
-        self.settle(&Settle { delivery, at, dead: Some(SKIPPED.to_owned()) });
+        self.settle(&Settle { delivery, at, dead: Some(SKIPPED.to_owned()), forgets: false });
     }
 
     /// Whoever waits for its end is told of it by whoever claims it next.

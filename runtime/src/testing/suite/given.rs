@@ -205,13 +205,20 @@ impl Draft {
 
     /// Settles a delivery well.
     pub fn settles(mut self, number: u64) -> Self {
-        self.item.settles = Some(Settle { delivery: parcel(number), at: at(1), dead: None });
+        self.item.settles = Some(Settle { delivery: parcel(number), at: at(1), dead: None, forgets: false });
+        self
+    }
+
+    /// Settles a delivery well, and nobody reads it afterwards.
+    pub fn forgets(mut self, number: u64) -> Self {
+        self.item.settles = Some(Settle { delivery: parcel(number), at: at(1), dead: None, forgets: true });
         self
     }
 
     /// Settles a delivery badly.
     pub fn buries(mut self, number: u64, why: &str) -> Self {
-        self.item.settles = Some(Settle { delivery: parcel(number), at: at(1), dead: Some(why.to_owned()) });
+        self.item.settles =
+            Some(Settle { delivery: parcel(number), at: at(1), dead: Some(why.to_owned()), forgets: false });
         self
     }
 

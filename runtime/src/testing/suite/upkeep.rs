@@ -122,6 +122,18 @@ pub async fn payloads_are_wiped_before_their_rows_go(bench: Bench) {
     assert_eq!(bench.figures().await, [1, 1, 2]);
 }
 
+/// The commit that says that a delivery arrived can wipe it: nothing else is left to do then.
+pub async fn what_nobody_reads_later_is_wiped_when_it_has_arrived(bench: Bench) {
+    bench.done(start(1).sends(delivery(1, flow(1))).sends(delivery(2, flow(1)))).await;
+    bench.commit([nothing(1).forgets(1), nothing(2).settles(2)]).await;
+    let left = bench.deliveries(flow(1)).await;
+    let wiped: Vec<(bool, bool)> =
+        left.iter().map(|delivery| (delivery.settled.is_some(), delivery.payload.is_empty())).collect();
+    assert_eq!(wiped, [(true, true), (true, false)]);
+    assert_eq!(retain(&bench, 2, -100, 10).await, 1, "the other one");
+    assert_eq!(bench.figures().await, [1, 1, 2]);
+}
+
 /// Events and ends from before an instant go; what lives, waits or is younger stays.
 pub async fn only_what_is_old_and_over_goes(bench: Bench) {
     let finished = |number: u64, second: i64| {
