@@ -63,8 +63,8 @@ impl User {
 pub struct InSession {
     /// The user.
     pub user: User,
-    /// The state of the session's row.
-    pub session: String,
+    /// The row of the session.
+    pub session: Row,
 }
 
 /// What a user's sessions, past and present, say to one more.

@@ -20,8 +20,8 @@ use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QueryResult,
-    QuerySelect, Select, Statement, Value,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryFilter,
+    QueryOrder, QueryResult, QuerySelect, Select, Statement, Value,
 };
 
 use crate::connect::Database;
@@ -48,9 +48,10 @@ impl SqlDirectory {
         let mut select = users(database.backend());
         // The builder has no word for a function that gives a table.
         let wanted = format!(r#""flows"."id" IN (SELECT "id" FROM {} AS n)"#, ids(database.backend()));
+        for column in flows::Column::iter() {
+            select.expr_as(Expr::col((flows::Entity, column)), format!("{SESSION}{}", column.as_str()));
+        }
         select
-            .expr_as(Expr::col((flows::Entity, flows::Column::Id)), "session_id")
-            .expr_as(Expr::col((flows::Entity, flows::Column::State)), "session")
             .inner_join(
                 flows::Entity,
                 Expr::col((flows::Entity, flows::Column::UserId)).equals((users::Entity, users::Column::Id)),
@@ -195,11 +196,14 @@ fn own_history(user: UserId, before: Option<HistoryPlace>, limit: u32) -> Select
     own.order_by_desc(at).order_by_desc(input).limit(u64::from(limit))
 }
 
+/// What the names of a session's columns begin with beside those of its user.
+const SESSION: &str = "session_";
+
 fn in_sessions(rows: &[QueryResult]) -> Result<HashMap<FlowId, InSession>, StoreFault> {
     let found = rows.iter().map(|row| {
         let user = Stored::from_query_result(row, "").and_then(User::try_from)?;
-        let session: Vec<u8> = row.try_get("", "session_id")?;
-        Ok((FlowId(id(&session)?), InSession { user, session: row.try_get("", "session")? }))
+        let session = Row::try_from(flows::Model::from_query_result(row, SESSION)?)?;
+        Ok((session.id, InSession { user, session }))
     });
     found.collect::<Result<_, DbErr>>().map_err(odd)
 }

@@ -31,6 +31,9 @@ pub enum Fault {
     /// The flow is set aside for the operator.
     #[error("the flow is in quarantine")]
     Quarantined,
+    /// An operator has ended the flow: it will never take anything any more.
+    #[error("the operator has ended the flow")]
+    Ended,
     /// The database is away, or it could not be learnt in time whether the step is durable. A repeat is safe.
     #[error("not available: {0}")]
     Unavailable(String),

@@ -62,6 +62,8 @@ pub struct Charge {
 pub trait Flow: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// The word for this flow everywhere: kind in the database, metric label, folder of templates, golden, test file.
     const NAME: &'static str;
+    /// What the text of its id begins with (`reg_…`): three letters that no other flow has.
+    const PREFIX: &'static str;
     /// The version of the shape that [`Flow`] is written in; see [`Flow::upcast`].
     const SCHEMA: u32 = 1;
     /// The vocabularies.

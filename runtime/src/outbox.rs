@@ -16,7 +16,7 @@ use crate::crash::Point;
 use crate::engine::{Engine, Fault};
 use crate::flow::{Charge, Domain, Failure};
 use crate::id::{DeliveryId, FlowId, InputId};
-use crate::store::{Claim, Delivery, ENDED, Item, PATIENCE, Postpone, Settle, Verdict};
+use crate::store::{Claim, Delivery, Item, PATIENCE, Postpone, Settle, Verdict};
 use crate::turn::Answers;
 
 /// The kind of a signal.
@@ -361,9 +361,7 @@ async fn blame<D: Domain>(engine: &Engine<D>, delivery: &Delivery, to: FlowId, k
             }
             Outcome::Later { why, after: None, counts: true }
         }
-        Fault::Quarantined if has_ended(engine, to).await => {
-            Outcome::Failed(Failure::Refused("the operator has ended the flow".to_owned()))
-        }
+        Fault::Ended => Outcome::Failed(Failure::Refused("the operator has ended the flow".to_owned())),
         Fault::Quarantined => Outcome::Later {
             why: "the flow is in quarantine".to_owned(),
             after: Some(Duration::from_secs(60)),
@@ -371,11 +369,6 @@ async fn blame<D: Domain>(engine: &Engine<D>, delivery: &Delivery, to: FlowId, k
         },
         other => Outcome::Later { why: other.to_string(), after: None, counts: false },
     }
-}
-
-/// Whether an operator has ended a flow in quarantine: it will never take anything any more.
-async fn has_ended<D: Domain>(engine: &Engine<D>, flow: FlowId) -> bool {
-    matches!(engine.0.store.load(flow).await, Ok(Some(row)) if row.phase == ENDED)
 }
 
 /// Commits the end of a delivery: with the step that its answer causes, or alone.
@@ -401,8 +394,7 @@ async fn end<D: Domain>(
         let told = kind.answer(engine.clone(), delivery.flow, tag.clone(), result.clone(), settle.clone()).await;
         match told {
             Ok(()) | Err(Fault::Settled) => return Ok(()),
-            Err(Fault::NotFound) => {} // nobody is left to be answered
-            Err(Fault::Quarantined) if has_ended(engine, delivery.flow).await => {}
+            Err(Fault::NotFound | Fault::Ended) => {} // nobody is left to be answered
             // The end is known and must not be carried again: it waits in the outbox as an answer of its own. How often
             // it was carried says nothing of the flow; from here on the answer's own attempts do.
             Err(fault) => return park(engine, delivery, tag, result, settle, &fault).await,

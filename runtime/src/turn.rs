@@ -13,6 +13,7 @@ use crate::effects::{Effects, Opened, Outgoing, Parcel};
 use crate::engine::{Asker, Engine, Fault, Method, Reply};
 use crate::flow::{Cx, Domain, Flow, Input, Lost, Named, Public, Step};
 use crate::id::{DeliveryId, FlowId, Id, InputId};
+use crate::look::{at_large, decode};
 use crate::outbox::Carried;
 use crate::store::{Change, Delivery, Event, Item, Row, Settle, Verdict};
 
@@ -132,9 +133,7 @@ impl<F: Flow> Cell<F> {
         if row.kind != F::NAME {
             return Err(Fault::NotFound);
         }
-        if row.quarantined.is_some() {
-            return Err(Fault::Quarantined);
-        }
+        at_large(&row)?;
         match decode::<F>(&row) {
             Ok(state) => self.believe(state, row),
             Err(why) => {
@@ -163,26 +162,14 @@ fn lean(mut row: Row) -> Row {
     row
 }
 
-/// Reads a state back. An upcast that panics is as good as one that refuses: the flow is set aside, nobody is hurt.
-fn decode<F: Flow>(row: &Row) -> Result<F, String> {
-    let read = || {
-        if row.schema == F::SCHEMA {
-            return serde_json::from_str(&row.state).map_err(|why| why.to_string());
-        }
-        let older = serde_json::from_str(&row.state).map_err(|why| why.to_string())?;
-        serde_json::from_value(F::upcast(row.schema, older)?).map_err(|why| why.to_string())
-    };
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(format!("reading it panicked: {}", said(&*panic))))
-}
-
 /// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Runs a decision; a panic in it becomes a defect that harms nobody else.
-fn caught<T>(engine: &Engine<impl Domain>, name: &str, decide: impl FnOnce() -> T) -> Result<T, Fault> {
+pub(crate) fn caught<T>(engine: &Engine<impl Domain>, name: &str, decide: impl FnOnce() -> T) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(decide)).map_err(|panic| {
         let why = said(&*panic);
         engine.count_defect();

@@ -72,6 +72,7 @@ impl Named for Ask {
 
 impl Flow for Walk {
     const NAME: &'static str = "walk";
+    const PREFIX: &'static str = "wal";
     type Domain = Auth;
     type Start = Begin;
     type Command = Ask;

@@ -60,6 +60,26 @@ fn no_file_names_the_host_of_a_package_registry() {
 }
 
 #[test]
+fn states_are_read_by_the_engine_alone() {
+    // Whoever reads a state by hand forgets older shapes, what an operator has set aside, or deadlines.
+    let mut found = Vec::new();
+    for folder in ["actors/src", "http/src", "src"] {
+        for path in files(folder, "rs") {
+            let place = short(&path);
+            let is_service = place.starts_with("actors/src/services");
+            for (number, line) in code_of(&path) {
+                if is_service && line.contains("serde_json::from_")
+                    || line.contains("from_str") && line.contains(".state")
+                {
+                    found.push(format!("{place}:{number}"));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "these decode a state themselves; `Engine::look` and `Engine::read` do it: {found:?}");
+}
+
+#[test]
 fn nothing_is_left_unfinished() {
     // Written apart, so that this file does not find itself.
     let marks = [

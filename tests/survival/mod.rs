@@ -5,4 +5,5 @@ mod journey;
 mod kill;
 mod nodes;
 mod outage;
+mod set_aside;
 mod storage;

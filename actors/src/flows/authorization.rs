@@ -238,9 +238,6 @@ impl Active {
 }
 
 impl Authorization {
-    /// The prefix of the text of its id.
-    pub const PREFIX: &'static str = "aut";
-
     /// The keyed hash by which a user code is claimed, and its flow found (`subject` of the row).
     pub fn user_code_key(code: &UserCode, world: &World) -> Digest {
         world.digest("user code", code.letters())
@@ -305,6 +302,7 @@ impl Authorization {
 
 impl Flow for Authorization {
     const NAME: &'static str = "authorization";
+    const PREFIX: &'static str = "aut";
     type Domain = Auth;
     type Start = Start;
     type Command = Command;

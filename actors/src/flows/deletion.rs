@@ -110,9 +110,6 @@ pub enum Outcome {
 }
 
 impl Deletion {
-    /// The prefix of the text of its id.
-    pub const PREFIX: &'static str = "del";
-
     /// Whose account it is or was.
     pub fn user(&self) -> UserId {
         match self {
@@ -124,6 +121,7 @@ impl Deletion {
 
 impl Flow for Deletion {
     const NAME: &'static str = "deletion";
+    const PREFIX: &'static str = "del";
     type Domain = Auth;
     type Start = Start;
     type Command = Never;

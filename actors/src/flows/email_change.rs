@@ -351,9 +351,6 @@ impl Undone {
 }
 
 impl EmailChange {
-    /// The prefix of the text of its id.
-    pub const PREFIX: &'static str = "emc";
-
     /// Whose address it is or would be.
     pub fn user(&self) -> UserId {
         match self {
@@ -362,6 +359,16 @@ impl EmailChange {
             Self::Undone(undone) => undone.user,
             Self::Done { user } | Self::Expired { user } | Self::Ended { user } => *user,
         }
+    }
+
+    /// What the cookie of the browser that asked for this is rendered from, while there is anything to go on with.
+    pub fn cookie(&self) -> Option<Seal> {
+        let issue = match self {
+            Self::AwaitingCode(awaiting) => awaiting.letters.last()?,
+            Self::Changed(changed) => &changed.issue,
+            Self::Undone(_) | Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => return None,
+        };
+        Some(Seal { n: 0, ..issue.clone() })
     }
 
     /// The change that can still be taken back, if it is one.
@@ -434,6 +441,7 @@ impl EmailChange {
 
 impl Flow for EmailChange {
     const NAME: &'static str = "email_change";
+    const PREFIX: &'static str = "emc";
     type Domain = Auth;
     type Start = Start;
     type Command = Command;

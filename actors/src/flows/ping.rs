@@ -40,13 +40,9 @@ impl Named for Pong {
     }
 }
 
-impl Ping {
-    /// The prefix of the text of its id.
-    pub const PREFIX: &'static str = "png";
-}
-
 impl Flow for Ping {
     const NAME: &'static str = "ping";
+    const PREFIX: &'static str = "png";
     type Domain = Auth;
     type Start = Start;
     type Command = Pong;

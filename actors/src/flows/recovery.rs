@@ -265,9 +265,6 @@ impl Reset {
 }
 
 impl Recovery {
-    /// The prefix of the text of its id.
-    pub const PREFIX: &'static str = "rec";
-
     /// Whose password it is, if anybody's. Never to be shown to who asks.
     pub fn user(&self) -> Option<UserId> {
         match self {
@@ -330,6 +327,7 @@ impl Recovery {
 
 impl Flow for Recovery {
     const NAME: &'static str = "recovery";
+    const PREFIX: &'static str = "rec";
     type Domain = Auth;
     type Start = Start;
     type Command = Command;

@@ -278,9 +278,6 @@ impl Awaiting {
 }
 
 impl Registration {
-    /// The prefix of the text of its id.
-    pub const PREFIX: &'static str = "reg";
-
     /// The hash that the password of a link is checked against, while the link may still be used.
     pub fn password(&self) -> Option<&SealedHash> {
         match self {
@@ -337,6 +334,7 @@ impl Registration {
 
 impl Flow for Registration {
     const NAME: &'static str = "registration";
+    const PREFIX: &'static str = "reg";
     type Domain = Auth;
     type Start = Start;
     type Command = Command;

@@ -317,9 +317,6 @@ pub enum Outcome {
 }
 
 impl Session {
-    /// The prefix of the text of its id.
-    pub const PREFIX: &'static str = "ses";
-
     /// The living session, if it is one.
     pub fn active(&self) -> Option<&Active> {
         match self {
@@ -418,6 +415,7 @@ fn lasts_until(auth_time: Timestamp, now: Timestamp, settings: &Settings) -> Tim
 
 impl Flow for Session {
     const NAME: &'static str = "session";
+    const PREFIX: &'static str = "ses";
     type Domain = Auth;
     type Start = Start;
     type Command = Command;

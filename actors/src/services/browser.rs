@@ -4,16 +4,14 @@
 //! What must stay true: a cookie opens nothing that its own flow did not give; a session's cookie dies with its session,
 //! with the fence of its user, and with the key that it was written under.
 
-use cairn_runtime::store::Row;
-use cairn_runtime::{Flow, FlowId, Id, Timestamp};
+use cairn_runtime::{Fault, Flow, FlowId, Id, Snapshot, Timestamp};
 
-use super::registration::{Mail, MailState};
+use super::registration::{self, Mail, MailState};
 use super::session::SignedIn;
 use super::{Caller, FlowView, Refusal, Services};
 use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, Token, of};
-use crate::directory::InSession;
-use crate::effects::UserId;
+use crate::effects::{Auth, UserId};
 use crate::flows::email_change::EmailChange;
 use crate::flows::issue::{Issues, Judged};
 use crate::flows::recovery::Recovery;
@@ -64,51 +62,50 @@ pub struct Browsing {
 /// Credentials of one cookie, at most: several flows may be on their way in one browser.
 pub const FLOWS_A_COOKIE: usize = 4;
 
-/// The flows that a page waits for, read from a row.
+/// A flow that a page waits for, as it stands.
 enum Waiting {
-    Registration(Registration),
-    Recovery(Recovery),
-    EmailChange(EmailChange),
+    Registration(Snapshot<Registration>),
+    Recovery(Snapshot<Recovery>),
+    EmailChange(Snapshot<EmailChange>),
 }
 
 impl Waiting {
-    fn of(row: &Row) -> Option<Self> {
-        match row.kind.as_str() {
-            Registration::NAME => serde_json::from_str(&row.state).ok().map(Self::Registration),
-            Recovery::NAME => serde_json::from_str(&row.state).ok().map(Self::Recovery),
-            EmailChange::NAME => serde_json::from_str(&row.state).ok().map(Self::EmailChange),
-            _ => None,
-        }
-    }
-
+    /// What the browser that began the flow is told apart by; `None` where the flow has ended.
     fn cookie(&self) -> Option<Seal> {
         match self {
-            Self::Registration(flow) => flow.cookie(),
-            Self::Recovery(flow) => flow.cookie(),
-            Self::EmailChange(EmailChange::AwaitingCode(a)) => {
-                a.letters.last().map(|issue| Seal { n: 0, ..issue.clone() })
-            }
-            Self::EmailChange(EmailChange::Changed(c)) => Some(Seal { n: 0, ..c.issue.clone() }),
-            Self::EmailChange(_) => None,
+            Self::Registration(seen) => seen.state.cookie(),
+            Self::Recovery(seen) => seen.state.cookie(),
+            Self::EmailChange(seen) => seen.state.cookie(),
         }
     }
 
+    /// The address whose proof is awaited, and the letters that were sent there.
     fn awaited(&self) -> Option<(&Address, &Issues)> {
         match self {
-            Self::Registration(Registration::AwaitingCode(a)) => Some((&a.address, &a.letters)),
-            Self::Recovery(Recovery::AwaitingCode(a)) => Some((&a.address, &a.letters)),
-            Self::EmailChange(EmailChange::AwaitingCode(a)) => Some((&a.address, &a.letters)),
+            Self::Registration(Snapshot { state: Registration::AwaitingCode(a), .. }) => Some((&a.address, &a.letters)),
+            Self::Recovery(Snapshot { state: Recovery::AwaitingCode(a), .. }) => Some((&a.address, &a.letters)),
+            Self::EmailChange(Snapshot { state: EmailChange::AwaitingCode(a), .. }) => Some((&a.address, &a.letters)),
             _ => None,
         }
     }
 
-    const fn names(&self) -> (&'static str, &'static str, &'static [&'static str]) {
+    fn prefix(&self) -> &'static str {
         match self {
-            Self::Registration(_) => {
-                (Registration::PREFIX, Registration::NAME, &["registration.verify", "registration.known"])
-            }
-            Self::Recovery(_) => (Recovery::PREFIX, Recovery::NAME, &["recovery.reset"]),
-            Self::EmailChange(_) => (EmailChange::PREFIX, EmailChange::NAME, &["email.confirm", "email.known"]),
+            Self::Registration(_) => Registration::PREFIX,
+            Self::Recovery(_) => Recovery::PREFIX,
+            Self::EmailChange(_) => EmailChange::PREFIX,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.view().expires_at.is_none()
+    }
+
+    fn view(&self) -> FlowView {
+        match self {
+            Self::Registration(seen) => FlowView::of(seen),
+            Self::Recovery(seen) => FlowView::of(seen),
+            Self::EmailChange(seen) => FlowView::of(seen),
         }
     }
 }
@@ -122,8 +119,7 @@ impl Services {
         let prefixes = [Registration::PREFIX, Recovery::PREFIX, EmailChange::PREFIX];
         let id = prefixes.iter().find_map(|prefix| Id::parse(prefix, flow));
         let id = FlowId(id.ok_or(Refusal::NotFound)?);
-        let row = self.engine.store().load(id).await?.ok_or(Refusal::NotFound)?;
-        let seal = Waiting::of(&row).and_then(|flow| flow.cookie()).ok_or(Refusal::NotFound)?;
+        let seal = self.waiting(id).await?.and_then(|flow| flow.cookie()).ok_or(Refusal::NotFound)?;
         let ring = &self.engine.world().ring;
         credential::render(ring, Purpose::FlowCookie, *id.bytes(), &seal).ok_or(Refusal::NotFound)
     }
@@ -148,41 +144,50 @@ impl Services {
             if wanted.is_some_and(|wanted| wanted != id.0) {
                 continue;
             }
-            let Some(row) = self.engine.store().load(id).await? else { continue };
-            let Some(flow) = Waiting::of(&row).filter(|flow| flow.names().0 == prefix) else { continue };
+            let Some(flow) = self.waiting(id).await?.filter(|flow| flow.prefix() == prefix) else { continue };
             // Where a flow has ended there is no salt to hold the cookie against, and nothing to be shown but the end.
             let genuine = match flow.cookie() {
                 Some(seal) => cookie.is_genuine(&world.ring, &seal.salt),
-                None => row.wake_at.is_none(),
+                None => flow.has_ended(),
             };
             if genuine {
-                return self.view(&row, &flow).await.map(Some);
+                return self.view(&flow).await.map(Some);
             }
         }
         Ok(None)
     }
 
-    async fn view(&self, row: &Row, flow: &Waiting) -> Result<Begun, Refusal> {
-        let (prefix, kind, letters) = flow.names();
-        let cooldown = self.engine.world().settings.resend_cooldown;
-        // Overdue, and not yet woken: the deadline holds all the same.
-        let overdue = row.wake_at.is_some_and(|due| due <= self.engine.now());
-        let awaited = flow.awaited().filter(|_| !overdue);
-        let mut flow = FlowView::of_row(prefix, kind, row);
-        if overdue && flow.phase == "awaiting_code" {
-            "expired".clone_into(&mut flow.phase);
+    /// The flow that a page waits for, by its id; `None` where none is, or an operator has ended it.
+    async fn waiting(&self, flow: FlowId) -> Result<Option<Waiting>, Refusal> {
+        let Some(row) = self.engine.store().load(flow).await? else { return Ok(None) };
+        let read = match row.kind.as_str() {
+            Registration::NAME => self.engine.read(row).map(Waiting::Registration),
+            Recovery::NAME => self.engine.read(row).map(Waiting::Recovery),
+            EmailChange::NAME => self.engine.read(row).map(Waiting::EmailChange),
+            _ => return Ok(None),
+        };
+        match read {
+            Ok(waiting) => Ok(Some(waiting)),
+            Err(Fault::Ended) => Ok(None),
+            Err(other) => Err(other.into()),
         }
+    }
+
+    async fn view(&self, flow: &Waiting) -> Result<Begun, Refusal> {
+        let cooldown = self.engine.world().settings.resend_cooldown;
+        let awaited = flow.awaited();
         Ok(Begun {
-            flow,
+            flow: flow.view(),
             address: awaited.map(|(address, _)| address.clone()),
-            mail: match (prefix, awaited) {
+            mail: match flow {
+                Waiting::Registration(seen) => self.mail(seen, registration::LETTERS).await?,
+                Waiting::EmailChange(seen) => self.mail(seen, &["email.confirm", "email.known"]).await?,
                 // Only where an account has the address is there a letter at all: where it is would tell.
-                (Recovery::PREFIX, awaited) => Mail {
+                Waiting::Recovery(seen) => Mail {
                     state: MailState::Queued,
-                    at: awaited.map_or(row.touched_at, |(_, issues)| issues.issued_at),
+                    at: awaited.map_or(seen.touched_at, |(_, issues)| issues.issued_at),
                     over_budget: false,
                 },
-                _ => self.mail(row, letters).await?,
             },
             tries_left: awaited.map_or(0, |(_, issues)| issues.tries_left()),
             next_letter: awaited
@@ -197,16 +202,13 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn verification_link(&self, token: &str) -> Result<Standing, Refusal> {
-        self.standing(of::VerifyEmail, token, |flow, link, world| match flow {
-            Waiting::Registration(Registration::AwaitingCode(a)) => Some(judged(a.letters.judge_link(link, world))),
-            Waiting::Registration(flow @ Registration::Verified { .. }) if flow.knows_link(link, world) => {
-                Some(Standing::Done)
-            }
+        self.standing(of::VerifyEmail, token, |flow: &Registration, link, world| match flow {
+            Registration::AwaitingCode(a) => judged(a.letters.judge_link(link, world)),
+            Registration::Verified { .. } if !flow.knows_link(link, world) => Standing::Garbage,
             // What is over keeps no salt: the tag has shown that the link was ours.
-            Waiting::Registration(Registration::Done { .. }) => Some(Standing::Done),
-            Waiting::Registration(Registration::Expired) => Some(Standing::Expired),
-            Waiting::Registration(Registration::Ended) => Some(Standing::Overtaken),
-            _ => None,
+            Registration::Verified { .. } | Registration::Done { .. } => Standing::Done,
+            Registration::Expired => Standing::Expired,
+            Registration::Ended => Standing::Overtaken,
         })
         .await
     }
@@ -229,12 +231,9 @@ impl Services {
     pub async fn verification_address(&self, token: &str) -> Result<Option<Address>, Refusal> {
         let world = self.engine.world();
         let Ok(link) = Presented::parse(&world.ring, of::VerifyEmail, token) else { return Ok(None) };
-        let row = self.engine.store().load(FlowId::from_bytes(link.flow())).await?;
-        Ok(match row.as_ref().and_then(Waiting::of) {
-            Some(Waiting::Registration(Registration::AwaitingCode(a)))
-                if matches!(a.letters.judge_link(&link, &world), Judged::Right(_)) =>
-            {
-                Some(a.address.clone())
+        Ok(match self.find(FlowId::from_bytes(link.flow())).await?.map(|seen| seen.state) {
+            Some(Registration::AwaitingCode(a)) if matches!(a.letters.judge_link(&link, &world), Judged::Right(_)) => {
+                Some(a.address)
             }
             _ => None,
         })
@@ -245,13 +244,12 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn reset_link(&self, token: &str) -> Result<Standing, Refusal> {
-        self.standing(of::ResetPassword, token, |flow, link, world| match flow {
-            Waiting::Recovery(Recovery::AwaitingCode(a)) => Some(judged(a.letters.judge_link(link, world))),
-            Waiting::Recovery(flow @ Recovery::Reset(_)) if flow.knows_link(link, world) => Some(Standing::Done),
-            Waiting::Recovery(Recovery::Done { .. }) => Some(Standing::Done),
-            Waiting::Recovery(Recovery::Expired { .. }) => Some(Standing::Expired),
-            Waiting::Recovery(Recovery::Ended { .. }) => Some(Standing::Overtaken),
-            _ => None,
+        self.standing(of::ResetPassword, token, |flow: &Recovery, link, world| match flow {
+            Recovery::AwaitingCode(a) => judged(a.letters.judge_link(link, world)),
+            Recovery::Reset(_) if !flow.knows_link(link, world) => Standing::Garbage,
+            Recovery::Reset(_) | Recovery::Done { .. } => Standing::Done,
+            Recovery::Expired { .. } => Standing::Expired,
+            Recovery::Ended { .. } => Standing::Overtaken,
         })
         .await
     }
@@ -263,12 +261,9 @@ impl Services {
     pub async fn reset_address(&self, token: &str) -> Result<Option<Address>, Refusal> {
         let world = self.engine.world();
         let Ok(link) = Presented::parse(&world.ring, of::ResetPassword, token) else { return Ok(None) };
-        let row = self.engine.store().load(FlowId::from_bytes(link.flow())).await?;
-        Ok(match row.as_ref().and_then(Waiting::of) {
-            Some(Waiting::Recovery(Recovery::AwaitingCode(a)))
-                if matches!(a.letters.judge_link(&link, &world), Judged::Right(_)) =>
-            {
-                Some(a.address.clone())
+        Ok(match self.find(FlowId::from_bytes(link.flow())).await?.map(|seen| seen.state) {
+            Some(Recovery::AwaitingCode(a)) if matches!(a.letters.judge_link(&link, &world), Judged::Right(_)) => {
+                Some(a.address)
             }
             _ => None,
         })
@@ -279,12 +274,11 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn email_change_link(&self, token: &str) -> Result<Standing, Refusal> {
-        self.standing(of::EmailChange, token, |flow, link, world| match flow {
-            Waiting::EmailChange(EmailChange::AwaitingCode(a)) => Some(judged(a.letters.judge_link(link, world))),
-            Waiting::EmailChange(EmailChange::Changed(_) | EmailChange::Done { .. }) => Some(Standing::Done),
-            Waiting::EmailChange(EmailChange::Expired { .. }) => Some(Standing::Expired),
-            Waiting::EmailChange(EmailChange::Undone(_) | EmailChange::Ended { .. }) => Some(Standing::Overtaken),
-            _ => None,
+        self.standing(of::EmailChange, token, |flow: &EmailChange, link, world| match flow {
+            EmailChange::AwaitingCode(a) => judged(a.letters.judge_link(link, world)),
+            EmailChange::Changed(_) | EmailChange::Done { .. } => Standing::Done,
+            EmailChange::Expired { .. } => Standing::Expired,
+            EmailChange::Undone(_) | EmailChange::Ended { .. } => Standing::Overtaken,
         })
         .await
     }
@@ -294,12 +288,12 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn undo_link(&self, token: &str) -> Result<Standing, Refusal> {
-        self.standing(of::UndoEmailChange, token, |flow, link, world| match flow {
-            Waiting::EmailChange(EmailChange::Changed(c)) if link.proves(&world.ring, &c.undo) => Some(Standing::Good),
-            Waiting::EmailChange(EmailChange::Undone(_)) => Some(Standing::Done),
-            Waiting::EmailChange(EmailChange::Done { .. }) => Some(Standing::Expired),
-            Waiting::EmailChange(EmailChange::Ended { .. }) => Some(Standing::Overtaken),
-            _ => None,
+        self.standing(of::UndoEmailChange, token, |flow: &EmailChange, link, world| match flow {
+            EmailChange::Changed(c) if link.proves(&world.ring, &c.undo) => Standing::Good,
+            EmailChange::Undone(_) => Standing::Done,
+            EmailChange::Done { .. } => Standing::Expired,
+            EmailChange::Ended { .. } => Standing::Overtaken,
+            EmailChange::Changed(_) | EmailChange::AwaitingCode(_) | EmailChange::Expired { .. } => Standing::Garbage,
         })
         .await
     }
@@ -311,10 +305,8 @@ impl Services {
     pub async fn end_session_link(&self, token: &str) -> Result<Standing, Refusal> {
         let world = self.engine.world();
         let Ok(link) = Presented::parse(&world.ring, of::EndSession, token) else { return Ok(Standing::Garbage) };
-        let row = self.engine.store().load(FlowId::from_bytes(link.flow())).await?;
-        let state: Option<Session> =
-            row.filter(|row| row.kind == Session::NAME).and_then(|row| serde_json::from_str(&row.state).ok());
-        Ok(match state {
+        let found = self.find::<Session>(FlowId::from_bytes(link.flow())).await?;
+        Ok(match found.map(|seen| seen.state) {
             Some(session) => match session.link() {
                 Some(known) if !link.proves(&world.ring, &known.seal) => Standing::Garbage,
                 // The session may have ended by itself: whoever began it knows the password all the same.
@@ -336,8 +328,8 @@ impl Services {
     pub async fn end_session_link_sets_password(&self, token: &str) -> Result<bool, Refusal> {
         let world = self.engine.world();
         let Ok(shown) = Presented::parse(&world.ring, of::EndSession, token) else { return Ok(false) };
-        let Some(row) = self.engine.store().load(FlowId::from_bytes(shown.flow())).await? else { return Ok(false) };
-        let Ok(state) = serde_json::from_str::<Session>(&row.state) else { return Ok(false) };
+        let found = self.find::<Session>(FlowId::from_bytes(shown.flow())).await?;
+        let Some(Snapshot { state, .. }) = found else { return Ok(false) };
         let Some((link, user)) = state.link().zip(state.user()) else { return Ok(false) };
         if !shown.proves(&world.ring, &link.seal) || !link.may_set_password(self.engine.now()) {
             return Ok(false);
@@ -354,29 +346,27 @@ impl Services {
     pub async fn user_of_link(&self, token: &str) -> Result<Option<UserId>, Refusal> {
         let world = self.engine.world();
         let ring = &world.ring;
-        let flow = Presented::parse(ring, of::EmailChange, token).map(|link| link.flow());
-        let flow = flow.or_else(|_| Presented::parse(ring, of::UndoEmailChange, token).map(|link| link.flow()));
-        let flow = flow.or_else(|_| Presented::parse(ring, of::EndSession, token).map(|link| link.flow()));
-        let Ok(flow) = flow else { return Ok(None) };
-        let row = self.engine.store().load(FlowId::from_bytes(flow)).await?;
-        Ok(row.and_then(|row| row.user).map(UserId))
+        let change = Presented::parse(ring, of::EmailChange, token).map(|link| link.flow());
+        let change = change.or_else(|_| Presented::parse(ring, of::UndoEmailChange, token).map(|link| link.flow()));
+        if let Ok(change) = change {
+            let found = self.find::<EmailChange>(FlowId::from_bytes(change)).await?;
+            return Ok(found.map(|seen| seen.state.user()));
+        }
+        let Ok(link) = Presented::parse(ring, of::EndSession, token) else { return Ok(None) };
+        let found = self.find::<Session>(FlowId::from_bytes(link.flow())).await?;
+        Ok(found.and_then(|seen| seen.state.user()))
     }
 
-    async fn standing<P: OfPurpose>(
+    async fn standing<P: OfPurpose, F: Flow<Domain = Auth>>(
         &self,
         purpose: P,
         token: &str,
-        judge: impl FnOnce(&Waiting, &Presented<P>, &crate::world::World) -> Option<Standing>,
+        judge: impl FnOnce(&F, &Presented<P>, &crate::world::World) -> Standing,
     ) -> Result<Standing, Refusal> {
         let world = self.engine.world();
         let Ok(link) = Presented::parse(&world.ring, purpose, token) else { return Ok(Standing::Garbage) };
-        let row = self.engine.store().load(FlowId::from_bytes(link.flow())).await?;
-        let Some(row) = row else { return Ok(Standing::Garbage) };
-        // Overdue, and not yet woken: the deadline holds all the same.
-        if row.wake_at.is_some_and(|due| due <= self.engine.now()) && row.phase == "awaiting_code" {
-            return Ok(Standing::Expired);
-        }
-        Ok(Waiting::of(&row).and_then(|flow| judge(&flow, &link, &world)).unwrap_or(Standing::Garbage))
+        let found = self.find::<F>(FlowId::from_bytes(link.flow())).await?;
+        Ok(found.map_or(Standing::Garbage, |seen| judge(&seen.state, &link, &world)))
     }
 
     /// The cookie of a session, to be kept by the browser that signed in. It does not rotate: it is the same text for as
@@ -385,9 +375,8 @@ impl Services {
     /// # Errors
     /// [`Refusal::SessionEnded`], or the database is away.
     pub async fn session_cookie(&self, session: &str) -> Result<Token, Refusal> {
-        let id = FlowId(Id::parse(Session::PREFIX, session).ok_or(Refusal::SessionEnded)?);
-        let row = self.engine.store().load(id).await?.ok_or(Refusal::SessionEnded)?;
-        let state: Session = serde_json::from_str(&row.state).map_err(|_| Refusal::SessionEnded)?;
+        let id = Self::id_of::<Session>(session).map_err(|_| Refusal::SessionEnded)?;
+        let Snapshot { state, .. } = self.find::<Session>(id).await?.ok_or(Refusal::SessionEnded)?;
         let active = state.active().ok_or(Refusal::SessionEnded)?;
         let seal = Seal { n: 0, ..active.issue.clone() };
         let token = credential::render(&self.engine.world().ring, Purpose::SessionCookie, *id.bytes(), &seal);
@@ -403,14 +392,11 @@ impl Services {
         let world = self.engine.world();
         let Some(cookie) = self.session_of(cookie) else { return Ok(None) };
         let flow = FlowId::from_bytes(cookie.flow());
-        let Some(InSession { user, session: state }) = self.directory.session(flow).await? else { return Ok(None) };
-        let Ok(state) = serde_json::from_str::<Session>(&state) else { return Ok(None) };
-        let Some(active) = state.active() else { return Ok(None) };
+        let Some((seen, user)) = self.session_with_user(flow).await? else { return Ok(None) };
+        let Some(active) = seen.state.active() else { return Ok(None) };
         let now = self.engine.now();
-        let good = cookie.is_genuine(&world.ring, &active.issue.salt)
-            && active.user == user.id
-            && active.fence == user.fence
-            && now < active.expires_at;
+        let good =
+            cookie.is_genuine(&world.ring, &active.issue.salt) && active.user == user.id && active.fence == user.fence;
         if !good {
             return Ok(None);
         }

@@ -1,12 +1,11 @@
 //! Deleting one's account, and having it back by signing in.
 
-use cairn_runtime::{Fault, Flow, FlowId, Timestamp};
+use cairn_runtime::{Fault, FlowId, Snapshot, Timestamp};
 
 use super::session::SignedIn;
 use super::{Caller, FlowView, Moved, Refusal, Services, TRIES};
-use crate::directory::{InSession, User};
+use crate::directory::User;
 use crate::flows::deletion::{Deletion, Outcome, Start};
-use crate::flows::session::Session;
 use crate::password::Password;
 
 impl Services {
@@ -31,7 +30,7 @@ impl Services {
             let asker = self.engine.asker(&caller.trace);
             let reply = self.engine.start::<Deletion>(asker, start).await?;
             if let Outcome::Waiting { until } = reply.outcome {
-                let flow = FlowView::of(Deletion::PREFIX, Deletion::NAME, &reply, Some(until));
+                let flow = FlowView::after::<Deletion>(&reply, Some(until));
                 return Ok(Moved { flow, method: reply.method });
             }
             // The profile moved while the password was checked: by the same hand as likely as not. What moved the fence
@@ -48,8 +47,14 @@ impl Services {
     /// The deletion that waits for an account, and when the account goes.
     pub(super) async fn leaves_at(&self, user: &User) -> Result<Option<(FlowId, Timestamp)>, Refusal> {
         let Some(deletion) = user.deletion else { return Ok(None) };
-        let due = self.engine.store().load(deletion).await?.and_then(|row| row.wake_at);
-        Ok(Some((deletion, due.unwrap_or(Timestamp(i64::MAX)))))
+        let goes = match self.find::<Deletion>(deletion).await {
+            Ok(Some(Snapshot { state: Deletion::Waiting(waiting), .. })) => waiting.until,
+            Ok(Some(Snapshot { state: Deletion::Done { .. }, .. })) => Timestamp(i64::MIN),
+            // What the operator has set aside deletes nobody meanwhile.
+            Ok(_) | Err(Refusal::Fault(Fault::Quarantined)) => Timestamp(i64::MAX),
+            Err(other) => return Err(other),
+        };
+        Ok(Some((deletion, goes)))
     }
 
     /// Until when the account of a session's cookie can be had back, where it waits for its deletion. The session has
@@ -59,16 +64,14 @@ impl Services {
     /// Only that the database is away.
     pub async fn deletion_behind(&self, cookie: &str) -> Result<Option<Timestamp>, Refusal> {
         let Some(cookie) = self.session_of(cookie) else { return Ok(None) };
-        let found = self.directory.session(FlowId::from_bytes(cookie.flow())).await?;
-        let Some(InSession { user, session }) = found else { return Ok(None) };
-        let Ok(session) = serde_json::from_str::<Session>(&session) else { return Ok(None) };
+        let found = self.session_with_user(FlowId::from_bytes(cookie.flow())).await?;
+        let Some((Snapshot { state: session, .. }, user)) = found else { return Ok(None) };
         // Where a session has ended there is no salt any more: the tag has shown that the cookie was ours.
         let genuine =
             session.active().is_none_or(|active| cookie.is_genuine(&self.engine.world().ring, &active.issue.salt));
         let Some(flow) = user.deletion.filter(|_| genuine) else { return Ok(None) };
-        let Some(row) = self.engine.store().load(flow).await? else { return Ok(None) };
-        Ok(match serde_json::from_str(&row.state) {
-            Ok(Deletion::Waiting(waiting)) => Some(waiting.until),
+        Ok(match self.find::<Deletion>(flow).await?.map(|seen| seen.state) {
+            Some(Deletion::Waiting(waiting)) => Some(waiting.until),
             _ => None,
         })
     }

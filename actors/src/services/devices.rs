@@ -3,7 +3,6 @@
 use cairn_runtime::{FlowId, Id, Timestamp};
 
 use super::session::SignedIn;
-use super::sessions::MOST;
 use super::{Caller, Refusal, Services};
 use crate::acts::devices::{self, FORGET_DEVICE};
 use crate::device::Device;
@@ -94,11 +93,9 @@ impl Services {
 
     /// The living sessions that were begun with a device.
     async fn sessions_with(&self, user: UserId, device: Id) -> Result<Vec<FlowId>, Refusal> {
-        let rows = self.directory.sessions(user, MOST).await?;
-        let with = rows.into_iter().filter(|row| {
-            let state: Option<Session> = serde_json::from_str(&row.state).ok();
-            state.as_ref().and_then(Session::active).is_some_and(|active| active.device_id == Some(device))
-        });
-        Ok(with.map(|row| row.id).collect())
+        let living = self.living(user).await?;
+        let with =
+            living.iter().filter(|seen| seen.state.active().is_some_and(|active| active.device_id == Some(device)));
+        Ok(with.map(|seen| seen.id).collect())
     }
 }

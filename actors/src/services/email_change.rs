@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use cairn_runtime::store::Row;
-use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Timestamp};
+use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Snapshot, Timestamp};
 
 use super::password::own_words_of;
 use super::session::SignedIn;
@@ -70,10 +69,10 @@ impl Services {
         }
         let world = self.engine.world();
         let mut waiting = Vec::new();
-        for row in self.directory.flows_of(who.user.id, Some(EmailChange::NAME), ASKED).await? {
-            let Ok(state) = decoded(&row) else { continue };
+        let asked = self.directory.flows_of(who.user.id, Some(EmailChange::NAME), ASKED).await?;
+        for Snapshot { state, id, .. } in self.engine.read_all::<EmailChange>(asked)? {
             if state.awaited().is_some() {
-                waiting.push(row.id);
+                waiting.push(id);
             }
             if let Some((_, until)) = state.kept().filter(|(kept, _)| kept.canonical() == address.canonical()) {
                 return Err(kept(until, state.changed().is_some()));
@@ -96,17 +95,17 @@ impl Services {
     /// # Errors
     /// [`Refusal::NotFound`] for somebody else's flow, [`Refusal::SlowDown`], [`Refusal::FlowEnded`].
     pub async fn resend_email_change(&self, caller: &Caller, who: &SignedIn, flow: &str) -> Result<Moved, Refusal> {
-        let row = self.row(EmailChange::PREFIX, EmailChange::NAME, flow).await?;
-        if row.user != Some(who.user.id.0) {
+        let seen = self.look::<EmailChange>(flow).await?;
+        if seen.user != Some(who.user.id.0) {
             return Err(Refusal::NotFound);
         }
-        let owner = match decoded(&row)?.awaited() {
+        let owner = match seen.state.awaited() {
             Some(address) => self.directory.by_address(self.engine.world().address_key(address)).await?,
             None => None,
         };
         let by = self.asked_by(caller, owner.as_ref()).await?;
         let asker = self.asker(caller, &[flow]).await?;
-        let reply = self.engine.call::<EmailChange>(row.id, asker, Command::Resend(by)).await?;
+        let reply = self.engine.call::<EmailChange>(seen.id, asker, Command::Resend(by)).await?;
         match reply.outcome {
             Outcome::Awaiting { .. } => Ok(moved(&reply)),
             Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
@@ -120,11 +119,8 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn email_change_by(&self, flow: &str) -> Result<Option<UserId>, Refusal> {
-        match self.row(EmailChange::PREFIX, EmailChange::NAME, flow).await {
-            Ok(row) => Ok(row.user.map(UserId)),
-            Err(Refusal::NotFound) => Ok(None),
-            Err(other) => Err(other),
-        }
+        let Ok(id) = Self::id_of::<EmailChange>(flow) else { return Ok(None) };
+        Ok(self.find::<EmailChange>(id).await?.map(|seen| seen.state.user()))
     }
 
     /// Proves the new address by the code of the letter.
@@ -140,18 +136,17 @@ impl Services {
     ) -> Result<(Moved, User), Refusal> {
         let parse = || typed::code(code);
         parse()?;
-        let row = self.row(EmailChange::PREFIX, EmailChange::NAME, flow).await?;
-        let state = decoded(&row)?;
+        let Snapshot { state, id, .. } = self.look::<EmailChange>(flow).await?;
         let attempt = match state.awaited() {
             Some(address) => Some(self.attempt_code(address).await?),
             None => None,
         };
-        let TypedCode { delivered, from, .. } = self.typed_code(caller, row.id, parse()?, &["email.confirm"]).await?;
+        let TypedCode { delivered, from, .. } = self.typed_code(caller, id, parse()?, &["email.confirm"]).await?;
         let command = |account| {
             let code = TypedCode { code: parse()?, delivered, from };
             Ok(Command::Enter { code, account })
         };
-        let reply = self.decide(caller, row.id, state.user(), &[flow, code], command).await?;
+        let reply = self.decide(caller, id, state.user(), &[flow, code], command).await?;
         let wrong = matches!(reply.outcome, Outcome::WrongCode { .. });
         if let Some(attempt) = attempt.filter(|_| wrong && !reply.repeated) {
             self.has_failed(attempt);
@@ -174,7 +169,7 @@ impl Services {
         let world = self.engine.world();
         let parse = || Presented::parse(&world.ring, of::EmailChange, token).map_err(|_| Refusal::GARBAGE);
         let link = parse()?;
-        let (flow, state) = self.changed_by(FlowId::from_bytes(link.flow())).await?;
+        let Snapshot { state, id: flow, .. } = self.linked::<EmailChange>(FlowId::from_bytes(link.flow())).await?;
         let user = state.user();
         let mut proved = None;
         // Nobody's password is looked at for a link that opens nothing.
@@ -209,10 +204,10 @@ impl Services {
     pub async fn account_of_email_change(&self, token: &str) -> Result<Option<User>, Refusal> {
         let world = self.engine.world();
         let Ok(link) = Presented::parse(&world.ring, of::EmailChange, token) else { return Ok(None) };
-        match self.changed_by(FlowId::from_bytes(link.flow())).await {
-            Ok((_, state)) if state.knows_link(&link, &world) => Ok(self.directory.by_id(state.user()).await?),
-            Ok(_) | Err(Refusal::FlowEnded(_)) => Ok(None),
-            Err(other) => Err(other),
+        let found = self.find::<EmailChange>(FlowId::from_bytes(link.flow())).await?;
+        match found.filter(|seen| seen.state.knows_link(&link, &world)) {
+            Some(seen) => Ok(self.directory.by_id(seen.state.user()).await?),
+            None => Ok(None),
         }
     }
 
@@ -234,14 +229,10 @@ impl Services {
     pub async fn undo_sets_password(&self, token: &str) -> Result<bool, Refusal> {
         let world = self.engine.world();
         let Ok(link) = Presented::parse(&world.ring, of::UndoEmailChange, token) else { return Ok(false) };
-        match self.changed_by(FlowId::from_bytes(link.flow())).await {
-            Ok((_, state)) => {
-                let fence = self.directory.by_id(state.user()).await?.map(|user| user.fence);
-                Ok(state.knows_undo(&link, &world) && state.may_set_password(fence))
-            }
-            Err(Refusal::FlowEnded(_)) => Ok(false),
-            Err(other) => Err(other),
-        }
+        let found = self.find::<EmailChange>(FlowId::from_bytes(link.flow())).await?;
+        let Some(Snapshot { state, .. }) = found else { return Ok(false) };
+        let fence = self.directory.by_id(state.user()).await?.map(|user| user.fence);
+        Ok(state.knows_undo(&link, &world) && state.may_set_password(fence))
     }
 
     /// Takes a change back by the link of the letter to the address from before: that address is the account's again,
@@ -260,7 +251,7 @@ impl Services {
         let world = self.engine.world();
         let parse = || Presented::parse(&world.ring, of::UndoEmailChange, token).map_err(|_| Refusal::GARBAGE);
         let link = parse()?;
-        let (flow, state) = self.changed_by(FlowId::from_bytes(link.flow())).await?;
+        let Snapshot { state, id: flow, .. } = self.linked::<EmailChange>(FlowId::from_bytes(link.flow())).await?;
         let (user, knows) = (state.user(), state.knows_undo(&link, &world));
         let new = match new {
             // Nothing is hashed for a link that takes nothing back.
@@ -280,7 +271,7 @@ impl Services {
         let mut used_up = false;
         for _ in 0..TRIES {
             if let Some(new) = &new {
-                let (_, state) = self.changed_by(flow).await?;
+                let state = self.linked::<EmailChange>(flow).await?.state;
                 let same = match state.password() {
                     Some(set) => match self.hasher.verify(new, Some(set), flow.bytes()).await? {
                         Verdict::Right(proved) => Some(proved),
@@ -302,12 +293,6 @@ impl Services {
             }
         }
         Err(Refusal::Fault(Fault::Contended))
-    }
-
-    async fn changed_by(&self, flow: FlowId) -> Result<(FlowId, EmailChange), Refusal> {
-        let row = self.engine.store().load(flow).await?.filter(|row| row.kind == EmailChange::NAME);
-        let row = row.ok_or(Refusal::GARBAGE)?;
-        Ok((flow, decoded(&row)?))
     }
 
     /// Asks the flow with the account as it stands, anew when it has moved meanwhile.
@@ -335,10 +320,10 @@ impl Services {
         let Some(user) = self.directory.by_id(user).await? else { return Ok(None) };
         let sessions = self.sessions_of(user.id).await?;
         let changes = self.directory.changes(user.id, MOST).await?;
-        let changes = changes.iter().filter_map(|row| {
-            let state = decoded(row).ok()?;
-            let changed = state.changed()?;
-            Some(Later { flow: row.id, before: changed.before.clone(), until: changed.until })
+        let changes = self.engine.read_all::<EmailChange>(changes)?;
+        let changes = changes.iter().filter_map(|seen| {
+            let changed = seen.state.changed()?;
+            Some(Later { flow: seen.id, before: changed.before.clone(), until: changed.until })
         });
         let changes: Vec<Later> = changes.collect();
         let own = changes.iter().find(|change| change.flow == flow).map(|change| change.until);
@@ -375,8 +360,8 @@ impl Services {
         }
         let user = self.directory.by_id(user).await?.ok_or(Refusal::OVER)?;
         // A repeat says what the first answer said: not to everybody who has the link where the account is by now.
-        let row = self.engine.store().load(reply.flow).await?;
-        let shown = row.and_then(|row| decoded(&row).ok()).and_then(|state| state.shown(&reply.outcome).cloned());
+        let seen = self.find::<EmailChange>(reply.flow).await?;
+        let shown = seen.and_then(|seen| seen.state.shown(&reply.outcome).cloned());
         let user = match shown {
             Some(address) => User { address, ..user },
             None => user,
@@ -395,16 +380,12 @@ fn kept(until: Timestamp, stands: bool) -> Refusal {
     Refusal::Values(vec![BadValue { pointer: "/new_email", code: "kept", detail }])
 }
 
-fn decoded(row: &Row) -> Result<EmailChange, Refusal> {
-    serde_json::from_str(&row.state).map_err(|_| Refusal::Fault(Fault::Quarantined))
-}
-
 fn moved(reply: &Reply<Outcome>) -> Moved {
     let expires_at = match reply.outcome {
         Outcome::Awaiting { expires_at } => Some(expires_at),
         Outcome::Changed { until, .. } | Outcome::Undone { until, .. } => Some(until),
         _ => None,
     };
-    let flow = FlowView::of(EmailChange::PREFIX, EmailChange::NAME, reply, expires_at);
+    let flow = FlowView::after::<EmailChange>(reply, expires_at);
     Moved { flow, method: reply.method }
 }

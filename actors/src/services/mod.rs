@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_runtime::store::{Row, StoreFault};
-use cairn_runtime::{Asker, Engine, Fault, FlowId, Id, InputId, Method, Reply, Timestamp};
+use cairn_runtime::store::StoreFault;
+use cairn_runtime::{Asker, Engine, Fault, Flow, FlowId, Id, InputId, Method, Reply, Snapshot, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::acts::guesses::Target;
-use crate::directory::{Directory, User};
+use crate::directory::{Directory, InSession, User};
 use crate::effects::{AskedBy, Auth, Digest, UserId};
+use crate::flows::session::Session;
 use crate::hasher::{HashFault, Hasher, Lane};
 use crate::password::Password;
 
@@ -21,6 +22,7 @@ pub mod browser;
 pub mod deletion;
 pub mod devices;
 pub mod email_change;
+mod entry;
 pub mod guesses;
 pub mod newcomer;
 pub mod password;
@@ -128,6 +130,7 @@ impl From<Fault> for Refusal {
         match fault {
             Fault::NotFound => Self::NotFound,
             Fault::Mismatch => Self::Mismatch,
+            Fault::Ended => Self::OVER,
             other => Self::Fault(other),
         }
     }
@@ -164,14 +167,16 @@ pub struct FlowView {
 }
 
 impl FlowView {
-    fn of<O>(prefix: &str, kind: &'static str, reply: &Reply<O>, expires_at: Option<Timestamp>) -> Self {
-        let id = reply.flow.0.text(prefix);
-        Self { id, kind, phase: reply.phase.clone(), version: reply.version, expires_at }
+    /// As a step has left it.
+    fn after<F: Flow>(reply: &Reply<F::Outcome>, expires_at: Option<Timestamp>) -> Self {
+        let id = reply.flow.0.text(F::PREFIX);
+        Self { id, kind: F::NAME, phase: reply.phase.clone(), version: reply.version, expires_at }
     }
 
-    fn of_row(prefix: &str, kind: &'static str, row: &Row) -> Self {
-        let id = row.id.0.text(prefix);
-        Self { id, kind, phase: row.phase.clone(), version: row.version, expires_at: row.wake_at }
+    /// As it stands.
+    fn of<F: Flow>(seen: &Snapshot<F>) -> Self {
+        let (id, phase) = (seen.text(), seen.phase.clone());
+        Self { id, kind: F::NAME, phase, version: seen.version, expires_at: seen.wake_at }
     }
 }
 
@@ -294,11 +299,38 @@ impl Services {
         Ok(AskedBy { network: self.network_of(caller), known })
     }
 
-    /// Reads the row of a flow of one kind from the text of its id. A wrong prefix is refused without a read.
-    async fn row(&self, prefix: &str, kind: &str, text: &str) -> Result<Row, Refusal> {
-        let id = Id::parse(prefix, text).ok_or(Refusal::NotFound)?;
-        let row = self.engine.store().load(FlowId(id)).await?.ok_or(Refusal::NotFound)?;
-        if row.kind == kind { Ok(row) } else { Err(Refusal::NotFound) }
+    /// The id of a flow, from its text.
+    fn id_of<F: Flow>(text: &str) -> Result<FlowId, Refusal> {
+        Id::parse(F::PREFIX, text).map(FlowId).ok_or(Refusal::NotFound)
+    }
+
+    /// A flow as it stands, by the text of its id. A wrong prefix is refused without a read.
+    async fn look<F: Flow<Domain = Auth>>(&self, text: &str) -> Result<Snapshot<F>, Refusal> {
+        Ok(self.engine.look(Self::id_of::<F>(text)?).await?)
+    }
+
+    /// A flow as it stands; `None` where none of the kind has the id, or an operator has ended it.
+    async fn find<F: Flow<Domain = Auth>>(&self, flow: FlowId) -> Result<Option<Snapshot<F>>, Refusal> {
+        match self.engine.look(flow).await {
+            Ok(seen) => Ok(Some(seen)),
+            Err(Fault::NotFound | Fault::Ended) => Ok(None),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The flow that a link names, as it stands.
+    async fn linked<F: Flow<Domain = Auth>>(&self, flow: FlowId) -> Result<Snapshot<F>, Refusal> {
+        self.find(flow).await?.ok_or(Refusal::GARBAGE)
+    }
+
+    /// The session of a cookie or token with its user; `None` where there is none that anybody may see.
+    async fn session_with_user(&self, session: FlowId) -> Result<Option<(Snapshot<Session>, User)>, Refusal> {
+        let Some(InSession { user, session }) = self.directory.session(session).await? else { return Ok(None) };
+        match self.engine.read::<Session>(session) {
+            Ok(session) => Ok(Some((session, user))),
+            Err(Fault::NotFound | Fault::Ended | Fault::Quarantined) => Ok(None),
+            Err(other) => Err(other.into()),
+        }
     }
 }
 

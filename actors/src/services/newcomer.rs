@@ -6,19 +6,19 @@
 
 use std::sync::Arc;
 
-use cairn_runtime::{Asker, Flow, FlowId, Id, InputId};
+use cairn_runtime::{Asker, Flow, InputId, Snapshot};
 
-use super::arrival::agent;
+use super::entry::{Entered, Entry};
 use super::{Caller, Refusal, Services, first};
 use crate::credential::{Presented, Token, of};
 use crate::device::Device;
 use crate::effects::UserId;
 use crate::flows::registration::Registration;
-use crate::flows::session::{Outcome, Session, Start};
+use crate::flows::session::Session;
 
 /// A browser that is signed in.
 #[derive(Debug)]
-pub struct Entered {
+pub struct Browser {
     /// The value of the session's cookie.
     pub cookie: Token,
     /// The proof by which the device is known from now on.
@@ -31,10 +31,8 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn user_of_registration(&self, flow: &str) -> Result<Option<UserId>, Refusal> {
-        let Some(id) = Id::parse(Registration::PREFIX, flow).map(FlowId) else { return Ok(None) };
-        let row = self.engine.store().load(id).await?.filter(|row| row.kind == Registration::NAME);
-        let state = row.and_then(|row| serde_json::from_str::<Registration>(&row.state).ok());
-        Ok(state.and_then(|state| state.user()))
+        let Ok(id) = Self::id_of::<Registration>(flow) else { return Ok(None) };
+        Ok(self.find::<Registration>(id).await?.and_then(|seen| seen.state.user()))
     }
 
     /// Signs in whoever has proved the address of a registration within the last day, in the browser that began it: one of
@@ -48,19 +46,16 @@ impl Services {
         caller: &Caller,
         flow: &str,
         cookies: &[&str],
-    ) -> Result<Option<Entered>, Refusal> {
+    ) -> Result<Option<Browser>, Refusal> {
         let world = self.engine.world();
-        let Some(id) = Id::parse(Registration::PREFIX, flow).map(FlowId) else { return Ok(None) };
-        let Some(row) = self.engine.store().load(id).await?.filter(|row| row.kind == Registration::NAME) else {
-            return Ok(None);
-        };
-        let Ok(state) = serde_json::from_str::<Registration>(&row.state) else { return Ok(None) };
-        let Registration::Verified { user, until, .. } = &state else { return Ok(None) };
+        let Ok(id) = Self::id_of::<Registration>(flow) else { return Ok(None) };
+        let Some(Snapshot { state, .. }) = self.find::<Registration>(id).await? else { return Ok(None) };
+        let Registration::Verified { user, .. } = &state else { return Ok(None) };
         let began_here = cookies
             .iter()
             .filter_map(|cookie| Presented::parse(&world.ring, of::FlowCookie, cookie).ok())
             .any(|cookie| cookie.flow() == *id.bytes() && state.knows_browser(&cookie, &world));
-        if !began_here || *until <= self.engine.now() {
+        if !began_here {
             return Ok(None);
         }
         let Some(user) = self.directory.by_id(*user).await? else { return Ok(None) };
@@ -72,31 +67,16 @@ impl Services {
         let derived = |label: &str| world.digest(label, id.bytes()).0;
         let device = Device::new(user.id, user.devices, derived("device of a registration"));
         let is_known = self.directory.knows_device(user.id, device.id()).await?;
-        let arrival = self.arrival(caller, &user, &device, is_known, None).await?;
-        let crowded = arrival.crowded.clone();
-        let start = Start {
-            user: user.id,
-            fence: user.fence,
-            devices: user.devices,
-            amr: vec!["pwd".to_owned(), "email".to_owned()],
-            device: agent(caller),
-            client_address: Some(caller.address.to_canonical().to_string()),
-            arrival,
-            forgets: None,
-        };
         let asker = Asker {
             input: InputId::from_bytes(first(&derived("session of a registration"))),
             repeatable: true,
             fingerprint: None,
             trace: Arc::from(caller.trace.as_str()),
         };
-        let reply = self.engine.start::<Session>(asker, start).await?;
-        if reply.outcome == Outcome::Refused {
-            return Ok(None);
-        }
-        self.make_room(caller, &crowded).await;
+        let entry = Entry { user: &user, amr: &["pwd", "email"], device, is_known, forgets: None, asker };
+        let Entered::Begun { reply, device, .. } = self.enter(caller, entry).await? else { return Ok(None) };
         match self.session_cookie(&reply.flow.0.text(Session::PREFIX)).await {
-            Ok(cookie) => Ok(Some(Entered { cookie, device: device.proof(&world, self.engine.now()) })),
+            Ok(cookie) => Ok(Some(Browser { cookie, device })),
             Err(Refusal::SessionEnded) => Ok(None),
             Err(other) => Err(other),
         }

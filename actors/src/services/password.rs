@@ -4,7 +4,7 @@ use cairn_runtime::{FlowId, Reply, Timestamp};
 
 use super::session::{SignedIn, Tokens};
 use super::{Caller, Refusal, Services};
-use crate::directory::{InSession, User};
+use crate::directory::User;
 use crate::flows::session::{Command, Outcome, Session};
 use crate::hasher::Lane;
 use crate::password::Password;
@@ -54,12 +54,8 @@ impl Services {
         new: &Password,
     ) -> Result<Option<(Timestamp, Tokens)>, Refusal> {
         let Some(cookie) = self.session_of(cookie).filter(|_| caller.repeat.is_some()) else { return Ok(None) };
-        let found = self.directory.session(FlowId::from_bytes(cookie.flow())).await?;
-        let Some(InSession { user, session }) = found else { return Ok(None) };
-        let lives = serde_json::from_str::<Session>(&session).is_ok_and(|session| session.active().is_some());
-        if !lives {
-            return Ok(None);
-        }
+        let found = self.session_with_user(FlowId::from_bytes(cookie.flow())).await?;
+        let Some((_, user)) = found.filter(|(session, _)| session.state.active().is_some()) else { return Ok(None) };
         let fingerprint = self.fingerprint(caller, Some(user.id), &[current, new], Lane::SignIn).await?;
         let asker = self.asker_of(caller, Some(user.id), &[&fingerprint]).await?;
         let target = self.target_of(caller, &user).await?;

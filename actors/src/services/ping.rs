@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_runtime::Method;
+use cairn_runtime::{Flow, Method};
 
 use super::{Refusal, Services};
 use crate::flows::ping::{Ping, Pong, Start};

@@ -1,7 +1,6 @@
 //! A forgotten password: asking for a letter, and setting a new one with what stands in it.
 
-use cairn_runtime::store::Row;
-use cairn_runtime::{Fault, Flow, FlowId, Id, Reply};
+use cairn_runtime::{Fault, FlowId, Reply, Snapshot};
 
 use super::password::own_words_of;
 use super::typed::{self, bad};
@@ -43,10 +42,9 @@ impl Services {
     /// # Errors
     /// [`Refusal::SlowDown`] within the cool-down, [`Refusal::FlowEnded`] after the fifth or when nothing is awaited.
     pub async fn resend_reset(&self, caller: &Caller, flow: &str) -> Result<Moved, Refusal> {
-        let id = FlowId(Id::parse(Recovery::PREFIX, flow).ok_or(Refusal::NotFound)?);
         let asker = self.asker(caller, &[flow]).await?;
-        let row = self.row(Recovery::PREFIX, Recovery::NAME, flow).await?;
-        let owner = match decoded(&row)?.user().filter(|_| caller.known_by.is_some()) {
+        let Snapshot { state, id, .. } = self.look::<Recovery>(flow).await?;
+        let owner = match state.user().filter(|_| caller.known_by.is_some()) {
             Some(user) => self.directory.by_id(user).await?,
             None => None,
         };
@@ -74,21 +72,20 @@ impl Services {
     ) -> Result<Moved, Refusal> {
         typed::code(code)?;
         password.check_length().map_err(|why| bad("/new_password", &why))?;
-        let row = self.row(Recovery::PREFIX, Recovery::NAME, flow).await?;
-        let state = decoded(&row)?;
+        let Snapshot { state, id, .. } = self.look::<Recovery>(flow).await?;
         // Codes are lined up and counted by the address whose flow this is, over all its flows.
         let attempt = match &state {
             Recovery::AwaitingCode(awaiting) => Some(self.attempt_reset_code(caller, &awaiting.address).await?),
             _ => None,
         };
-        let typed = self.typed_code(caller, row.id, typed::code(code)?, &["recovery.reset"]).await?;
-        let reply = if state.knows_code(&typed, row.id, &self.engine.world()) {
+        let typed = self.typed_code(caller, id, typed::code(code)?, &["recovery.reset"]).await?;
+        let reply = if state.knows_code(&typed, id, &self.engine.world()) {
             let password = self.worthy(password, own_words(&state), "/new_password", Lane::SignIn).await?;
             let TypedCode { delivered, from, .. } = typed;
             let proof = || Ok(Proof::Code(TypedCode { code: typed::code(code)?, delivered, from }));
-            self.confirm(caller, row.id, &[flow, code], &password, proof).await?
+            self.confirm(caller, id, &[flow, code], &password, proof).await?
         } else {
-            self.disprove(caller, row.id, &[flow, code], &password, Proof::Code(typed)).await?
+            self.disprove(caller, id, &[flow, code], &password, Proof::Code(typed)).await?
         };
         let wrong = matches!(reply.outcome, Outcome::WrongCode { .. });
         if let Some(attempts) = attempt.filter(|_| wrong && !reply.repeated) {
@@ -112,8 +109,7 @@ impl Services {
         let link = parse().map_err(|_| Refusal::GARBAGE)?;
         password.check_length().map_err(|why| bad("/new_password", &why))?;
         let flow = FlowId::from_bytes(link.flow());
-        let Some(row) = self.engine.store().load(flow).await? else { return Err(Refusal::GARBAGE) };
-        let state = decoded(&row)?;
+        let state = self.linked::<Recovery>(flow).await?.state;
         if !state.knows_link(&link, &world) {
             // The flow says which kind of nothing it is.
             return confirmed(self.disprove(caller, flow, &[token], &password, Proof::Link(link)).await?);
@@ -182,8 +178,7 @@ impl Services {
 
     /// Hashes a new password, and looks whether it is the one that the flow has set already. Both always cost the same.
     async fn new_password(&self, flow: FlowId, password: &Password) -> Result<NewPassword, Refusal> {
-        let row = self.engine.store().load(flow).await?.ok_or(Refusal::NotFound)?;
-        let state = decoded(&row)?;
+        let state = self.engine.look::<Recovery>(flow).await?.state;
         // Somebody waits who has shown a link or a code: not behind those who register.
         let verdict = self.hasher.verify(password, state.password(), flow.bytes());
         let (verdict, hash) = tokio::join!(verdict, self.hasher.hash(password, Lane::SignIn));
@@ -215,17 +210,13 @@ fn own_words(state: &Recovery) -> OwnWords {
     }
 }
 
-fn decoded(row: &Row) -> Result<Recovery, Refusal> {
-    serde_json::from_str(&row.state).map_err(|_| Refusal::Fault(Fault::Quarantined))
-}
-
 fn moved(reply: &Reply<Outcome>) -> Moved {
     let expires_at = match reply.outcome {
         Outcome::Awaiting { expires_at } => Some(expires_at),
         Outcome::Done { until, .. } => Some(until),
         _ => None,
     };
-    let flow = FlowView::of(Recovery::PREFIX, Recovery::NAME, reply, expires_at);
+    let flow = FlowView::after::<Recovery>(reply, expires_at);
     Moved { flow, method: reply.method }
 }
 

@@ -1,7 +1,6 @@
 //! Registering, and proving the address.
 
-use cairn_runtime::store::Row;
-use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Timestamp};
+use cairn_runtime::{FlowId, Reply, Snapshot, Timestamp};
 
 use super::typed::{self, Names};
 use super::{Caller, FlowView, Moved, Refusal, Services};
@@ -123,17 +122,17 @@ impl Services {
     /// # Errors
     /// [`Refusal::NotFound`], or the database is away.
     pub async fn registration(&self, flow: &str) -> Result<(FlowView, Mail), Refusal> {
-        let row = self.row(Registration::PREFIX, Registration::NAME, flow).await?;
-        let mail = self.mail(&row, LETTERS).await?;
-        Ok((FlowView::of_row(Registration::PREFIX, Registration::NAME, &row), mail))
+        let seen = self.look::<Registration>(flow).await?;
+        let mail = self.mail(&seen, LETTERS).await?;
+        Ok((FlowView::of(&seen), mail))
     }
 
     /// Where the last letter of these kinds is that a flow has sent.
-    pub(super) async fn mail(&self, row: &Row, kinds: &[&str]) -> Result<Mail, Refusal> {
-        let deliveries = self.engine.store().deliveries(row.id).await?;
+    pub(super) async fn mail<F>(&self, seen: &Snapshot<F>, kinds: &[&str]) -> Result<Mail, Refusal> {
+        let deliveries = self.engine.store().deliveries(seen.id).await?;
         let letter = deliveries.iter().rev().find(|delivery| kinds.contains(&delivery.kind.as_str()));
         let (state, at) = match letter {
-            None => (MailState::Queued, row.touched_at),
+            None => (MailState::Queued, seen.touched_at),
             Some(letter) => match letter.settled {
                 Some(at) if letter.dead => (MailState::Failed, at),
                 Some(at) => (MailState::Accepted, at),
@@ -150,20 +149,19 @@ impl Services {
     /// # Errors
     /// [`Refusal::SlowDown`] within the cool-down, [`Refusal::FlowEnded`] after the fifth or when nothing is awaited.
     pub async fn resend_registration(&self, caller: &Caller, flow: &str) -> Result<Moved, Refusal> {
-        let id = FlowId(Id::parse(Registration::PREFIX, flow).ok_or(Refusal::NotFound)?);
         let asker = self.asker(caller, &[flow]).await?;
-        let row = self.row(Registration::PREFIX, Registration::NAME, flow).await?;
-        let owner = match decoded(&row.state) {
-            Some(Registration::AwaitingCode(a)) => {
+        let seen = self.look::<Registration>(flow).await?;
+        let owner = match &seen.state {
+            Registration::AwaitingCode(a) => {
                 self.directory.by_address(self.engine.world().address_key(&a.address)).await?
             }
             _ => None,
         };
         let by = self.asked_by(caller, owner.as_ref()).await?;
-        let reply = self.engine.call::<Registration>(id, asker, Command::Resend(by)).await?;
+        let reply = self.engine.call::<Registration>(seen.id, asker, Command::Resend(by)).await?;
         match reply.outcome {
             Outcome::Awaiting { expires_at } => {
-                let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, Some(expires_at));
+                let flow = FlowView::after::<Registration>(&reply, Some(expires_at));
                 Ok(Moved { flow, method: reply.method })
             }
             Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
@@ -179,14 +177,13 @@ impl Services {
     /// [`Refusal::FlowEnded`].
     pub async fn verify_by_code(&self, caller: &Caller, flow: &str, code: &str) -> Result<(Moved, User), Refusal> {
         let typed = typed::code(code)?;
-        let id = FlowId(Id::parse(Registration::PREFIX, flow).ok_or(Refusal::NotFound)?);
+        let id = Self::id_of::<Registration>(flow)?;
         let asker = self.asker(caller, &[flow, code]).await?;
-        let row = self.row(Registration::PREFIX, Registration::NAME, flow);
-        let (row, typed) = tokio::join!(row, self.typed_code(caller, id, typed, LETTERS));
-        let (row, typed) = (row?, typed?);
+        let (seen, typed) = tokio::join!(self.look::<Registration>(flow), self.typed_code(caller, id, typed, LETTERS));
+        let (seen, typed) = (seen?, typed?);
         // Over all flows of one address so many codes may be wrong a day; five of each is what a flow counts by itself.
-        let attempt = match decoded(&row.state) {
-            Some(Registration::AwaitingCode(awaiting)) => Some(self.attempt_code(&awaiting.address).await?),
+        let attempt = match &seen.state {
+            Registration::AwaitingCode(awaiting) => Some(self.attempt_code(&awaiting.address).await?),
             _ => None,
         };
         let reply = self.engine.call::<Registration>(id, asker, Command::Enter(typed)).await?;
@@ -211,8 +208,7 @@ impl Services {
         let world = self.engine.world();
         let link = Presented::parse(&world.ring, of::VerifyEmail, token).map_err(|_| Refusal::GARBAGE)?;
         let flow = FlowId::from_bytes(link.flow());
-        let Some(row) = self.engine.store().load(flow).await? else { return Err(Refusal::GARBAGE) };
-        let Some(state) = decoded(&row.state) else { return Err(Refusal::Fault(Fault::Quarantined)) };
+        let state = self.linked::<Registration>(flow).await?.state;
         let mut proved = None;
         if state.knows_link(&link, &world) {
             let users = match state.user() {
@@ -263,12 +259,12 @@ impl Services {
             | Outcome::TooSoon { .. }
             | Outcome::NoMoreLetters => return Err(Refusal::OVER),
         };
-        let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, Some(until));
-        let (user, row) = tokio::join!(self.directory.by_id(user), self.engine.store().load(reply.flow));
-        let (user, row) = (user?, row?);
+        let flow = FlowView::after::<Registration>(&reply, Some(until));
+        let (user, seen) = tokio::join!(self.directory.by_id(user), self.find::<Registration>(reply.flow));
+        let (user, seen) = (user?, seen?);
         let user = user.ok_or(Refusal::FlowEnded("The account that this made is no more. Register again."))?;
         // A repeat says what the first answer said: not to everybody who has the code where the account is by now.
-        let shown = row.and_then(|row| decoded(&row.state)).and_then(|state| state.shown().cloned());
+        let shown = seen.and_then(|seen| seen.state.shown().cloned());
         let user = match shown {
             Some(Shown { address, username }) => User { address, username, ..user },
             None => user,
@@ -282,11 +278,6 @@ fn begun(reply: Reply<Outcome>) -> Moved {
         Outcome::Awaiting { expires_at } => Some(expires_at),
         _ => None,
     };
-    let flow = FlowView::of(Registration::PREFIX, Registration::NAME, &reply, expires_at);
+    let flow = FlowView::after::<Registration>(&reply, expires_at);
     Moved { flow, method: reply.method }
-}
-
-/// The state of a row, unless an older release's needs the engine to bring it up to date.
-fn decoded(state: &str) -> Option<Registration> {
-    serde_json::from_str(state).ok()
 }

@@ -1,18 +1,18 @@
 //! Signing in, carrying a session on, ending it, and who a token stands for.
 
-use cairn_runtime::{FlowId, Id, Method, Reply, Timestamp};
+use cairn_runtime::{Flow, FlowId, Id, Method, Reply, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::arrival::agent;
+use super::entry::{Entered, Entry};
 use super::{Caller, Refusal, Services};
 use crate::acts::guesses::Target;
 use crate::acts::password;
 use crate::address::Address;
 use crate::credential::{self, Presented, Purpose, Token, of};
 use crate::device::Device;
-use crate::directory::{InSession, User};
+use crate::directory::User;
 use crate::effects::{Digest, UserId};
-use crate::flows::session::{Command, Minted, Outcome, Session, Start};
+use crate::flows::session::{Command, Minted, Outcome, Session};
 use crate::hasher::{Lane, Verdict};
 use crate::password::Password;
 use crate::signing::ACCESS_TOKEN;
@@ -123,7 +123,7 @@ impl Services {
     /// The database is away.
     pub async fn approach<'a>(&self, identifier: Identifier<'a>, proof: Option<&str>) -> Result<Approach<'a>, Refusal> {
         let world = self.engine.world();
-        let user = self.find(identifier).await?;
+        let user = self.user_by(identifier).await?;
         let device = match &user {
             Some(user) => self.known_device(proof, user).await?,
             None => None,
@@ -188,38 +188,30 @@ impl Services {
                     return Err(Refusal::Credentials);
                 }
             };
-            let leaves = self.leaves_at(&known).await?;
-            if leaves.is_some_and(|(_, until)| until <= self.engine.now()) {
-                // The account is to be gone by now: whoever comes late finds nobody.
-                self.failed(caller, attempt, Some(known.id)).await?;
-                return Err(Refusal::Credentials);
-            }
             if proved.needs_rehash() {
                 self.rehash(caller, &known, password).await?;
             }
             // A number that has moved since the device was recognised has made it unknown.
             let recognised = known_device.filter(|device| device.number() == known.devices);
-            let device = recognised.unwrap_or_else(|| Device::new(known.id, known.devices, self.engine.seed()));
-            let arrival = self.arrival(caller, &known, &device, recognised.is_some(), leaves).await?;
-            let (crowded, restored) = (arrival.crowded.clone(), arrival.restores.is_some());
-            let start = Start {
-                user: known.id,
-                fence: known.fence,
-                devices: known.devices,
-                amr: vec!["pwd".to_owned()],
-                device: agent(caller),
-                client_address: Some(caller.address.to_canonical().to_string()),
-                arrival,
+            let entry = Entry {
+                user: &known,
+                amr: &["pwd"],
+                device: recognised.unwrap_or_else(|| Device::new(known.id, known.devices, self.engine.seed())),
+                is_known: recognised.is_some(),
                 forgets: attempt.to_forget().map(|target| (target, self.network_of(caller))),
+                asker: self.engine.asker(&caller.trace),
             };
-            let reply = self.engine.start::<Session>(self.engine.asker(&caller.trace), start).await?;
-            if reply.outcome != Outcome::Refused {
-                drop(attempt);
-                self.make_room(caller, &crowded).await;
-                let device = Some(device.proof(&self.engine.world(), self.engine.now()));
-                return Ok(Tokens { restored, device, ..self.tokens(reply, Some(known)).await? });
+            match self.enter(caller, entry).await? {
+                Entered::Begun { reply, restored, device } => {
+                    let tokens = self.tokens(reply, Some(known)).await?;
+                    return Ok(Tokens { restored, device: Some(device), ..tokens });
+                }
+                Entered::Moved => user = self.user_by(identifier).await?,
+                Entered::Gone => {
+                    self.failed(caller, attempt, Some(known.id)).await?;
+                    return Err(Refusal::Credentials);
+                }
             }
-            user = self.find(identifier).await?;
         }
         Err(Refusal::Credentials)
     }
@@ -232,7 +224,7 @@ impl Services {
         Ok(())
     }
 
-    async fn find(&self, identifier: Identifier<'_>) -> Result<Option<User>, Refusal> {
+    async fn user_by(&self, identifier: Identifier<'_>) -> Result<Option<User>, Refusal> {
         let found = match identifier {
             Identifier::Email(typed) => match Address::parse(typed) {
                 Ok(address) => self.directory.by_address(self.engine.world().address_key(&address)).await?,
@@ -342,9 +334,8 @@ impl Services {
         let claims = self.claims_of(token)?;
         let subject = UserId::parse(&claims.sub).ok_or(Refusal::SessionEnded)?;
         let session = FlowId(Id::parse(Session::PREFIX, &claims.sid).ok_or(Refusal::SessionEnded)?);
-        let InSession { user, session: state } = self.directory.session(session).await?.ok_or(Refusal::SessionEnded)?;
-        let state: Session = serde_json::from_str(&state).map_err(|_| Refusal::SessionEnded)?;
-        match state.active() {
+        let (seen, user) = self.session_with_user(session).await?.ok_or(Refusal::SessionEnded)?;
+        match seen.state.active() {
             Some(active) if subject == user.id && active.user == user.id && active.fence == user.fence => {
                 Ok(SignedIn { user, session, device: active.device_id, claims, amr: active.amr.clone() })
             }

@@ -1,6 +1,6 @@
 //! A user's sessions: which there are, ending them, and proving again who one is.
 
-use cairn_runtime::{Fault, Flow, FlowId, Timestamp};
+use cairn_runtime::{Fault, FlowId, Snapshot, Timestamp};
 
 use super::password::own_words_of;
 use super::session::{SignedIn, Tokens};
@@ -49,21 +49,23 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn sessions(&self, who: &SignedIn) -> Result<Vec<SessionView>, Refusal> {
-        let now = self.engine.now();
-        let rows = self.directory.sessions(who.user.id, MOST).await?;
-        let views = rows.into_iter().filter_map(|row| {
-            let state: Session = serde_json::from_str(&row.state).ok()?;
-            let active = state.active()?;
-            (active.fence == who.user.fence && active.expires_at > now).then(|| SessionView {
-                id: row.id.0.text(Session::PREFIX),
+        let views = self.living(who.user.id).await?.into_iter().filter_map(|seen| {
+            let active = seen.state.active().filter(|active| active.fence == who.user.fence)?;
+            Some(SessionView {
+                id: seen.text(),
                 device: active.device.clone(),
                 client_address: active.client_address.clone(),
                 created_at: active.created_at,
-                last_used_at: row.touched_at,
-                current: row.id == who.session,
+                last_used_at: seen.touched_at,
+                current: seen.id == who.session,
             })
         });
         Ok(views.collect())
+    }
+
+    /// A user's sessions as they stand, those that ended by themselves among them, last used first.
+    pub(super) async fn living(&self, user: UserId) -> Result<Vec<Snapshot<Session>>, Refusal> {
+        Ok(self.engine.read_all(self.directory.sessions(user, MOST).await?)?)
     }
 
     /// The ids of a user's sessions that have not ended.
@@ -76,11 +78,11 @@ impl Services {
     /// # Errors
     /// [`Refusal::NotFound`] for what is no session, or somebody else's.
     pub async fn revoke_session(&self, caller: &Caller, who: &SignedIn, session: &str) -> Result<(), Refusal> {
-        let row = self.row(Session::PREFIX, Session::NAME, session).await?;
-        if row.user != Some(who.user.id.0) {
+        let seen = self.find::<Session>(Self::id_of::<Session>(session)?).await?.ok_or(Refusal::NotFound)?;
+        if seen.user != Some(who.user.id.0) {
             return Err(Refusal::NotFound);
         }
-        self.engine.call::<Session>(row.id, self.engine.asker(&caller.trace), Command::Revoke).await?;
+        self.engine.call::<Session>(seen.id, self.engine.asker(&caller.trace), Command::Revoke).await?;
         Ok(())
     }
 
@@ -184,20 +186,15 @@ impl Services {
     }
 
     async fn session_state(&self, flow: FlowId) -> Result<Session, Refusal> {
-        let row = self.engine.store().load(flow).await?.filter(|row| row.kind == Session::NAME);
-        let row = row.ok_or(Refusal::GARBAGE)?;
-        serde_json::from_str(&row.state).map_err(|_| Refusal::Fault(Fault::Quarantined))
+        Ok(self.linked::<Session>(flow).await?.state)
     }
 
     /// The living sessions of the device and the place that the link of a session is about.
     async fn concerned(&self, state: &Session) -> Result<Vec<FlowId>, Refusal> {
         let Some((link, user)) = state.link().zip(state.user()) else { return Ok(Vec::new()) };
-        let rows = self.directory.sessions(user, MOST).await?;
-        let concerned = rows.into_iter().filter(|row| {
-            let state: Option<Session> = serde_json::from_str(&row.state).ok();
-            state.as_ref().and_then(Session::active).is_some_and(|active| link.concerns(active))
-        });
-        Ok(concerned.map(|row| row.id).collect())
+        let living = self.living(user).await?;
+        let concerned = living.iter().filter(|seen| seen.state.active().is_some_and(|active| link.concerns(active)));
+        Ok(concerned.map(|seen| seen.id).collect())
     }
 
     /// Ends before the answer what the step has told to end.

@@ -207,7 +207,7 @@ fn of_fault(fault: Fault) -> Problem {
         Fault::NotFound => Problem::not_found(),
         Fault::Mismatch => Problem::idempotency_mismatch(),
         Fault::Unavailable(_) | Fault::Overloaded | Fault::Contended => Problem::unavailable(SOON).log(fault),
-        Fault::Quarantined => Problem::unavailable(Duration::from_secs(60)).log(fault),
+        Fault::Quarantined | Fault::Ended => Problem::unavailable(Duration::from_secs(60)).log(fault),
         Fault::Storage(_) => Problem::storage().log(fault),
         Fault::Settled | Fault::Defect(_) => Problem::fault(fault),
     }

@@ -7,7 +7,7 @@ use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::{Identifier, SignedIn, Tokens};
-use cairn_runtime::Fault;
+use cairn_runtime::{Fault, Flow};
 use http::HeaderValue;
 
 use super::sheet::{Sheet, Wrong};

@@ -6,6 +6,7 @@ use cairn_actors::address::Address;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::{BadValue, Refusal, registration};
+use cairn_runtime::Flow;
 
 use http::StatusCode;
 

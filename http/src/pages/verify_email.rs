@@ -8,6 +8,7 @@ use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::{Begun, Standing};
+use cairn_runtime::Flow;
 use http::StatusCode;
 
 use super::sheet::{Sheet, Wrong};

@@ -12,7 +12,7 @@ use cairn_actors::name::PersonName;
 use cairn_actors::testing;
 use cairn_persistence::{AuthWrites, Database, SqlDirectory};
 use cairn_runtime::store::{Item, Retention, Store, Verdict};
-use cairn_runtime::{Domain, FlowId, Guard, Id, InputId, Timestamp};
+use cairn_runtime::{Domain, Flow, FlowId, Guard, Id, InputId, Timestamp};
 use sea_orm::ConnectionTrait;
 
 use crate::auth::{Town, bumping, id, start};
@@ -432,12 +432,12 @@ async fn what_a_moved_fence_ended_is_still_listed_and_told_by_its_number(kind: K
     engine.act("bump", engine.asker("test"), bumping(user(0))).await.unwrap();
     let found = directory(&town).session(flow).await.unwrap().unwrap();
     assert_eq!(found.user.id, user(0));
-    let state: Session = serde_json::from_str(&found.session).unwrap();
+    let state: Session = engine.read::<Session>(found.session).unwrap().state;
     assert_eq!((found.user.fence, state.active().map(|active| active.fence)), (1, Some(0)));
     assert_eq!(directory(&town).sessions(user(0), 10).await.unwrap().len(), 1);
     engine.call::<Session>(flow, engine.asker("test"), session::Command::Revoke).await.unwrap();
     let ended = directory(&town).session(flow).await.unwrap().expect("its row is kept for a while");
-    let state: Session = serde_json::from_str(&ended.session).unwrap();
+    let state: Session = engine.read::<Session>(ended.session).unwrap().state;
     assert_eq!((ended.user.id, state.active().is_some()), (user(0), false));
     node.end().await;
 }

@@ -10,7 +10,7 @@ use cairn_actors::services::{Caller, Refusal};
 use cairn_persistence::entity::{events, flows, outbox};
 use cairn_persistence::{Database, SqlDirectory};
 use cairn_runtime::store::Retention;
-use cairn_runtime::{FlowId, Id};
+use cairn_runtime::{Flow, FlowId, Id};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
 use crate::auth::{Node, Town, founding, id, is_sound};

@@ -17,6 +17,7 @@ mod defects;
 mod deliveries;
 mod outage;
 mod races;
+mod reads;
 mod repeats;
 mod simulation;
 mod supervision;

@@ -104,6 +104,7 @@ impl Named for Hear {
 // begin: flow
 impl Flow for Lending {
     const NAME: &'static str = "lending";
+    const PREFIX: &'static str = "len";
     type Domain = Toy;
     type Start = Borrow;
     type Command = Ask;

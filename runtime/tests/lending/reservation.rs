@@ -48,6 +48,7 @@ impl Named for Hear {
 // begin: flow
 impl Flow for Reservation {
     const NAME: &'static str = "reservation";
+    const PREFIX: &'static str = "res";
     type Domain = Toy;
     type Start = Reserve;
     type Command = Never;

@@ -7,6 +7,7 @@ use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::SignedIn;
+use cairn_runtime::Flow;
 use http::{Method, StatusCode};
 
 use super::super::sheet::{Sheet, Wrong};

@@ -11,7 +11,7 @@ use cairn_actors::password::Password;
 use cairn_actors::services::registration::Typed;
 use cairn_actors::services::{Caller, Repeat};
 use cairn_actors::testing;
-use cairn_runtime::{Asker, FlowId, Reply};
+use cairn_runtime::{Asker, Flow, FlowId, Reply};
 use futures_util::future::join;
 
 use super::turnstile::Turnstile;

@@ -14,7 +14,7 @@ use cairn_actors::services::email_change::ConfirmedBy;
 use cairn_actors::services::session::Identifier;
 use cairn_actors::testing;
 use cairn_persistence::entity::users;
-use cairn_runtime::{FlowId, Id};
+use cairn_runtime::{Flow, FlowId, Id};
 
 use super::stand::{Stand, flow_of};
 

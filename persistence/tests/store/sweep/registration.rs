@@ -9,7 +9,7 @@ use cairn_actors::password::{Code, Password};
 use cairn_actors::services::registration::Typed;
 use cairn_actors::services::{FlowView, Refusal};
 use cairn_actors::testing;
-use cairn_runtime::{Clock, FlowId};
+use cairn_runtime::{Clock, Flow, FlowId};
 
 use super::stand::{Stand, flow_of};
 

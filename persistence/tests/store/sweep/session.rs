@@ -9,7 +9,7 @@ use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::Identifier;
 use cairn_actors::testing;
-use cairn_runtime::{FlowId, Reply};
+use cairn_runtime::{Flow, FlowId, Reply};
 
 use super::stand::{Stand, flow_of};
 use crate::auth::{bumping, founding, id};

@@ -100,6 +100,7 @@ impl Named for Hear {
 
 impl Flow for Child {
     const NAME: &'static str = "child";
+    const PREFIX: &'static str = "chi";
     type Domain = Toy;
     type Start = Begin;
     type Command = Ask;

@@ -85,6 +85,7 @@ impl Named for Ask {
 
 impl Flow for Errand {
     const NAME: &'static str = "errand";
+    const PREFIX: &'static str = "err";
     type Domain = Toy;
     type Start = Go;
     type Command = Ask;

@@ -107,6 +107,7 @@ impl Named for Told {
 
 impl Flow for Faulty {
     const NAME: &'static str = "faulty";
+    const PREFIX: &'static str = "fau";
     type Domain = Toy;
     type Start = Begin;
     type Command = Ask;

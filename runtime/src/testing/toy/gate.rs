@@ -72,6 +72,7 @@ impl Named for Ask {
 
 impl Flow for Gate {
     const NAME: &'static str = "gate";
+    const PREFIX: &'static str = "gat";
     type Domain = Toy;
     type Start = Build;
     type Command = Ask;

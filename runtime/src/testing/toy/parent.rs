@@ -105,6 +105,7 @@ impl Named for Hear {
 
 impl Flow for Parent {
     const NAME: &'static str = "parent";
+    const PREFIX: &'static str = "par";
     type Domain = Toy;
     type Start = SendOut;
     type Command = Ask;

@@ -112,6 +112,7 @@ impl Named for Ask {
 
 impl Flow for Ticket {
     const NAME: &'static str = "ticket";
+    const PREFIX: &'static str = "tic";
     type Domain = Toy;
     type Start = Issue;
     type Command = Ask;

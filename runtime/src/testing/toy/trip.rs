@@ -103,6 +103,7 @@ impl Named for Ask {
 
 impl Flow for Trip {
     const NAME: &'static str = "trip";
+    const PREFIX: &'static str = "tri";
     type Domain = Toy;
     type Start = Plan;
     type Command = Ask;

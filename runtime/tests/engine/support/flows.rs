@@ -32,6 +32,7 @@ impl Named for Announce {
 
 impl Flow for Herald {
     const NAME: &'static str = "herald";
+    const PREFIX: &'static str = "her";
     type Domain = Toy;
     type Start = Announce;
     type Command = Never;
@@ -94,6 +95,7 @@ impl Named for Count {
 
 impl Flow for Metronome {
     const NAME: &'static str = "metronome";
+    const PREFIX: &'static str = "met";
     type Domain = Toy;
     type Start = ();
     type Command = Count;
@@ -130,6 +132,7 @@ pub(crate) struct Elder;
 
 impl Flow for Elder {
     const NAME: &'static str = "elder";
+    const PREFIX: &'static str = "eld";
     const SCHEMA: u32 = 3;
     type Domain = Toy;
     type Start = ();
@@ -156,5 +159,42 @@ impl Flow for Elder {
     fn upcast(schema: u32, _state: serde_json::Value) -> Result<serde_json::Value, String> {
         assert!(schema > 1, "an upcast panics");
         Err("an upcast refuses".to_owned())
+    }
+}
+
+/// Its older shape called the number a count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Renamed {
+    pub(crate) number: u32,
+}
+
+impl Flow for Renamed {
+    const NAME: &'static str = "renamed";
+    const PREFIX: &'static str = "ren";
+    const SCHEMA: u32 = 2;
+    type Domain = Toy;
+    type Start = ();
+    type Command = Never;
+    type Signal = Never;
+    type Outcome = ();
+
+    fn start(_asked: &(), _lost: Option<&Lost<Self>>, _cx: &Cx<'_, Toy>) -> Step<Self> {
+        stay().says(())
+    }
+
+    fn on(&self, _input: &Input<Self>, _lost: Option<&Lost<Self>>, _cx: &Cx<'_, Toy>) -> Step<Self> {
+        stay().says(())
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn public(&self) -> Public {
+        Public::phase("counted")
+    }
+
+    fn upcast(_schema: u32, state: serde_json::Value) -> Result<serde_json::Value, String> {
+        Ok(serde_json::json!({ "number": state["count"] }))
     }
 }
