@@ -4,18 +4,22 @@
 //! order of its key: who is stale or lost is out, with nothing left behind. Then what somebody else may insert at the
 //! same moment (keys, ids, inputs) is inserted where it is absent: who comes second there is named by what is not
 //! returned, and what it had inserted is taken back. What is left can only succeed.
+//!
+//! Items that depend on one before them in the batch, which the committer never brings, go through the same stages once
+//! those before them are written, in the same transaction.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use cairn_runtime::store::{Delivery, Event, Item, Row, Settle, StoreFault, Verdict};
+use cairn_runtime::store::{
+    Delivery, Event, GuardChange, GuardState, Item, Row, Settle, StoreFault, Verdict, foresee, runs,
+};
 use cairn_runtime::{DeliveryId, Domain, FlowId, Guard, InputId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, QueryResult};
 use serde::Serialize;
 
 use crate::connect::Database;
-use crate::entity::{events, id};
+use crate::entity::{events, id, instant};
 use crate::fault::{Stage, fault};
-use crate::guarding::{Net, foresee};
 use crate::pools::Transaction;
 use crate::records::{GuardRecord, Hex, Record};
 use crate::sql::{Keyed, ROWS, Texts, Wide};
@@ -29,9 +33,16 @@ pub(crate) async fn commit<D: Domain, W: Writes<D>>(
     batch: &[Item<D>],
 ) -> Result<Vec<Verdict>, StoreFault> {
     let txn = database.begin().await.map_err(|error| fault(Stage::Begin, &error))?;
-    let mut work = Work::new(&txn, texts, batch);
-    let done = work.run(writes).await;
-    let fates = work.fates;
+    let mut fates = Vec::with_capacity(batch.len());
+    let mut done = Ok(());
+    for run in runs(batch) {
+        let mut work = Work::new(&txn, texts, run);
+        done = work.run(writes).await;
+        fates.extend(work.fates);
+        if done.is_err() {
+            break;
+        }
+    }
     match done {
         Ok(()) if fates.iter().any(|fate| matches!(fate, Fate::Standing)) => {
             txn.commit().await.map_err(|error| fault(Stage::Commit, &error))?;
@@ -76,7 +87,7 @@ struct Work<'a, D: Domain> {
     batch: &'a [Item<D>],
     fates: Vec<Fate>,
     /// What each item's guards come to; empty for who is out before they are looked at.
-    nets: Vec<Vec<Net<'a>>>,
+    changes: Vec<Vec<GuardChange<'a>>>,
     /// Of items that are out since: what they have inserted.
     taken_back: TakenBack<'a>,
 }
@@ -91,8 +102,8 @@ struct TakenBack<'a> {
 impl<'a, D: Domain> Work<'a, D> {
     fn new(txn: &'a DatabaseTransaction, texts: &'a Texts, batch: &'a [Item<D>]) -> Self {
         let fates = batch.iter().map(|_| Fate::Standing).collect();
-        let nets = batch.iter().map(|_| Vec::new()).collect();
-        Self { txn, texts, batch, fates, nets, taken_back: TakenBack::default() }
+        let changes = batch.iter().map(|_| Vec::new()).collect();
+        Self { txn, texts, batch, fates, changes, taken_back: TakenBack::default() }
     }
 
     async fn run<W: Writes<D>>(&mut self, writes: &W) -> Result<(), DbErr> {
@@ -187,26 +198,28 @@ impl<'a, D: Domain> Work<'a, D> {
         let mut changes = false;
         for guard in self.standing().flat_map(|(_, item)| &item.guards) {
             keys.insert(guard.key().as_str());
-            changes |= matches!(guard, Guard::Release(_) | Guard::Bump(..));
+            // A claim that may expire is often made where an expired one stands, and then it changes that row.
+            changes |= matches!(guard, Guard::Release(_) | Guard::Bump(..) | Guard::ClaimUntil(..));
         }
         // One mode for all of them: two statements would lock in two orders, and a lock that is raised later waits for
         // whoever waits for it.
         let text = if changes { &self.texts.lock_guards } else { &self.texts.share_guards };
-        let mut found: HashMap<String, i64> = HashMap::new();
+        let mut found: HashMap<String, GuardState> = HashMap::new();
         for row in self.query(text, &sorted(keys)).await? {
-            found.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            let state = GuardState { number: row.try_get_by_index(1)?, expires: instant(row.try_get_by_index(2)?) };
+            found.insert(row.try_get_by_index(0)?, state);
         }
         let mut lost = Vec::new();
         let mut foreseen = Vec::new();
         for (place, item) in self.standing().filter(|(_, item)| !item.guards.is_empty()) {
-            match foresee(&item.guards, |key| found.get(key).copied()) {
-                Ok(nets) => foreseen.push((place, nets)),
+            match foresee(&item.guards, item.at, |key| found.get(key).copied()) {
+                Ok(changes) => foreseen.push((place, changes)),
                 Err(guard) => lost.push((place, Verdict::Lost(guard))),
             }
         }
-        for (place, nets) in foreseen {
-            if let Some(slot) = self.nets.get_mut(place) {
-                *slot = nets;
+        for (place, changes) in foreseen {
+            if let Some(slot) = self.changes.get_mut(place) {
+                *slot = changes;
             }
         }
         self.judge(lost);
@@ -232,11 +245,11 @@ impl<'a, D: Domain> Work<'a, D> {
     }
 
     async fn insert_claims(&mut self) -> Result<(), DbErr> {
-        let take = |(place, net): (usize, &Net<'a>)| match *net {
-            Net::Take { key, value, place: guard } => Some((place, guard, GuardRecord { key, value })),
-            Net::Set { .. } | Net::Free { .. } => None,
+        let insert = |(place, change): (usize, &GuardChange<'a>)| match *change {
+            GuardChange::Insert { key, state, place: guard } => Some((place, guard, GuardRecord { key, state })),
+            GuardChange::Update { .. } | GuardChange::Delete { .. } => None,
         };
-        let claims: Vec<(usize, usize, GuardRecord<'a>)> = self.standing_nets().filter_map(take).collect();
+        let claims: Vec<(usize, usize, GuardRecord<'a>)> = self.standing_changes().filter_map(insert).collect();
         let records: Vec<GuardRecord<'_>> = claims.iter().map(|(.., record)| *record).collect();
         let mut taken: HashSet<String> = HashSet::new();
         for row in self.insert(&self.texts.claim_guards, &records).await? {
@@ -307,10 +320,10 @@ impl<'a, D: Domain> Work<'a, D> {
     /// Has items lose whose claims are all inserted already.
     fn lose_after_claims(&mut self, judged: Vec<(usize, Verdict)>) {
         for (place, _) in &judged {
-            let nets = self.nets.get(*place).into_iter().flatten();
-            self.taken_back.keys.extend(nets.filter_map(|net| match *net {
-                Net::Take { key, .. } => Some(key),
-                Net::Set { .. } | Net::Free { .. } => None,
+            let changes = self.changes.get(*place).into_iter().flatten();
+            self.taken_back.keys.extend(changes.filter_map(|change| match *change {
+                GuardChange::Insert { key, .. } => Some(key),
+                GuardChange::Update { .. } | GuardChange::Delete { .. } => None,
             }));
         }
         self.judge(judged);
@@ -339,11 +352,11 @@ impl<'a, D: Domain> Work<'a, D> {
         }
         let mut set: Vec<GuardRecord<'_>> = Vec::new();
         let mut freed: Vec<&str> = Vec::new();
-        for (_, net) in self.standing_nets() {
-            match *net {
-                Net::Take { .. } => {}
-                Net::Set { key, value } => set.push(GuardRecord { key, value }),
-                Net::Free { key } => freed.push(key),
+        for (_, change) in self.standing_changes() {
+            match *change {
+                GuardChange::Insert { .. } => {}
+                GuardChange::Update { key, state } => set.push(GuardRecord { key, state }),
+                GuardChange::Delete { key } => freed.push(key),
             }
         }
         let updated = self.put(&self.texts.update_flows, &changed).await?;
@@ -364,9 +377,9 @@ impl<'a, D: Domain> Work<'a, D> {
         matches!(self.fates.get(place), Some(Fate::Standing))
     }
 
-    fn standing_nets(&self) -> impl Iterator<Item = (usize, &Net<'a>)> + '_ {
-        let nets = self.nets.iter().enumerate().filter(|(place, _)| self.stands(*place));
-        nets.flat_map(|(place, nets)| nets.iter().map(move |net| (place, net)))
+    fn standing_changes(&self) -> impl Iterator<Item = (usize, &GuardChange<'a>)> + '_ {
+        let standing = self.changes.iter().enumerate().filter(|(place, _)| self.stands(*place));
+        standing.flat_map(|(place, changes)| changes.iter().map(move |change| (place, change)))
     }
 
     async fn query<T: Serialize>(&self, text: &Keyed, keys: &[T]) -> Result<Vec<QueryResult>, DbErr> {

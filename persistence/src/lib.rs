@@ -10,7 +10,6 @@ pub mod directory;
 mod due;
 pub mod entity;
 mod fault;
-mod guarding;
 pub mod keys;
 mod latest;
 pub mod migration;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use cairn_runtime::Timestamp;
-use cairn_runtime::store::{Delivery, Event, Postpone, Row, Settle};
+use cairn_runtime::store::{Delivery, Event, GuardState, Postpone, Row, Settle};
 use data_encoding::HEXLOWER;
 use sea_orm::{DbErr, Value};
 use serde::ser::SerializeMap;
@@ -186,12 +186,13 @@ impl Record for Delivery {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GuardRecord<'a> {
     pub(crate) key: &'a str,
-    pub(crate) value: i64,
+    pub(crate) state: GuardState,
 }
 
 impl Record for GuardRecord<'_> {
     fn cells(&self) -> Vec<(&'static str, Cell<'_>)> {
-        vec![("key", text(self.key)), ("value", Cell::Number(self.value))]
+        let GuardState { number, expires } = self.state;
+        vec![("key", text(self.key)), ("value", Cell::Number(number)), ("expires", some_instant(expires))]
     }
 }
 

@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use cairn_runtime::store::{Delivery, Event, Item, Row, Settle, StoreFault, Verdict};
-use cairn_runtime::{Domain, Guard};
+use cairn_runtime::store::{Delivery, Event, GuardState, Item, Row, Settle, StoreFault, Verdict};
+use cairn_runtime::{Domain, Guard, Timestamp};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait, Statement, Value};
 use serde::Serialize;
 
@@ -100,8 +100,9 @@ impl Texts {
             )
         };
         let expected = [ID, ("version", Kind::BigInteger), ("changes", Kind::Boolean)];
-        let numbered = [KEY, ("value", Kind::BigInteger)];
-        let as_expected = r#"(n."value" IS NULL OR t."value" = n."value")"#;
+        let numbered = [KEY, ("value", Kind::BigInteger), ("at", Kind::BigInteger)];
+        let as_expected =
+            r#"(n."value" IS NULL OR t."value" = n."value") AND (t."expires" IS NULL OR t."expires" > n."at")"#;
         let ends = [
             ID,
             ("settled", Kind::BigInteger),
@@ -161,11 +162,14 @@ struct Expected<'a> {
     changes: bool,
 }
 
-/// A guard as a batch expects it; any number will do where there is none.
+/// A guard as a batch expects it.
 #[derive(Serialize)]
 struct Numbered<'a> {
     key: &'a str,
+    /// Any number will do where there is none.
     value: Option<i64>,
+    /// When it must not have expired.
+    at: i64,
 }
 
 #[derive(Serialize)]
@@ -181,7 +185,7 @@ struct Brought<'a> {
 /// What a batch comes to if nothing in it is contested.
 struct Gathered<'a, D: Domain> {
     expected: BTreeMap<Hex<'a>, (u64, bool)>,
-    numbers: BTreeMap<&'a str, Option<i64>>,
+    numbers: BTreeMap<&'a str, (Option<i64>, Timestamp)>,
     claims: Vec<GuardRecord<'a>>,
     raised: Vec<Named<'a>>,
     freed: Vec<Named<'a>>,
@@ -246,24 +250,26 @@ fn gather<D: Domain>(batch: &[Item<D>]) -> Option<Gathered<'_, D>> {
             let key = guard.key().as_str();
             if let Guard::Hold(_, number) = guard {
                 // Many may hold one key, if all hold the same number.
-                if keys.contains(key)
-                    || all.numbers.insert(key, Some(*number)).is_some_and(|held| held != Some(*number))
-                {
+                let (held, at) = all.numbers.entry(key).or_insert((Some(*number), item.at));
+                if keys.contains(key) || *held != Some(*number) {
                     return None;
                 }
+                *at = item.at.max(*at);
                 continue;
             }
             if !keys.insert(key) || all.numbers.contains_key(key) {
                 return None;
             }
+            let claimed = |expires| GuardRecord { key, state: GuardState { number: 0, expires } };
             match guard {
-                Guard::Claim(_) => all.claims.push(GuardRecord { key, value: 0 }),
+                Guard::Claim(_) => all.claims.push(claimed(None)),
+                Guard::ClaimUntil(_, expires) => all.claims.push(claimed(Some(*expires))),
                 Guard::Release(_) => {
-                    all.numbers.insert(key, None);
+                    all.numbers.insert(key, (None, item.at));
                     all.freed.push(Named { key });
                 }
                 Guard::Bump(_, number) => {
-                    all.numbers.insert(key, *number);
+                    all.numbers.insert(key, (*number, item.at));
                     all.raised.push(Named { key });
                 }
                 Guard::Hold(..) => {}
@@ -378,7 +384,8 @@ fn statement<D: Domain, W: Writes<D>>(
         draft.lock(&texts.expected_flows, list)?;
     }
     if !all.numbers.is_empty() {
-        let numbered: Vec<_> = all.numbers.iter().map(|(key, value)| Numbered { key, value: *value }).collect();
+        let numbered: Vec<_> =
+            all.numbers.iter().map(|(key, (value, at))| Numbered { key, value: *value, at: at.0 }).collect();
         let list = draft.list(&numbered)?;
         let raised = !all.raised.is_empty() || !all.freed.is_empty();
         draft.lock(if raised { &texts.raised_guards } else { &texts.held_guards }, list)?;

@@ -51,7 +51,7 @@ pub(crate) struct Texts {
     pub(crate) find_events: Keyed,
     /// Ids → id, version and quarantine of those that are there, locked in order.
     pub(crate) lock_flows: Keyed,
-    /// Keys → key and number of those that are there, locked in order against change.
+    /// Keys → key, number and expiry of those that are there, locked in order against change.
     pub(crate) share_guards: Keyed,
     /// The same, locked for change.
     pub(crate) lock_guards: Keyed,
@@ -79,7 +79,7 @@ pub(crate) struct Texts {
     pub(crate) settle_outbox: Wide,
     /// Open deliveries, put off.
     pub(crate) postpone_outbox: Wide,
-    /// Keys, and one flow's id → their numbers, and its version.
+    /// Keys, and one flow's id → their numbers and expiries, and its version.
     check: String,
 }
 
@@ -140,8 +140,8 @@ impl Texts {
             backend,
             find_events: find("events", input, &names(&event_columns, "t."), ""),
             lock_flows: find("flows", id, r#"t."id", t."version", t."quarantined_at""#, for_update),
-            share_guards: find("guards", word, r#"t."key", t."value""#, for_share),
-            lock_guards: find("guards", word, r#"t."key", t."value""#, for_update),
+            share_guards: find("guards", word, r#"t."key", t."value", t."expires""#, for_share),
+            lock_guards: find("guards", word, r#"t."key", t."value", t."expires""#, for_update),
             lock_outbox: find("outbox", id, r#"t."id", t."settled""#, for_update),
             delete_guards: delete("guards", word),
             delete_flows: delete("flows", id),
@@ -160,7 +160,7 @@ impl Texts {
                 r#" AND "outbox"."settled" IS NULL"#,
             ),
             check: format!(
-                r#"SELECT t."key" AS "key", t."value" AS "value" FROM "guards" AS t JOIN {check_keys} AS n ON t."key" = n."key" UNION ALL SELECT NULL AS "key", t."version" AS "value" FROM "flows" AS t WHERE t."id" = {check_flow}"#
+                r#"SELECT t."key" AS "key", t."value" AS "value", t."expires" AS "expires" FROM "guards" AS t JOIN {check_keys} AS n ON t."key" = n."key" UNION ALL SELECT NULL AS "key", t."version" AS "value", NULL AS "expires" FROM "flows" AS t WHERE t."id" = {check_flow}"#
             ),
         }
     }
@@ -276,12 +276,15 @@ fn keys(backend: DbBackend, (name, kind): Column) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use cairn_runtime::store::GuardState;
+
     use super::*;
     use crate::records::GuardRecord;
 
     fn texts_of(backend: DbBackend) -> usize {
         let texts = Texts::new(backend);
-        let records: Vec<GuardRecord<'_>> = (0..256).map(|value| GuardRecord { key: "k", value }).collect();
+        let records: Vec<GuardRecord<'_>> =
+            (0..256).map(|number| GuardRecord { key: "k", state: GuardState { number, expires: None } }).collect();
         let of = |rows: usize| texts.wide(&texts.claim_guards, &records[..rows]).unwrap().sql;
         (1..=256).map(of).collect::<BTreeSet<String>>().len()
     }

@@ -1,18 +1,20 @@
 //! The engine's port to the database, over SQL: what it reads is here, what it writes is next door.
 
+use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use cairn_runtime::store::{
-    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Delivery, Event, GuardState, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim,
+    Verb, Verdict, foresee,
 };
-use cairn_runtime::{Domain, FlowId, Guard, InputId, Timestamp};
+use cairn_runtime::{Domain, FlowId, InputId, Timestamp};
 use futures_util::future::BoxFuture;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::connect::Database;
-use crate::entity::{events, flows, outbox, settings};
+use crate::entity::{events, flows, instant, outbox, settings};
 use crate::fault::{Stage, fault};
 use crate::single::Part;
 use crate::sql::Texts;
@@ -86,26 +88,25 @@ impl<D: Domain, W: Writes<D>> SqlStore<D, W> {
         let flow = expected.map(|(flow, _)| data_encoding::HEXLOWER.encode(flow.bytes())).unwrap_or_default();
         let read = async {
             let statement = self.texts.check(&keys, flow)?;
-            let mut guards: Vec<(String, i64)> = Vec::new();
+            let mut guards: HashMap<String, GuardState> = HashMap::new();
             let mut version = 0;
             for row in self.database.readers().query_all_raw(statement).await? {
-                let (key, value): (Option<String>, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+                let (key, number): (Option<String>, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
                 match key {
-                    Some(key) => guards.push((key, value)),
-                    None => version = crate::entity::number(value)?,
+                    Some(key) => {
+                        guards.insert(key, GuardState { number, expires: instant(row.try_get_by_index(2)?) });
+                    }
+                    None => version = crate::entity::number(number)?,
                 }
             }
             Ok((guards, version))
         };
-        let (guards, version): (Vec<(String, i64)>, u64) = read.await.map_err(|error| unread(&error))?;
+        let (guards, version): (HashMap<String, GuardState>, u64) = read.await.map_err(|error| unread(&error))?;
         if expected.is_some_and(|(_, expected)| *expected != version) {
             return Ok(Verdict::Stale);
         }
-        let holds = |guard: &Guard<String>| match guard {
-            Guard::Hold(key, number) => guards.iter().any(|(held, value)| held == key && value == number),
-            Guard::Claim(_) | Guard::Release(_) | Guard::Bump(..) => false,
-        };
-        Ok(item.guards.iter().position(|guard| !holds(guard)).map_or(Verdict::Done, Verdict::Lost))
+        let foreseen = foresee(&item.guards, item.at, |key| guards.get(key).copied());
+        Ok(foreseen.map_or_else(Verdict::Lost, |_| Verdict::Done))
     }
 }
 

@@ -16,7 +16,7 @@ use sea_orm::{
 };
 
 use crate::connect::Database;
-use crate::entity::{devices, events, failures, flows, id, outbox, users};
+use crate::entity::{devices, events, failures, flows, guards, id, outbox, users};
 use crate::fault::{Stage, fault};
 
 /// Flows that the audit looks at in one statement.
@@ -56,6 +56,11 @@ pub(crate) async fn retain(
         .await?;
         touched += delete(database, failures::Entity, failures::Column::Id, failures::Column::At, limit, |column| {
             Condition::all().add(column.lt(retention.payloads_before.0))
+        })
+        .await?;
+        let expiry = guards::Column::Expires;
+        touched += delete(database, guards::Entity, guards::Column::Key, expiry, limit, |column| {
+            Condition::all().add(column.is_not_null()).add(column.lte(retention.now.0))
         })
         .await?;
         for rule in rules {

@@ -3,7 +3,7 @@
 //! What must stay true: no two items of a batch touch the same flow, delivery, input or guard unless both only hold it;
 //! an item that is out harms no other; nobody is told before it is durable.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,12 +13,11 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::clock::Timestamp;
 use crate::crash::Point;
-use crate::effects::Guard;
 use crate::engine::{Engine, Fault};
 use crate::flow::Domain;
-use crate::id::{DeliveryId, FlowId, InputId};
+use crate::id::FlowId;
 use crate::outbox::{Carried, Reserved};
-use crate::store::{Delivery, Item, Store, StoreFault, Verb, Verdict};
+use crate::store::{Delivery, Item, Store, StoreFault, Touched, Verb, Verdict};
 
 /// How many batches' worth of items are looked through for the next one.
 const LOOK_AHEAD: usize = 4;
@@ -209,18 +208,9 @@ struct Taken<D: Domain> {
     chores: Vec<Chore<D>>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
-enum Touch {
-    Flow(FlowId),
-    Input(InputId),
-    Delivery(DeliveryId),
-    Guard(String),
-}
-
 /// Takes what may go into one transaction, in order; what touches the same as something before it waits.
 fn take<D: Domain>(waiting: &mut VecDeque<Work<D>>, limit: usize) -> Taken<D> {
-    let mut changed: HashSet<Touch> = HashSet::new();
-    let mut held: HashSet<Touch> = HashSet::new();
+    let mut touched = Touched::default();
     let mut taken = Taken { batch: Vec::new(), chores: Vec::new() };
     let mut left = VecDeque::new();
     let mut barred = false;
@@ -232,11 +222,9 @@ fn take<D: Domain>(waiting: &mut VecDeque<Work<D>>, limit: usize) -> Taken<D> {
                 if left.is_empty() { taken.chores.push(chore) } else { left.push_back(Work::Chore(chore)) }
             }
             Work::Item { item, handed, reply } if !barred && taken.batch.len() < limit => {
-                let (changes, holds) = touches(&item);
-                let clash = changes.iter().any(|touch| changed.contains(touch) || held.contains(touch))
-                    || holds.iter().any(|touch| changed.contains(touch));
-                changed.extend(changes);
-                held.extend(holds);
+                let touches = item.touches();
+                let clash = touched.clashes(&touches);
+                touched.add(touches);
                 if clash {
                     left.push_back(Work::Item { item, handed, reply });
                 } else {
@@ -248,22 +236,6 @@ fn take<D: Domain>(waiting: &mut VecDeque<Work<D>>, limit: usize) -> Taken<D> {
     }
     *waiting = left;
     taken
-}
-
-fn touches<D: Domain>(item: &Item<D>) -> (Vec<Touch>, Vec<Touch>) {
-    let mut changes = vec![Touch::Input(item.input)];
-    let mut holds = Vec::new();
-    changes.extend(item.change.iter().map(|change| Touch::Flow(change.row.id)));
-    changes.extend(item.opened.iter().map(|(row, _)| Touch::Flow(row.id)));
-    changes.extend(item.settles.iter().map(|settle| Touch::Delivery(settle.delivery)));
-    holds.extend(item.expects.iter().map(|(flow, _)| Touch::Flow(*flow)));
-    for guard in &item.guards {
-        let touch = Touch::Guard(guard.key().clone());
-        if matches!(guard, Guard::Hold(..)) { holds.push(touch) } else { changes.push(touch) }
-    }
-    // An item may name one key twice (release, then claim): that is its own affair.
-    holds.retain(|touch| !changes.contains(touch));
-    (changes, holds)
 }
 
 /// Commits a batch whatever it takes, and tells everybody in it.

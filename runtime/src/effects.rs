@@ -7,10 +7,17 @@ use crate::flow::{Cx, Domain, Flow, Named, Public, Step};
 use crate::id::{FlowId, Id};
 
 /// One condition on, or change of, a key in the table of guards. There is one way to lose: the step is undone.
+///
+/// Guards are judged in their order: where a step names a key twice, the second guard sees what the first has left
+/// (release, then claim: the key begins anew), and a step sees what those committed before it have left.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Guard<K> {
     /// Take a key that nobody has; its number begins at 0. Lost when somebody has it.
     Claim(K),
+    /// The same for a while: from this instant on the key counts as free for every guard, and its row is removed some
+    /// time later. The instant must be later than the last at which what the key stands for (a `jti`, a one-time code)
+    /// would be accepted, by as much as the clocks of two nodes may differ.
+    ClaimUntil(K, Timestamp),
     /// Give a key back. Giving back what is not there is no loss.
     Release(K),
     /// The key's number is still this one. Lost when it moved, or when the key is gone.
@@ -23,7 +30,11 @@ impl<K> Guard<K> {
     /// The key.
     pub const fn key(&self) -> &K {
         match self {
-            Self::Claim(key) | Self::Release(key) | Self::Hold(key, _) | Self::Bump(key, _) => key,
+            Self::Claim(key)
+            | Self::ClaimUntil(key, _)
+            | Self::Release(key)
+            | Self::Hold(key, _)
+            | Self::Bump(key, _) => key,
         }
     }
 
@@ -31,6 +42,7 @@ impl<K> Guard<K> {
     pub fn map<T>(&self, f: impl FnOnce(&K) -> T) -> Guard<T> {
         match self {
             Self::Claim(key) => Guard::Claim(f(key)),
+            Self::ClaimUntil(key, expires) => Guard::ClaimUntil(f(key), *expires),
             Self::Release(key) => Guard::Release(f(key)),
             Self::Hold(key, number) => Guard::Hold(f(key), *number),
             Self::Bump(key, expected) => Guard::Bump(f(key), *expected),
@@ -227,6 +239,12 @@ impl<F: Flow> Going<F> {
     /// Takes a key that nobody may have.
     pub fn claim(mut self, key: <F::Domain as Domain>::Key) -> Self {
         self.effects.guards.push(Guard::Claim(key));
+        self
+    }
+
+    /// Takes a key that nobody may have before this instant; see [`Guard::ClaimUntil`].
+    pub fn claim_until(mut self, key: <F::Domain as Domain>::Key, expires: Timestamp) -> Self {
+        self.effects.guards.push(Guard::ClaimUntil(key, expires));
         self
     }
 

@@ -400,7 +400,7 @@ async fn end<D: Domain>(
             Err(fault) => return park(engine, delivery, tag, result, settle, &fault).await,
         }
     }
-    let mut item = Item::of(InputId(delivery.id.0));
+    let mut item = Item::of(InputId(delivery.id.0), settle.at);
     item.settles = Some(settle);
     match engine.commit(item, Vec::new()).await? {
         Verdict::Done | Verdict::Settled | Verdict::Before(_) | Verdict::Stale | Verdict::Lost(_) => Ok(()),
@@ -423,7 +423,7 @@ async fn park<D: Domain>(
     let id = DeliveryId(crate::Id::v7(now.0, derive_bytes(&seed, "parked", 0)));
     let plain = serde_json::to_vec(&carried).unwrap_or_default();
     let payload = D::seal(&engine.world(), id.bytes(), &plain, derive_bytes(&seed, "sealing", 0));
-    let mut item = Item::of(InputId(id.0));
+    let mut item = Item::of(InputId(id.0), now);
     item.settles = Some(settle);
     item.outbox.push(Delivery {
         id,

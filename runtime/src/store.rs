@@ -2,7 +2,9 @@
 //!
 //! Whoever implements it is held to the contract suite in [`crate::testing`].
 
+mod guards;
 mod passing;
+mod touches;
 
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +17,9 @@ use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, Id, InputId};
 
+pub use self::guards::{GuardChange, GuardState, foresee};
 pub use self::passing::{Front, Passing};
+pub use self::touches::{Touch, Touched, Touches, runs};
 
 /// A flow as it stands in its row.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,14 +168,16 @@ pub struct Change {
 pub struct Item<D: Domain> {
     /// The input that caused it.
     pub input: InputId,
+    /// The instant of the decision: claims that have expired by then count as free.
+    pub at: Timestamp,
     /// Look for the input among the events before anything else: somebody may have brought it before.
     pub seen: bool,
     /// The flow's row.
     pub change: Option<Change>,
     /// A flow that must still be at this version though this item does not change it.
     pub expects: Option<(FlowId, u64)>,
-    /// Conditions and claims, on the texts of [`Domain::guard`]. Where a key is named more than
-    /// once, each guard is judged against what the one before it leaves.
+    /// Conditions and claims, on the texts of [`Domain::guard`]. Where a key is named more than once, each guard is
+    /// judged against what the one before it leaves: [`foresee`] is the meaning.
     pub guards: Vec<Guard<String>>,
     /// The domain's writes.
     pub writes: Vec<D::Write>,
@@ -190,6 +196,7 @@ impl<D: Domain> Clone for Item<D> {
     fn clone(&self) -> Self {
         Self {
             input: self.input,
+            at: self.at,
             seen: self.seen,
             change: self.change.clone(),
             expects: self.expects,
@@ -204,10 +211,11 @@ impl<D: Domain> Clone for Item<D> {
 }
 
 impl<D: Domain> Item<D> {
-    /// An item that does nothing yet.
-    pub fn of(input: InputId) -> Self {
+    /// An item that does nothing yet, decided at an instant.
+    pub fn of(input: InputId, at: Timestamp) -> Self {
         Self {
             input,
+            at,
             seen: false,
             change: None,
             expects: None,
@@ -425,7 +433,8 @@ pub fn whole_since(rules: &[RetentionRule], kind: &str, now: Timestamp) -> Optio
 /// Rows that may go, table by table.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// The present instant, from which the spans of [`Domain::retention`] are counted.
+    /// The present instant, from which the spans of [`Domain::retention`] are counted. Claims that have expired by
+    /// then go.
     pub now: Timestamp,
     /// Payloads of deliveries that were settled before this are wiped.
     pub payloads_before: Timestamp,
@@ -449,7 +458,9 @@ pub trait Store<D: Domain>: Send + Sync + 'static {
     fn check<'a>(&'a self, item: &'a Item<D>) -> BoxFuture<'a, Result<Verdict, StoreFault>>;
     /// Commits a batch in one transaction: for each item all of it or nothing, one verdict each, in order.
     ///
-    /// The caller sees to it that no two items touch the same flow, delivery, input or guard, unless both only hold it.
+    /// Items are judged in their order, each against what the items before it have left that stand: as if each were
+    /// committed by itself. Those that depend on none before them (see [`runs`]) are written together, in a number of
+    /// statements that does not grow with them; the committer brings no others.
     fn commit<'a>(&'a self, batch: &'a [Item<D>]) -> BoxFuture<'a, Result<Vec<Verdict>, StoreFault>>;
     /// Claims flows that are due and unclaimed, counting the attempt. Those that failed before (`attempts > 0`) come
     /// one at a time and alone, so that a flow that takes the process down is known by name.
@@ -480,7 +491,7 @@ pub trait Store<D: Domain>: Send + Sync + 'static {
     fn operate(&self, flow: FlowId, verb: Verb, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreFault>>;
     /// The next instant at which a flow or delivery becomes due, however far.
     fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreFault>>;
-    /// Removes what may go; gives the number of rows it touched.
+    /// Removes what may go, expired claims among it; gives the number of rows it touched.
     fn retain(&self, retention: Retention) -> BoxFuture<'_, Result<u64, StoreFault>>;
     /// Counts the flows that are not finished. Takes longer the more there are.
     fn live(&self) -> BoxFuture<'_, Result<u64, StoreFault>>;

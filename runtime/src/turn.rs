@@ -150,7 +150,7 @@ impl<F: Flow> Cell<F> {
         let Some(believed) = self.believed.as_ref().filter(|believed| believed.row.wake_at.is_some()) else {
             return Ok(true);
         };
-        let mut item = Item::of(believed.row.id.started_by());
+        let mut item = Item::of(believed.row.id.started_by(), engine.now());
         item.expects = Some((believed.row.id, believed.row.version));
         Ok(engine.0.store.check(&item).await? == Verdict::Done)
     }
@@ -355,7 +355,7 @@ fn decide<F: Flow>(
         return Ok((step, None));
     }
 
-    let mut item = Item::of(envelope.asker.input);
+    let mut item = Item::of(envelope.asker.input, now);
     item.settles.clone_from(&envelope.settles);
     let effects = std::mem::take(&mut step.effects);
     let outcome = serde_json::to_string(&step.says).map_err(|why| Fault::Defect(why.to_string()))?;
@@ -602,7 +602,7 @@ impl<D: Domain> Engine<D> {
                         repeated: false,
                     });
                 }
-                let mut item = Item::of(asker.input);
+                let mut item = Item::of(asker.input, now);
                 item.seen = true; // nothing but its event tells a repeated act from a new one
                 item.event = Some(Event {
                     user: deed.user,

@@ -203,7 +203,7 @@ impl<F: Known> Driver<F> {
         for guard in &step.effects.guards {
             let key = Auth::guard(guard.key());
             let holds = match guard {
-                Guard::Claim(_) => after.insert(key, 0).is_none(),
+                Guard::Claim(_) | Guard::ClaimUntil(..) => after.insert(key, 0).is_none(),
                 Guard::Release(_) => {
                     after.remove(&key);
                     true

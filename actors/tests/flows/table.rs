@@ -128,6 +128,7 @@ fn effects(effects: &Effects<Auth>) -> String {
     for guard in &effects.guards {
         parts.push(match guard {
             Guard::Claim(k) => format!("claim {}", key(k)),
+            Guard::ClaimUntil(k, _) => format!("claim {} for a while", key(k)),
             Guard::Release(k) => format!("release {}", key(k)),
             Guard::Hold(k, number) => format!("hold {} at {number}", key(k)),
             Guard::Bump(k, None) => format!("bump {}", key(k)),

@@ -11,6 +11,8 @@ pub struct Model {
     pub key: String,
     /// Its number: 0 when claimed, one more at each bump.
     pub value: i64,
+    /// From when on the key counts as free; null: until it is released.
+    pub expires: Option<i64>,
 }
 
 /// It stands alone.

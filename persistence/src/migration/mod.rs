@@ -12,6 +12,7 @@ mod m20261122_000006_living_sessions;
 mod m20261130_000007_budgets;
 mod m20261130_000008_devices;
 mod m20261130_000009_events_user;
+mod m20261130_000010_expiring_claims;
 
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, Table};
 use sea_orm::{
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000007_budgets::Migration),
             Box::new(m20261130_000008_devices::Migration),
             Box::new(m20261130_000009_events_user::Migration),
+            Box::new(m20261130_000010_expiring_claims::Migration),
         ]
     }
 }

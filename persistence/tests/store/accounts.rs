@@ -50,7 +50,7 @@ async fn batch(town: &Town, number: u64, items: Vec<(Vec<Guard<String>>, Vec<Wri
         .enumerate()
         .map(|(place, (guards, writes))| {
             let input = InputId(id(1_000 + number, u64::try_from(place).unwrap()));
-            Item { guards, writes, ..Item::of(input) }
+            Item { guards, writes, ..Item::of(input, AT) }
         })
         .collect();
     let verdicts = town.store(0).commit(&items).await.unwrap();
@@ -336,7 +336,7 @@ async fn users_of_an_earlier_release_get_a_number_for_their_devices(kind: Kind) 
     let directory = SqlDirectory::new(database.clone());
     let before = directory.by_id(user).await.unwrap().unwrap();
     assert_eq!((before.devices, before.password.is_some()), (0, true));
-    let mut item = Item::<Auth>::of(InputId(Id::v7(1, [1; 10])));
+    let mut item = Item::<Auth>::of(InputId(Id::v7(1, [1; 10])), AT);
     item.guards = vec![Guard::Bump(Auth::guard(&Key::Devices(user)), Some(0))];
     item.writes = vec![Write::SuspendPassword { user, at: AT }];
     assert_eq!(database.store::<Auth, _>(AuthWrites).commit(&[item]).await.unwrap(), [Verdict::Done]);
@@ -494,7 +494,7 @@ async fn users_of_an_earlier_release_get_a_number_for_their_profiles(kind: Kind)
         assert_eq!((found.version, found.fence, found.number), (version, 3, 3));
         assert_eq!((found.deletion, found.signed_in_at, found.password_changed_at), (None, None, None));
         // The number is the version's: an edit of what was read before the release is an edit after it.
-        let mut item = Item::<Auth>::of(InputId(Id::v7(1, [u8::try_from(number).unwrap(); 10])));
+        let mut item = Item::<Auth>::of(InputId(Id::v7(1, [u8::try_from(number).unwrap(); 10])), AT);
         item.guards = vec![Guard::Bump(Auth::guard(&Key::Profile(user(number))), Some(version))];
         let (username, first_name, last_name) = (None, None, Some(testing::person_name(ODD)));
         item.writes = vec![Write::SetProfile { user: user(number), username, first_name, last_name, at: AT }];

@@ -35,7 +35,7 @@ fn flow(number: u8) -> FlowId {
 
 impl Brief {
     fn item(&self) -> Item<Toy> {
-        let mut item = Item::of(InputId::from_bytes([self.input; 16]));
+        let mut item = Item::of(InputId::from_bytes([self.input; 16]), given::at(0));
         if let Some(number) = self.changes {
             let mut drafted = given::start(1).with_row(|row| row.id = flow(number)).item;
             item.change = drafted.change.take();

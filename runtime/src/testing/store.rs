@@ -234,22 +234,6 @@ impl Future for Yields {
     }
 }
 
-/// A copy of an item. (The derived `Clone` asks it of the domain itself.)
-fn copy<D: Domain>(item: &Item<D>) -> Item<D> {
-    Item {
-        input: item.input,
-        seen: item.seen,
-        change: item.change.clone(),
-        expects: item.expects,
-        guards: item.guards.clone(),
-        writes: item.writes.clone(),
-        opened: item.opened.clone(),
-        outbox: item.outbox.clone(),
-        settles: item.settles.clone(),
-        event: item.event.clone(),
-    }
-}
-
 async fn pass(delay: Option<BoxFuture<'static, ()>>) {
     if let Some(delay) = delay {
         delay.await;
@@ -289,7 +273,7 @@ impl<D: Domain> Store<D> for SimStore<D> {
                     Some(Lot::DoneUnanswered) => memory.arrive().commit(batch).map(|_| None)?,
                     Some(Lot::Ghost) => {
                         memory.arrive();
-                        memory.ghosts.push(batch.iter().map(copy).collect());
+                        memory.ghosts.push(batch.to_vec());
                         None
                     }
                     None => Some(memory.arrive().commit(batch)?),

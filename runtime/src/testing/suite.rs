@@ -12,6 +12,7 @@
 pub mod batches;
 pub mod claims;
 pub mod deliveries;
+pub mod expiry;
 pub mod given;
 pub mod guards;
 pub mod operator;
@@ -186,12 +187,22 @@ sentences! {
         a_hold_stands_only_while_the_number_does
         a_bump_raises_the_number_that_it_expects
         the_lost_guard_is_named_by_its_place
+        a_guard_sees_what_the_one_before_it_has_left
         keys_differ_in_every_character
         many_items_of_a_batch_may_hold_one_key
         check_says_what_a_commit_would_say
         a_race_for_a_key_has_one_winner
         racing_bumps_are_all_counted_or_have_one_winner
         nothing_that_held_a_fence_is_committed_after_its_bump
+    }
+    expiry {
+        a_claim_that_has_expired_is_free_for_the_next
+        a_claim_that_has_not_expired_is_not_free
+        what_has_expired_can_be_neither_held_nor_raised
+        a_claim_over_an_expired_one_begins_anew
+        of_two_claims_of_one_expired_key_in_a_batch_one_wins
+        a_race_for_an_expired_key_has_one_winner
+        what_has_expired_is_swept_in_small_bites_and_nothing_else
     }
     batches {
         an_empty_batch_is_nothing
@@ -203,6 +214,8 @@ sentences! {
         one_third_of_a_batch_fails_and_the_rest_stands
         a_batch_of_the_greatest_size_with_everything_in_it_stands
         racing_steps_of_one_flow_have_one_winner
+        an_item_sees_what_those_before_it_in_its_batch_have_left
+        a_guard_is_judged_before_the_delivery_that_ends
     }
     settling {
         a_delivery_is_settled_once

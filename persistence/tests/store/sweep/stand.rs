@@ -113,7 +113,7 @@ impl<'t> Stand<'t> {
         let at = self.node.engine.now();
         let (username, first_name, last_name) = (None, None, None);
         let new = NewUser { id: user, address, address_key, username, first_name, last_name, password, at };
-        let mut item = Item::<Auth>::of(InputId(user.0));
+        let mut item = Item::<Auth>::of(InputId(user.0), at);
         item.guards = [Key::Address(address_key), Key::User(user), Key::Profile(user), Key::Devices(user)]
             .map(|key| Guard::Claim(Auth::guard(&key)))
             .into();

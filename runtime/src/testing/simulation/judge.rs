@@ -10,7 +10,7 @@ use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::outbox::{Carried, Carrying};
-use crate::store::{Delivery, Event, Row};
+use crate::store::{Delivery, Event, GuardState, Row};
 use crate::testing::store::{Logged, SimStore, Tables};
 
 /// Broken promises after which nobody reads on.
@@ -28,7 +28,7 @@ pub(super) struct Judge<D: Domain> {
 struct Book {
     read: usize,
     flows: BTreeMap<FlowId, Stood>,
-    guards: BTreeMap<String, i64>,
+    guards: BTreeMap<String, GuardState>,
     inputs: BTreeSet<InputId>,
     settled: BTreeSet<DeliveryId>,
     ledger: BTreeMap<InputId, Told>,
@@ -114,7 +114,7 @@ impl<D: Domain> Judge<D> {
             weigh_row(book, row, event.filter(|event| event.flow == row.id));
         }
         for guard in &line.guards {
-            if let Err(why) = weigh_guard(&mut book.guards, guard) {
+            if let Err(why) = weigh_guard(&mut book.guards, line.at, guard) {
                 book.broke("I8", format!("{why}, by the input {}", line.input));
             }
         }
@@ -328,23 +328,28 @@ fn weigh_row(book: &mut Book, row: &Row, event: Option<&Event>) {
 }
 
 /// A condition or claim that stood, against a table of guards kept beside the store's own.
-fn weigh_guard(guards: &mut BTreeMap<String, i64>, guard: &Guard<String>) -> Result<(), String> {
+fn weigh_guard(guards: &mut BTreeMap<String, GuardState>, at: Timestamp, guard: &Guard<String>) -> Result<(), String> {
+    let key = guard.key();
+    let present = guards.get(key).copied().filter(|state| state.is_held(at));
+    let number = present.map(|state| state.number);
+    let mut claim = |expires| match guards.insert(key.clone(), GuardState { number: 0, expires }) {
+        Some(before) if before.is_held(at) => Err(format!("{key} was claimed though somebody had it")),
+        _ => Ok(()),
+    };
     match guard {
-        Guard::Claim(key) => match guards.insert(key.clone(), 0) {
-            None => Ok(()),
-            Some(_) => Err(format!("{key} was claimed though somebody had it")),
-        },
-        Guard::Release(key) => {
+        Guard::Claim(_) => claim(None),
+        Guard::ClaimUntil(_, expires) => claim(Some(*expires)),
+        Guard::Release(_) => {
             guards.remove(key);
             Ok(())
         }
-        Guard::Hold(key, number) if guards.get(key) == Some(number) => Ok(()),
-        Guard::Hold(key, number) => Err(format!("{key} was held at {number}, and is at {:?}", guards.get(key))),
-        Guard::Bump(key, expected) => {
-            let present = guards.get(key).copied();
-            let fits = present.is_some() && expected.is_none_or(|expected| present == Some(expected));
-            guards.insert(key.clone(), present.unwrap_or(0) + 1);
-            if fits { Ok(()) } else { Err(format!("{key} was raised from {expected:?}, and was at {present:?}")) }
+        Guard::Hold(_, expected) if number == Some(*expected) => Ok(()),
+        Guard::Hold(_, expected) => Err(format!("{key} was held at {expected}, and is at {number:?}")),
+        Guard::Bump(_, expected) => {
+            let fits = number.is_some() && expected.is_none_or(|expected| number == Some(expected));
+            let expires = present.and_then(|state| state.expires);
+            guards.insert(key.clone(), GuardState { number: number.unwrap_or(0) + 1, expires });
+            if fits { Ok(()) } else { Err(format!("{key} was raised from {expected:?}, and was at {number:?}")) }
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::store::{
-    Audit, Backlog, Claim, Delivery, Event, Finding, Item, PATIENCE, Postpone, Quarantine, Retention, Row, RuledRows,
-    Settle, StoreFault, Unclaim, Verb, Verdict, whole_since,
+    Audit, Backlog, Claim, Delivery, Event, Finding, GuardChange, GuardState, Item, PATIENCE, Postpone, Quarantine,
+    Retention, Row, RuledRows, Settle, StoreFault, Touched, Unclaim, Verb, Verdict, foresee, runs, whole_since,
 };
 
 /// The phase of a flow that an operator ended.
@@ -34,6 +34,8 @@ pub struct Stored {
 pub struct Logged {
     /// The input that caused it.
     pub input: InputId,
+    /// When it was decided.
+    pub at: Timestamp,
     /// Whether history says something of it.
     pub has_event: bool,
     /// The rows as it left them, the flow's own first, without their states.
@@ -63,8 +65,11 @@ pub struct Tables<D: Domain> {
     pub written: Vec<(InputId, D::Write)>,
     /// What was committed, item by item.
     pub log: Vec<Logged>,
-    /// Where a caller broke its word, in sentences: two items of a batch that touch the same, a version that jumps.
+    /// Where a caller did what the engine never does, in sentences: items of a batch that depend on each other, a version
+    /// that jumps.
     pub violations: Vec<String>,
+    /// When claims expire, of those that do.
+    expiries: BTreeMap<String, Timestamp>,
     due_flows: BTreeSet<(Timestamp, FlowId)>,
     due_deliveries: BTreeSet<(Timestamp, DeliveryId)>,
     history: BTreeMap<(FlowId, u64), InputId>,
@@ -81,10 +86,31 @@ impl<D: Domain> Default for Tables<D> {
             written: Vec::new(),
             log: Vec::new(),
             violations: Vec::new(),
+            expiries: BTreeMap::new(),
             due_flows: BTreeSet::new(),
             due_deliveries: BTreeSet::new(),
             history: BTreeMap::new(),
             sent: BTreeMap::new(),
+        }
+    }
+}
+
+// By hand, because the domain itself need not be one that can be cloned.
+impl<D: Domain> Clone for Tables<D> {
+    fn clone(&self) -> Self {
+        Self {
+            rows: self.rows.clone(),
+            events: self.events.clone(),
+            guards: self.guards.clone(),
+            outbox: self.outbox.clone(),
+            written: self.written.clone(),
+            log: self.log.clone(),
+            violations: self.violations.clone(),
+            expiries: self.expiries.clone(),
+            due_flows: self.due_flows.clone(),
+            due_deliveries: self.due_deliveries.clone(),
+            history: self.history.clone(),
+            sent: self.sent.clone(),
         }
     }
 }
@@ -123,33 +149,48 @@ impl<D: Domain> Tables<D> {
         {
             return Verdict::Stale;
         }
+        if let Err(place) = self.foresee(item) {
+            return Verdict::Lost(place);
+        }
         if let Some(settle) = &item.settles
             && self.outbox.get(&settle.delivery).is_none_or(|delivery| delivery.settled.is_some())
         {
             return Verdict::Settled;
         }
-        match item.guards.iter().position(|guard| !self.stands(guard)) {
-            Some(place) => Verdict::Lost(place),
-            None => Verdict::Done,
-        }
+        Verdict::Done
     }
 
-    fn stands(&self, guard: &Guard<String>) -> bool {
-        let number = self.guards.get(guard.key());
-        match guard {
-            Guard::Claim(_) => number.is_none(),
-            Guard::Release(_) => true,
-            Guard::Hold(_, expected) | Guard::Bump(_, Some(expected)) => number == Some(expected),
-            Guard::Bump(_, None) => number.is_some(),
-        }
+    fn foresee<'a>(&self, item: &'a Item<D>) -> Result<Vec<GuardChange<'a>>, usize> {
+        foresee(&item.guards, item.at, |key| {
+            let number = *self.guards.get(key)?;
+            Some(GuardState { number, expires: self.expiries.get(key).copied() })
+        })
     }
 
     /// Commits a batch: all that can be done of it, or nothing at all when it breaks a constraint.
     pub fn commit(&mut self, batch: &[Item<D>]) -> Result<Vec<Verdict>, StoreFault> {
         self.watch(batch);
-        let verdicts: Vec<Verdict> = batch.iter().map(|item| self.decide(item)).collect();
-        let won =
-            || batch.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Done).map(|(item, _)| item);
+        let runs = runs(batch);
+        let before = (runs.len() > 1).then(|| self.clone());
+        let mut verdicts = Vec::with_capacity(batch.len());
+        for run in runs {
+            match self.commit_run(run) {
+                Ok(judged) => verdicts.extend(judged),
+                Err(fault) => {
+                    if let Some(before) = before {
+                        *self = before;
+                    }
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Commits items that do not depend on each other.
+    fn commit_run(&mut self, run: &[Item<D>]) -> Result<Vec<Verdict>, StoreFault> {
+        let verdicts: Vec<Verdict> = run.iter().map(|item| self.decide(item)).collect();
+        let won = || run.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Done).map(|(item, _)| item);
         for item in won() {
             let events = item.event.iter().chain(item.opened.iter().map(|(_, event)| event));
             if let Some(taken) = events.map(|event| event.input).find(|input| self.events.contains_key(input)) {
@@ -169,6 +210,7 @@ impl<D: Domain> Tables<D> {
         let rows = item.change.iter().map(|change| &change.row).chain(item.opened.iter().map(|(row, _)| row));
         self.log.push(Logged {
             input: item.input,
+            at: item.at,
             has_event: item.event.is_some(),
             rows: rows.map(|row| Row { state: String::new(), ..row.clone() }).collect(),
             guards: item.guards.clone(),
@@ -179,12 +221,19 @@ impl<D: Domain> Tables<D> {
         if let Some(change) = &item.change {
             self.put(Stored { row: change.row.clone(), claimed_until: None, claimed_by: None });
         }
-        for guard in &item.guards {
-            match guard {
-                Guard::Claim(key) => drop(self.guards.insert(key.clone(), 0)),
-                Guard::Release(key) => drop(self.guards.remove(key)),
-                Guard::Hold(..) => {}
-                Guard::Bump(key, _) => *self.guards.entry(key.clone()).or_default() += 1,
+        for change in self.foresee(item).unwrap_or_default() {
+            match change {
+                GuardChange::Insert { key, state, .. } | GuardChange::Update { key, state } => {
+                    self.guards.insert(key.to_owned(), state.number);
+                    match state.expires {
+                        Some(expires) => self.expiries.insert(key.to_owned(), expires),
+                        None => self.expiries.remove(key),
+                    };
+                }
+                GuardChange::Delete { key } => {
+                    self.guards.remove(key);
+                    self.expiries.remove(key);
+                }
             }
         }
         self.written.extend(item.writes.iter().map(|write| (item.input, write.clone())));
@@ -234,18 +283,12 @@ impl<D: Domain> Tables<D> {
         delivery.claimed_by = None;
     }
 
-    /// Notes where the caller broke its word to [`crate::store::Store::commit`].
+    /// Notes where the caller did what the engine never does: items of one batch that depend on each other, a version
+    /// that jumps, a change without its event.
     fn watch(&mut self, batch: &[Item<D>]) {
-        let mut touched: BTreeMap<String, bool> = BTreeMap::new();
+        let mut touched = Touched::default();
         for item in batch {
-            let mut mine: BTreeMap<String, bool> = BTreeMap::new();
-            let mut touch = |what: String, only_holds: bool| {
-                let before = mine.get(&what).copied().unwrap_or(true);
-                mine.insert(what, before && only_holds);
-            };
-            touch(format!("input {}", item.input), false);
             if let Some(change) = &item.change {
-                touch(format!("flow {}", change.row.id), false);
                 if change.row.version != change.was + 1 {
                     self.violations
                         .push(format!("{} goes from {} to {}", change.row.id, change.was, change.row.version));
@@ -254,26 +297,11 @@ impl<D: Domain> Tables<D> {
                     self.violations.push(format!("{} changes without its event", change.row.id));
                 }
             }
-            if let Some((flow, _)) = &item.expects {
-                touch(format!("flow {flow}"), true);
+            let touches = item.touches();
+            if touched.clashes(&touches) {
+                self.violations.push(format!("the item of input {} depends on another of its batch", item.input));
             }
-            for (row, _) in &item.opened {
-                touch(format!("flow {}", row.id), false);
-            }
-            if let Some(settle) = &item.settles {
-                touch(format!("delivery {}", settle.delivery), false);
-            }
-            for guard in &item.guards {
-                touch(format!("guard {}", guard.key()), matches!(guard, Guard::Hold(..)));
-            }
-            for (what, only_holds) in mine {
-                match touched.get(&what) {
-                    Some(before) if !(*before && only_holds) => {
-                        self.violations.push(format!("two items of one batch touch {what}"));
-                    }
-                    _ => drop(touched.insert(what, only_holds)),
-                }
-            }
+            touched.add(touches);
         }
     }
 
@@ -479,6 +507,15 @@ impl<D: Domain> Tables<D> {
         };
         for delivery in self.outbox.values_mut().filter(wiped).take(limit) {
             delivery.payload = Vec::new();
+            touched += 1;
+        }
+        let mut over: Vec<(Timestamp, String)> =
+            self.expiries.iter().map(|(key, expires)| (*expires, key.clone())).collect();
+        over.retain(|(expires, _)| *expires <= retention.now);
+        over.sort_unstable();
+        for (_, key) in over.into_iter().take(limit) {
+            self.expiries.remove(&key);
+            self.guards.remove(&key);
             touched += 1;
         }
         for rule in D::retention() {

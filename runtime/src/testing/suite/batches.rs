@@ -182,6 +182,65 @@ pub async fn a_batch_of_the_greatest_size_with_everything_in_it_stands(bench: Be
     bench.is_sound().await;
 }
 
+/// Items that depend on each other are judged as if each were committed by itself, in their order.
+pub async fn an_item_sees_what_those_before_it_in_its_batch_have_left(bench: Bench) {
+    bench.done(act(1).claim("held").claim("fence")).await;
+    let batch = vec![
+        // Two want one key: the first has it.
+        act(10).claim("a").add("won", 1),
+        act(11).claim("a").add("lost", 1),
+        // Whoever loses leaves nothing to see.
+        act(12).claim("b").claim("held").add("lost", 1),
+        act(13).claim("b").add("won", 1),
+        // What one gives back, the next can have; what one raises, the next finds raised.
+        act(14).release("held").add("won", 1),
+        act(15).claim("held").bump("fence").add("won", 1),
+        act(16).hold("fence", 0).add("lost", 1),
+        act(17).hold("fence", 1).add("won", 1),
+        // So with flows.
+        start(1).add("won", 1),
+        step(&row(1), 18).add("won", 1),
+        step(&row(1), 19).add("lost", 1),
+        act(20).expects(flow(1), 2).add("won", 1),
+        act(21).expects(flow(1), 1).add("lost", 1),
+    ];
+    let verdicts = bench.commit(batch).await;
+    let expected = [
+        Verdict::Done,
+        Verdict::Lost(0),
+        Verdict::Lost(1),
+        Verdict::Done,
+        Verdict::Done,
+        Verdict::Done,
+        Verdict::Lost(0),
+        Verdict::Done,
+        Verdict::Done,
+        Verdict::Done,
+        Verdict::Stale,
+        Verdict::Done,
+        Verdict::Stale,
+    ];
+    assert_eq!(verdicts, expected);
+    assert_eq!((bench.probe.counter("won").await, bench.probe.counter("lost").await), (8, 0));
+    let numbers = ["a", "b", "held", "fence"].map(|key| bench.probe.guard(key));
+    assert_eq!(join_all(numbers).await, [Some(0), Some(0), Some(0), Some(1)]);
+    assert_eq!(bench.row(flow(1)).await.version, 2);
+    bench.is_sound().await;
+}
+
+/// Of several reasons to be out, the flow's version comes first, then the guards, then the delivery.
+pub async fn a_guard_is_judged_before_the_delivery_that_ends(bench: Bench) {
+    bench.done(start(1).sends(delivery(1, flow(1)))).await;
+    bench.done(act(1).settles(1)).await;
+    let all = step(&row(1), 2).with_row(|row| row.version = 9);
+    let mut stale = all.with_event(|event| event.version = 9).hold("never", 0).settles(1);
+    stale.item.change.as_mut().expect("a step").was = 8;
+    assert_eq!(bench.verdict(stale).await, Verdict::Stale);
+    assert_eq!(bench.verdict(step(&row(1), 3).hold("never", 0).settles(1)).await, Verdict::Lost(0));
+    assert_eq!(bench.verdict(step(&row(1), 4).claim("a").settles(1)).await, Verdict::Settled);
+    assert_eq!(bench.probe.guard("a").await, None);
+}
+
 /// Many nodes decide at once from the same version: one wins, and nothing is left of the others.
 pub async fn racing_steps_of_one_flow_have_one_winner(bench: Bench) {
     bench.commit([start(1), start(2)]).await;

@@ -118,7 +118,7 @@ pub fn start(number: u64) -> Draft {
 
 /// The start of a flow with this row.
 pub fn start_of(row: Row) -> Draft {
-    let mut item = Item::of(row.id.started_by());
+    let mut item = Item::of(row.id.started_by(), at(0));
     item.event = Some(event(&row, item.input));
     item.change = Some(Change { row, was: 0 });
     Draft { item }
@@ -126,7 +126,7 @@ pub fn start_of(row: Row) -> Draft {
 
 /// A step from a row as it stands, caused by the input of this number.
 pub fn step(from: &Row, number: u64) -> Draft {
-    let mut item = Item::of(input(number));
+    let mut item = Item::of(input(number), at(0));
     let row = Row {
         version: from.version + 1,
         state: format!(r#"{{"open":{{"input":{number}}}}}"#),
@@ -140,7 +140,7 @@ pub fn step(from: &Row, number: u64) -> Draft {
 
 /// An act: an event under its own id, and no row.
 pub fn act(number: u64) -> Draft {
-    let mut item = Item::of(input(number));
+    let mut item = Item::of(input(number), at(0));
     let as_row = Row { id: item.input.starts(), phase: String::new(), ..row(number) };
     item.event = Some(Event { kind: "act".to_owned(), ..event(&as_row, item.input) });
     Draft { item }
@@ -148,13 +148,18 @@ pub fn act(number: u64) -> Draft {
 
 /// An item that only holds, until more is added.
 pub fn nothing(number: u64) -> Draft {
-    Draft { item: Item::of(input(number)) }
+    Draft { item: Item::of(input(number), at(0)) }
 }
 
 impl Draft {
     /// Takes a key.
     pub fn claim(self, key: &str) -> Self {
         self.guard(Guard::Claim(key.to_owned()))
+    }
+
+    /// Takes a key until an instant.
+    pub fn claim_until(self, key: &str, expires: Timestamp) -> Self {
+        self.guard(Guard::ClaimUntil(key.to_owned(), expires))
     }
 
     /// Gives a key back.
@@ -225,6 +230,12 @@ impl Draft {
     /// Expects a flow at a version.
     pub fn expects(mut self, flow: FlowId, version: u64) -> Self {
         self.item.expects = Some((flow, version));
+        self
+    }
+
+    /// Is decided at another instant.
+    pub fn decided(mut self, at: Timestamp) -> Self {
+        self.item.at = at;
         self
     }
 

@@ -90,6 +90,32 @@ pub async fn the_lost_guard_is_named_by_its_place(bench: Bench) {
     assert_eq!(numbers, [Some(0), Some(1), Some(2)]);
 }
 
+/// Where an item names a key twice, the second guard is judged against what the first has left.
+pub async fn a_guard_sees_what_the_one_before_it_has_left(bench: Bench) {
+    bench.done(act(1).claim("a").bump("a").hold("a", 1).bump_from("a", 1).hold("a", 2)).await;
+    assert_eq!(bench.probe.guard("a").await, Some(2));
+    bench.done(act(2).release("a").claim("a")).await;
+    assert_eq!(bench.probe.guard("a").await, Some(0), "it began anew");
+    bench.done(act(3).bump("a").bump("a").claim("b").release("b")).await;
+    assert_eq!((bench.probe.guard("a").await, bench.probe.guard("b").await), (Some(2), None));
+    let lost = [
+        (act(10).claim("c").claim("c"), 1),
+        (act(11).bump("a").hold("a", 2), 1),
+        (act(12).hold("a", 2).bump("a").bump_from("a", 2), 2),
+        (act(13).release("a").hold("a", 2), 1),
+        (act(14).claim("c").release("c").bump("c"), 2),
+        (act(15).claim("a").release("a"), 0),
+    ];
+    for (draft, place) in lost {
+        let input = draft.item.input;
+        assert_eq!(bench.verdict(draft.add("lost", 1)).await, Verdict::Lost(place), "{input}");
+    }
+    assert_eq!((bench.probe.guard("a").await, bench.probe.guard("c").await), (Some(2), None));
+    bench.done(act(20).claim("c").release("a").claim("d").bump("d")).await;
+    assert_eq!((bench.probe.guard("a").await, bench.probe.guard("d").await), (None, Some(1)));
+    assert_eq!(bench.probe.counter("lost").await, 0);
+}
+
 /// Keys are compared as bytes: no case, no accent, no space is overlooked.
 pub async fn keys_differ_in_every_character(bench: Bench) {
     let long = "k".repeat(300);
