@@ -16,29 +16,16 @@ use crate::crash::Point;
 use crate::engine::{Engine, Fault};
 use crate::flow::Domain;
 use crate::id::FlowId;
-use crate::outbox::{Carried, Reserved};
-use crate::store::{Delivery, Item, Store, StoreFault, Touched, Verb, Verdict};
+use crate::outbox::HandOff;
+use crate::store::{Item, Store, StoreFault, Touched, Verb, Verdict};
 
 /// How many batches' worth of items are looked through for the next one.
 const LOOK_AHEAD: usize = 4;
 
-/// A delivery that goes from memory to its carrier as soon as it is durable.
-pub(crate) struct Handed<D: Domain> {
-    pub(crate) delivery: Delivery,
-    pub(crate) carried: Carried<D>,
-    pub(crate) reserved: Reserved,
-}
-
-impl<D: Domain> Handed<D> {
-    pub(crate) fn new(engine: &Engine<D>, delivery: Delivery, carried: Carried<D>) -> Self {
-        Self { delivery, carried, reserved: Reserved::taken(engine) }
-    }
-}
-
 type Chore<D> = Box<dyn FnOnce(Arc<dyn Store<D>>) -> BoxFuture<'static, ()> + Send>;
 
 enum Work<D: Domain> {
-    Item { item: Box<Item<D>>, handed: Vec<Handed<D>>, reply: oneshot::Sender<Result<Verdict, Fault>> },
+    Item { item: Box<Item<D>>, hand_offs: Vec<HandOff<D>>, reply: oneshot::Sender<Result<Verdict, Fault>> },
     Chore(Chore<D>),
 }
 
@@ -101,12 +88,12 @@ fn interrupted() -> Fault {
 
 impl<D: Domain> Engine<D> {
     /// Has one item committed with whatever else waits.
-    pub(crate) async fn commit(&self, item: Item<D>, handed: Vec<Handed<D>>) -> Result<Verdict, Fault> {
+    pub(crate) async fn commit(&self, item: Item<D>, hand_offs: Vec<HandOff<D>>) -> Result<Verdict, Fault> {
         if !self.is_available() {
             return Err(Fault::Unavailable("the database is away".to_owned()));
         }
         let (reply, verdict) = oneshot::channel();
-        self.0.committer.offer(Work::Item { item: Box::new(item), handed, reply })?;
+        self.0.committer.offer(Work::Item { item: Box::new(item), hand_offs, reply })?;
         verdict.await.map_err(|_| interrupted())?
     }
 
@@ -199,7 +186,7 @@ pub(crate) async fn run<D: Domain>(engine: Engine<D>) {
 
 struct Entry<D: Domain> {
     item: Item<D>,
-    handed: Vec<Handed<D>>,
+    hand_offs: Vec<HandOff<D>>,
     reply: oneshot::Sender<Result<Verdict, Fault>>,
 }
 
@@ -221,14 +208,14 @@ fn take<D: Domain>(waiting: &mut VecDeque<Work<D>>, limit: usize) -> Taken<D> {
                 barred = true;
                 if left.is_empty() { taken.chores.push(chore) } else { left.push_back(Work::Chore(chore)) }
             }
-            Work::Item { item, handed, reply } if !barred && taken.batch.len() < limit => {
+            Work::Item { item, hand_offs, reply } if !barred && taken.batch.len() < limit => {
                 let touches = item.touches();
                 let clash = touched.clashes(&touches);
                 touched.add(touches);
                 if clash {
-                    left.push_back(Work::Item { item, handed, reply });
+                    left.push_back(Work::Item { item, hand_offs, reply });
                 } else {
-                    taken.batch.push(Entry { item: *item, handed, reply });
+                    taken.batch.push(Entry { item: *item, hand_offs, reply });
                 }
             }
             work => left.push_back(work),
@@ -243,9 +230,9 @@ fn commit<D: Domain>(engine: &Engine<D>, batch: Vec<Entry<D>>) -> BoxFuture<'_, 
     Box::pin(async move {
         let mut entries = Vec::with_capacity(batch.len());
         let mut items = Vec::with_capacity(batch.len());
-        for Entry { item, handed, reply } in batch {
+        for Entry { item, hand_offs, reply } in batch {
             items.push(item);
-            entries.push((handed, reply));
+            entries.push((hand_offs, reply));
         }
         let began = engine.now();
         let mut slept = Duration::ZERO;
@@ -277,7 +264,7 @@ fn commit<D: Domain>(engine: &Engine<D>, batch: Vec<Entry<D>>) -> BoxFuture<'_, 
                     let mut left: Vec<Entry<D>> = items
                         .into_iter()
                         .zip(entries)
-                        .map(|(item, (handed, reply))| Entry { item, handed, reply })
+                        .map(|(item, (hand_offs, reply))| Entry { item, hand_offs, reply })
                         .collect();
                     let right = left.split_off(left.len() / 2);
                     commit(engine, left).await;
@@ -315,7 +302,7 @@ fn waited<D: Domain>(engine: &Engine<D>, began: Timestamp) -> Duration {
     engine.now().since(began)
 }
 
-type Replies<D> = Vec<(Vec<Handed<D>>, oneshot::Sender<Result<Verdict, Fault>>)>;
+type Replies<D> = Vec<(Vec<HandOff<D>>, oneshot::Sender<Result<Verdict, Fault>>)>;
 
 fn tell<D: Domain>(
     engine: &Engine<D>,
@@ -326,7 +313,7 @@ fn tell<D: Domain>(
 ) {
     metrics::histogram!(crate::telemetry::COMMIT_SECONDS).record(waited(engine, began).as_secs_f64());
     let mut told = verdicts.into_iter();
-    for (item, (handed, reply)) in items.into_iter().zip(entries) {
+    for (item, (hand_offs, reply)) in items.into_iter().zip(entries) {
         let verdict = told.next().ok_or_else(|| Fault::Defect("the store forgot an item of a batch".to_owned()));
         if verdict == Ok(Verdict::Done) {
             if let Some(event) = &item.event {
@@ -340,11 +327,11 @@ fn tell<D: Domain>(
                 engine.0.waits.moved(flow);
             }
             engine.0.host.pass(Point::HandOff);
-            if item.outbox.len() > handed.len() {
+            if item.outbox.len() > hand_offs.len() {
                 engine.0.outbox.hint();
             }
-            for one in handed {
-                crate::outbox::hand_over(engine, one);
+            for one in hand_offs {
+                one.go(engine);
             }
         }
         let _ = reply.send(verdict);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::flow::{Cx, Domain, Flow, Named, Public, Step};
 use crate::id::{FlowId, Id};
+use crate::payload::Payload;
 
 /// One condition on, or change of, a key in the table of guards. There is one way to lose: the step is undone.
 ///
@@ -50,27 +51,11 @@ impl<K> Guard<K> {
     }
 }
 
-/// What is carried out after the commit.
-#[derive(Clone, Debug)]
-pub enum Parcel<D: Domain> {
-    /// Out of the house: a letter, a webhook, a call to another provider.
-    World(D::Delivery),
-    /// To another flow.
-    Signal {
-        /// Its id.
-        to: FlowId,
-        /// Its [`Flow::NAME`].
-        kind: String,
-        /// Its signal, as JSON.
-        signal: serde_json::Value,
-    },
-}
-
 /// One delivery that a step asks for.
 #[derive(Clone, Debug)]
 pub struct Outgoing<D: Domain> {
     /// What is carried.
-    pub parcel: Parcel<D>,
+    pub payload: Payload<D>,
     /// When set, the end of the delivery comes back as [`crate::Input::Answered`] with this tag.
     pub tag: Option<String>,
     /// Not before this instant; at once when `None`.
@@ -166,7 +151,7 @@ impl<D: Domain> Effects<D> {
     /// Adds a delivery that is made at once and whose end nobody waits for.
     #[must_use]
     pub fn deliver(mut self, delivery: D::Delivery) -> Self {
-        self.outgoing.push(Outgoing::new(Parcel::World(delivery)));
+        self.outgoing.push(Outgoing::external(delivery));
         self
     }
 
@@ -179,19 +164,19 @@ impl<D: Domain> Effects<D> {
 }
 
 impl<D: Domain> Outgoing<D> {
-    fn new(parcel: Parcel<D>) -> Self {
-        Self { parcel, tag: None, due: None, expires: None, once: false }
+    pub(crate) fn new(payload: Payload<D>) -> Self {
+        Self { payload, tag: None, due: None, expires: None, once: false }
     }
 
-    /// A delivery out of the house, at once, without a tag.
-    pub fn world(delivery: D::Delivery) -> Self {
-        Self::new(Parcel::World(delivery))
+    /// A delivery to somebody outside, at once, without a tag.
+    pub fn external(delivery: D::Delivery) -> Self {
+        Self::new(Payload::External(delivery))
     }
 
     /// A signal to another flow.
     pub fn signal<G: Flow<Domain = D>>(to: FlowId, signal: &G::Signal) -> Self {
         let signal = serde_json::to_value(signal).unwrap_or(serde_json::Value::Null);
-        Self::new(Parcel::Signal { to, kind: G::NAME.to_owned(), signal })
+        Self::new(Payload::Signal { to, kind: G::NAME.to_owned(), signal })
     }
 
     /// Its end comes back with this tag.
@@ -280,12 +265,12 @@ impl<F: Flow> Going<F> {
 
     /// Has something carried out after the commit.
     pub fn deliver(self, delivery: <F::Domain as Domain>::Delivery) -> Self {
-        self.send(Outgoing::world(delivery))
+        self.send(Outgoing::external(delivery))
     }
 
     /// Has something carried out at most once, whose end comes back with this tag.
     pub fn deliver_once(self, delivery: <F::Domain as Domain>::Delivery, tag: &str) -> Self {
-        self.send(Outgoing::world(delivery).tagged(tag).once())
+        self.send(Outgoing::external(delivery).tagged(tag).once())
     }
 
     /// A delivery with all its settings.

@@ -2,9 +2,11 @@
 //!
 //! What is deliberately absent: anything of auth, any knowledge of the database behind [`store::Store`], replay.
 
+mod act;
 pub mod clock;
 mod committer;
 pub mod crash;
+mod draft;
 pub mod effects;
 pub mod engine;
 pub mod flow;
@@ -12,6 +14,7 @@ pub mod id;
 pub mod look;
 pub mod nursery;
 pub mod outbox;
+mod payload;
 mod router;
 pub mod shell;
 pub mod slot;
@@ -23,11 +26,12 @@ mod turn;
 mod wait;
 mod wake;
 
+pub use act::Deed;
 pub use clock::{Clock, Dice, Timestamp};
 pub use effects::{Effects, Going, Guard, Outgoing, go, open, stay};
 pub use engine::{Asker, Engine, Fault, Host, Method, Parts, Reply, Tuning};
 pub use flow::{Charge, Cx, Domain, Failure, Flow, Input, Lost, Named, Never, Public, Step};
 pub use id::{DeliveryId, FlowId, Id, InputId};
 pub use look::Snapshot;
-pub use turn::Deed;
+pub use payload::Payload;
 pub use wake::pump;

@@ -7,24 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either, select};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify};
 
 use crate::clock::derive_bytes;
-use crate::committer::Handed;
 use crate::crash::Point;
+use crate::effects::Outgoing;
 use crate::engine::{Engine, Fault};
-use crate::flow::{Charge, Domain, Failure};
+use crate::flow::{Domain, Failure};
 use crate::id::{DeliveryId, FlowId, InputId};
+use crate::payload::{Payload, Sender};
 use crate::store::{Claim, Delivery, Item, PATIENCE, Postpone, Settle, Verdict};
 use crate::turn::Answers;
-
-/// The kind of a signal.
-const SIGNAL: &str = "signal";
-/// The kind of an answer.
-const ANSWER: &str = "answer";
-/// The kinds that every domain's deliveries have besides its own.
-pub(crate) const KINDS: [&str; 2] = [SIGNAL, ANSWER];
 
 /// Carries deliveries out of the house.
 pub trait Courier<D: Domain>: Send + Sync + 'static {
@@ -71,70 +64,6 @@ pub enum Trouble {
     Never(String),
 }
 
-/// What stands sealed in the outbox.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(bound = "", rename_all = "snake_case")]
-pub enum Carried<D: Domain> {
-    /// To the world.
-    World(D::Delivery),
-    /// To another flow.
-    Signal {
-        /// Its id.
-        to: FlowId,
-        /// Its kind.
-        kind: String,
-        /// The signal.
-        signal: serde_json::Value,
-    },
-    /// Back to the flow that sent a tagged signal.
-    Answer {
-        /// Its id.
-        to: FlowId,
-        /// Its kind.
-        kind: String,
-        /// Its tag.
-        tag: String,
-        /// What became of it.
-        result: Result<D::Answer, Failure>,
-    },
-}
-
-impl<D: Domain> Carried<D> {
-    /// The kind in the outbox's column and in metrics.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::World(delivery) => D::kind(delivery),
-            Self::Signal { .. } => SIGNAL,
-            Self::Answer { .. } => ANSWER,
-        }
-    }
-
-    /// The flow that it is to be brought to, which its row names in the open.
-    pub fn target(&self) -> Option<FlowId> {
-        match self {
-            Self::World(_) => None,
-            Self::Signal { to, .. } | Self::Answer { to, .. } => Some(*to),
-        }
-    }
-
-    /// What it is charged to.
-    pub fn charge(&self, world: &D::World) -> Option<Charge> {
-        match self {
-            Self::World(delivery) => D::charge(world, delivery),
-            Self::Signal { .. } | Self::Answer { .. } => None,
-        }
-    }
-
-    /// Opens what stands in a row of the outbox.
-    ///
-    /// # Errors
-    /// A sentence for the log.
-    pub fn open(world: &D::World, delivery: &Delivery) -> Result<Self, String> {
-        let plain = D::open(world, delivery.id.bytes(), &delivery.payload)?;
-        serde_json::from_slice(&plain).map_err(|why| why.to_string())
-    }
-}
-
 /// What the node knows of its deliveries in hand.
 pub(crate) struct Outbox<D: Domain> {
     courier: Arc<dyn Courier<D>>,
@@ -160,38 +89,51 @@ impl<D: Domain> Outbox<D> {
     }
 
     /// Takes a place among the deliveries in hand, if there is one.
-    pub(crate) fn reserve(&self) -> bool {
+    fn reserve(&self) -> Option<Place> {
         self.at_hand
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < self.room).then_some(now + 1))
-            .is_ok()
+            .ok()
+            .map(|_| Place(Arc::clone(&self.at_hand)))
     }
 }
 
 /// A place among the deliveries in hand; given back when dropped. It holds nothing else: one that lies in the queue of a
 /// committer that nobody empties any more must not keep its engine alive.
-pub(crate) struct Reserved(Arc<AtomicUsize>);
+struct Place(Arc<AtomicUsize>);
 
-impl Reserved {
-    /// For a place that [`Outbox::reserve`] has just given.
-    pub(crate) fn taken<D: Domain>(engine: &Engine<D>) -> Self {
-        Self(Arc::clone(&engine.0.outbox.at_hand))
-    }
-}
-
-impl Drop for Reserved {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// From the committer: this delivery is durable and claimed by this node.
-pub(crate) fn hand_over<D: Domain>(engine: &Engine<D>, handed: Handed<D>) {
-    let Handed { delivery, carried, reserved } = handed;
-    let carrying = engine.clone();
-    engine.0.host.spawn(Box::pin(async move {
-        deliver(&carrying, delivery, Ok(carried)).await;
-        drop(reserved);
-    }));
+/// A delivery that goes from memory to its carrier as soon as it is durable.
+pub(crate) struct HandOff<D: Domain> {
+    delivery: Delivery,
+    payload: Payload<D>,
+    place: Place,
+}
+
+impl<D: Domain> HandOff<D> {
+    /// Claims a delivery for this node in the very row that is to be committed, if there is room.
+    pub(crate) fn of(engine: &Engine<D>, row: &mut Delivery, payload: &Payload<D>) -> Option<Self> {
+        let place = engine.0.outbox.reserve()?;
+        row.attempts = 1;
+        row.claimed_until = Some(engine.now().after(engine.0.tuning.claim));
+        row.claimed_by = Some(engine.node().to_owned());
+        let delivery = Delivery { payload: Vec::new(), ..row.clone() };
+        Some(Self { delivery, payload: payload.clone(), place })
+    }
+
+    /// From the committer: the delivery is durable and claimed by this node.
+    pub(crate) fn go(self, engine: &Engine<D>) {
+        let Self { delivery, payload, place } = self;
+        let carrying = engine.clone();
+        engine.0.host.spawn(Box::pin(async move {
+            deliver(&carrying, delivery, Ok(payload)).await;
+            drop(place);
+        }));
+    }
 }
 
 /// Claims what is due and sets it on its way; gives how many.
@@ -218,13 +160,12 @@ pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> 
     let count = claimed.len();
     for delivery in claimed {
         engine.0.host.pass(Point::DeliveryClaimed);
-        let at_hand = engine.0.outbox.reserve();
+        let place = engine.0.outbox.reserve();
         let carrying = engine.clone();
         engine.0.host.spawn(Box::pin(async move {
-            let reserved = at_hand.then(|| Reserved::taken(&carrying));
-            let opened = Carried::<D>::open(&carrying.world(), &delivery);
+            let opened = Payload::<D>::open(&carrying.world(), &delivery);
             deliver(&carrying, Delivery { payload: Vec::new(), ..delivery }, opened).await;
-            drop(reserved);
+            drop(place);
         }));
     }
     Ok(count)
@@ -249,7 +190,7 @@ pub(crate) async fn run<D: Domain>(engine: Engine<D>) {
 }
 
 /// Brings one claimed delivery to its end, or puts it off.
-async fn deliver<D: Domain>(engine: &Engine<D>, delivery: Delivery, opened: Result<Carried<D>, String>) {
+async fn deliver<D: Domain>(engine: &Engine<D>, delivery: Delivery, opened: Result<Payload<D>, String>) {
     let now = engine.now();
     let kind = delivery.kind.clone();
     let count = |result: &'static str| {
@@ -266,7 +207,7 @@ async fn deliver<D: Domain>(engine: &Engine<D>, delivery: Delivery, opened: Resu
         // Asked before the expiry: whoever had it before may have sent it, and time does not undo that.
         Ok(_) if delivery.once && delivery.attempts > 1 => Outcome::Failed(Failure::Unknown),
         Ok(_) if delivery.expires.is_some_and(|expires| expires <= now) => Outcome::Failed(Failure::Expired),
-        Ok(carried) => carry(engine, &delivery, carried).await,
+        Ok(payload) => carry(engine, &delivery, payload).await,
     };
     let ended = match outcome {
         Outcome::Ended => Ok(()),
@@ -302,10 +243,10 @@ enum Outcome<D: Domain> {
     },
 }
 
-async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, carried: Carried<D>) -> Outcome<D> {
+async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, payload: Payload<D>) -> Outcome<D> {
     let settle = Settle { delivery: delivery.id, at: engine.now(), dead: None, forgets: true };
-    let (to, kind, told) = match carried {
-        Carried::World(what) => {
+    let (to, kind, told) = match payload {
+        Payload::External(what) => {
             let carrying = Carrying {
                 id: delivery.id,
                 flow: delivery.flow,
@@ -322,7 +263,7 @@ async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, carried: Carr
                 Err(Trouble::Never(why)) => Outcome::Failed(Failure::Refused(why)),
             };
         }
-        Carried::Signal { to, kind, signal } => {
+        Payload::Signal { to, kind, signal } => {
             let Some(known) = engine.kind(&kind) else {
                 return Outcome::Failed(Failure::Refused(format!("there are no flows of kind {kind}")));
             };
@@ -333,7 +274,7 @@ async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, carried: Carr
             });
             (to, kind, known.tell(engine.clone(), to, signal, settle, answers).await)
         }
-        Carried::Answer { to, kind, tag, result } => {
+        Payload::Answer { to, kind, tag, result } => {
             let Some(known) = engine.kind(&kind) else {
                 return Outcome::Failed(Failure::Refused(format!("there are no flows of kind {kind}")));
             };
@@ -418,35 +359,18 @@ async fn park<D: Domain>(
 ) -> Result<(), Fault> {
     let now = engine.now();
     let seed = engine.seed();
-    let carried =
-        Carried::<D>::Answer { to: delivery.flow, kind: delivery.flow_kind.clone(), tag: tag.to_owned(), result };
-    let id = DeliveryId(crate::Id::v7(now.0, derive_bytes(&seed, "parked", 0)));
-    let plain = serde_json::to_vec(&carried).unwrap_or_default();
-    let payload = D::seal(&engine.world(), id.bytes(), &plain, derive_bytes(&seed, "sealing", 0));
-    let mut item = Item::of(InputId(id.0), now);
+    let (to, kind) = (delivery.flow, &delivery.flow_kind);
+    let answer = Payload::<D>::Answer { to, kind: kind.clone(), tag: tag.to_owned(), result };
+    // Its own end is answered to nobody, or it would be parked for ever.
+    let outgoing = Outgoing::new(answer).after(now, Duration::from_secs(1));
+    let sender = Sender { world: &*engine.world(), now, flow: to, kind, seed: &seed };
+    let mut row = sender.row(&outgoing, 0);
+    // The failure that brought it here is the first of those after which the flow is set aside.
+    row.attempts = u32::from(matches!(why, Fault::Defect(_)));
+    row.note = why.to_string();
+    let mut item = Item::of(InputId(row.id.0), now);
     item.settles = Some(settle);
-    item.outbox.push(Delivery {
-        id,
-        flow: delivery.flow,
-        flow_kind: delivery.flow_kind.clone(),
-        tag: None, // its own end is answered to nobody, or it would be parked for ever
-        kind: carried.kind().to_owned(),
-        target: carried.target(),
-        budget: None,
-        asked_by: None,
-        payload,
-        due: now.after(Duration::from_secs(1)),
-        expires: None,
-        once: false,
-        // The failure that brought it here is the first of those after which the flow is set aside.
-        attempts: u32::from(matches!(why, Fault::Defect(_))),
-        claimed_until: None,
-        claimed_by: None,
-        settled: None,
-        note: why.to_string(),
-        dead: false,
-        created: now,
-    });
+    item.outbox.push(row);
     engine.commit(item, Vec::new()).await.map(|_| ())
 }
 

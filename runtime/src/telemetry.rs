@@ -105,7 +105,7 @@ pub(crate) fn begin<'a, D: Domain>(flows: impl Iterator<Item = &'a &'static str>
             counter!(WOKEN, "flow" => flow, "result" => result).increment(0);
         }
     }
-    for kind in D::KINDS.iter().copied().chain(crate::outbox::KINDS) {
+    for kind in D::KINDS.iter().copied().chain(crate::payload::KINDS) {
         for result in RESULTS {
             counter!(DELIVERIES, "kind" => kind, "result" => result).increment(0);
         }

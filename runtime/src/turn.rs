@@ -7,18 +7,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::clock::{Timestamp, derive, derive_bytes};
-use crate::committer::Handed;
 use crate::crash::Point;
-use crate::effects::{Effects, Opened, Outgoing, Parcel};
+use crate::draft::{Draft, Writer, row_of};
 use crate::engine::{Asker, Engine, Fault, Method, Reply};
-use crate::flow::{Cx, Domain, Flow, Input, Lost, Named, Public, Step};
-use crate::id::{DeliveryId, FlowId, Id, InputId};
+use crate::flow::{Cx, Domain, Flow, Input, Lost, Named, Step};
+use crate::id::{FlowId, InputId};
 use crate::look::{at_large, decode};
-use crate::outbox::Carried;
-use crate::store::{Change, Delivery, Event, Item, Row, Settle, Verdict};
+use crate::store::{Change, Event, Item, Row, Settle, Verdict};
 
 /// How often one input is decided again before the caller is told that others were faster.
-const ROUNDS: usize = 8;
+pub(crate) const ROUNDS: usize = 8;
 
 /// One input on its way to a flow, with what is remembered of it.
 pub(crate) struct Envelope<F: Flow> {
@@ -203,7 +201,7 @@ pub(crate) async fn turn<F: Flow>(
             }
         }
         let (step, draft) = decide(cell, envelope, lost.as_ref(), engine).inspect_err(|_| cell.forget())?;
-        let Some((mut item, keys, handed)) = draft else {
+        let Some(Draft { mut item, keys, hand_offs }) = draft else {
             // Its twin, brought at the same time elsewhere, may have moved the flow to where this one stays.
             if doubt && let Some(event) = engine.0.store.event(envelope.asker.input).await? {
                 cell.forget();
@@ -227,7 +225,7 @@ pub(crate) async fn turn<F: Flow>(
             engine.0.store.check(&item).await?
         } else {
             engine.0.host.pass(Point::Decided);
-            engine.commit(item, handed).await.inspect_err(|_| cell.forget())?
+            engine.commit(item, hand_offs).await.inspect_err(|_| cell.forget())?
         };
         match verdict {
             Verdict::Done => {
@@ -304,7 +302,7 @@ async fn wake_overdue<F: Flow>(cell: &mut Cell<F>, engine: &Engine<F::Domain>) -
 }
 
 /// What a repeat is told: what the first was told, if it is the same request.
-fn remembered<O: serde::de::DeserializeOwned>(event: Event, asker: &Asker) -> Result<Reply<O>, Fault> {
+pub(crate) fn remembered<O: serde::de::DeserializeOwned>(event: Event, asker: &Asker) -> Result<Reply<O>, Fault> {
     if asker.fingerprint.is_some() && asker.fingerprint != event.fingerprint {
         return Err(Fault::Mismatch);
     }
@@ -320,7 +318,8 @@ fn remembered<O: serde::de::DeserializeOwned>(event: Event, asker: &Asker) -> Re
     })
 }
 
-type Draft<D> = Option<(Item<D>, Vec<<D as Domain>::Key>, Vec<Handed<D>>)>;
+/// A step without its effects, and what is to be committed.
+type Decided<F> = (Step<F>, Option<Draft<<F as Flow>::Domain>>);
 
 /// Decides, and writes the step down as an item; `None` when there is nothing to commit.
 fn decide<F: Flow>(
@@ -328,7 +327,7 @@ fn decide<F: Flow>(
     envelope: &Envelope<F>,
     lost: Option<&Lost<F>>,
     engine: &Engine<F::Domain>,
-) -> Result<(Step<F>, Draft<F::Domain>), Fault> {
+) -> Result<Decided<F>, Fault> {
     let world = engine.world();
     let seed = engine.0.dice.seed();
     let before = cell.believed.as_ref().filter(|_| !matches!(envelope.what, What::Start(_)));
@@ -355,8 +354,8 @@ fn decide<F: Flow>(
         return Ok((step, None));
     }
 
-    let mut item = Item::of(envelope.asker.input, now);
-    item.settles.clone_from(&envelope.settles);
+    let writer = Writer { engine, world: &world, seed: &seed, now, flow: cell.flow, kind: F::NAME };
+    let mut item = writer.item(&envelope.asker, envelope.settles.clone());
     let effects = std::mem::take(&mut step.effects);
     let outcome = serde_json::to_string(&step.says).map_err(|why| Fault::Defect(why.to_string()))?;
     match &step.to {
@@ -388,260 +387,5 @@ fn decide<F: Flow>(
         }
         None => item.expects = before.map(|believed| (cell.flow, believed.row.version)),
     }
-    let scribe = Scribe { engine, world: &world, seed: &seed, now, flow: cell.flow, kind: F::NAME };
-    let handed = scribe.write(&mut item, &effects, envelope.answers.as_ref());
-    let keys = effects.guards.iter().map(|guard| guard.key().clone()).collect();
-    Ok((step, Some((item, keys, handed))))
-}
-
-#[expect(clippy::too_many_arguments, reason = "a row has as many columns; each is named at the two callers")]
-fn row_of(
-    id: FlowId,
-    kind: &str,
-    schema: u32,
-    version: u64,
-    public: Public,
-    state: String,
-    salt: [u8; 16],
-    wake_at: Option<Timestamp>,
-    now: Timestamp,
-) -> Row {
-    Row {
-        id,
-        kind: kind.to_owned(),
-        schema,
-        version,
-        phase: public.phase.to_owned(),
-        state,
-        salt,
-        wake_at,
-        attempts: 0,
-        quarantined: None,
-        user: public.user,
-        client: public.client,
-        parent: public.parent,
-        subject: public.subject,
-        touched_at: now,
-    }
-}
-
-/// Writes a step's effects down as rows.
-struct Scribe<'a, D: Domain> {
-    engine: &'a Engine<D>,
-    world: &'a D::World,
-    seed: &'a [u8; 32],
-    now: Timestamp,
-    flow: FlowId,
-    kind: &'static str,
-}
-
-impl<D: Domain> Scribe<'_, D> {
-    fn write(&self, item: &mut Item<D>, effects: &Effects<D>, answers: Option<&Answers>) -> Vec<Handed<D>> {
-        item.guards = effects.guards.iter().map(|guard| guard.map(D::guard)).collect();
-        item.writes.clone_from(&effects.writes);
-        let trace = item.event.as_ref().map_or(String::new(), |event| event.trace.clone());
-        for (number, opened) in effects.opened.iter().enumerate() {
-            item.opened.push(self.opened(opened, number as u64, &trace));
-        }
-        let mut handed = Vec::new();
-        for (number, outgoing) in effects.outgoing.iter().enumerate() {
-            let carried = match &outgoing.parcel {
-                Parcel::World(delivery) => Carried::World(delivery.clone()),
-                Parcel::Signal { to, kind, signal } => {
-                    Carried::Signal { to: *to, kind: kind.clone(), signal: signal.clone() }
-                }
-            };
-            self.deliver(item, &mut handed, number as u64, outgoing, carried);
-        }
-        if let Some(to) = answers {
-            let carried = Carried::Answer {
-                to: to.flow,
-                kind: to.kind.clone(),
-                tag: to.tag.clone(),
-                result: Ok(D::Answer::default()),
-            };
-            let outgoing = Outgoing {
-                parcel: Parcel::Signal { to: to.flow, kind: String::new(), signal: serde_json::Value::Null },
-                tag: None,
-                due: None,
-                expires: None,
-                once: false,
-            };
-            self.deliver(item, &mut handed, effects.outgoing.len() as u64, &outgoing, carried);
-        }
-        handed
-    }
-
-    fn opened(&self, opened: &Opened, number: u64, trace: &str) -> (Row, Event) {
-        let row = row_of(
-            opened.flow,
-            opened.kind,
-            opened.schema,
-            1,
-            opened.public.clone(),
-            opened.state.clone(),
-            opened.salt,
-            opened.wake_at,
-            self.now,
-        );
-        let event = Event {
-            user: opened.public.user,
-            flow: opened.flow,
-            version: 1,
-            input: InputId::from_bytes(derive_bytes(self.seed, "opened", number)),
-            kind: opened.kind.to_owned(),
-            name: opened.input.to_owned(),
-            from: String::new(),
-            to: opened.public.phase.to_owned(),
-            public: serde_json::to_string(&opened.public).unwrap_or_default(),
-            outcome: opened.outcome.clone(),
-            fingerprint: None,
-            node: self.engine.node().to_owned(),
-            trace: trace.to_owned(),
-            at: self.now,
-        };
-        (row, event)
-    }
-
-    fn deliver(
-        &self,
-        item: &mut Item<D>,
-        handed: &mut Vec<Handed<D>>,
-        number: u64,
-        outgoing: &Outgoing<D>,
-        carried: Carried<D>,
-    ) {
-        let id = DeliveryId(Id::v7(self.now.0, derive_bytes(self.seed, "delivery", number)));
-        let plain = serde_json::to_vec(&carried).unwrap_or_default();
-        let payload = D::seal(self.world, id.bytes(), &plain, derive(self.seed, "sealing", number));
-        let charge = carried.charge(self.world);
-        let due = outgoing.due.unwrap_or(self.now).max(self.now);
-        // What may be tried again goes straight from memory to its carrier: its claim is committed with it.
-        let at_hand = due <= self.now && !outgoing.once && self.engine.0.outbox.reserve();
-        let delivery = Delivery {
-            id,
-            flow: self.flow,
-            flow_kind: self.kind.to_owned(),
-            tag: outgoing.tag.clone(),
-            kind: carried.kind().to_owned(),
-            target: carried.target(),
-            budget: charge.map(|charge| charge.budget),
-            asked_by: charge.and_then(|charge| charge.asked_by),
-            payload,
-            due,
-            expires: outgoing.expires,
-            once: outgoing.once,
-            attempts: u32::from(at_hand),
-            claimed_until: at_hand.then(|| self.engine.now().after(self.engine.0.tuning.claim)),
-            claimed_by: at_hand.then(|| self.engine.node().to_owned()),
-            settled: None,
-            note: String::new(),
-            dead: false,
-            created: self.now,
-        };
-        if at_hand {
-            let bare = Delivery { payload: Vec::new(), ..delivery.clone() };
-            handed.push(Handed::new(self.engine, bare, carried));
-        }
-        item.outbox.push(delivery);
-    }
-}
-
-/// What an act decides: what the asker is told, what is committed, and what history may show.
-#[must_use = "an act that is not committed never happened"]
-#[derive(Debug)]
-pub struct Deed<O, D: Domain> {
-    /// What the asker is told.
-    pub says: O,
-    /// What is committed. Without effects nothing happened, and nothing is remembered.
-    pub effects: Effects<D>,
-    /// Whose history it belongs to.
-    pub user: Option<Id>,
-    /// What history shows.
-    pub public: serde_json::Value,
-}
-
-impl<D: Domain> Engine<D> {
-    /// Commits what belongs to no flow: a pure function of command and facts, with an event and no row.
-    ///
-    /// `decide` is called again with the guard that was lost.
-    ///
-    /// # Errors
-    /// As [`Engine::call`].
-    pub async fn act<O>(
-        &self,
-        name: &'static str,
-        asker: Asker,
-        mut decide: impl FnMut(Option<&D::Key>, &Cx<'_, D>) -> Deed<O, D> + Send,
-    ) -> Result<Reply<O>, Fault>
-    where
-        O: serde::Serialize + serde::de::DeserializeOwned + Send,
-    {
-        let _admitted = self.admit()?;
-        if let Some(before) = self.recall(&asker).await? {
-            return Ok(before);
-        }
-        let flow = asker.input.starts();
-        let mut lost: Option<D::Key> = None;
-        for _ in 0..ROUNDS {
-            let (item, keys, handed, says) = {
-                let world = self.world();
-                let seed = self.0.dice.seed();
-                let now = self.now();
-                let cx =
-                    Cx::<D>::new(now, flow, 0, derive_bytes(&seed, "salt", 0), derive(&seed, "decision", 0), &world);
-                let deed = caught(self, name, || decide(lost.as_ref(), &cx))?;
-                if deed.effects.is_empty() {
-                    let phase = String::new();
-                    return Ok(Reply {
-                        flow,
-                        outcome: deed.says,
-                        version: 0,
-                        phase,
-                        method: Method::Direct,
-                        repeated: false,
-                    });
-                }
-                let mut item = Item::of(asker.input, now);
-                item.seen = true; // nothing but its event tells a repeated act from a new one
-                item.event = Some(Event {
-                    user: deed.user,
-                    flow,
-                    version: 1,
-                    input: asker.input,
-                    kind: name.to_owned(),
-                    name: name.to_owned(),
-                    from: String::new(),
-                    to: String::new(),
-                    public: deed.public.to_string(),
-                    outcome: serde_json::to_string(&deed.says).map_err(|why| Fault::Defect(why.to_string()))?,
-                    fingerprint: asker.fingerprint,
-                    node: self.node().to_owned(),
-                    trace: asker.trace.to_string(),
-                    at: now,
-                });
-                let scribe = Scribe { engine: self, world: &world, seed: &seed, now, flow, kind: name };
-                let handed = scribe.write(&mut item, &deed.effects, None);
-                let keys: Vec<D::Key> = deed.effects.guards.iter().map(|guard| guard.key().clone()).collect();
-                (item, keys, handed, deed.says)
-            };
-            match self.commit(item, handed).await? {
-                Verdict::Done => {
-                    let phase = String::new();
-                    return Ok(Reply {
-                        flow,
-                        outcome: says,
-                        version: 1,
-                        phase,
-                        method: Method::Direct,
-                        repeated: false,
-                    });
-                }
-                Verdict::Before(event) => return remembered(*event, &asker),
-                Verdict::Lost(place) => lost = keys.into_iter().nth(place),
-                Verdict::Stale | Verdict::Settled => {}
-            }
-        }
-        Err(Fault::Contended)
-    }
+    Ok((step, Some(writer.finish(item, &effects, envelope.answers.as_ref()))))
 }

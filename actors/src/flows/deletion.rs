@@ -147,7 +147,7 @@ impl Flow for Deletion {
             .hold(Key::Devices(user), asked.devices)
             .bump_from(Key::Profile(user), asked.profile)
             .write(Write::SetDeletion { user, flow: Some(cx.flow), at: cx.now })
-            .send(Outgoing::world(Delivery::Letter(letter)).until(until));
+            .send(Outgoing::external(Delivery::Letter(letter)).until(until));
         for session in &asked.sessions {
             step = step.tell::<Session>(*session, &session::Signal::Fenced);
         }

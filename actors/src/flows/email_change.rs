@@ -214,7 +214,7 @@ impl Awaiting {
         .bump_from(Key::Address(before), account.number)
         .bump(Key::Profile(user))
         .write(Write::SetAddress { user, address: self.address.clone(), address_key, at: cx.now })
-        .send(Outgoing::world(Delivery::Letter(notice)).until(until))
+        .send(Outgoing::external(Delivery::Letter(notice)).until(until))
         .says(Outcome::Changed { user, until })
     }
 
@@ -249,7 +249,7 @@ impl Changed {
         let letter = Letter::PasswordChanged { to: to.clone(), at: cx.now };
         going
             .write(Write::SetPassword { user, password: password.hash.clone(), at: cx.now })
-            .send(Outgoing::world(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)))
+            .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)))
     }
 
     /// The address from before becomes the account's again. What it is instead is given up at the end of the seven days.

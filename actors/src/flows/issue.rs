@@ -160,10 +160,10 @@ pub(super) fn count_miss(address: &Address, purpose: Purpose, typed: &TypedCode,
 
 /// A letter that a stranger may have asked for, as it goes out until `expires`.
 pub(super) fn asked_letter(letter: Letter, by: AskedBy, expires: Timestamp) -> Outgoing<Auth> {
-    Outgoing::world(Delivery::AskedLetter { letter, by }).until(expires)
+    Outgoing::external(Delivery::AskedLetter { letter, by }).until(expires)
 }
 
 /// What stands for such a letter where nobody is to get one: nothing that follows the request tells them apart.
 pub(super) fn letter_to_nobody(letter: Letter, by: AskedBy, expires: Timestamp) -> Outgoing<Auth> {
-    Outgoing::world(Delivery::ToNobody { letter, by }).until(expires)
+    Outgoing::external(Delivery::ToNobody { letter, by }).until(expires)
 }

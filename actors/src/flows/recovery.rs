@@ -228,7 +228,7 @@ impl Awaiting {
         .write(Write::SetPassword { user, password, at: cx.now })
         .write(Write::ForgetDevices { user })
         .send(
-            Outgoing::world(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
+            Outgoing::external(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
                 .until(cx.now.after(issue::NOTICE)),
         );
         for session in sessions {

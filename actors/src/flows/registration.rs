@@ -239,7 +239,7 @@ impl Awaiting {
             at: cx.now,
         })))
         .send(
-            Outgoing::world(Delivery::Letter(Letter::RegistrationWelcome { to: self.address.clone() }))
+            Outgoing::external(Delivery::Letter(Letter::RegistrationWelcome { to: self.address.clone() }))
                 .until(cx.now.after(issue::NOTICE)),
         )
         .says(Outcome::Verified { user, until })

@@ -450,7 +450,7 @@ impl Flow for Session {
             .hold(Key::Devices(asked.user), asked.devices)
             .claim(Key::Session(cx.flow.0));
         if let Some(letter) = letter {
-            step = step.send(Outgoing::world(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
+            step = step.send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
         }
         if asked.arrival.is_first {
             step = step.write(Write::FirstSignIn { user: asked.user, at: cx.now });
@@ -473,7 +473,7 @@ impl Flow for Session {
                 .bump_from(Key::Profile(asked.user), *profile)
                 .write(Write::SetDeletion { user: asked.user, flow: None, at: cx.now })
                 .tell::<Deletion>(*deletion, &deletion::Signal::Restored)
-                .send(Outgoing::world(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
+                .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
         }
         for crowded in &asked.arrival.crowded {
             step = step.tell::<Self>(*crowded, &Signal::Crowded);
@@ -546,7 +546,7 @@ impl Flow for Session {
                     .bump_from(Key::User(a.user), a.fence)
                     .hold(Key::Devices(a.user), *devices)
                     .write(Write::SetPassword { user: a.user, password: password.clone(), at: cx.now })
-                    .send(Outgoing::world(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
+                    .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
                 for other in others {
                     step = step.tell::<Self>(*other, &Signal::Fenced);
                 }

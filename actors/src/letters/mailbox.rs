@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use cairn_runtime::outbox::Carried;
+use cairn_runtime::Payload;
 use cairn_runtime::{Flow, FlowId, store};
 use serde::Serialize;
 
@@ -70,7 +70,7 @@ pub fn view(delivery: &store::Delivery, world: &World) -> Option<Mail> {
     if delivery.payload.is_empty() {
         return None;
     }
-    let Ok(Carried::World(carried)) = Carried::<Auth>::open(world, delivery) else { return None };
+    let Ok(Payload::External(carried)) = Payload::<Auth>::open(world, delivery) else { return None };
     let letter = carried.mailed()?;
     let rendered = render(letter, delivery.flow, world).ok()?;
     Some(Mail {

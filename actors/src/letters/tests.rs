@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cairn_runtime::outbox::Carried;
+use cairn_runtime::Payload;
 use cairn_runtime::{Domain, Timestamp, store};
 
 use super::mailbox::{flow_text, view};
@@ -257,7 +257,7 @@ fn what_goes_into_html_is_escaped_and_into_text_it_is_not() {
     assert!(!rendered.html.contains("<script>"));
 }
 
-fn row(carried: &Carried<Auth>, world: &World) -> store::Delivery {
+fn row(carried: &Payload<Auth>, world: &World) -> store::Delivery {
     let plain = serde_json::to_vec(carried).unwrap();
     store::Delivery {
         id: DELIVERY,
@@ -286,7 +286,7 @@ fn row(carried: &Carried<Auth>, world: &World) -> store::Delivery {
 fn the_mailbox_shows_a_row_of_the_outbox_as_the_letter_it_is() {
     let world = world(PUBLIC);
     for letter in letters() {
-        let mail = view(&row(&Carried::World(Delivery::Letter(letter.clone())), &world), &world).unwrap();
+        let mail = view(&row(&Payload::External(Delivery::Letter(letter.clone())), &world), &world).unwrap();
         let rendered = render(&letter, FLOW, &world).unwrap();
         let shown = serde_json::to_value(&mail).unwrap();
         assert_eq!(
@@ -312,9 +312,9 @@ fn the_mailbox_shows_a_row_of_the_outbox_as_the_letter_it_is() {
 #[test]
 fn the_mailbox_shows_no_signals_nothing_wiped_and_nothing_of_another_house() {
     let world = world(PUBLIC);
-    let signal = Carried::Signal { to: FLOW, kind: "session".to_owned(), signal: serde_json::Value::Null };
+    let signal = Payload::Signal { to: FLOW, kind: "session".to_owned(), signal: serde_json::Value::Null };
     assert_eq!(view(&row(&signal, &world), &world), None);
-    let letter = Carried::World(Delivery::Letter(letters().remove(0)));
+    let letter = Payload::External(Delivery::Letter(letters().remove(0)));
     let good = row(&letter, &world);
     assert_eq!(view(&store::Delivery { payload: Vec::new(), ..good.clone() }, &world), None);
     assert_eq!(view(&store::Delivery { id: DeliveryId::from_bytes([8; 16]), ..good }, &world), None);

@@ -9,8 +9,8 @@ use cairn_actors::credential::Seal;
 use cairn_actors::effects::{Auth, Key, Letter, Write};
 use cairn_actors::testing;
 use cairn_actors::world::{Settings, World};
+use cairn_runtime::Payload;
 use cairn_runtime::clock::{derive, derive_bytes};
-use cairn_runtime::effects::Parcel;
 use cairn_runtime::{Cx, Domain, Flow, FlowId, Guard, Id, Input, Lost, Step, Timestamp};
 use proptest::prelude::ProptestConfig;
 
@@ -233,16 +233,17 @@ impl<F: Known> Driver<F> {
         assert!(!self.state.as_ref().is_some_and(Known::is_over), "what is over stays over");
         self.sound(&to, now);
         for outgoing in &step.effects.outgoing {
-            match &outgoing.parcel {
-                Parcel::World(delivery) => {
+            match &outgoing.payload {
+                Payload::External(delivery) => {
                     let letter = delivery.letter();
                     assert!(outgoing.expires.is_none_or(|until| until > now), "no letter is dead when it is written");
                     let sent = Sent { at: now, letter: letter.clone(), expires: outgoing.expires };
                     if delivery.mailed().is_some() { self.sent.push(sent) } else { self.to_nobody.push(sent) }
                 }
-                Parcel::Signal { to, kind, signal } => {
+                Payload::Signal { to, kind, signal } => {
                     self.told.push(Told { to: *to, kind: kind.clone(), signal: signal.clone() });
                 }
+                Payload::Answer { .. } => panic!("an answer is the engine's to write"),
             }
         }
         let (counted, writes) =

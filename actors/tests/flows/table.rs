@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use cairn_actors::effects::{Auth, Digest, Key, Write};
-use cairn_runtime::effects::{Effects, Parcel};
-use cairn_runtime::{Domain as _, Failure, Guard, Input, Lost, Step, Timestamp};
+use cairn_runtime::Payload;
+use cairn_runtime::effects::Effects;
+use cairn_runtime::{Failure, Guard, Input, Lost, Step, Timestamp};
 use serde_json::Value;
 
 use crate::driver::{Driver, Known, T0, at};
@@ -158,9 +159,9 @@ fn effects(effects: &Effects<Auth>) -> String {
         });
     }
     for outgoing in &effects.outgoing {
-        let what = match &outgoing.parcel {
-            Parcel::World(delivery) => Auth::kind(delivery).to_owned(),
-            Parcel::Signal { kind, signal, .. } => format!("{} to {kind}", said(signal)),
+        let what = match &outgoing.payload {
+            Payload::Signal { kind, signal, .. } => format!("{} to {kind}", said(signal)),
+            other => other.kind().to_owned(),
         };
         let until = outgoing.expires.map(|until| format!(" until {}", instant(until.0))).unwrap_or_default();
         let once = if outgoing.once { " once" } else { "" };

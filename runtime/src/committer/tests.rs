@@ -93,7 +93,7 @@ fn item(brief: &Brief, number: usize) -> Work<Toy> {
     let mut item = brief.item();
     // Which item it was is read back from here.
     item.writes = vec![crate::testing::toy::ToyWrite::add("number", i64::try_from(number).unwrap())];
-    Work::Item { item: Box::new(item), handed: Vec::new(), reply: oneshot::channel().0 }
+    Work::Item { item: Box::new(item), hand_offs: Vec::new(), reply: oneshot::channel().0 }
 }
 
 fn chore() -> Work<Toy> {

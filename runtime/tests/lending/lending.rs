@@ -173,7 +173,7 @@ impl Loan {
         let due = cx.now.after(WEEK);
         let letter = ToyDelivery::Note { to: self.reader.clone(), text: format!("{} is due", self.copy) };
         go(Lending::Overdue(Loan { due, reminders: self.reminders + 1, ..self.clone() }))
-            .send(Outgoing::world(letter).until(due)) // the next one says the same
+            .send(Outgoing::external(letter).until(due)) // the next one says the same
             .says(Says::Out { due })
     }
 

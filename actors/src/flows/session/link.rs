@@ -186,7 +186,7 @@ impl Session {
             Some(password) => {
                 let letter = Letter::PasswordChanged { to: account.to.clone(), at: cx.now };
                 step.write(Write::SetPassword { user, password: password.clone(), at: cx.now })
-                    .send(Outgoing::world(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)))
+                    .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)))
             }
             None => step.write(Write::SuspendPassword { user, at: cx.now }),
         };

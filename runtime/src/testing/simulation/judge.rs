@@ -9,7 +9,8 @@ use crate::clock::Timestamp;
 use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
-use crate::outbox::{Carried, Carrying};
+use crate::outbox::Carrying;
+use crate::payload::Payload;
 use crate::store::{Delivery, Event, GuardState, Row};
 use crate::testing::store::{Logged, SimStore, Tables};
 
@@ -181,9 +182,9 @@ impl<D: Domain> Judge<D> {
         // Only the first time: later ones are held against it.
         let committed = self.store.inspect(|tables| {
             let delivery = tables.outbox.get(&carried.id).filter(|_| first)?;
-            Some(match Carried::<D>::open(&self.world, delivery) {
-                Ok(Carried::World(open)) if json(&open) == json(&carried.delivery) => Ok(()),
-                Ok(Carried::World(open)) => {
+            Some(match Payload::<D>::open(&self.world, delivery) {
+                Ok(Payload::External(open)) if json(&open) == json(&carried.delivery) => Ok(()),
+                Ok(Payload::External(open)) => {
                     Err(format!("{} was carried as {content}, committed as {}", carried.id, json(&open)))
                 }
                 Ok(_) => Err(format!("{} was carried as {content}, and is the engine's own", carried.id)),

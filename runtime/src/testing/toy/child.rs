@@ -155,7 +155,7 @@ impl Flow for Child {
 mod tests {
     use super::super::desk::{FLOW, begin, on};
     use super::*;
-    use crate::effects::Parcel;
+    use crate::payload::Payload;
     use crate::testing::clock::BEGINNING;
 
     const PARENT: FlowId = FlowId::from_bytes([7; 16]);
@@ -168,7 +168,7 @@ mod tests {
     fn a_child_that_is_done_tells_its_parent_its_own_name() {
         let (child, step) = on(&working(), Input::Asked(Ask::Finish), BEGINNING);
         let [outgoing] = step.effects.outgoing.as_slice() else { panic!("one signal") };
-        let Parcel::Signal { to, kind, signal } = &outgoing.parcel else { panic!("a signal") };
+        let Payload::Signal { to, kind, signal } = &outgoing.payload else { panic!("a signal") };
         assert_eq!((*to, kind.as_str()), (PARENT, Parent::NAME));
         assert_eq!(serde_json::from_value::<parent::Hear>(signal.clone()).unwrap(), parent::Hear::Done { child: FLOW });
         assert_eq!(child.wake_at(), None);

@@ -181,7 +181,7 @@ mod tests {
     use super::super::HOUR;
     use super::super::desk::{begin, on};
     use super::*;
-    use crate::effects::Parcel;
+    use crate::payload::Payload;
     use crate::testing::clock::BEGINNING;
 
     fn two() -> (Parent, Step<Parent>, Vec<FlowId>) {
@@ -219,7 +219,7 @@ mod tests {
             let (ended, step) = on(&parent, input, BEGINNING);
             assert_eq!(ended, Parent::CalledOff { home: 1 });
             let [outgoing] = step.effects.outgoing.as_slice() else { panic!("one signal") };
-            assert!(matches!(&outgoing.parcel, Parcel::Signal { to, .. } if *to == out[1]));
+            assert!(matches!(&outgoing.payload, Payload::Signal { to, .. } if *to == out[1]));
         }
     }
 }

@@ -113,7 +113,7 @@ impl Flow for Trip {
     fn start(plan: &Plan, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Toy>) -> Step<Self> {
         let book = ToyDelivery::Book { hotel: plan.hotel.clone(), reference: reference(cx) };
         go(Self::Booking { plan: plan.clone(), until: cx.now.after(2 * HOUR) })
-            .send(Outgoing::world(book).tagged(ROOM).until(cx.now.after(HOUR)))
+            .send(Outgoing::external(book).tagged(ROOM).until(cx.now.after(HOUR)))
             .says(Says::Underway)
     }
 
@@ -125,7 +125,7 @@ impl Flow for Trip {
                 Ok(ToyAnswer::Booked { room }) => {
                     let charge = ToyDelivery::Charge { card: plan.card.clone(), cents: plan.cents };
                     go(Self::Charging { plan: plan.clone(), room: room.clone(), until: cx.now.after(2 * HOUR) })
-                        .send(Outgoing::world(charge).tagged(CARD).until(cx.now.after(HOUR)).once())
+                        .send(Outgoing::external(charge).tagged(CARD).until(cx.now.after(HOUR)).once())
                         .says(Says::Underway)
                 }
                 Err(Failure::Refused(_)) => go(Self::Ended).write(ToyWrite::add("no room", 1)).says(Says::Ended),
@@ -202,7 +202,7 @@ fn reference(cx: &Cx<'_, Toy>) -> String {
 fn cancel(reference: String, cx: &Cx<'_, Toy>) -> Going<Trip> {
     let give_back = ToyDelivery::Cancel { reference: reference.clone() };
     go(Trip::Cancelling { reference, until: cx.now.after(2 * HOUR) })
-        .send(Outgoing::world(give_back).tagged(UNDONE).until(cx.now.after(HOUR)))
+        .send(Outgoing::external(give_back).tagged(UNDONE).until(cx.now.after(HOUR)))
 }
 
 fn tell_the_clerk(cx: &Cx<'_, Toy>, what: &str) -> ToyDelivery {
@@ -213,7 +213,6 @@ fn tell_the_clerk(cx: &Cx<'_, Toy>, what: &str) -> ToyDelivery {
 mod tests {
     use super::super::desk::{begin, on};
     use super::*;
-    use crate::effects::Parcel;
     use crate::testing::clock::BEGINNING;
 
     fn answered(tag: &str, result: Result<ToyAnswer, Failure>) -> Input<Trip> {
@@ -221,14 +220,8 @@ mod tests {
     }
 
     fn sent(step: &Step<Trip>) -> Vec<(&'static str, Option<&str>, bool)> {
-        use crate::flow::Domain;
         let outgoing = step.effects.outgoing.iter();
-        outgoing
-            .map(|out| match &out.parcel {
-                Parcel::World(delivery) => (Toy::kind(delivery), out.tag.as_deref(), out.once),
-                Parcel::Signal { .. } => ("signal", out.tag.as_deref(), out.once),
-            })
-            .collect()
+        outgoing.map(|out| (out.payload.kind(), out.tag.as_deref(), out.once)).collect()
     }
 
     fn planned() -> (Trip, Step<Trip>) {
