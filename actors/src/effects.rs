@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cairn_runtime::store::{RetentionRule, RuledRows};
-use cairn_runtime::{Charge, Domain, Flow, FlowId, Id, Timestamp};
+use cairn_runtime::{Charge, Domain, Flow, FlowId, Id, Lane, Timestamp};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
@@ -518,6 +518,9 @@ const RETENTION: &[RetentionRule] = &[
     events(Authorization::NAME, "refresh", "active", 7),
 ];
 
+/// Letters. The lane has no breaker: the mailer has its own, which tells a server in trouble from one address in trouble.
+pub const MAIL: Lane = Lane::named("mail");
+
 impl Domain for Auth {
     type Write = Write;
     type Key = Key;
@@ -526,6 +529,7 @@ impl Domain for Auth {
     type World = World;
 
     const KINDS: &'static [&'static str] = Delivery::KINDS;
+    const LANES: &'static [Lane] = &[MAIL];
 
     fn guard(key: &Key) -> String {
         let hex = |digest: &Digest| data_encoding::HEXLOWER.encode(&digest.0);
@@ -547,6 +551,12 @@ impl Domain for Auth {
 
     fn kind(delivery: &Delivery) -> &'static str {
         delivery.mailed().map_or(Delivery::NOBODY, Letter::name)
+    }
+
+    fn lane(delivery: &Delivery) -> &'static Lane {
+        match delivery {
+            Delivery::Letter(_) | Delivery::AskedLetter { .. } | Delivery::ToNobody { .. } => &MAIL,
+        }
     }
 
     /// Letters to one mailbox are counted by their purses, and within that by the network that asked for them. What goes

@@ -113,22 +113,35 @@ pub(crate) async fn claimed_flows(database: &Database, claim: &Claim) -> Result<
     found.into_iter().map(|row| Row::try_from(row).map_err(|error| fault(Stage::Within, &error))).collect()
 }
 
-/// Claims due deliveries, oldest first.
-pub(crate) async fn claim_deliveries(database: &Database, claim: &Claim) -> Result<Vec<Delivery>, StoreFault> {
+/// Claims due deliveries of a lane, oldest first.
+pub(crate) async fn claim_deliveries(
+    database: &Database,
+    lane: &'static str,
+    claim: &Claim,
+) -> Result<Vec<Delivery>, StoreFault> {
     if claim.limit == 0 {
         return Ok(Vec::new());
     }
+    let update = claim_of(lane, claim);
+    let deliveries: Result<Vec<Delivery>, DbErr> = returned::<outbox::Model, Delivery>(database, &update).await;
+    let mut deliveries = deliveries.map_err(|error| written(&error))?;
+    deliveries.sort_unstable_by_key(|delivery| (delivery.due, delivery.id));
+    Ok(deliveries)
+}
+
+fn claim_of(lane: &'static str, claim: &Claim) -> UpdateStatement {
     let free = outbox::Column::ClaimedUntil.is_null().or(outbox::Column::ClaimedUntil.lte(claim.now.0));
+    let open = outbox::Column::Settled.is_null().and(outbox::Column::Lane.eq(lane));
     let due = Query::select()
         .column(outbox::Column::Id)
         .from(outbox::Entity)
-        .and_where(outbox::Column::Settled.is_null().and(outbox::Column::Due.lte(claim.now.0)).and(free))
+        .and_where(open.and(outbox::Column::Due.lte(claim.now.0)).and(free))
         .order_by(outbox::Column::Due, Order::Asc)
         .order_by(outbox::Column::Id, Order::Asc)
         .limit(u64::from(claim.limit))
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
         .to_owned();
-    let update = Query::update()
+    Query::update()
         .with_cte(once(due))
         .table(outbox::Entity)
         .value(outbox::Column::Attempts, Expr::col(outbox::Column::Attempts).add(literal(1)))
@@ -136,11 +149,7 @@ pub(crate) async fn claim_deliveries(database: &Database, claim: &Claim) -> Resu
         .value(outbox::Column::ClaimedBy, claim.node.as_str())
         .and_where(Expr::col(outbox::Column::Id).in_subquery(all_due()))
         .returning(Query::returning().columns(outbox::Column::iter()))
-        .to_owned();
-    let deliveries: Result<Vec<Delivery>, DbErr> = returned::<outbox::Model, Delivery>(database, &update).await;
-    let mut deliveries = deliveries.map_err(|error| written(&error))?;
-    deliveries.sort_unstable_by_key(|delivery| (delivery.due, delivery.id));
-    Ok(deliveries)
+        .to_owned()
 }
 
 /// The ids that [`once`] gave.
@@ -274,4 +283,30 @@ pub(crate) async fn next_due(database: &Database) -> Result<Option<Timestamp>, S
 async fn first<E: EntityTrait>(database: &Database, select: sea_orm::Select<E>) -> Result<Option<i64>, StoreFault> {
     let found: Result<Option<Option<i64>>, DbErr> = select.limit(1).into_tuple().one(database.readers()).await;
     found.map(Option::flatten).map_err(|error| fault(Stage::Within, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use sea_orm::DbBackend;
+    use sea_orm_migration::MigratorTrait;
+
+    use super::*;
+    use crate::migration::Migrator;
+
+    /// On PostgreSQL it is counted what is read: see `tests/store/lanes.rs`.
+    #[tokio::test]
+    async fn a_claim_finds_the_oldest_of_its_lane_by_an_index_and_sorts_nothing() {
+        let memory = sea_orm::Database::connect("sqlite::memory:").await.unwrap();
+        Migrator::up(&memory, None).await.unwrap();
+        let claim = Claim { now: Timestamp(2), until: Timestamp(3), node: "one".to_owned(), limit: 20 };
+        let mut statement = DbBackend::Sqlite.build(&claim_of("mail", &claim));
+        statement.sql.insert_str(0, "EXPLAIN QUERY PLAN ");
+        let plan = memory.query_all_raw(statement).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("USING INDEX outbox_lane (lane=? AND due<?)"), "{plan}");
+        assert!(!plan.contains("SCAN outbox") && !plan.contains("B-TREE FOR ORDER BY"), "{plan}");
+    }
 }

@@ -178,6 +178,7 @@ impl Record for Delivery {
             ("target", some_bytes(self.target.as_ref().map(|flow| flow.bytes().as_slice()))),
             ("budget", some_bytes(self.budget.as_ref().map(<[u8; 32]>::as_slice))),
             ("asked_by", some_bytes(self.asked_by.as_ref().map(<[u8; 32]>::as_slice))),
+            ("lane", text(&self.lane)),
         ]
     }
 }

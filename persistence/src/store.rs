@@ -175,8 +175,8 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
         Box::pin(async move { due::claimed_flows(&self.database, &claim).await })
     }
 
-    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
-        Box::pin(async move { due::claim_deliveries(&self.database, &claim).await })
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        Box::pin(async move { due::claim_deliveries(&self.database, lane, &claim).await })
     }
 
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>> {

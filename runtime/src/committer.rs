@@ -327,9 +327,7 @@ fn tell<D: Domain>(
                 engine.0.waits.moved(flow);
             }
             engine.0.host.pass(Point::HandOff);
-            if item.outbox.len() > hand_offs.len() {
-                engine.0.outbox.hint();
-            }
+            engine.0.outbox.hint_of(&item.outbox);
             for one in hand_offs {
                 one.go(engine);
             }

@@ -131,7 +131,7 @@ pub struct Tuning {
     pub claim: Duration,
     /// How often the outbox and the wake pump look by themselves.
     pub poll: Duration,
-    /// Deliveries in the hands of this node at once.
+    /// Deliveries of one lane in the hands of this node at once; a lane may have less room.
     pub deliveries: usize,
     /// How long the fate of an ambiguous commit is asked for.
     pub ambiguity: Duration,

@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::clock::{Timestamp, derive_bytes};
 use crate::effects::Effects;
 use crate::id::{FlowId, Id};
+use crate::lane::Lane;
 use crate::store::RetentionRule;
 
 /// The closed vocabularies that all flows of one product share.
@@ -24,11 +25,15 @@ pub trait Domain: Sized + Send + Sync + 'static {
 
     /// Every value of [`Domain::kind`].
     const KINDS: &'static [&'static str];
+    /// Every value of [`Domain::lane`].
+    const LANES: &'static [Lane];
 
     /// The one text of a key, as it stands in the table of guards. Holds no personal data in clear.
     fn guard(key: &Self::Key) -> String;
-    /// The kind of a delivery: a metric label and the name of its lane.
+    /// The kind of a delivery: a metric label.
     fn kind(delivery: &Self::Delivery) -> &'static str;
+    /// The lane in which a delivery is carried.
+    fn lane(delivery: &Self::Delivery) -> &'static Lane;
     /// What a delivery is charged to. `None`: it is not counted.
     fn charge(world: &Self::World, delivery: &Self::Delivery) -> Option<Charge> {
         let _ = (world, delivery);

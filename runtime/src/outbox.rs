@@ -1,9 +1,9 @@
 //! Deliveries after the commit: claimed, carried, answered; put off when that fails, dead when it must.
 //!
-//! What must stay true: nothing is carried that was not committed, and a repeat carries the same id and content.
+//! Each lane is claimed apart and has its own room, back-off and breaker. What must stay true: nothing is carried that was
+//! not committed, and a repeat carries the same id and content.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either, select};
@@ -15,6 +15,7 @@ use crate::effects::Outgoing;
 use crate::engine::{Engine, Fault};
 use crate::flow::{Domain, Failure};
 use crate::id::{DeliveryId, FlowId, InputId};
+use crate::lane::{LaneState, Place, SIGNALS};
 use crate::payload::{Payload, Sender};
 use crate::store::{Claim, Delivery, Item, PATIENCE, Postpone, Settle, Verdict};
 use crate::turn::Answers;
@@ -64,46 +65,54 @@ pub enum Trouble {
     Never(String),
 }
 
+/// Deliveries that one claim takes at most.
+const MOST: usize = 256;
+
 /// What the node knows of its deliveries in hand.
 pub(crate) struct Outbox<D: Domain> {
     courier: Arc<dyn Courier<D>>,
-    at_hand: Arc<AtomicUsize>,
-    room: usize,
+    /// The lane of signals and answers.
+    signals: LaneState,
+    /// The domain's lanes.
+    lanes: Vec<LaneState>,
     due: Notify,
     running: Mutex<()>,
 }
 
 impl<D: Domain> Outbox<D> {
-    pub(crate) fn new(courier: Arc<dyn Courier<D>>, room: usize) -> Self {
-        Self { courier, at_hand: Arc::default(), room, due: Notify::new(), running: Mutex::new(()) }
+    /// With room for at most so many deliveries in each lane.
+    pub(crate) fn new(courier: Arc<dyn Courier<D>>, most: usize) -> Self {
+        let lanes = D::LANES.iter().map(|lane| LaneState::new(*lane, most)).collect();
+        Self { courier, signals: LaneState::new(SIGNALS, most), lanes, due: Notify::new(), running: Mutex::new(()) }
     }
 
-    /// Something may be due.
+    /// Something may be due in any lane.
     pub(crate) fn hint(&self) {
+        self.lanes().for_each(LaneState::hint);
         self.due.notify_one();
     }
 
-    /// Places taken among the deliveries in hand.
+    /// These deliveries are due or will be.
+    pub(crate) fn hint_of(&self, deliveries: &[Delivery]) {
+        for delivery in deliveries.iter().filter(|delivery| delivery.claimed_by.is_none()) {
+            self.lane(&delivery.lane).hint();
+            self.due.notify_one();
+        }
+    }
+
+    /// Places taken among the deliveries in hand, of all lanes.
     pub(crate) fn in_hand(&self) -> usize {
-        self.at_hand.load(Ordering::Relaxed)
+        self.lanes().map(LaneState::in_hand).sum()
     }
 
-    /// Takes a place among the deliveries in hand, if there is one.
-    fn reserve(&self) -> Option<Place> {
-        self.at_hand
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < self.room).then_some(now + 1))
-            .ok()
-            .map(|_| Place(Arc::clone(&self.at_hand)))
+    fn lanes(&self) -> impl Iterator<Item = &LaneState> {
+        std::iter::once(&self.signals).chain(&self.lanes)
     }
-}
 
-/// A place among the deliveries in hand; given back when dropped. It holds nothing else: one that lies in the queue of a
-/// committer that nobody empties any more must not keep its engine alive.
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    /// A lane by its name. Nothing is ever claimed of one that is not listed, and what is sent into it shares the room of
+    /// signals.
+    fn lane(&self, name: &str) -> &LaneState {
+        self.lanes.iter().find(|state| state.lane.name == name).unwrap_or(&self.signals)
     }
 }
 
@@ -117,9 +126,10 @@ pub(crate) struct HandOff<D: Domain> {
 impl<D: Domain> HandOff<D> {
     /// Claims a delivery for this node in the very row that is to be committed, if there is room.
     pub(crate) fn of(engine: &Engine<D>, row: &mut Delivery, payload: &Payload<D>) -> Option<Self> {
-        let place = engine.0.outbox.reserve()?;
+        let now = engine.now();
+        let place = engine.0.outbox.lane(&row.lane).reserve(now)?;
         row.attempts = 1;
-        row.claimed_until = Some(engine.now().after(engine.0.tuning.claim));
+        row.claimed_until = Some(now.after(engine.0.tuning.claim));
         row.claimed_by = Some(engine.node().to_owned());
         let delivery = Delivery { payload: Vec::new(), ..row.clone() };
         Some(Self { delivery, payload: payload.clone(), place })
@@ -136,17 +146,26 @@ impl<D: Domain> HandOff<D> {
     }
 }
 
-/// Claims what is due and sets it on its way; gives how many.
+/// Claims what is due in every lane and sets it on its way; gives how many.
 ///
 /// # Errors
 /// What the store says.
 pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> {
+    let mut count = 0;
+    for lane in engine.0.outbox.lanes() {
+        count += claim(engine, lane).await?;
+    }
+    Ok(count)
+}
+
+/// Claims what is due in one lane and sets it on its way; gives how many.
+async fn claim<D: Domain>(engine: &Engine<D>, lane: &LaneState) -> Result<usize, Fault> {
     // A node that ends takes nothing up any more; what it has in hand goes on.
     if engine.is_draining() {
         return Ok(0);
     }
     let now = engine.now();
-    let free = engine.0.outbox.room.saturating_sub(engine.0.outbox.at_hand.load(Ordering::Relaxed));
+    let free = lane.free(now).min(MOST);
     if free == 0 {
         return Ok(0);
     }
@@ -154,13 +173,14 @@ pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> 
         now,
         until: now.after(engine.0.tuning.claim),
         node: engine.node().to_owned(),
-        limit: u32::try_from(free.min(256)).unwrap_or(256),
+        limit: u32::try_from(free).unwrap_or(1),
     };
-    let claimed = engine.chore(move |store| Box::pin(async move { store.claim_deliveries(claim).await })).await?;
+    let name = lane.lane.name;
+    let claimed = engine.chore(move |store| Box::pin(async move { store.claim_deliveries(name, claim).await })).await?;
     let count = claimed.len();
     for delivery in claimed {
         engine.0.host.pass(Point::DeliveryClaimed);
-        let place = engine.0.outbox.reserve();
+        let place = lane.reserve(now);
         let carrying = engine.clone();
         engine.0.host.spawn(Box::pin(async move {
             let opened = Payload::<D>::open(&carrying.world(), &delivery);
@@ -174,17 +194,29 @@ pub(crate) async fn tick<D: Domain>(engine: &Engine<D>) -> Result<usize, Fault> 
 /// Looks for due deliveries when hinted at, and by itself now and then: what was lost in memory is found here.
 pub(crate) async fn run<D: Domain>(engine: Engine<D>) {
     let _alone = engine.0.outbox.running.lock().await;
+    let mut all = true;
     loop {
-        let more = match tick(&engine).await {
-            Ok(count) => count >= 256,
-            Err(why) => {
-                tracing::warn!(%why, "due deliveries could not be claimed");
-                false
+        let mut more = false;
+        for lane in engine.0.outbox.lanes() {
+            // Read in either case: what was hinted at before the claim is found by it.
+            let hinted = lane.take_hint();
+            if !all && !hinted {
+                continue;
             }
-        };
+            match claim(&engine, lane).await {
+                Ok(count) if count >= MOST => {
+                    lane.hint();
+                    more = true;
+                }
+                Ok(_) => {}
+                Err(why) => tracing::warn!(lane = lane.lane.name, %why, "due deliveries could not be claimed"),
+            }
+        }
+        all = false;
         if !more {
             let hinted = std::pin::pin!(engine.0.outbox.due.notified());
-            let _: Either<_, _> = select(hinted, engine.0.host.sleep(engine.0.tuning.poll)).await;
+            let poll = engine.0.host.sleep(engine.0.tuning.poll);
+            all = matches!(select(hinted, poll).await, Either::Right(_));
         }
     }
 }
@@ -255,7 +287,10 @@ async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, payload: Payl
                 expires: delivery.expires,
                 delivery: what,
             };
-            return match engine.0.outbox.courier.carry(carrying).await {
+            let carried = engine.0.outbox.courier.carry(carrying).await;
+            let lane = engine.0.outbox.lane(&delivery.lane);
+            lane.attempted(!matches!(carried, Err(Trouble::Later { .. })), engine.now());
+            return match carried {
                 Ok(answer) => Outcome::Succeeded(answer),
                 // What must not be repeated is not put off either; and whoever cannot say that it failed does not know.
                 Err(Trouble::Later { .. }) if delivery.once => Outcome::Failed(Failure::Unknown),
@@ -374,7 +409,7 @@ async fn park<D: Domain>(
     engine.commit(item, Vec::new()).await.map(|_| ())
 }
 
-/// Two seconds, doubled at each attempt that was heard of up to fifteen minutes, a quarter of it by chance; never past the expiry.
+/// The lane's back-off for the attempts that were heard of, a quarter of it by chance; never past the expiry.
 async fn postpone<D: Domain>(
     engine: &Engine<D>,
     delivery: &Delivery,
@@ -386,7 +421,7 @@ async fn postpone<D: Domain>(
     let unheard = if delivery.note.is_empty() { delivery.attempts.saturating_sub(1) } else { 0 };
     let uncounted = if counts { unheard } else { 1 };
     let attempts = delivery.attempts.saturating_sub(unheard);
-    let doubled = Duration::from_secs(1_u64 << attempts.clamp(1, 10)).min(Duration::from_secs(900));
+    let doubled = engine.0.outbox.lane(&delivery.lane).lane.back_off.after(attempts);
     let [chance] = derive_bytes::<1>(&engine.seed(), "jitter", 0);
     let span = match after {
         Some(span) => span.max(Duration::from_millis(500)),

@@ -6,6 +6,7 @@ use crate::clock::{Timestamp, derive, derive_bytes};
 use crate::effects::Outgoing;
 use crate::flow::{Charge, Domain, Failure};
 use crate::id::{DeliveryId, FlowId, Id};
+use crate::lane::{Lane, SIGNALS};
 use crate::store::Delivery;
 
 /// The kind of a signal.
@@ -67,6 +68,14 @@ impl<D: Domain> Payload<D> {
         }
     }
 
+    /// The lane in which it is carried.
+    pub fn lane(&self) -> &'static Lane {
+        match self {
+            Self::External(delivery) => D::lane(delivery),
+            Self::Signal { .. } | Self::Answer { .. } => &SIGNALS,
+        }
+    }
+
     /// The flow that it is to be brought to, which its row names in the open.
     pub fn target(&self) -> Option<FlowId> {
         match self {
@@ -118,6 +127,7 @@ impl<D: Domain> Sender<'_, D> {
             flow_kind: self.kind.to_owned(),
             tag: outgoing.tag.clone(),
             kind: payload.kind().to_owned(),
+            lane: payload.lane().name.to_owned(),
             target: payload.target(),
             budget: charge.map(|charge| charge.budget),
             asked_by: charge.and_then(|charge| charge.asked_by),

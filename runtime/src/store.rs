@@ -111,6 +111,8 @@ pub struct Delivery {
     pub tag: Option<String>,
     /// Its kind; `signal` and `answer` are the engine's own.
     pub kind: String,
+    /// The name of its lane.
+    pub lane: String,
     /// The flow that it is to be brought to, of a signal or an answer; `None` for what leaves the house.
     pub target: Option<FlowId>,
     /// Whose budget it counts against, by a keyed hash; see [`crate::Domain::charge`].
@@ -468,8 +470,8 @@ pub trait Store<D: Domain>: Send + Sync + 'static {
     /// What a claim of flows took whose answer was lost: the rows that are still its node's until that very instant, as it
     /// left them. The attempt is not counted again.
     fn claimed(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
-    /// Claims deliveries that are due and unclaimed, counting the attempt, oldest first.
-    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
+    /// Claims deliveries of a lane that are due and unclaimed, counting the attempt, oldest first.
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
     /// Puts deliveries off.
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>>;
     /// Gives a due flow's claim back.

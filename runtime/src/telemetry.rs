@@ -9,6 +9,8 @@ use crate::{Domain, Engine};
 pub const STEPS: &str = "cairn_flow_steps_total";
 /// Attempts at deliveries. Labels: `kind`, `result` (`accepted`, `retrying`, `dead`, `unknown`).
 pub const DELIVERIES: &str = "cairn_deliveries_total";
+/// 1 while deliveries of a lane are taken up, 0 while it rests. Label: `lane`.
+pub const LANE_OPEN: &str = "cairn_outbox_lane_open";
 /// Steps that were decided on a row which had moved. Label: `flow`.
 pub const STALE: &str = "cairn_flow_stale_total";
 /// Inputs that went without a shell. Label: `flow`.
@@ -59,6 +61,7 @@ const WAKINGS: [&str; 2] = ["done", "failed"];
 pub fn describe() {
     describe_counter!(STEPS, "Committed steps of flows and acts, by phase before and after");
     describe_counter!(DELIVERIES, "Attempts at deliveries, by kind and result");
+    describe_gauge!(LANE_OPEN, "1 while deliveries of a lane are taken up, 0 while it rests after failures");
     describe_counter!(STALE, "Steps decided again because the row had moved meanwhile");
     describe_counter!(DIRECT, "Inputs brought to a flow without a shell");
     describe_counter!(ACTIVATIONS, "Shells hatched for flows");

@@ -278,6 +278,9 @@ async fn settle(database: &std::path::Path, users: u64) {
     use sqlx::Connection;
     let mut connection = sqlx::SqliteConnection::connect(&format!("sqlite://{}", database.display())).await.unwrap();
     let numbers = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {users})");
+    let taken = |key: &str| {
+        format!(r#"INSERT INTO guards ("key", "value") SELECT {key}, 0 FROM users WHERE email LIKE '%@town.example'"#)
+    };
     let fill = [
         "PRAGMA synchronous = OFF".to_owned(),
         "BEGIN".to_owned(),
@@ -287,13 +290,10 @@ async fn settle(database: &std::path::Path, users: u64) {
              'u' || i || '@town.example', randomblob(32), 'citizen' || i, (SELECT password FROM users LIMIT 1), '[]', \
              0, 0, 0, 0 FROM n"
         ),
-        "INSERT INTO guards SELECT 'user/' || lower(hex(id)), 0 FROM users WHERE email LIKE '%@town.example'"
-            .to_owned(),
-        "INSERT INTO guards SELECT 'profile/' || lower(hex(id)), 0 FROM users WHERE email LIKE '%@town.example'"
-            .to_owned(),
-        "INSERT INTO guards SELECT 'address/' || lower(hex(email_key)), 0 FROM users WHERE email LIKE '%@town.example'"
-            .to_owned(),
-        "INSERT INTO guards SELECT 'username/' || username, 0 FROM users WHERE email LIKE '%@town.example'".to_owned(),
+        taken("'user/' || lower(hex(id))"),
+        taken("'profile/' || lower(hex(id))"),
+        taken("'address/' || lower(hex(email_key))"),
+        taken("'username/' || username"),
         "COMMIT".to_owned(),
         "PRAGMA wal_checkpoint(TRUNCATE)".to_owned(),
     ];

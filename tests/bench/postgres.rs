@@ -137,6 +137,7 @@ fn bind_delivery<'q>(query: Bound<'q>, delivery: &'q Delivery) -> Bound<'q> {
         .bind(None::<Vec<u8>>)
         .bind(delivery.budget.as_ref().map(<[u8; 32]>::as_slice))
         .bind(delivery.asked_by.as_ref().map(<[u8; 32]>::as_slice))
+        .bind(delivery.lane.as_str())
 }
 
 impl Texts {

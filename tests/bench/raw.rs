@@ -65,6 +65,7 @@ pub const OUTBOX: &[(&str, Kind)] = &[
     ("target", Kind::Bytes),
     ("budget", Kind::Bytes),
     ("asked_by", Kind::Bytes),
+    ("lane", Kind::Text),
 ];
 
 const ENDS: &[(&str, Kind)] =
@@ -272,5 +273,6 @@ fn delivery_json(delivery: &Delivery) -> Value {
         "settled": null, "note": delivery.note, "dead": delivery.dead, "created": delivery.created.0,
         "target": null, "budget": delivery.budget.as_ref().map(|budget| hex(budget)),
         "asked_by": delivery.asked_by.as_ref().map(|asker| hex(asker)),
+        "lane": delivery.lane,
     })
 }

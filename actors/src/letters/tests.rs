@@ -265,6 +265,7 @@ fn row(carried: &Payload<Auth>, world: &World) -> store::Delivery {
         flow_kind: "registration".to_owned(),
         tag: None,
         kind: carried.kind().to_owned(),
+        lane: carried.lane().name.to_owned(),
         target: carried.target(),
         budget: carried.charge(world).map(|charge| charge.budget),
         asked_by: None,

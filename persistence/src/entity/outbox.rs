@@ -50,6 +50,8 @@ pub struct Model {
     pub budget: Option<Vec<u8>>,
     /// Who asked for it, thirty-two bytes.
     pub asked_by: Option<Vec<u8>>,
+    /// The name of its lane.
+    pub lane: String,
 }
 
 /// It stands alone: it outlives the flow that asked for it.
@@ -68,6 +70,7 @@ impl TryFrom<Model> for Delivery {
             flow_kind: stored.flow_kind,
             tag: stored.tag,
             kind: stored.kind,
+            lane: stored.lane,
             payload: stored.payload,
             due: Timestamp(stored.due),
             expires: instant(stored.expires),

@@ -13,6 +13,7 @@ mod m20261130_000007_budgets;
 mod m20261130_000008_devices;
 mod m20261130_000009_events_user;
 mod m20261130_000010_expiring_claims;
+mod m20261130_000011_outbox_lane;
 
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, Table};
 use sea_orm::{
@@ -45,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000008_devices::Migration),
             Box::new(m20261130_000009_events_user::Migration),
             Box::new(m20261130_000010_expiring_claims::Migration),
+            Box::new(m20261130_000011_outbox_lane::Migration),
         ]
     }
 }

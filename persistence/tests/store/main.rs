@@ -14,6 +14,7 @@ mod connections;
 mod contract;
 mod encrypted;
 mod guesses;
+mod lanes;
 mod opening;
 mod outages;
 mod pooler;

@@ -50,8 +50,8 @@ pub trait Passing<D: Domain>: Send + Sync + 'static {
         self.inside().claimed(claim)
     }
 
-    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
-        self.inside().claim_deliveries(claim)
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        self.inside().claim_deliveries(lane, claim)
     }
 
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>> {
@@ -142,8 +142,8 @@ impl<D: Domain, P: Passing<D>> Store<D> for Front<P> {
         self.0.claimed(claim)
     }
 
-    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
-        self.0.claim_deliveries(claim)
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        self.0.claim_deliveries(lane, claim)
     }
 
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>> {

@@ -10,6 +10,7 @@
     reason = "scenarios are tests that other crates run: they assert, and a panic is their verdict"
 )]
 
+pub mod hang;
 pub mod host;
 pub mod stage;
 pub mod town;

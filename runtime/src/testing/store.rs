@@ -292,8 +292,8 @@ impl<D: Domain> Store<D> for SimStore<D> {
         Box::pin(self.read(move |tables| tables.claimed(&claim)))
     }
 
-    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
-        Box::pin(self.write(move |tables| tables.claim_deliveries(&claim)))
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        Box::pin(self.write(move |tables| tables.claim_deliveries(lane, &claim)))
     }
 
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>> {

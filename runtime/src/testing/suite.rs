@@ -242,6 +242,7 @@ sentences! {
         a_due_delivery_is_claimed_once_and_counted
         what_is_settled_or_not_due_is_not_claimed
         the_oldest_deliveries_come_first_and_no_more_than_asked
+        each_lane_is_claimed_apart
         a_delivery_may_be_committed_in_the_hands_of_its_node
         a_claim_of_a_delivery_runs_out
         a_delivery_can_be_put_off

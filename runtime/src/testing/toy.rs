@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::Domain;
+use crate::lane::{BreakerRule, Lane};
 use crate::store::{RetentionRule, RuledRows};
 
 pub use self::child::Child;
@@ -125,6 +126,15 @@ const RETENTION: &[RetentionRule] = &[
     RetentionRule { rows: RuledRows::Flows { kind: "toy", phase: "spent" }, keep: Duration::from_secs(86_400) },
 ];
 
+/// Notes.
+pub const NOTES: Lane = Lane::named("notes");
+
+/// Hotel and bank, which are left alone for a while when nothing gets through to them.
+pub const CALLS: Lane = Lane {
+    breaker: Some(BreakerRule { failures: 20, rest: Duration::from_secs(1), longest: Duration::from_secs(8) }),
+    ..Lane::named("calls")
+};
+
 impl Domain for Toy {
     type Write = ToyWrite;
     type Key = ToyKey;
@@ -133,6 +143,7 @@ impl Domain for Toy {
     type World = ();
 
     const KINDS: &'static [&'static str] = &["book", "cancel", "charge", "note"];
+    const LANES: &'static [Lane] = &[CALLS, NOTES];
 
     fn guard(key: &ToyKey) -> String {
         match key {
@@ -151,6 +162,13 @@ impl Domain for Toy {
             ToyDelivery::Book { .. } => "book",
             ToyDelivery::Cancel { .. } => "cancel",
             ToyDelivery::Charge { .. } => "charge",
+        }
+    }
+
+    fn lane(delivery: &ToyDelivery) -> &'static Lane {
+        match delivery {
+            ToyDelivery::Note { .. } => &NOTES,
+            ToyDelivery::Book { .. } | ToyDelivery::Cancel { .. } | ToyDelivery::Charge { .. } => &CALLS,
         }
     }
 

@@ -15,6 +15,7 @@ mod commands;
 mod crash_points;
 mod defects;
 mod deliveries;
+mod lanes;
 mod outage;
 mod races;
 mod reads;

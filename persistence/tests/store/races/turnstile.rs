@@ -164,8 +164,8 @@ impl Store<Auth> for Turned {
     fn claimed(&self, claim: Claim) -> Asked<'_, Vec<Row>> {
         self.turn(move |store| store.claimed(claim))
     }
-    fn claim_deliveries(&self, claim: Claim) -> Asked<'_, Vec<Delivery>> {
-        self.turn(move |store| store.claim_deliveries(claim))
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> Asked<'_, Vec<Delivery>> {
+        self.turn(move |store| store.claim_deliveries(lane, claim))
     }
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> Asked<'a, ()> {
         self.turn(move |store| store.postpone(postponed))

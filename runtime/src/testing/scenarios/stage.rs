@@ -67,6 +67,11 @@ pub struct Stage {
 impl Stage {
     /// A process over this database that fails at one call. What earlier runs left there does not matter.
     pub async fn set(bench: Bench, aim: Aim) -> Self {
+        Self::tuned(bench, aim, Tuning::default()).await
+    }
+
+    /// The same, with other measures.
+    pub async fn tuned(bench: Bench, aim: Aim, tuning: Tuning) -> Self {
         static RUNS: AtomicU64 = AtomicU64::new(1);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let sleep: Sleep = Arc::new(|span| Box::pin(tokio::time::sleep(span)));
@@ -89,7 +94,7 @@ impl Stage {
             dice: Arc::new(SeededDice::new(run)),
             world: Arc::new(()),
             node: "one".to_owned(),
-            tuning: Tuning { patience: Duration::from_secs(1_000), ..Tuning::default() },
+            tuning: Tuning { patience: Duration::from_secs(1_000), ..tuning },
         });
         let supervision = supervise(actors, Vec::new()).await.expect("a tokio runtime is there");
         let committer = keep(engine.tasks().into_iter().find(|task| task.name == "committer"));

@@ -240,8 +240,8 @@ impl<D: Domain> Store<D> for FaultyStore<D> {
         Box::pin(self.call("claimed", move || self.inside.claimed(claim)))
     }
 
-    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
-        Box::pin(self.call("claim_deliveries", move || self.inside.claim_deliveries(claim)))
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        Box::pin(self.call("claim_deliveries", move || self.inside.claim_deliveries(lane, claim)))
     }
 
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>> {

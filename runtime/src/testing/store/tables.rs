@@ -341,11 +341,12 @@ impl<D: Domain> Tables<D> {
         self.rows.values().filter(its).filter(free).map(|stored| stored.row.clone()).collect()
     }
 
-    /// Claims due deliveries, oldest first.
-    pub fn claim_deliveries(&mut self, claim: &Claim) -> Vec<Delivery> {
+    /// Claims due deliveries of a lane, oldest first.
+    pub fn claim_deliveries(&mut self, lane: &str, claim: &Claim) -> Vec<Delivery> {
         let due = self.due_deliveries.iter().take_while(|(due, _)| *due <= claim.now);
         let taken: Vec<DeliveryId> = due
             .filter_map(|(_, id)| self.outbox.get(id))
+            .filter(|delivery| delivery.lane == lane)
             .filter(|delivery| delivery.claimed_until.is_none_or(|until| until <= claim.now))
             .take(claim.limit as usize)
             .map(|delivery| delivery.id)

@@ -9,9 +9,10 @@ use super::given::{at, claim, delivery, flow, nothing, parcel, start};
 use crate::clock::Timestamp;
 use crate::id::DeliveryId;
 use crate::store::{Claim, Delivery, Postpone};
+use crate::testing::toy::{CALLS, NOTES};
 
 async fn due(bench: &Bench, claim: Claim) -> Vec<Delivery> {
-    bench.store.claim_deliveries(claim).await.expect("a claim")
+    bench.store.claim_deliveries(NOTES.name, claim).await.expect("a claim")
 }
 
 async fn due_ids(bench: &Bench, node: &str, now: Timestamp) -> Vec<DeliveryId> {
@@ -67,6 +68,23 @@ pub async fn a_delivery_may_be_committed_in_the_hands_of_its_node(bench: Bench) 
     assert_eq!(due_ids(&bench, "two", at(19)).await, []);
     assert_eq!(due_ids(&bench, "two", at(20)).await, [parcel(1)], "the hand-off in memory was lost");
     assert_eq!(the_one(&bench).await.attempts, 2);
+}
+
+/// However much of another lane waits, and however long: it does not come in between.
+pub async fn each_lane_is_claimed_apart(bench: Bench) {
+    let call = |number: u64| Delivery { lane: CALLS.name.to_owned(), ..due_at(number, 0) };
+    let calls = (10..40).fold(start(1), |draft, number| draft.sends(call(number)));
+    bench.done(calls.sends(due_at(1, 5)).sends(due_at(2, 3))).await;
+    let few = Claim { limit: 2, ..claim("one", at(9)) };
+    let notes: Vec<DeliveryId> = due(&bench, few.clone()).await.into_iter().map(|delivery| delivery.id).collect();
+    assert_eq!(notes, [parcel(2), parcel(1)]);
+    assert_eq!(due(&bench, few.clone()).await, []);
+    let calls = bench.store.claim_deliveries(CALLS.name, few).await.expect("a claim");
+    assert!(calls.len() == 2 && calls.iter().all(|delivery| delivery.lane == CALLS.name), "{calls:?}");
+    let rest = bench.store.claim_deliveries(CALLS.name, claim("one", at(9))).await.expect("a claim");
+    assert_eq!(rest.len(), 28);
+    let unknown = bench.store.claim_deliveries("no such lane", claim("one", at(900))).await.expect("a claim");
+    assert_eq!(unknown, []);
 }
 
 /// A node that died while it sent does not keep the delivery.

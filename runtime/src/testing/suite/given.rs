@@ -7,7 +7,7 @@ use crate::effects::Guard;
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::store::{Change, Claim, Delivery, Event, Item, Row, Settle};
 use crate::testing::clock::{BEGINNING, Rng};
-use crate::testing::toy::{Toy, ToyWrite};
+use crate::testing::toy::{NOTES, Toy, ToyWrite};
 
 /// So many seconds after the beginning.
 pub fn at(seconds: i64) -> Timestamp {
@@ -82,6 +82,7 @@ pub fn delivery(number: u64, from: FlowId) -> Delivery {
         flow_kind: "toy".to_owned(),
         tag: None,
         kind: "note".to_owned(),
+        lane: NOTES.name.to_owned(),
         target: None,
         budget: None,
         asked_by: None,

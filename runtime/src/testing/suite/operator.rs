@@ -6,6 +6,7 @@ use super::Bench;
 use super::given::{Draft, at, claim, delivery, flow, parcel, row, start, step};
 use crate::id::FlowId;
 use crate::store::{Delivery, PATIENCE, Quarantine, Row, Verb, Verdict};
+use crate::testing::toy::NOTES;
 
 async fn set_aside(bench: &Bench, number: u64) {
     bench.store.quarantine(flow(number), 1, at(3), "it panics").await.expect("a write");
@@ -141,7 +142,7 @@ pub async fn skip_gives_up_the_signals_that_failed_and_no_others(bench: Bench) {
         assert_eq!(delivery.note.is_empty(), !told, "{delivery:?}");
         assert_eq!(delivery.expires, (delivery.id == parcel(4)).then_some(at(100)), "{delivery:?}");
     }
-    let next = bench.store.claim_deliveries(claim("two", at(100))).await.expect("a claim");
+    let next = bench.store.claim_deliveries(NOTES.name, claim("two", at(100))).await.expect("a claim");
     let next: BTreeSet<_> = next.iter().map(|delivery| delivery.id).collect();
     assert_eq!(next, [2, 3, 4, 6].map(parcel).into());
 }

@@ -4,6 +4,7 @@ use super::Bench;
 use super::given::{Draft, act, at, claim, delivery, flow, nothing, row, start, step};
 use crate::clock::Timestamp;
 use crate::store::{Backlog, Delivery, Retention, Verb};
+use crate::testing::toy::NOTES;
 
 fn far() -> Timestamp {
     Timestamp(253_402_300_799_999) // the end of the year 9999
@@ -35,7 +36,7 @@ pub async fn the_next_due_instant_is_known_however_far(bench: Bench) {
     let sent = Delivery { due: at(50), ..delivery(1, flow(3)) };
     bench.done(start(3).wakes(Some(at(90))).sends(sent)).await;
     assert_eq!(next(&bench).await, Some(at(50)));
-    assert_eq!(bench.store.claim_deliveries(claim("one", at(50))).await.expect("a claim").len(), 1);
+    assert_eq!(bench.store.claim_deliveries(NOTES.name, claim("one", at(50))).await.expect("a claim").len(), 1);
     assert_eq!(next(&bench).await, Some(at(90)), "the delivery is in somebody's hands until 110");
     assert_eq!(bench.store.claim_due(claim("one", at(90))).await.expect("a claim").len(), 1);
     assert_eq!(next(&bench).await, Some(at(110)));

@@ -124,9 +124,9 @@ impl Passing<Toy> for Mutant {
         })
     }
 
-    fn claim_deliveries(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
         Box::pin(async move {
-            let mut claimed = self.inside.claim_deliveries(claim).await?;
+            let mut claimed = self.inside.claim_deliveries(lane, claim).await?;
             for delivery in &mut claimed {
                 match self.wrong {
                     Wrong::RepeatsWhatMayNotBe => (delivery.once, delivery.attempts) = (false, 1),
