@@ -1,5 +1,10 @@
 //! The engine as one value: store, committer, slots, clock, dice, world and the registry of kinds of flow.
 
+mod host;
+mod parts;
+mod reply;
+mod tuning;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -11,183 +16,18 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, Semaphore};
 
+pub use self::host::Host;
+pub use self::parts::{Builder, Parts};
+pub use self::reply::{Asker, Fault, Method, Reply};
+pub use self::tuning::Tuning;
 use crate::clock::{Clock, Dice, Timestamp, derive_bytes};
 use crate::committer::Committer;
-use crate::crash::Point;
-use crate::flow::{Domain, Flow};
-use crate::id::{FlowId, Id, InputId};
-use crate::outbox::{Courier, Outbox};
-use crate::router::{Kind, Of, Slots};
-use crate::shell::{Body, Mailbox};
-use crate::store::{Store, StoreFault};
+use crate::flow::Domain;
+use crate::id::{Id, InputId};
+use crate::outbox::Outbox;
+use crate::router::{Kind, Slots};
+use crate::store::Store;
 use crate::wait::Waits;
-
-/// Why a command has no outcome. What the world is told of it is the caller's to say.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// There is no such flow.
-    #[error("there is no such flow")]
-    NotFound,
-    /// The flow is set aside for the operator.
-    #[error("the flow is in quarantine")]
-    Quarantined,
-    /// An operator has ended the flow: it will never take anything any more.
-    #[error("the operator has ended the flow")]
-    Ended,
-    /// The database is away, or it could not be learnt in time whether the step is durable. A repeat is safe.
-    #[error("not available: {0}")]
-    Unavailable(String),
-    /// Too much is waiting already.
-    #[error("too much is waiting")]
-    Overloaded,
-    /// There is no room on the disk.
-    #[error("no room: {0}")]
-    Storage(String),
-    /// Eight times in a row somebody else was faster.
-    #[error("contended")]
-    Contended,
-    /// The same idempotency key came with another request.
-    #[error("another request has this key")]
-    Mismatch,
-    /// The delivery that this input settles has been settled.
-    #[error("settled before")]
-    Settled,
-    /// A defect of ours: a decision panicked, or the database refused what we wrote.
-    #[error("a defect: {0}")]
-    Defect(String),
-}
-
-impl From<StoreFault> for Fault {
-    fn from(fault: StoreFault) -> Self {
-        match fault {
-            StoreFault::Unavailable(why) | StoreFault::Ambiguous(why) | StoreFault::SyncFailed(why) => {
-                Self::Unavailable(why)
-            }
-            StoreFault::Conflict(why) => Self::Unavailable(why),
-            StoreFault::Unexpected(why) => Self::Defect(why),
-            StoreFault::Full(why) => Self::Storage(why),
-        }
-    }
-}
-
-/// Which way a command went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// Through the flow's shell.
-    Actor,
-    /// Without one, because none could be had. As safe: the row's version is the judge.
-    Direct,
-}
-
-/// What the asker gets.
-#[derive(Clone, Debug)]
-pub struct Reply<O> {
-    /// The flow, or the act's id.
-    pub flow: FlowId,
-    /// What it said.
-    pub outcome: O,
-    /// The flow's version after the input.
-    pub version: u64,
-    /// Its phase after the input.
-    pub phase: String,
-    /// The way it went.
-    pub method: Method,
-    /// This input had been committed before; the outcome is the one of then.
-    pub repeated: bool,
-}
-
-/// Who asks: the identity of an input, and what is remembered with it.
-#[derive(Clone, Debug)]
-pub struct Asker {
-    /// The id of the input.
-    pub input: InputId,
-    /// Look whether it was committed before. Set for ids that are derived from an idempotency key.
-    pub repeatable: bool,
-    /// A keyed hash of the request; of its passwords at most what is as dear to guess at as their hashes.
-    pub fingerprint: Option<[u8; 16]>,
-    /// The request id, for history and logs.
-    pub trace: Arc<str>,
-}
-
-/// Bounds and spans of the engine. The defaults are what production uses.
-#[derive(Clone, Debug)]
-pub struct Tuning {
-    /// Commands in flight at once on this node.
-    pub commands: usize,
-    /// Messages that wait in front of one flow.
-    pub per_flow: usize,
-    /// Items in the committer's queue.
-    pub queue: usize,
-    /// Items in one transaction.
-    pub batch: usize,
-    /// Idle shells go after this.
-    pub idle: Duration,
-    /// Shells above this number go sooner.
-    pub shells: usize,
-    /// A caller waits this long for a shell before it goes without one.
-    pub patience: Duration,
-    /// How long a delivery or a due flow stays with the node that claimed it.
-    pub claim: Duration,
-    /// How often the outbox and the wake pump look by themselves.
-    pub poll: Duration,
-    /// Deliveries of one lane in the hands of this node at once; a lane may have less room.
-    pub deliveries: usize,
-    /// How long the fate of an ambiguous commit is asked for.
-    pub ambiguity: Duration,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self {
-            commands: 10_000,
-            per_flow: 64,
-            queue: 8_192,
-            batch: 256,
-            idle: Duration::from_secs(60),
-            shells: 50_000,
-            patience: Duration::from_secs(10),
-            claim: Duration::from_secs(20),
-            poll: Duration::from_secs(1),
-            deliveries: 1_024,
-            ambiguity: Duration::from_secs(8),
-        }
-    }
-}
-
-/// Where tasks, timers and shells live: ractor and tokio in production, a seeded scheduler in the simulation.
-pub trait Host: Send + Sync + 'static {
-    /// Runs a task that nobody waits for.
-    fn spawn(&self, task: BoxFuture<'static, ()>);
-    /// Ends after a span.
-    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()>;
-    /// Gives a shell a mailbox and someone who watches it; `None` when that cannot be had now.
-    fn hatch(&self, flow: FlowId, body: Box<dyn Body>) -> BoxFuture<'static, Option<Arc<dyn Mailbox>>>;
-    /// Ends the process: what memory believes may not be on disk.
-    fn abort(&self, why: &str);
-    /// A named place is passed; a test's host may do its worst there.
-    fn pass(&self, _point: Point) {}
-}
-
-/// The parts of an engine that differ between production, tests and the simulation.
-pub struct Parts<D: Domain> {
-    /// The database.
-    pub store: Arc<dyn Store<D>>,
-    /// Who carries deliveries out of the house.
-    pub courier: Arc<dyn Courier<D>>,
-    /// Where tasks and shells live.
-    pub host: Arc<dyn Host>,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Chance.
-    pub dice: Arc<dyn Dice>,
-    /// The key ring and the settings.
-    pub world: Arc<D::World>,
-    /// The name of this node, which no other process has or ever had: claims are told apart by it.
-    pub node: String,
-    /// Bounds and spans.
-    pub tuning: Tuning,
-}
 
 pub(crate) struct Inner<D: Domain> {
     pub(crate) store: Arc<dyn Store<D>>,
@@ -225,50 +65,6 @@ impl<D: Domain> Clone for Engine<D> {
 impl<D: Domain> fmt::Debug for Engine<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Engine({})", self.0.node)
-    }
-}
-
-/// Registers kinds of flow, then makes the engine.
-pub struct Builder<D: Domain> {
-    parts: Parts<D>,
-    kinds: HashMap<&'static str, Arc<dyn Kind<D>>>,
-}
-
-impl<D: Domain> Builder<D> {
-    /// Makes a kind of flow known, so that it can be woken, told and answered.
-    #[must_use]
-    pub fn flow<F: Flow<Domain = D>>(mut self) -> Self {
-        self.kinds.insert(F::NAME, Arc::new(Of::<F>::new()));
-        self
-    }
-
-    /// The engine. Nothing of it runs until its tasks do: see [`Engine::tasks`].
-    pub fn build(self) -> Engine<D> {
-        let Parts { store, courier, host, clock, dice, world, node, tuning } = self.parts;
-        metrics::gauge!(crate::telemetry::DATABASE_AVAILABLE).set(1.0);
-        crate::telemetry::begin::<D>(self.kinds.keys());
-        Engine(Arc::new(Inner {
-            committer: Committer::new(tuning.queue),
-            outbox: Outbox::new(courier, tuning.deliveries),
-            slots: Arc::new(Slots::new(tuning.per_flow, Arc::clone(&clock))),
-            waits: Waits::default(),
-            admitted: Semaphore::new(tuning.commands),
-            due: Notify::new(),
-            pumping: tokio::sync::Mutex::new(()),
-            unanswered: std::sync::Mutex::default(),
-            world: RwLock::new(world),
-            kinds: self.kinds,
-            available: AtomicBool::new(true),
-            returns: AtomicU64::new(0),
-            draining: AtomicBool::new(false),
-            defects: AtomicU64::new(0),
-            store,
-            host,
-            clock,
-            dice,
-            node: Arc::from(node),
-            tuning,
-        }))
     }
 }
 
@@ -314,7 +110,7 @@ impl fmt::Debug for Task {
 impl<D: Domain> Engine<D> {
     /// Begins to make an engine.
     pub fn builder(parts: Parts<D>) -> Builder<D> {
-        Builder { parts, kinds: HashMap::new() }
+        Builder::new(parts)
     }
 
     /// The tasks that bring the engine to life. Whoever runs them restarts them when they end.

@@ -20,7 +20,7 @@ use crate::store::{Row, Settle};
 use crate::turn::{Answers, Cell, Envelope, What, turn};
 
 type Shells = HashMap<FlowId, Slot<Arc<dyn Mailbox>, Message>>;
-type Deed = Action<Arc<dyn Mailbox>, Message>;
+type SlotAction = Action<Arc<dyn Mailbox>, Message>;
 
 const SHARDS: usize = 64;
 
@@ -60,7 +60,7 @@ impl Slots {
         self.shards.get(usize::from(flow.bytes().last().copied().unwrap_or(0)) % SHARDS)
     }
 
-    fn apply(&self, flow: FlowId, event: Event<Arc<dyn Mailbox>, Message>) -> Deed {
+    fn apply(&self, flow: FlowId, event: Event<Arc<dyn Mailbox>, Message>) -> SlotAction {
         let Some(shard) = self.shard(flow) else { return Action::Nothing };
         let next = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let mut slots = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +105,7 @@ pub(crate) struct Freed {
     slots: Arc<Slots>,
     flow: FlowId,
     generation: u64,
-    again: Arc<dyn Fn(Deed) + Send + Sync>,
+    again: Arc<dyn Fn(SlotAction) + Send + Sync>,
 }
 
 impl Drop for Freed {
@@ -122,7 +122,7 @@ pub(crate) struct Held {
     flow: FlowId,
     generation: u64,
     pub(crate) finished: bool,
-    again: Arc<dyn Fn(Deed) + Send + Sync>,
+    again: Arc<dyn Fn(SlotAction) + Send + Sync>,
 }
 
 impl Drop for Held {
@@ -309,7 +309,7 @@ impl<D: Domain> Engine<D> {
     }
 
     /// Does what a slot's transition asked for. Never called with a lock in hand.
-    fn follow<F: Flow<Domain = D>>(&self, flow: FlowId, action: Deed) {
+    fn follow<F: Flow<Domain = D>>(&self, flow: FlowId, action: SlotAction) {
         match action {
             Action::Nothing => {}
             Action::Hatch(generation) => self.hatch::<F>(flow, generation),
@@ -336,7 +336,7 @@ impl<D: Domain> Engine<D> {
         }
     }
 
-    fn again<F: Flow<Domain = D>>(&self, flow: FlowId) -> Arc<dyn Fn(Deed) + Send + Sync> {
+    fn again<F: Flow<Domain = D>>(&self, flow: FlowId) -> Arc<dyn Fn(SlotAction) + Send + Sync> {
         let engine = self.clone();
         Arc::new(move |action| engine.follow::<F>(flow, action))
     }
