@@ -6,10 +6,11 @@ use std::time::Duration;
 use cairn_runtime::crash::Point;
 use cairn_runtime::engine::InHand;
 use cairn_runtime::shell::{Body, Mailbox, Message};
+use cairn_runtime::store::Retention;
 use cairn_runtime::testing::scenarios::host::WatchedHost;
 use cairn_runtime::testing::store::Mode;
-use cairn_runtime::testing::toy::{Gate, Ticket, gate, ticket};
-use cairn_runtime::{Fault, FlowId, Host, Method, Tuning};
+use cairn_runtime::testing::toy::{Gate, Ticket, Toy, ToyKey, gate, ticket};
+use cairn_runtime::{Clock, Cx, Deed, Effects, Fault, FlowId, Guard, Host, Method, Tuning};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -389,5 +390,36 @@ async fn who_drains_refuses_what_is_new_and_ends_what_has_begun() {
     store.release();
     drained.await.unwrap();
     assert_eq!(begun.await.unwrap().unwrap().outcome, ticket::Says::Good { stamps: 1 });
+    house.is_at_rest().await;
+}
+
+/// Redeems a code once, by an act.
+async fn redeem(house: &House, by: &'static str) -> &'static str {
+    let decide = move |lost: Option<&ToyKey>, cx: &Cx<'_, Toy>| {
+        let code = ToyKey::Name("code".to_owned());
+        let (says, effects) = match lost {
+            Some(_) => ("used".to_owned(), Effects::none()),
+            None => (by.to_owned(), Effects::none().guard(Guard::ClaimUntil(code, cx.now.after(MINUTE)))),
+        };
+        Deed { says, effects, user: None, public: serde_json::Value::Null }
+    };
+    let told = house.engine.act("redeem", house.engine.asker("test"), decide).await.unwrap().outcome;
+    if told == by { by } else { "used" }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_for_a_while_keeps_others_out_for_so_long_and_then_goes() {
+    let house = House::new().await;
+    assert_eq!((redeem(&house, "ada").await, redeem(&house, "eve").await), ("ada", "used"));
+    house.clock.advance(MINUTE - Duration::from_millis(1));
+    assert_eq!(redeem(&house, "eve").await, "used");
+    house.clock.advance(Duration::from_millis(1));
+    // Two that find it free at once are put into one queue, and one has it.
+    assert_eq!(tokio::join!(redeem(&house, "eve"), redeem(&house, "bob")), ("eve", "used"));
+    house.clock.advance(MINUTE);
+    let now = house.clock.now();
+    let retention = Retention { now, payloads_before: now.before(DAY), rows_before: now.before(DAY), limit: 10 };
+    assert_eq!(house.engine.store().retain(retention).await, Ok(1));
+    assert!(house.sim.guards().is_empty());
     house.is_at_rest().await;
 }
