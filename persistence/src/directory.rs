@@ -24,20 +24,20 @@ use sea_orm::{
     QueryOrder, QueryResult, QuerySelect, Select, Statement, Value,
 };
 
+use crate::batched_reads::BatchedReads;
 use crate::connect::Database;
 use crate::deadline::Kept;
 use crate::entity::{devices, events, fixed, flows, guards, id, outbox, users};
 use crate::fault::{Stage, fault};
 use crate::records::json;
 use crate::sql::ids;
-use crate::together::Together;
 
 /// The directory over a database.
 #[derive(Clone, Debug)]
 pub struct SqlDirectory {
     database: Database,
     /// Sessions with their users, which every request of somebody who is signed in asks for.
-    sessions: Arc<Together<FlowId, InSession, Kept>>,
+    sessions: Arc<BatchedReads<FlowId, InSession, Kept>>,
     /// A list of ids → the sessions that are there, with their users.
     find_sessions: Arc<str>,
 }
@@ -58,7 +58,7 @@ impl SqlDirectory {
             )
             .and_where(Expr::cust(wanted));
         let find_sessions = database.backend().build(&select).sql.into();
-        Self { database, sessions: Together::new(), find_sessions }
+        Self { database, sessions: BatchedReads::new(), find_sessions }
     }
 
     /// A user's flows that are not in quarantine.

@@ -3,6 +3,7 @@
 //! What is deliberately absent: decisions. A flow decides, this crate makes it durable or says whose it was before.
 
 pub mod address;
+mod batched_reads;
 mod commit;
 pub mod connect;
 mod deadline;
@@ -11,7 +12,7 @@ mod due;
 pub mod entity;
 mod fault;
 pub mod keys;
-mod latest;
+mod last_event;
 pub mod migration;
 mod operator;
 mod pools;
@@ -21,14 +22,13 @@ mod server;
 mod single;
 mod sql;
 pub mod store;
-mod together;
 mod upkeep;
 mod writes;
 
 pub use connect::{Database, OpenError, Options};
 pub use deadline::Bounded;
 pub use directory::SqlDirectory;
-pub use latest::latest_event;
+pub use last_event::latest_event;
 pub use pools::{Figures, Transaction};
 pub use single::Part;
 pub use store::{SqlStore, Writes};

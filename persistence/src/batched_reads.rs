@@ -1,10 +1,9 @@
-//! Reads that wait for each other and then go as one: who comes while a read is under way goes with the next, together
-//! with all who came meanwhile.
+//! Batched reads: a caller who comes while a read is under way is served by the next read, with all who came meanwhile.
 //!
-//! The same that the committer does for writes, and for the same reason: a statement costs a journey to the database and
-//! back whatever it asks for. There is no task behind it. One of those who ask reads for all, hands the role on when it
-//! is done, and when it is dropped amid its read those who went along ask again. With the role goes the connection: the
-//! pool tries each that it is given back, which is a journey too, and wakes a task for it.
+//! The committer does the same for writes, and for the same reason: a statement costs a round trip to the database
+//! whatever it asks for. There is no task behind it. One of the callers reads for all and hands the role on when its read
+//! is done. When that caller is dropped during the read, those whom it read for ask again. The connection goes with the
+//! role, because the pool tries each connection that it is given back, which is a round trip, too, and wakes a task.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -18,30 +17,30 @@ const MOST: usize = 256;
 /// Reads under way at once.
 const READS: usize = 2;
 
-/// What is read together: by key, at most one each, on connections `C`.
+/// Reads by key, at most one value each, on connections `C`.
 #[derive(Debug)]
-pub(crate) struct Together<K, V, C>(Mutex<Waiting<K, V, C>>);
+pub(crate) struct BatchedReads<K, V, C>(Mutex<Waiting<K, V, C>>);
 
 #[derive(Debug)]
 struct Waiting<K, V, C> {
     reading: usize,
-    line: VecDeque<(K, Tell<K, V, C>)>,
+    queue: VecDeque<(K, Tell<K, V, C>)>,
 }
 
-type Tell<K, V, C> = oneshot::Sender<Word<K, V, C>>;
-type Told<K, V, C> = oneshot::Receiver<Word<K, V, C>>;
+type Tell<K, V, C> = oneshot::Sender<Message<K, V, C>>;
+type Told<K, V, C> = oneshot::Receiver<Message<K, V, C>>;
 
 #[derive(Debug)]
-enum Word<K, V, C> {
+enum Message<K, V, C> {
     Found(Result<Option<V>, StoreFault>),
     /// Read for the others too.
     Lead(Lead<K, V, C>),
 }
 
-/// The role of whoever reads; dropped, it goes to the next in the line, or there is one reading less.
+/// The role of the caller who reads. When dropped, it goes to the next in the queue, or there is one reader less.
 #[derive(Debug)]
 struct Lead<K, V, C> {
-    together: Arc<Together<K, V, C>>,
+    reads: Arc<BatchedReads<K, V, C>>,
     /// The connection of the read before, if that went well.
     connection: Option<C>,
 }
@@ -49,22 +48,22 @@ struct Lead<K, V, C> {
 impl<K, V, C> Drop for Lead<K, V, C> {
     fn drop(&mut self) {
         let connection = self.connection.take();
-        let mut waiting = self.together.lock();
-        waiting.line.retain(|(_, told)| !told.is_closed());
-        match waiting.line.pop_front() {
+        let mut waiting = self.reads.lock();
+        waiting.queue.retain(|(_, told)| !told.is_closed());
+        match waiting.queue.pop_front() {
             Some((_, told)) => {
                 drop(waiting);
-                // Whoever has gone meanwhile drops what they were sent, and it goes on from there.
-                let _ = told.send(Word::Lead(Self { together: Arc::clone(&self.together), connection }));
+                // A caller that has gone meanwhile drops the role that it is sent, which hands it on.
+                let _ = told.send(Message::Lead(Self { reads: Arc::clone(&self.reads), connection }));
             }
             None => waiting.reading -= 1,
         }
     }
 }
 
-impl<K: Clone + Eq + Hash, V: Clone, C> Together<K, V, C> {
+impl<K: Clone + Eq + Hash, V: Clone, C> BatchedReads<K, V, C> {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Waiting { reading: 0, line: VecDeque::new() })))
+        Arc::new(Self(Mutex::new(Waiting { reading: 0, queue: VecDeque::new() })))
     }
 
     /// What is found under a key by a read that begins after this call. `read` may be asked for others' keys too; it is
@@ -86,22 +85,22 @@ impl<K: Clone + Eq + Hash, V: Clone, C> Together<K, V, C> {
                 Err(told) => told,
             };
             match told.await {
-                Ok(Word::Found(found)) => return found,
-                Ok(Word::Lead(lead)) => break lead,
+                Ok(Message::Found(found)) => return found,
+                Ok(Message::Lead(lead)) => break lead,
                 Err(_) => {} // who read for us was dropped
             }
         };
         let others: Vec<_> = {
             let mut waiting = self.lock();
-            let end = waiting.line.len().min(MOST - 1);
-            waiting.line.drain(..end).collect()
+            let end = waiting.queue.len().min(MOST - 1);
+            waiting.queue.drain(..end).collect()
         };
         let keys = std::iter::once(&key).chain(others.iter().map(|(key, _)| key)).cloned().collect();
         let (found, connection) = read(keys, lead.connection.take()).await;
         lead.connection = connection;
         let of = |key: &K| found.as_ref().map(|found| found.get(key).cloned()).map_err(StoreFault::clone);
         for (key, told) in others {
-            let _ = told.send(Word::Found(of(&key)));
+            let _ = told.send(Message::Found(of(&key)));
         }
         drop(lead);
         of(&key)
@@ -111,15 +110,15 @@ impl<K: Clone + Eq + Hash, V: Clone, C> Together<K, V, C> {
         let mut waiting = self.lock();
         if waiting.reading < READS {
             waiting.reading += 1;
-            return Ok(Lead { together: Arc::clone(self), connection: None });
+            return Ok(Lead { reads: Arc::clone(self), connection: None });
         }
         let (tell, told) = oneshot::channel();
-        waiting.line.push_back((key.clone(), tell));
+        waiting.queue.push_back((key.clone(), tell));
         Err(told)
     }
 }
 
-impl<K, V, C> Together<K, V, C> {
+impl<K, V, C> BatchedReads<K, V, C> {
     fn lock(&self) -> MutexGuard<'_, Waiting<K, V, C>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,10 +184,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_while_it_reads_goes_with_the_next() {
-        let (together, slow) = (Together::new(), Slow::new());
+        let (reads, slow) = (BatchedReads::new(), Slow::new());
         let asks = (0..20).map(|key| {
-            let (together, read) = (Arc::clone(&together), slow.read());
-            tokio::spawn(async move { together.find(key, read).await })
+            let (reads, read) = (Arc::clone(&reads), slow.read());
+            tokio::spawn(async move { reads.find(key, read).await })
         });
         let asks: Vec<_> = asks.collect();
         settle().await;
@@ -201,53 +200,53 @@ mod tests {
         for (key, found) in (0..).zip(join_all(asks).await) {
             assert_eq!(found.unwrap(), Ok((key % 2 == 0).then_some(key * 2)));
         }
-        assert_eq!(together.lock().reading, 0);
+        assert_eq!(reads.lock().reading, 0);
         slow.gate.add_permits(1);
-        assert_eq!(together.find(2, slow.read()).await, Ok(Some(4)));
+        assert_eq!(reads.find(2, slow.read()).await, Ok(Some(4)));
         assert_eq!(slow.opened(), 3, "nobody waited, so it was given back");
     }
 
     #[tokio::test]
     async fn no_read_asks_for_more_than_its_measure() {
-        let (together, slow) = (Together::new(), Slow::new());
+        let (reads, slow) = (BatchedReads::new(), Slow::new());
         slow.gate.add_permits(1_000);
-        let asks: Vec<_> = (0..1_000_u32).map(|key| together.find(key, slow.read())).collect();
+        let asks: Vec<_> = (0..1_000_u32).map(|key| reads.find(key, slow.read())).collect();
         assert!(join_all(asks).await.into_iter().all(|found| found.is_ok()));
         assert!(slow.sizes().into_iter().all(|size| size <= MOST), "{:?}", slow.sizes());
     }
 
     #[tokio::test]
-    async fn who_is_dropped_amid_a_read_or_in_the_line_leaves_nobody_behind() {
-        let (together, slow) = (Together::new(), Slow::new());
+    async fn who_is_dropped_during_a_read_or_in_the_queue_leaves_nobody_behind() {
+        let (reads, slow) = (BatchedReads::new(), Slow::new());
         let ask = |key: u32| {
-            let (together, read) = (Arc::clone(&together), slow.read());
-            Box::pin(async move { together.find(key, read).await })
+            let (reads, read) = (Arc::clone(&reads), slow.read());
+            Box::pin(async move { reads.find(key, read).await })
         };
         let (mut first, mut second) = (ask(0), ask(2));
         assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
         let (mut gone, mut stays) = (ask(4), ask(6));
         assert!((&mut gone).now_or_never().is_none() && (&mut stays).now_or_never().is_none());
-        // The role goes to the next in the line, who is dropped before they know of it, and on to the one who stays.
+        // The role goes to the next in the queue, who is dropped before they know of it, and on to the one who stays.
         drop(first);
         drop(gone);
         assert!((&mut stays).now_or_never().is_none());
         drop(second);
         let mut along = ask(8);
-        let mut reads = ask(10);
-        assert!((&mut reads).now_or_never().is_none());
+        let mut leads = ask(10);
+        assert!((&mut leads).now_or_never().is_none());
         assert!((&mut along).now_or_never().is_none(), "it waits for one of the two that read");
         slow.gate.add_permits(10);
-        let (stays, reads, along) = tokio::join!(stays, reads, along);
-        assert_eq!((stays, reads, along), (Ok(Some(12)), Ok(Some(20)), Ok(Some(16))));
-        assert_eq!(together.lock().reading, 0);
+        let (stays, leads, along) = tokio::join!(stays, leads, along);
+        assert_eq!((stays, leads, along), (Ok(Some(12)), Ok(Some(20)), Ok(Some(16))));
+        assert_eq!(reads.lock().reading, 0);
     }
 
     #[tokio::test]
     async fn who_went_along_with_one_that_was_dropped_asks_again() {
-        let (together, slow) = (Together::new(), Slow::new());
+        let (reads, slow) = (BatchedReads::new(), Slow::new());
         let ask = |key: u32| {
-            let (together, read) = (Arc::clone(&together), slow.read());
-            Box::pin(async move { together.find(key, read).await })
+            let (reads, read) = (Arc::clone(&reads), slow.read());
+            Box::pin(async move { reads.find(key, read).await })
         };
         let (mut one, mut two, mut leads, mut along) = (ask(0), ask(2), ask(4), ask(6));
         for waits in [&mut one, &mut two, &mut leads, &mut along] {
@@ -260,15 +259,15 @@ mod tests {
         slow.gate.add_permits(10);
         assert_eq!(along.await, Ok(Some(12)));
         assert_eq!(two.await, Ok(Some(4)));
-        assert_eq!(together.lock().reading, 0);
+        assert_eq!(reads.lock().reading, 0);
     }
 
     #[tokio::test]
     async fn a_read_that_fails_fails_for_all_who_went_together_and_for_nobody_after() {
-        let together = Together::<u32, u32, ()>::new();
+        let reads = BatchedReads::<u32, u32, ()>::new();
         let away = |_, _| std::future::ready((Err(StoreFault::Unavailable("away".to_owned())), None));
-        assert_eq!(together.find(2, away).await, Err(StoreFault::Unavailable("away".to_owned())));
+        assert_eq!(reads.find(2, away).await, Err(StoreFault::Unavailable("away".to_owned())));
         let there = |_, _| std::future::ready((Ok(HashMap::from([(2, 4)])), None));
-        assert_eq!(together.find(2, there).await, Ok(Some(4)));
+        assert_eq!(reads.find(2, there).await, Ok(Some(4)));
     }
 }
