@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cairn_runtime::store::{
-    Delivery, Event, GuardChange, GuardState, Item, Row, Settle, StoreFault, Verdict, foresee, runs,
+    Delivery, Event, GuardChange, GuardState, Item, Row, Settle, StoreFault, Verdict, guard_changes, runs,
 };
 use cairn_runtime::{DeliveryId, Domain, FlowId, Guard, InputId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, QueryResult};
@@ -210,14 +210,14 @@ impl<'a, D: Domain> Work<'a, D> {
             found.insert(row.try_get_by_index(0)?, state);
         }
         let mut lost = Vec::new();
-        let mut foreseen = Vec::new();
+        let mut standing = Vec::new();
         for (place, item) in self.standing().filter(|(_, item)| !item.guards.is_empty()) {
-            match foresee(&item.guards, item.at, |key| found.get(key).copied()) {
-                Ok(changes) => foreseen.push((place, changes)),
+            match guard_changes(&item.guards, item.at, |key| found.get(key).copied()) {
+                Ok(changes) => standing.push((place, changes)),
                 Err(guard) => lost.push((place, Verdict::Lost(guard))),
             }
         }
-        for (place, changes) in foreseen {
+        for (place, changes) in standing {
             if let Some(slot) = self.changes.get_mut(place) {
                 *slot = changes;
             }

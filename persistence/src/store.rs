@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use cairn_runtime::store::{
     Audit, Backlog, Claim, Delivery, Event, GuardState, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim,
-    Verb, Verdict, foresee,
+    Verb, Verdict, guard_changes,
 };
 use cairn_runtime::{Domain, FlowId, InputId, Timestamp};
 use futures_util::future::BoxFuture;
@@ -105,8 +105,8 @@ impl<D: Domain, W: Writes<D>> SqlStore<D, W> {
         if expected.is_some_and(|(_, expected)| *expected != version) {
             return Ok(Verdict::Stale);
         }
-        let foreseen = foresee(&item.guards, item.at, |key| guards.get(key).copied());
-        Ok(foreseen.map_or_else(Verdict::Lost, |_| Verdict::Done))
+        let changes = guard_changes(&item.guards, item.at, |key| guards.get(key).copied());
+        Ok(changes.map_or_else(Verdict::Lost, |_| Verdict::Done))
     }
 }
 

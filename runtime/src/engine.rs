@@ -68,16 +68,16 @@ impl<D: Domain> fmt::Debug for Engine<D> {
     }
 }
 
-/// What a node has in hand. What stays when all is quiet is a leak.
+/// What a node has in flight. What stays when all is quiet is a leak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InHand {
+pub struct InFlight {
     /// Commands that were admitted and have no outcome yet.
     pub commands: usize,
     /// Shells that are alive or on their way.
     pub shells: usize,
     /// Slots that are not vacant.
     pub slots: usize,
-    /// Places taken among the deliveries in hand.
+    /// Deliveries that are being carried, or will be once they are durable.
     pub deliveries: usize,
     /// Items that wait for the committer.
     pub queued: usize,
@@ -85,7 +85,7 @@ pub struct InHand {
     pub waits: usize,
 }
 
-impl InHand {
+impl InFlight {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -240,13 +240,13 @@ impl<D: Domain> Engine<D> {
         self.0.slots.active()
     }
 
-    /// All that this node has in hand; nothing of it is left when nobody asks and nothing is under way.
-    pub fn in_hand(&self) -> InHand {
-        InHand {
+    /// All that this node has in flight; nothing of it is left when nobody asks and nothing is under way.
+    pub fn in_flight(&self) -> InFlight {
+        InFlight {
             commands: self.0.tuning.commands.saturating_sub(self.0.admitted.available_permits()),
             shells: self.active(),
             slots: self.0.slots.taken(),
-            deliveries: self.0.outbox.in_hand(),
+            deliveries: self.0.outbox.in_flight(),
             queued: self.queued(),
             waits: self.0.waits.len(),
         }

@@ -67,7 +67,7 @@ fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
 pub(crate) struct LaneState {
     pub(crate) lane: Lane,
     room: usize,
-    in_hand: Arc<AtomicUsize>,
+    in_flight: Arc<AtomicUsize>,
     breaker: Mutex<Breaker>,
     /// Something of it may be due.
     hinted: AtomicBool,
@@ -86,28 +86,28 @@ impl Drop for Place {
 impl LaneState {
     /// A lane of which nothing is in hand, with room for at most so many.
     pub(crate) fn new(lane: Lane, most: usize) -> Self {
-        let in_hand = Arc::new(AtomicUsize::new(0));
+        let in_flight = Arc::new(AtomicUsize::new(0));
         metrics::gauge!(crate::telemetry::LANE_OPEN, "lane" => lane.name).set(1.0);
-        Self { lane, room: lane.room.min(most), in_hand, breaker: Mutex::default(), hinted: AtomicBool::new(false) }
+        Self { lane, room: lane.room.min(most), in_flight, breaker: Mutex::default(), hinted: AtomicBool::new(false) }
     }
 
     /// Places taken.
-    pub(crate) fn in_hand(&self) -> usize {
-        self.in_hand.load(Ordering::Relaxed)
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// Places that may be taken now.
     pub(crate) fn free(&self, now: Timestamp) -> usize {
-        self.room_at(now).saturating_sub(self.in_hand())
+        self.room_at(now).saturating_sub(self.in_flight())
     }
 
     /// Takes a place, if there is one.
     pub(crate) fn reserve(&self, now: Timestamp) -> Option<Place> {
         let room = self.room_at(now);
-        self.in_hand
+        self.in_flight
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < room).then_some(taken + 1))
             .ok()
-            .map(|_| Place(Arc::clone(&self.in_hand)))
+            .map(|_| Place(Arc::clone(&self.in_flight)))
     }
 
     fn room_at(&self, now: Timestamp) -> usize {
@@ -209,9 +209,9 @@ mod tests {
         }
         let held = [lane.reserve(at(0)), lane.reserve(at(0))];
         assert!(lane.reserve(at(0)).is_none());
-        assert_eq!((lane.in_hand(), lane.free(at(0))), (2, 0));
+        assert_eq!((lane.in_flight(), lane.free(at(0))), (2, 0));
         drop(held);
-        assert_eq!((lane.in_hand(), lane.free(at(0))), (0, 2));
+        assert_eq!((lane.in_flight(), lane.free(at(0))), (0, 2));
         assert_eq!(LaneState::new(Lane::named("one"), 7).free(at(0)), 7, "tuning may allow fewer");
     }
 

@@ -101,8 +101,8 @@ impl<D: Domain> Outbox<D> {
     }
 
     /// Places taken among the deliveries in hand, of all lanes.
-    pub(crate) fn in_hand(&self) -> usize {
-        self.lanes().map(LaneState::in_hand).sum()
+    pub(crate) fn in_flight(&self) -> usize {
+        self.lanes().map(LaneState::in_flight).sum()
     }
 
     fn lanes(&self) -> impl Iterator<Item = &LaneState> {

@@ -17,7 +17,7 @@ use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, Id, InputId};
 
-pub use self::guards::{GuardChange, GuardState, foresee};
+pub use self::guards::{GuardChange, GuardState, guard_changes};
 pub use self::passing::{Front, Passing};
 pub use self::touches::{Touch, Touched, Touches, runs};
 
@@ -179,7 +179,7 @@ pub struct Item<D: Domain> {
     /// A flow that must still be at this version though this item does not change it.
     pub expects: Option<(FlowId, u64)>,
     /// Conditions and claims, on the texts of [`Domain::guard`]. Where a key is named more than once, each guard is
-    /// judged against what the one before it leaves: [`foresee`] is the meaning.
+    /// judged against what the one before it leaves: [`guard_changes`] is the meaning.
     pub guards: Vec<Guard<String>>,
     /// The domain's writes.
     pub writes: Vec<D::Write>,

@@ -215,13 +215,13 @@ impl Node {
         self.engine.passivate_idle(Duration::ZERO);
         // What was told to stop does so in a few turns of the runtime; a leak never does.
         for _ in 0..1_000_000 {
-            if self.engine.in_hand().is_empty() {
+            if self.engine.in_flight().is_empty() {
                 break;
             }
             tokio::task::yield_now().await;
         }
-        let in_hand = self.engine.in_hand();
-        assert!(in_hand.is_empty(), "nothing is left in hand, but {in_hand:?}");
+        let in_flight = self.engine.in_flight();
+        assert!(in_flight.is_empty(), "nothing is left in flight, but {in_flight:?}");
         let exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!(*exits, Vec::<String>::new(), "no process ended itself");
     }

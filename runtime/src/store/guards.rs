@@ -58,7 +58,7 @@ struct Seen<'a> {
 ///
 /// # Errors
 /// The place of the first guard that is lost.
-pub fn foresee<'a>(
+pub fn guard_changes<'a>(
     guards: &'a [Guard<String>],
     at: Timestamp,
     found: impl Fn(&str) -> Option<GuardState>,
@@ -114,8 +114,8 @@ mod tests {
         Some(GuardState { number, expires: None })
     }
 
-    fn foreseen(guards: &[Guard<String>], found: Option<GuardState>) -> Result<Vec<GuardChange<'_>>, usize> {
-        foresee(guards, NOW, |_| found)
+    fn changes(guards: &[Guard<String>], found: Option<GuardState>) -> Result<Vec<GuardChange<'_>>, usize> {
+        guard_changes(guards, NOW, |_| found)
     }
 
     fn state(number: i64) -> GuardState {
@@ -125,20 +125,20 @@ mod tests {
     #[test]
     fn each_guard_sees_what_the_one_before_it_did() {
         let again = [Guard::Release(key()), Guard::Claim(key())];
-        assert_eq!(foreseen(&again, at(4)), Ok(vec![GuardChange::Update { key: "k", state: state(0) }]));
-        assert_eq!(foreseen(&again, None), Ok(vec![GuardChange::Insert { key: "k", state: state(0), place: 1 }]));
+        assert_eq!(changes(&again, at(4)), Ok(vec![GuardChange::Update { key: "k", state: state(0) }]));
+        assert_eq!(changes(&again, None), Ok(vec![GuardChange::Insert { key: "k", state: state(0), place: 1 }]));
 
         let raised = [Guard::Claim(key()), Guard::Bump(key(), Some(0)), Guard::Hold(key(), 1)];
-        assert_eq!(foreseen(&raised, None), Ok(vec![GuardChange::Insert { key: "k", state: state(1), place: 0 }]));
-        assert_eq!(foreseen(&raised, at(0)), Err(0));
-        assert_eq!(foreseen(&[Guard::Claim(key()), Guard::Claim(key())], None), Err(1));
+        assert_eq!(changes(&raised, None), Ok(vec![GuardChange::Insert { key: "k", state: state(1), place: 0 }]));
+        assert_eq!(changes(&raised, at(0)), Err(0));
+        assert_eq!(changes(&[Guard::Claim(key()), Guard::Claim(key())], None), Err(1));
     }
 
     #[test]
     fn the_first_lost_guard_is_named_by_its_place() {
         let guards = [Guard::Hold("a".to_owned(), 3), Guard::Bump("b".to_owned(), None), Guard::Claim("c".to_owned())];
         let found = |a, b, c| {
-            foresee(&guards, NOW, move |key| match key {
+            guard_changes(&guards, NOW, move |key| match key {
                 "a" => a,
                 "b" => b,
                 _ => c,
@@ -154,27 +154,27 @@ mod tests {
 
     #[test]
     fn giving_back_what_is_not_there_is_no_loss_and_no_write() {
-        assert_eq!(foreseen(&[Guard::Release(key())], None), Ok(vec![]));
-        assert_eq!(foreseen(&[Guard::Release(key())], at(1)), Ok(vec![GuardChange::Delete { key: "k" }]));
-        assert_eq!(foreseen(&[Guard::Claim(key()), Guard::Release(key())], None), Ok(vec![]));
+        assert_eq!(changes(&[Guard::Release(key())], None), Ok(vec![]));
+        assert_eq!(changes(&[Guard::Release(key())], at(1)), Ok(vec![GuardChange::Delete { key: "k" }]));
+        assert_eq!(changes(&[Guard::Claim(key()), Guard::Release(key())], None), Ok(vec![]));
     }
 
     #[test]
     fn what_has_expired_is_absent_for_every_guard() {
         let until = |instant: i64| Some(GuardState { number: 2, expires: Some(Timestamp(instant)) });
         for over in [until(999), until(1_000)] {
-            assert_eq!(foreseen(&[Guard::Hold(key(), 2)], over), Err(0));
-            assert_eq!(foreseen(&[Guard::Bump(key(), None)], over), Err(0));
+            assert_eq!(changes(&[Guard::Hold(key(), 2)], over), Err(0));
+            assert_eq!(changes(&[Guard::Bump(key(), None)], over), Err(0));
             let anew = GuardChange::Update { key: "k", state: state(0) };
-            assert_eq!(foreseen(&[Guard::Claim(key())], over), Ok(vec![anew]));
+            assert_eq!(changes(&[Guard::Claim(key())], over), Ok(vec![anew]));
             let longer = GuardState { number: 0, expires: Some(Timestamp(9_000)) };
             let claim = [Guard::ClaimUntil(key(), Timestamp(9_000))];
-            assert_eq!(foreseen(&claim, over), Ok(vec![GuardChange::Update { key: "k", state: longer }]));
+            assert_eq!(changes(&claim, over), Ok(vec![GuardChange::Update { key: "k", state: longer }]));
         }
-        assert_eq!(foreseen(&[Guard::Claim(key())], until(1_001)), Err(0));
-        assert_eq!(foreseen(&[Guard::Hold(key(), 2)], until(1_001)), Ok(vec![]));
+        assert_eq!(changes(&[Guard::Claim(key())], until(1_001)), Err(0));
+        assert_eq!(changes(&[Guard::Hold(key(), 2)], until(1_001)), Ok(vec![]));
         let raised = GuardState { number: 3, expires: Some(Timestamp(1_001)) };
         let bump = [Guard::Bump(key(), Some(2))];
-        assert_eq!(foreseen(&bump, until(1_001)), Ok(vec![GuardChange::Update { key: "k", state: raised }]));
+        assert_eq!(changes(&bump, until(1_001)), Ok(vec![GuardChange::Update { key: "k", state: raised }]));
     }
 }

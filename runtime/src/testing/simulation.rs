@@ -317,9 +317,9 @@ impl<D: Domain> History<D> {
         }
         executor.run_for(Duration::from_secs(1));
         for node in self.cluster.open() {
-            let in_hand = node.engine.in_hand();
-            if !in_hand.is_empty() {
-                judge.broke("I9", format!("{} has {in_hand:?} in hand though nobody asks", node.engine.node()));
+            let in_flight = node.engine.in_flight();
+            if !in_flight.is_empty() {
+                judge.broke("I9", format!("{} has {in_flight:?} in hand though nobody asks", node.engine.node()));
             }
         }
         for panicked in executor.panics().iter().filter(|panicked| panicked.why != "without a word") {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_runtime::crash::Point;
-use cairn_runtime::engine::InHand;
+use cairn_runtime::engine::InFlight;
 use cairn_runtime::shell::{Body, Mailbox, Message};
 use cairn_runtime::store::Retention;
 use cairn_runtime::testing::scenarios::host::WatchedHost;
@@ -133,7 +133,7 @@ async fn a_dead_shell_whose_mailbox_goes_last_gives_its_messages_back() {
     drop(body); // the slot has the last handle of the mailbox, and lets go of it as it hears of this
     let reply = call.await.unwrap().unwrap();
     assert_eq!((reply.outcome, reply.method), (ticket::Says::Good { stamps: 1 }, Method::Direct));
-    assert_eq!(other.in_hand(), InHand::default());
+    assert_eq!(other.in_flight(), InFlight::default());
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +148,7 @@ async fn a_shell_that_is_stuck_does_not_keep_its_caller_for_ever() {
     let reply = house.stamp(flow).await.unwrap();
     assert_eq!((reply.outcome, reply.method), (ticket::Says::Good { stamps: 1 }, Method::Direct));
     store.release();
-    until("the late shell is done", || house.engine.in_hand().queued == 0).await;
+    until("the late shell is done", || house.engine.in_flight().queued == 0).await;
     house.is_at_rest().await;
     assert_eq!((house.versions(flow), house.sum("stamps")), (vec![1, 2], 1), "the late shell adds nothing");
 }
@@ -167,7 +167,7 @@ async fn a_dropped_caller_undoes_nothing() {
         until("it hangs", || store.hit().is_some()).await;
         call.abort();
         assert!(call.await.unwrap_err().is_cancelled());
-        assert_eq!(house.engine.in_hand().commands, 0, "its place is given back");
+        assert_eq!(house.engine.in_flight().commands, 0, "its place is given back");
         store.release();
         until("the shell goes on alone", || house.row(flow).version == before + 1).await;
     }
@@ -185,7 +185,7 @@ async fn no_more_than_so_many_wait_in_front_of_one_flow() {
     until("the shell is gone", || house.engine.active() == 1).await;
     store.aim(nth(1, "load", Mode::Hang));
     let waiting: Vec<_> = (0..3).map(|_| house.stamping(busy)).collect();
-    until("three are in hand", || store.hit().is_some() && house.engine.in_hand().commands == 3).await;
+    until("three are in hand", || store.hit().is_some() && house.engine.in_flight().commands == 3).await;
     assert_eq!(house.stamp(busy).await.unwrap_err(), Fault::Overloaded);
     assert!(house.stamp(other).await.is_ok(), "no flow harms another");
     store.release();
@@ -204,7 +204,7 @@ async fn no_more_than_so_many_commands_are_in_flight() {
     let flows = [house.ticket("a").await, house.ticket("b").await, house.ticket("c").await];
     store.aim(nth(1, "commit", Mode::Hang));
     let (one, two) = (house.stamping(flows[0]), house.stamping(flows[1]));
-    until("two are in hand", || house.engine.in_hand().commands == 2).await;
+    until("two are in hand", || house.engine.in_flight().commands == 2).await;
     assert_eq!(house.stamp(flows[2]).await.unwrap_err(), Fault::Overloaded);
     store.release();
     assert!(one.await.unwrap().is_ok() && two.await.unwrap().is_ok());
@@ -238,12 +238,12 @@ async fn a_flow_that_never_was_is_not_found_and_keeps_no_shell() {
     let house = House::new().await;
     let nobody = FlowId::from_bytes([9; 16]);
     assert_eq!(house.stamp(nobody).await.unwrap_err(), Fault::NotFound);
-    until("the shell goes by itself", || house.engine.in_hand().slots == 0).await;
+    until("the shell goes by itself", || house.engine.in_flight().slots == 0).await;
     let taken = house.ticket("ada").await;
     let issue = ticket::Issue { name: "ada".to_owned(), fence: None, lasts: HOUR };
     let refused = house.start::<Ticket>(issue).await.unwrap();
     assert_eq!((refused.outcome, refused.version), (ticket::Says::NameTaken, 0));
-    until("the shell of a flow that was refused, too", || house.engine.in_hand().slots == 1).await;
+    until("the shell of a flow that was refused, too", || house.engine.in_flight().slots == 1).await;
     assert!(house.stamp(taken).await.is_ok());
     house.is_at_rest().await;
 }
@@ -281,7 +281,7 @@ async fn a_shell_goes_at_once_when_its_flow_has_ended() {
     let house = House::new().await;
     let flow = house.ticket("ada").await;
     house.call::<Ticket>(flow, ticket::Ask::Close).await.unwrap();
-    until("the shell is gone", || house.engine.in_hand().slots == 0).await;
+    until("the shell is gone", || house.engine.in_flight().slots == 0).await;
     assert_eq!(house.stamp(flow).await.unwrap().outcome, ticket::Says::Over, "the row still answers");
     house.is_at_rest().await;
 }
@@ -318,9 +318,9 @@ async fn whoever_waits_for_a_version_gets_it_as_soon_as_it_is_there() {
     let flow = house.ticket("ada").await;
     let engine = house.engine.clone();
     let waiting = tokio::spawn(async move { engine.wait(flow, 3, DAY).await });
-    until("it waits", || house.engine.in_hand().waits == 1).await;
+    until("it waits", || house.engine.in_flight().waits == 1).await;
     house.stamp(flow).await.unwrap();
-    until("it waits on", || house.engine.in_hand().waits == 1).await;
+    until("it waits on", || house.engine.in_flight().waits == 1).await;
     assert!(!waiting.is_finished());
     let before = tokio::time::Instant::now();
     house.stamp(flow).await.unwrap();
@@ -349,7 +349,7 @@ async fn another_nodes_commit_is_found_by_looking() {
     let flow = house.ticket("ada").await;
     let engine = house.engine.clone();
     let waiting = tokio::spawn(async move { engine.wait(flow, 2, DAY).await });
-    until("it waits", || house.engine.in_hand().waits == 1).await;
+    until("it waits", || house.engine.in_flight().waits == 1).await;
     other.stamp(flow).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().version, 2);
     house.is_at_rest().await;
@@ -362,10 +362,10 @@ async fn whoever_stops_waiting_is_forgotten() {
     for _ in 0..3 {
         let engine = house.engine.clone();
         let waiting = tokio::spawn(async move { engine.wait(flow, 9, DAY).await });
-        until("it waits", || house.engine.in_hand().waits == 1).await;
+        until("it waits", || house.engine.in_flight().waits == 1).await;
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
-        assert_eq!(house.engine.in_hand().waits, 0);
+        assert_eq!(house.engine.in_flight().waits, 0);
     }
     house.is_at_rest().await;
 }

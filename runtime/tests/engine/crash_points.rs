@@ -198,7 +198,7 @@ async fn passivating() -> House {
         engine.kill_shell(flow);
     });
     house.engine.passivate_idle(MINUTE);
-    until("it is gone", || house.engine.in_hand().slots == 0).await;
+    until("it is gone", || house.engine.in_flight().slots == 0).await;
     assert_eq!(house.stamp(flow).await.unwrap().outcome, ticket::Says::Good { stamps: 3 });
     house.is_at_rest().await;
     house

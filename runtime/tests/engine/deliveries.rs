@@ -330,7 +330,7 @@ async fn what_finds_no_room_in_hand_waits_in_the_outbox() {
     house.town.next("book", Mood::Wait(wait));
     let (first, second) = (trip(&house).await, trip(&house).await);
     until("the first is being carried", || house.town.attempts().len() == 1).await;
-    assert_eq!((house.engine.in_hand().deliveries, house.delivery(second).attempts), (1, 0));
+    assert_eq!((house.engine.in_flight().deliveries, house.delivery(second).attempts), (1, 0));
     assert_eq!(pump::deliver(&house.engine).await.unwrap(), 0, "there is no room");
     go_on.send(()).unwrap();
     house.host.quiet().await;
@@ -351,7 +351,7 @@ async fn places_in_hand_are_given_back_whatever_becomes_of_a_step() {
     let engine = house.engine.clone();
     let begin = || faulty::Begin { asks_the_world: true, ..faulty::Begin::default() };
     assert!(engine.start::<Faulty>(engine.asker("test"), begin()).await.is_err());
-    until("the database is back", || house.engine.in_hand().deliveries == 0).await;
+    until("the database is back", || house.engine.in_flight().deliveries == 0).await;
     while !house.engine.is_available() {
         tokio::time::advance(Duration::from_millis(250)).await;
     }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_runtime::engine::{InHand, Reply};
+use cairn_runtime::engine::{InFlight, Reply};
 use cairn_runtime::shell::{Body, Mailbox, Message};
 use cairn_runtime::testing::clock::{BEGINNING, FixedClock, SeededDice};
 use cairn_runtime::testing::executor::{Executor, NodeHandle};
@@ -137,7 +137,7 @@ impl Race {
             self.clock.advance(Duration::from_secs(1));
             engine.passivate_idle(Duration::ZERO);
             self.executor.settle();
-            assert_eq!(engine.in_hand(), InHand::default(), "seed {seed}");
+            assert_eq!(engine.in_flight(), InFlight::default(), "seed {seed}");
         }
     }
 }

@@ -43,7 +43,7 @@ async fn a_repeat_while_the_first_is_under_way_gets_its_answer() {
     let first = house.calling::<Ticket>(flow, repeating(1, 1), ticket::Ask::Stamp);
     until("the commit hangs", || store.hit().is_some()).await;
     let again = house.calling::<Ticket>(flow, repeating(1, 1), ticket::Ask::Stamp);
-    until("both wait", || house.engine.in_hand().commands == 2).await;
+    until("both wait", || house.engine.in_flight().commands == 2).await;
     store.release();
     let (first, again) = (first.await.unwrap().unwrap(), again.await.unwrap().unwrap());
     same(&first, &again);

@@ -186,7 +186,7 @@ fn set_aside(sim: &SimStore<Toy>) -> Vec<FlowId> {
 }
 
 /// Whether somebody has the flow in hand who has claimed it since it had been claimed this often.
-fn in_hand(sim: &SimStore<Toy>, now: Timestamp, flow: FlowId, before: u32) -> bool {
+fn in_flight(sim: &SimStore<Toy>, now: Timestamp, flow: FlowId, before: u32) -> bool {
     let free =
         |stored: &Stored| stored.row.quarantined.is_some() || stored.claimed_until.is_none_or(|until| until <= now);
     sim.inspect(|tables| !free(&tables.rows[&flow]) && tables.rows[&flow].row.attempts > before)
@@ -211,7 +211,7 @@ async fn a_flow_that_takes_the_process_down_is_found_among_many_and_set_aside_al
                 // What it decides ends the process, and whoever else is in hand.
                 let (watched, now) = (Arc::clone(&sim), clock.now());
                 house.host.at(Point::Decided, move || {
-                    if in_hand(&watched, now, culprit, claims) {
+                    if in_flight(&watched, now, culprit, claims) {
                         strike();
                     }
                 });

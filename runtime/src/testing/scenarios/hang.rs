@@ -59,7 +59,7 @@ pub async fn a_receiver_that_hangs_holds_back_nothing_but_its_own_lane(bench: Be
     let attempts: Vec<_> = stage.deliveries().await.into_iter().filter(|one| one.lane == CALLS.name).collect();
     let tried: u32 = attempts.iter().map(|one| one.attempts).sum();
     assert!(attempts.iter().all(|one| one.settled.is_none()), "{attempts:?}");
-    assert_eq!((attempts.len(), tried, stage.engine.in_hand().deliveries), (3, 2, 2), "{attempts:?}");
+    assert_eq!((attempts.len(), tried, stage.engine.in_flight().deliveries), (3, 2, 2), "{attempts:?}");
 
     for release in [first.0, second.0] {
         release.send(()).expect("it waits for this");

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use super::host::WatchedHost;
 use super::town::Town;
 use crate::clock::{Clock, Timestamp};
-use crate::engine::{Asker, Engine, Fault, InHand, Parts, Reply, Task, Tuning};
+use crate::engine::{Asker, Engine, Fault, InFlight, Parts, Reply, Task, Tuning};
 use crate::flow::Flow;
 use crate::id::{FlowId, InputId};
 use crate::nursery::{ActorHost, Exit, Supervision, supervise};
@@ -321,12 +321,12 @@ impl Stage {
         self.clock.advance(Duration::from_secs(1));
         self.engine.passivate_idle(Duration::ZERO);
         for _ in 0..1_000 {
-            if self.engine.in_hand().is_empty() {
+            if self.engine.in_flight().is_empty() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(self.engine.in_hand(), InHand::default(), "nothing is left in hand");
+        assert_eq!(self.engine.in_flight(), InFlight::default(), "nothing is left in flight");
         let exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!(*exits, Vec::<String>::new(), "one fault ends no process");
     }

@@ -8,7 +8,7 @@ use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::store::{
     Audit, Backlog, Claim, Delivery, Event, Finding, GuardChange, GuardState, Item, PATIENCE, Postpone, Quarantine,
-    Retention, Row, RuledRows, Settle, StoreFault, Touched, Unclaim, Verb, Verdict, foresee, runs, whole_since,
+    Retention, Row, RuledRows, Settle, StoreFault, Touched, Unclaim, Verb, Verdict, guard_changes, runs, whole_since,
 };
 
 /// The phase of a flow that an operator ended.
@@ -149,7 +149,7 @@ impl<D: Domain> Tables<D> {
         {
             return Verdict::Stale;
         }
-        if let Err(place) = self.foresee(item) {
+        if let Err(place) = self.guard_changes(item) {
             return Verdict::Lost(place);
         }
         if let Some(settle) = &item.settles
@@ -160,8 +160,8 @@ impl<D: Domain> Tables<D> {
         Verdict::Done
     }
 
-    fn foresee<'a>(&self, item: &'a Item<D>) -> Result<Vec<GuardChange<'a>>, usize> {
-        foresee(&item.guards, item.at, |key| {
+    fn guard_changes<'a>(&self, item: &'a Item<D>) -> Result<Vec<GuardChange<'a>>, usize> {
+        guard_changes(&item.guards, item.at, |key| {
             let number = *self.guards.get(key)?;
             Some(GuardState { number, expires: self.expiries.get(key).copied() })
         })
@@ -221,7 +221,7 @@ impl<D: Domain> Tables<D> {
         if let Some(change) = &item.change {
             self.put(Stored { row: change.row.clone(), claimed_until: None, claimed_by: None });
         }
-        for change in self.foresee(item).unwrap_or_default() {
+        for change in self.guard_changes(item).unwrap_or_default() {
             match change {
                 GuardChange::Insert { key, state, .. } | GuardChange::Update { key, state } => {
                     self.guards.insert(key.to_owned(), state.number);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 
 use super::Bench;
-use super::given::{at, claim, delivery, flow, nothing, parcel, start};
+use super::given::{at, claim, delivery, delivery_id, flow, nothing, start};
 use crate::clock::Timestamp;
 use crate::id::DeliveryId;
 use crate::store::{Claim, Delivery, Postpone};
@@ -33,9 +33,9 @@ pub async fn a_due_delivery_is_claimed_once_and_counted(bench: Bench) {
     let sent = due_at(1, 10);
     bench.done(start(1).sends(sent.clone())).await;
     assert_eq!(due(&bench, claim("one", at(9))).await, []);
-    let in_hand = Delivery { attempts: 1, claimed_until: Some(at(70)), claimed_by: Some("one".to_owned()), ..sent };
-    assert_eq!(due(&bench, claim("one", at(10))).await, std::slice::from_ref(&in_hand));
-    assert_eq!(the_one(&bench).await, in_hand);
+    let in_flight = Delivery { attempts: 1, claimed_until: Some(at(70)), claimed_by: Some("one".to_owned()), ..sent };
+    assert_eq!(due(&bench, claim("one", at(10))).await, std::slice::from_ref(&in_flight));
+    assert_eq!(the_one(&bench).await, in_flight);
     assert_eq!(due(&bench, claim("two", at(11))).await, []);
 }
 
@@ -43,7 +43,7 @@ pub async fn a_due_delivery_is_claimed_once_and_counted(bench: Bench) {
 pub async fn what_is_settled_or_not_due_is_not_claimed(bench: Bench) {
     bench.done(start(1).sends(due_at(1, 0)).sends(due_at(2, 0)).sends(due_at(3, 99)).sends(due_at(4, 1))).await;
     bench.commit([nothing(1).settles(1), nothing(2).buries(2, "no")]).await;
-    assert_eq!(due_ids(&bench, "one", at(50)).await, [parcel(4)]);
+    assert_eq!(due_ids(&bench, "one", at(50)).await, [delivery_id(4)]);
 }
 
 /// Who has waited longest comes first, also in the list.
@@ -61,12 +61,12 @@ pub async fn the_oldest_deliveries_come_first_and_no_more_than_asked(bench: Benc
 
 /// What a node carries straight from its memory is claimed by the commit that asks for it.
 pub async fn a_delivery_may_be_committed_in_the_hands_of_its_node(bench: Bench) {
-    let in_hand =
+    let in_flight =
         Delivery { attempts: 1, claimed_until: Some(at(20)), claimed_by: Some("one".to_owned()), ..due_at(1, 0) };
-    bench.done(start(1).sends(in_hand.clone())).await;
-    assert_eq!(the_one(&bench).await, in_hand);
+    bench.done(start(1).sends(in_flight.clone())).await;
+    assert_eq!(the_one(&bench).await, in_flight);
     assert_eq!(due_ids(&bench, "two", at(19)).await, []);
-    assert_eq!(due_ids(&bench, "two", at(20)).await, [parcel(1)], "the hand-off in memory was lost");
+    assert_eq!(due_ids(&bench, "two", at(20)).await, [delivery_id(1)], "the hand-off in memory was lost");
     assert_eq!(the_one(&bench).await.attempts, 2);
 }
 
@@ -77,7 +77,7 @@ pub async fn each_lane_is_claimed_apart(bench: Bench) {
     bench.done(calls.sends(due_at(1, 5)).sends(due_at(2, 3))).await;
     let few = Claim { limit: 2, ..claim("one", at(9)) };
     let notes: Vec<DeliveryId> = due(&bench, few.clone()).await.into_iter().map(|delivery| delivery.id).collect();
-    assert_eq!(notes, [parcel(2), parcel(1)]);
+    assert_eq!(notes, [delivery_id(2), delivery_id(1)]);
     assert_eq!(due(&bench, few.clone()).await, []);
     let calls = bench.store.claim_deliveries(CALLS.name, few).await.expect("a claim");
     assert!(calls.len() == 2 && calls.iter().all(|delivery| delivery.lane == CALLS.name), "{calls:?}");
@@ -90,7 +90,7 @@ pub async fn each_lane_is_claimed_apart(bench: Bench) {
 /// A node that died while it sent does not keep the delivery.
 pub async fn a_claim_of_a_delivery_runs_out(bench: Bench) {
     bench.done(start(1).sends(due_at(1, 0))).await;
-    assert_eq!(due_ids(&bench, "one", at(0)).await, [parcel(1)]);
+    assert_eq!(due_ids(&bench, "one", at(0)).await, [delivery_id(1)]);
     assert_eq!(due_ids(&bench, "two", at(59)).await, []);
     let again = due(&bench, claim("two", at(60))).await;
     assert_eq!(again.iter().map(|delivery| delivery.attempts).collect::<Vec<_>>(), [2]);
@@ -100,19 +100,20 @@ pub async fn a_claim_of_a_delivery_runs_out(bench: Bench) {
 /// Put off, it is in nobody's hands; the attempt counts or not, and the reason can be read.
 pub async fn a_delivery_can_be_put_off(bench: Bench) {
     bench.done(start(1).sends(due_at(1, 0)).sends(due_at(2, 1_000))).await;
-    assert_eq!(due_ids(&bench, "one", at(0)).await, [parcel(1)]);
-    let later = |due, note: &str, uncounted| Postpone { delivery: parcel(1), due, note: note.to_owned(), uncounted };
+    assert_eq!(due_ids(&bench, "one", at(0)).await, [delivery_id(1)]);
+    let later =
+        |due, note: &str, uncounted| Postpone { delivery: delivery_id(1), due, note: note.to_owned(), uncounted };
     bench.store.postpone(&[later(at(30), "421 busy", 0)]).await.expect("a write");
     let put_off = the_one(&bench).await;
     assert_eq!((put_off.due, put_off.attempts, put_off.note.as_str()), (at(30), 1, "421 busy"));
     assert_eq!((put_off.claimed_until, put_off.claimed_by), (None, None));
     assert_eq!(due_ids(&bench, "one", at(29)).await, []);
-    assert_eq!(due_ids(&bench, "one", at(30)).await, [parcel(1)], "though its first claim would still last");
-    let unknown = Postpone { delivery: parcel(77), due: at(1), note: String::new(), uncounted: 0 };
+    assert_eq!(due_ids(&bench, "one", at(30)).await, [delivery_id(1)], "though its first claim would still last");
+    let unknown = Postpone { delivery: delivery_id(77), due: at(1), note: String::new(), uncounted: 0 };
     bench.store.postpone(&[unknown, later(at(40), "lane closed", 1)]).await.expect("a write");
     assert_eq!((the_one(&bench).await.attempts, the_one(&bench).await.due), (1, at(40)));
     bench.store.postpone(&[]).await.expect("nothing is no error");
-    assert_eq!(due_ids(&bench, "one", at(40)).await, [parcel(1)]);
+    assert_eq!(due_ids(&bench, "one", at(40)).await, [delivery_id(1)]);
     assert_eq!(the_one(&bench).await.attempts, 2);
     bench.store.postpone(&[later(at(50), "421 busy", 7)]).await.expect("a write");
     assert_eq!(the_one(&bench).await.attempts, 0, "no more are taken back than there were");
@@ -122,7 +123,7 @@ pub async fn a_delivery_can_be_put_off(bench: Bench) {
 pub async fn what_is_settled_cannot_be_put_off(bench: Bench) {
     bench.done(start(1).sends(due_at(1, 0))).await;
     bench.done(nothing(1).buries(1, "no such mailbox")).await;
-    let later = Postpone { delivery: parcel(1), due: at(5), note: "busy".to_owned(), uncounted: 0 };
+    let later = Postpone { delivery: delivery_id(1), due: at(5), note: "busy".to_owned(), uncounted: 0 };
     bench.store.postpone(&[later]).await.expect("a write");
     let dead = the_one(&bench).await;
     assert_eq!((dead.settled, dead.dead, dead.note.as_str()), (Some(at(1)), true, "no such mailbox"));
@@ -132,14 +133,14 @@ pub async fn what_is_settled_cannot_be_put_off(bench: Bench) {
 /// A process that begins alone has nothing in its hands, nor has any other; what was tried stays counted.
 pub async fn all_claimed_deliveries_are_given_back(bench: Bench) {
     bench.done(start(1).sends(due_at(1, 0)).sends(due_at(2, 5))).await;
-    assert_eq!(due_ids(&bench, "one", at(0)).await, [parcel(1)]);
-    assert_eq!(due_ids(&bench, "two", at(5)).await, [parcel(2)]);
+    assert_eq!(due_ids(&bench, "one", at(0)).await, [delivery_id(1)]);
+    assert_eq!(due_ids(&bench, "two", at(5)).await, [delivery_id(2)]);
     bench.store.release_claims().await.expect("a write");
     let back = the_one(&bench).await;
     assert_eq!((back.claimed_until, back.claimed_by, back.attempts), (None, None, 1));
     let again = due(&bench, claim("three", at(6))).await;
     let again = again.iter().map(|delivery| (delivery.id, delivery.attempts)).collect::<Vec<_>>();
-    assert_eq!(again, [(parcel(1), 2), (parcel(2), 2)]);
+    assert_eq!(again, [(delivery_id(1), 2), (delivery_id(2), 2)]);
 }
 
 /// However many ask at once, each delivery comes to one of them.

@@ -29,7 +29,7 @@ pub fn input(number: u64) -> InputId {
 }
 
 /// The delivery of this number.
-pub fn parcel(number: u64) -> DeliveryId {
+pub fn delivery_id(number: u64) -> DeliveryId {
     DeliveryId::from_bytes(bytes(3, number))
 }
 
@@ -77,7 +77,7 @@ pub fn event(row: &Row, input: InputId) -> Event {
 /// A delivery of a flow that is due at the beginning.
 pub fn delivery(number: u64, from: FlowId) -> Delivery {
     Delivery {
-        id: parcel(number),
+        id: delivery_id(number),
         flow: from,
         flow_kind: "toy".to_owned(),
         tag: None,
@@ -211,20 +211,20 @@ impl Draft {
 
     /// Settles a delivery well.
     pub fn settles(mut self, number: u64) -> Self {
-        self.item.settles = Some(Settle { delivery: parcel(number), at: at(1), dead: None, forgets: false });
+        self.item.settles = Some(Settle { delivery: delivery_id(number), at: at(1), dead: None, forgets: false });
         self
     }
 
     /// Settles a delivery well, and nobody reads it afterwards.
     pub fn forgets(mut self, number: u64) -> Self {
-        self.item.settles = Some(Settle { delivery: parcel(number), at: at(1), dead: None, forgets: true });
+        self.item.settles = Some(Settle { delivery: delivery_id(number), at: at(1), dead: None, forgets: true });
         self
     }
 
     /// Settles a delivery badly.
     pub fn buries(mut self, number: u64, why: &str) -> Self {
         self.item.settles =
-            Some(Settle { delivery: parcel(number), at: at(1), dead: Some(why.to_owned()), forgets: false });
+            Some(Settle { delivery: delivery_id(number), at: at(1), dead: Some(why.to_owned()), forgets: false });
         self
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Bench;
-use super::given::{Draft, at, claim, delivery, flow, parcel, row, start, step};
+use super::given::{Draft, at, claim, delivery, delivery_id, flow, row, start, step};
 use crate::id::FlowId;
 use crate::store::{Delivery, PATIENCE, Quarantine, Row, Verb, Verdict};
 use crate::testing::toy::NOTES;
@@ -97,9 +97,9 @@ pub async fn skip_lets_a_wake_up_wait_a_day_and_ends_what_it_waited_for(bench: B
     assert_eq!((back.quarantined, back.attempts, back.version), (None, 0, 1));
     assert_eq!(back.state, row(1).state);
     for delivery in bench.deliveries(flow(1)).await {
-        let dead = delivery.id == parcel(1);
+        let dead = delivery.id == delivery_id(1);
         assert_eq!(delivery.dead, dead, "{delivery:?}");
-        assert_eq!(delivery.settled.is_some(), delivery.id != parcel(2), "{delivery:?}");
+        assert_eq!(delivery.settled.is_some(), delivery.id != delivery_id(2), "{delivery:?}");
         assert_eq!(delivery.note.is_empty(), !dead, "{delivery:?}");
     }
     assert_eq!(bench.deliveries(flow(2)).await[0].settled, None);
@@ -120,8 +120,8 @@ pub async fn skip_gives_up_the_signals_that_failed_and_no_others(bench: Bench) {
     let poison = told(1, "signal", 1, PATIENCE);
     let waits = told(2, "signal", 1, PATIENCE - 1);
     let anothers = told(3, "signal", 3, PATIENCE);
-    let in_hand = Delivery { claimed_until: Some(at(500)), claimed_by: Some("one".to_owned()), ..poison.clone() };
-    let awaited = Delivery { id: parcel(4), tag: Some("seat".to_owned()), ..in_hand };
+    let in_flight = Delivery { claimed_until: Some(at(500)), claimed_by: Some("one".to_owned()), ..poison.clone() };
+    let awaited = Delivery { id: delivery_id(4), tag: Some("seat".to_owned()), ..in_flight };
     let answer = told(5, "answer", 1, PATIENCE + 1);
     let given = Delivery { flow: flow(1), ..told(6, "answer", 2, PATIENCE) };
     let sent = [poison, waits, anothers, awaited, answer];
@@ -136,15 +136,15 @@ pub async fn skip_gives_up_the_signals_that_failed_and_no_others(bench: Bench) {
     after.extend(bench.deliveries(flow(1)).await);
     assert_eq!(after.len(), 6);
     for delivery in &after {
-        let given_up = [parcel(1), parcel(5)].contains(&delivery.id);
+        let given_up = [delivery_id(1), delivery_id(5)].contains(&delivery.id);
         assert_eq!((delivery.dead, delivery.settled), (given_up, given_up.then_some(at(100))), "{delivery:?}");
-        let told = given_up || delivery.id == parcel(4);
+        let told = given_up || delivery.id == delivery_id(4);
         assert_eq!(delivery.note.is_empty(), !told, "{delivery:?}");
-        assert_eq!(delivery.expires, (delivery.id == parcel(4)).then_some(at(100)), "{delivery:?}");
+        assert_eq!(delivery.expires, (delivery.id == delivery_id(4)).then_some(at(100)), "{delivery:?}");
     }
     let next = bench.store.claim_deliveries(NOTES.name, claim("two", at(100))).await.expect("a claim");
     let next: BTreeSet<_> = next.iter().map(|delivery| delivery.id).collect();
-    assert_eq!(next, [2, 3, 4, 6].map(parcel).into());
+    assert_eq!(next, [2, 3, 4, 6].map(delivery_id).into());
 }
 
 /// An ended flow is never woken and takes no step; its bytes stay for whoever must find out what happened.

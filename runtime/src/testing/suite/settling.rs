@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::Bench;
-use super::given::{act, at, delivery, flow, nothing, parcel, row, start, step};
+use super::given::{act, at, delivery, delivery_id, flow, nothing, row, start, step};
 use crate::store::{Postpone, Verdict};
 
 /// That is how a signal counts once.
@@ -26,9 +26,9 @@ pub async fn a_dead_delivery_remembers_why(bench: Bench) {
     bench.done(start(1).sends(delivery(1, flow(1))).sends(delivery(2, flow(1)))).await;
     bench.done(nothing(1).buries(1, "550 no such mailbox „ß“")).await;
     let both = bench.deliveries(flow(1)).await;
-    let dead = both.iter().find(|delivery| delivery.id == parcel(1)).expect("it is there");
+    let dead = both.iter().find(|delivery| delivery.id == delivery_id(1)).expect("it is there");
     assert_eq!((dead.settled, dead.dead, dead.note.as_str()), (Some(at(1)), true, "550 no such mailbox „ß“"));
-    let open = both.iter().find(|delivery| delivery.id == parcel(2)).expect("it is there");
+    let open = both.iter().find(|delivery| delivery.id == delivery_id(2)).expect("it is there");
     assert_eq!((open.settled, open.dead), (None, false));
     assert_eq!(bench.figures().await, [1, 1, 2]);
 }
@@ -36,7 +36,7 @@ pub async fn a_dead_delivery_remembers_why(bench: Bench) {
 /// The note tells of the last attempt; when that succeeded there is nothing to tell.
 pub async fn a_success_clears_the_note_of_the_failure_before(bench: Bench) {
     bench.done(start(1).sends(delivery(1, flow(1)))).await;
-    let later = Postpone { delivery: parcel(1), due: at(9), note: "busy".to_owned(), uncounted: 0 };
+    let later = Postpone { delivery: delivery_id(1), due: at(9), note: "busy".to_owned(), uncounted: 0 };
     bench.store.postpone(&[later]).await.expect("a write");
     assert_eq!(bench.deliveries(flow(1)).await[0].note, "busy");
     bench.done(nothing(1).settles(1)).await;

@@ -6,7 +6,7 @@ pub(crate) mod flows;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cairn_runtime::engine::{InHand, Reply};
+use cairn_runtime::engine::{InFlight, Reply};
 use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
 use cairn_runtime::store::{Delivery, Front, Row, Store};
 use cairn_runtime::testing::clock::{FixedClock, Rng, SeededDice};
@@ -225,10 +225,10 @@ impl House {
         until("rest", || {
             self.clock.advance(Duration::from_millis(1));
             self.engine.passivate_idle(Duration::ZERO);
-            self.engine.in_hand().slots + self.engine.in_hand().shells == 0
+            self.engine.in_flight().slots + self.engine.in_flight().shells == 0
         })
         .await;
-        assert_eq!(self.engine.in_hand(), InHand::default());
+        assert_eq!(self.engine.in_flight(), InFlight::default());
         assert_eq!(*self.exits.lock().unwrap(), Vec::<String>::new());
         assert_eq!(self.sim.violations(), Vec::<String>::new());
     }
