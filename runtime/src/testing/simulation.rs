@@ -187,7 +187,7 @@ impl<D: Domain> History<D> {
         let memory = Arc::new(SimStore::<D>::new());
         let sleeper = outside.clone();
         let sleep: Sleep = Arc::new(move |span| sleeper.sleep(span));
-        memory.set_weather(faults.weather, rng.next_u64(), Some(sleep));
+        memory.set_faults(faults.rates, rng.next_u64(), Some(sleep));
         let workload: Shared<D> = Arc::new(Mutex::new(Box::new(workload)));
         let world = with(&workload, |workload| workload.world());
         let fate = Arc::new(Fate::new(rng.fork(), faults, settings.chronicle));

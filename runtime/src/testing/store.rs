@@ -26,7 +26,7 @@ pub type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// How often the store in memory has a bad moment. All zero: never.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Weather {
+pub struct FaultRates {
     /// Of a thousand calls, how many find the database away, with nothing done.
     pub lost: u32,
     /// Of a thousand writes, how many get no answer: done, not done, or done a little later, behind the caller's back.
@@ -37,22 +37,22 @@ pub struct Weather {
     pub slowest: Duration,
 }
 
-struct Sky {
-    weather: Weather,
+struct FaultSource {
+    rates: FaultRates,
     rng: Rng,
     sleep: Option<Sleep>,
     down: bool,
 }
 
-/// A call's fortune, drawn before it begins.
-struct Fortune {
+/// A call's plan, drawn before it begins.
+struct CallPlan {
     before: Option<BoxFuture<'static, ()>>,
     after: Option<BoxFuture<'static, ()>>,
-    fault: Option<Lot>,
+    fault: Option<Fault>,
 }
 
 #[derive(Clone, Copy)]
-enum Lot {
+enum Fault {
     Away,
     DoneUnanswered,
     UndoneUnanswered,
@@ -66,10 +66,10 @@ struct Memory<D: Domain> {
     ghosts: Vec<Vec<Item<D>>>,
 }
 
-/// The store in memory. One mutex, and no waiting unless a [`Weather`] asks for it.
+/// The store in memory. One mutex, and no waiting unless a [`FaultRates`] asks for it.
 pub struct SimStore<D: Domain> {
     memory: Mutex<Memory<D>>,
-    sky: Mutex<Sky>,
+    source: Mutex<FaultSource>,
 }
 
 impl<D: Domain> Default for SimStore<D> {
@@ -79,32 +79,35 @@ impl<D: Domain> Default for SimStore<D> {
 }
 
 impl<D: Domain> SimStore<D> {
-    /// An empty store under a clear sky.
+    /// An empty store without faults.
     pub fn new() -> Self {
-        let sky = Sky { weather: Weather::default(), rng: Rng::new(0), sleep: None, down: false };
-        Self { memory: Mutex::new(Memory { tables: Tables::default(), ghosts: Vec::new() }), sky: Mutex::new(sky) }
+        let source = FaultSource { rates: FaultRates::default(), rng: Rng::new(0), sleep: None, down: false };
+        Self {
+            memory: Mutex::new(Memory { tables: Tables::default(), ghosts: Vec::new() }),
+            source: Mutex::new(source),
+        }
     }
 
     /// From now on has bad moments, in the order of this seed. Without `sleep`, late calls yield a few times.
-    pub fn set_weather(&self, weather: Weather, seed: u64, sleep: Option<Sleep>) {
-        let mut sky = self.sky();
-        sky.weather = weather;
-        sky.rng = Rng::new(seed);
-        sky.sleep = sleep;
+    pub fn set_faults(&self, rates: FaultRates, seed: u64, sleep: Option<Sleep>) {
+        let mut source = self.source();
+        source.rates = rates;
+        source.rng = Rng::new(seed);
+        source.sleep = sleep;
     }
 
     /// Has no bad moments any more, answers, and lets every commit arrive that is still on its way.
-    pub fn clear_weather(&self) {
-        let mut sky = self.sky();
-        sky.weather = Weather::default();
-        sky.down = false;
-        drop(sky);
+    pub fn clear_faults(&self) {
+        let mut source = self.source();
+        source.rates = FaultRates::default();
+        source.down = false;
+        drop(source);
         self.memory().arrive();
     }
 
     /// Takes the database away, or brings it back.
     pub fn set_down(&self, down: bool) {
-        self.sky().down = down;
+        self.source().down = down;
     }
 
     /// Looks at the tables as they are now.
@@ -146,34 +149,34 @@ impl<D: Domain> SimStore<D> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sky(&self) -> MutexGuard<'_, Sky> {
-        self.sky.lock().unwrap_or_else(PoisonError::into_inner)
+    fn source(&self) -> MutexGuard<'_, FaultSource> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read<T>(&self, work: impl FnOnce(&Tables<D>) -> T) -> Result<T, StoreFault> {
-        let fortune = self.sky().draw(false);
-        pass(fortune.before).await;
-        if matches!(fortune.fault, Some(Lot::Away)) {
+        let plan = self.source().draw(false);
+        pass(plan.before).await;
+        if matches!(plan.fault, Some(Fault::Away)) {
             return Err(StoreFault::Unavailable("it could not be reached".to_owned()));
         }
         let answer = work(&self.memory().tables);
-        pass(fortune.after).await;
+        pass(plan.after).await;
         Ok(answer)
     }
 
     async fn write<T>(&self, work: impl FnOnce(&mut Tables<D>) -> T) -> Result<T, StoreFault> {
-        let fortune = self.sky().draw(true);
-        pass(fortune.before).await;
-        let answer = match fortune.fault {
-            Some(Lot::Away) => return Err(StoreFault::Unavailable("it could not be reached".to_owned())),
-            Some(Lot::UndoneUnanswered) => None,
-            Some(Lot::DoneUnanswered | Lot::Ghost) => {
+        let plan = self.source().draw(true);
+        pass(plan.before).await;
+        let answer = match plan.fault {
+            Some(Fault::Away) => return Err(StoreFault::Unavailable("it could not be reached".to_owned())),
+            Some(Fault::UndoneUnanswered) => None,
+            Some(Fault::DoneUnanswered | Fault::Ghost) => {
                 work(self.memory().arrive());
                 None
             }
             None => Some(work(self.memory().arrive())),
         };
-        pass(fortune.after).await;
+        pass(plan.after).await;
         answer.ok_or_else(|| StoreFault::Ambiguous("the connection was cut".to_owned()))
     }
 }
@@ -189,27 +192,27 @@ impl<D: Domain> Memory<D> {
     }
 }
 
-impl Sky {
-    fn draw(&mut self, writes: bool) -> Fortune {
+impl FaultSource {
+    fn draw(&mut self, writes: bool) -> CallPlan {
         if self.down {
-            return Fortune { before: None, after: None, fault: Some(Lot::Away) };
+            return CallPlan { before: None, after: None, fault: Some(Fault::Away) };
         }
-        let Weather { lost, ambiguous, late, .. } = self.weather;
+        let FaultRates { lost, ambiguous, late, .. } = self.rates;
         let before = if self.rng.chance(late) { Some(self.delay()) } else { None };
         let after = if self.rng.chance(late) { Some(self.delay()) } else { None };
         let fault = if self.rng.chance(lost) {
-            Some(Lot::Away)
+            Some(Fault::Away)
         } else if writes && self.rng.chance(ambiguous) {
-            self.rng.pick(&[Lot::DoneUnanswered, Lot::UndoneUnanswered, Lot::Ghost]).copied()
+            self.rng.pick(&[Fault::DoneUnanswered, Fault::UndoneUnanswered, Fault::Ghost]).copied()
         } else {
             None
         };
-        Fortune { before, after, fault }
+        CallPlan { before, after, fault }
     }
 
     fn delay(&mut self) -> BoxFuture<'static, ()> {
         let turns = self.rng.between(1, 8);
-        let slowest = u64::try_from(self.weather.slowest.as_millis()).unwrap_or(u64::MAX);
+        let slowest = u64::try_from(self.rates.slowest.as_millis()).unwrap_or(u64::MAX);
         let millis = self.rng.below(slowest);
         match &self.sleep {
             Some(sleep) if millis > 0 => sleep(Duration::from_millis(millis)),
@@ -263,15 +266,15 @@ impl<D: Domain> Store<D> for SimStore<D> {
 
     fn commit<'a>(&'a self, batch: &'a [Item<D>]) -> BoxFuture<'a, Result<Vec<Verdict>, StoreFault>> {
         Box::pin(async move {
-            let fortune = self.sky().draw(true);
-            pass(fortune.before).await;
+            let plan = self.source().draw(true);
+            pass(plan.before).await;
             let answer = {
                 let mut memory = self.memory();
-                match fortune.fault {
-                    Some(Lot::Away) => return Err(StoreFault::Unavailable("it could not be reached".to_owned())),
-                    Some(Lot::UndoneUnanswered) => None,
-                    Some(Lot::DoneUnanswered) => memory.arrive().commit(batch).map(|_| None)?,
-                    Some(Lot::Ghost) => {
+                match plan.fault {
+                    Some(Fault::Away) => return Err(StoreFault::Unavailable("it could not be reached".to_owned())),
+                    Some(Fault::UndoneUnanswered) => None,
+                    Some(Fault::DoneUnanswered) => memory.arrive().commit(batch).map(|_| None)?,
+                    Some(Fault::Ghost) => {
                         memory.arrive();
                         memory.ghosts.push(batch.to_vec());
                         None
@@ -279,7 +282,7 @@ impl<D: Domain> Store<D> for SimStore<D> {
                     None => Some(memory.arrive().commit(batch)?),
                 }
             };
-            pass(fortune.after).await;
+            pass(plan.after).await;
             answer.ok_or_else(|| StoreFault::Ambiguous("the connection was cut".to_owned()))
         })
     }
@@ -366,10 +369,10 @@ mod tests {
         let mut fates = BTreeSet::new();
         for seed in 0..64 {
             let store = SimStore::<Toy>::new();
-            store.set_weather(Weather { ambiguous: 1000, ..Weather::default() }, seed, None);
+            store.set_faults(FaultRates { ambiguous: 1000, ..FaultRates::default() }, seed, None);
             assert!(matches!(store.commit(&draft()).await, Err(StoreFault::Ambiguous(_))));
             let seen_at_once = store.load(flow(1)).await.unwrap().is_some();
-            store.clear_weather();
+            store.clear_faults();
             let again = store.commit(&draft()).await.unwrap();
             assert!(matches!(again.as_slice(), [Verdict::Done | Verdict::Before(_)]), "{again:?}");
             assert_eq!(store.written().len(), 1, "once, whatever the first answer would have been");
@@ -382,7 +385,7 @@ mod tests {
     #[tokio::test]
     async fn a_lost_call_has_done_nothing() {
         let store = SimStore::<Toy>::new();
-        store.set_weather(Weather { lost: 500, ..Weather::default() }, 1, None);
+        store.set_faults(FaultRates { lost: 500, ..FaultRates::default() }, 1, None);
         let mut done = 0;
         for number in 0..100 {
             match store.commit(&[act(number).add("a", 1).item]).await {
@@ -404,7 +407,7 @@ mod tests {
         let sleep: Sleep = Arc::new(move |span| node.sleep(span));
         let store = Arc::new(SimStore::<Toy>::new());
         let slowest = Duration::from_secs(2);
-        store.set_weather(Weather { late: 500, slowest, ..Weather::default() }, 1, Some(sleep));
+        store.set_faults(FaultRates { late: 500, slowest, ..FaultRates::default() }, 1, Some(sleep));
         let writer = Arc::clone(&store);
         executor.block_on(async move {
             let batches: Vec<[Item<Toy>; 1]> = (0..20).map(|number| [act(number).add("a", 1).item]).collect();

@@ -11,7 +11,7 @@ use cairn_runtime::testing::clock::{BEGINNING, FixedClock, SeededDice};
 use cairn_runtime::testing::executor::{Executor, NodeHandle};
 use cairn_runtime::testing::scenarios::stage;
 use cairn_runtime::testing::scenarios::town::Town;
-use cairn_runtime::testing::store::{SimStore, Weather};
+use cairn_runtime::testing::store::{FaultRates, SimStore};
 use cairn_runtime::testing::toy::{Child, Gate, Parent, Ticket, Toy, ToyWrite, child, gate, parent, ticket};
 use cairn_runtime::{Asker, Engine, Fault, Flow, FlowId, Host, Parts, Tuning, pump};
 use futures_util::FutureExt;
@@ -91,7 +91,7 @@ impl Race {
         let clock = Arc::new(FixedClock::default());
         let executor = Executor::new(seed, Arc::clone(&clock));
         let sim = Arc::new(SimStore::new());
-        sim.set_weather(Weather { late: 400, ..Weather::default() }, seed, None);
+        sim.set_faults(FaultRates { late: 400, ..FaultRates::default() }, seed, None);
         let node = |name: &str, number: u64| {
             let handle = executor.node(name);
             let engine = stage::engine(Parts {

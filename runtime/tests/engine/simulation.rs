@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use cairn_runtime::testing::simulation::{Faults, Settings, how_many, prove, run};
-use cairn_runtime::testing::store::Weather;
+use cairn_runtime::testing::store::FaultRates;
 
 use self::toys::Toys;
 
@@ -52,7 +52,7 @@ fn a_seed_replays_exactly() {
 fn each_kind_of_fault_is_borne_alone() {
     hush();
     let none = Faults::default();
-    let weather = |weather| Faults { weather, ..none };
+    let rates = |rates| Faults { rates, ..none };
     let slowest = Duration::from_secs(2);
     let alone = [
         ("nothing", none),
@@ -61,9 +61,9 @@ fn each_kind_of_fault_is_borne_alone() {
         ("deliveries never succeed", Faults { never: 100, ..none }),
         ("deliveries are asked to come again", Faults { later: 300, ..none }),
         ("deliveries are slow", Faults { slow: 300, ..none }),
-        ("answers to commits are lost", weather(Weather { ambiguous: 200, ..Weather::default() })),
-        ("the store cannot be reached", weather(Weather { lost: 30, ..Weather::default() })),
-        ("the store is late", weather(Weather { late: 300, slowest, ..Weather::default() })),
+        ("answers to commits are lost", rates(FaultRates { ambiguous: 200, ..FaultRates::default() })),
+        ("the store cannot be reached", rates(FaultRates { lost: 30, ..FaultRates::default() })),
+        ("the store is late", rates(FaultRates { late: 300, slowest, ..FaultRates::default() })),
         ("shells cannot be had", Faults { unhatched: 300, ..none }),
         ("commits are refused", Faults { refused: 50, ..none }),
         ("commits cannot be synced", Faults { unsynced: 15, ..none }),

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::crash::Point;
 use crate::testing::clock::Rng;
-use crate::testing::store::Weather;
+use crate::testing::store::FaultRates;
 
 /// How often things go wrong. All zero (the default): never.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     /// The database's bad moments.
-    pub weather: Weather,
+    pub rates: FaultRates,
     /// Of a thousand commits, how many find the disk full, or are asked to try again by the database.
     pub refused: u32,
     /// Of ten thousand commits, how many cannot be made durable, so that the node ends itself.
@@ -47,14 +47,14 @@ impl Faults {
             };
             u32::try_from(rng.between(most / 2, most)).unwrap_or(0)
         };
-        let weather = Weather {
+        let rates = FaultRates {
             lost: some(5, 40),
             ambiguous: some(20, 150),
             late: some(100, 500),
             slowest: Duration::from_millis(u64::from(some(200, 4_000))),
         };
         Self {
-            weather,
+            rates,
             refused: some(5, 50),
             unsynced: some(2, 15),
             kills: some(5, 25),
@@ -168,7 +168,7 @@ pub(super) enum Arrival {
     Never,
 }
 
-/// How a commit is spoilt before the store's own weather has its turn.
+/// How a commit is spoilt before the store's own faults have their turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spoilt {
     Full,

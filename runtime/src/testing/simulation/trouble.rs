@@ -125,11 +125,11 @@ fn skew<D: Domain>(cluster: &Cluster<D>) {
     }
 }
 
-/// All is well from now on: the sky clears, clocks are right, the dead come back.
+/// All is well from now on: the store has no faults, clocks are right, the dead come back.
 pub(super) fn calm<D: Domain>(cluster: &Cluster<D>) {
     cluster.fate.calm();
     cluster.fate.note(|| "calm".to_owned());
-    cluster.memory.clear_weather();
+    cluster.memory.clear_faults();
     for place in cluster.places().iter() {
         place.clock.skew(0);
     }
@@ -154,7 +154,7 @@ pub(super) fn operate<D: Domain>(cluster: &Cluster<D>, now: Timestamp) {
     for row in aside {
         if let Some(verb) = with(&cluster.workload, |workload| workload.operate(&row, now)) {
             cluster.fate.note(|| format!("the operator says {verb:?} to {}", row.id));
-            // The sky is clear: the store in memory answers at once.
+            // The store in memory has no faults any more: it answers at once.
             let _ = cluster.memory.operate(row.id, verb, now).now_or_never();
         }
     }

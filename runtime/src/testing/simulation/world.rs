@@ -24,7 +24,7 @@ pub(super) fn with<D: Domain, T>(workload: &Shared<D>, use_it: impl FnOnce(&mut 
     use_it(workload.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
 }
 
-/// The store, with a few faults more than its own weather, read along by the judge after every write.
+/// The store, with a few faults more than its own, read along by the judge after every write.
 pub(super) struct Watched<D: Domain> {
     pub(super) inside: Arc<dyn Store<D>>,
     pub(super) judge: Arc<Judge<D>>,
