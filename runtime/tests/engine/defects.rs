@@ -163,7 +163,7 @@ async fn an_operator_may_end_a_flow() {
     assert_eq!(house.tick().await, 0);
     let row = house.row(flow);
     assert_eq!((row.phase.as_str(), row.wake_at, row.state), ("ended", None, bytes));
-    assert_eq!(house.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
+    assert_eq!(house.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Ended);
     house.is_at_rest().await;
 }
 
