@@ -21,7 +21,7 @@ use cairn_actors::workers::budget::{Budgeted, SentLetters};
 use cairn_actors::workers::mailer::{Mailer, SmtpSettings, Worlds};
 use cairn_actors::world::World;
 use cairn_http::operations::{Operations, Readiness};
-use cairn_http::{Hosts, House, Limits, Port, Rooms};
+use cairn_http::{AppState, Hosts, Limits, Port, Rooms};
 use cairn_persistence::address::is_postgres;
 use cairn_persistence::keys::KeysError;
 use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
@@ -167,7 +167,7 @@ async fn serve(config: Config) -> Result<(), String> {
     .build();
 
     let services = Services { engine: engine.clone(), directory, hasher };
-    let house = House::limited(services.clone(), has_mailbox, look, config.quotas.clone());
+    let state = AppState::limited(services.clone(), has_mailbox, look, config.quotas.clone());
     let readiness = Readiness::default();
     let (rendering, measured, remarked) = (metrics.clone(), database.clone(), database.clone());
     let desk = Operations {
@@ -196,9 +196,9 @@ async fn serve(config: Config) -> Result<(), String> {
     settings.limits.proxies.clone_from(&settings.trusted_proxies);
     let limits = settings.limits.clone();
     let front = Rooms::new(settings)
-        .with(cairn_http::api::room(&house).map_err(|why| said(&why))?)
-        .with(cairn_http::well_known::room(&house).map_err(|why| said(&why))?)
-        .with(cairn_http::pages::room(&house).map_err(|why| said(&why))?)
+        .with(cairn_http::api::room(&state).map_err(|why| said(&why))?)
+        .with(cairn_http::well_known::room(&state).map_err(|why| said(&why))?)
+        .with(cairn_http::pages::room(&state).map_err(|why| said(&why))?)
         .filter();
     let back = Rooms::new(cairn_http::Settings::for_operations(request_id, config.ops_hosts.clone()))
         .with(cairn_http::operations::room(desk).map_err(|why| said(&why))?)

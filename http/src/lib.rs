@@ -2,7 +2,6 @@
 
 pub mod api;
 pub mod door;
-pub mod house;
 pub mod json;
 pub mod limits;
 pub mod operations;
@@ -14,6 +13,7 @@ pub mod request;
 pub mod room;
 pub mod rooms;
 pub mod server;
+pub mod state;
 pub mod well_known;
 
 mod connection;
@@ -26,7 +26,6 @@ mod tests;
 
 pub use door::host::Hosts;
 pub use door::{Carried, Door, Doors, Metered};
-pub use house::House;
 pub use limits::Limits;
 pub use port::Port;
 pub use problem::{Problem, Unacceptable};
@@ -35,3 +34,4 @@ pub use request::{Form, Request};
 pub use room::{Answer, Room, Route, Run, Schema, TableFault};
 pub use rooms::{Rooms, Settings, describe_metrics};
 pub use server::serve;
+pub use state::AppState;

@@ -33,7 +33,7 @@ use crate::rooms::{Settings, is_below};
 /// What a handler's future gives.
 pub type Answer = Result<Reply, Problem>;
 
-/// A handler: what the room shares, and the request. In a table: `run: |house, request| Box::pin(login(house, request))`.
+/// A handler: what the room shares, and the request. In a table: `run: |state, request| Box::pin(login(state, request))`.
 pub type Run<S> = fn(Arc<S>, Request) -> BoxFuture<'static, Answer>;
 
 /// The page that tells a person of a problem, given the request's id. Status and headers are put on it afterwards.

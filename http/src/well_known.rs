@@ -6,19 +6,19 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::door::Door;
-use crate::house::House;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::{Answer, Room, Route, Schema, TableFault};
+use crate::state::AppState;
 
-static ROUTES: &[Route<House>] = &[
+static ROUTES: &[Route<AppState>] = &[
     Route {
         method: Method::GET,
         path: "/.well-known/jwks.json",
         door: Door::Open,
         bucket: None,
         schema: Schema::Nothing,
-        run: |house, request| Box::pin(jwks(house, request)),
+        run: |state, request| Box::pin(jwks(state, request)),
     },
     Route {
         method: Method::GET,
@@ -26,7 +26,7 @@ static ROUTES: &[Route<House>] = &[
         door: Door::Open,
         bucket: Some(crate::door::rate::PAGE),
         schema: Schema::Nothing,
-        run: |house, request| Box::pin(crate::pages::change_password(house, request)),
+        run: |state, request| Box::pin(crate::pages::change_password(state, request)),
     },
 ];
 
@@ -34,13 +34,13 @@ static ROUTES: &[Route<House>] = &[
 ///
 /// # Errors
 /// When the table contradicts itself.
-pub fn room(house: &Arc<House>) -> Result<Room<House>, TableFault> {
-    Ok(Room::new("well-known", Arc::clone(house), ROUTES)?.below(&["/.well-known"]).cross_origin())
+pub fn room(state: &Arc<AppState>) -> Result<Room<AppState>, TableFault> {
+    Ok(Room::new("well-known", Arc::clone(state), ROUTES)?.below(&["/.well-known"]).cross_origin())
 }
 
 /// The public keys (RFC 7517, section 5). A key is published before its first use, so five minutes are safe.
-async fn jwks(house: Arc<House>, _request: Request) -> Answer {
-    let keys = house.services.engine.world().signing.jwks();
+async fn jwks(state: Arc<AppState>, _request: Request) -> Answer {
+    let keys = state.services.engine.world().signing.jwks();
     let age = HeaderValue::from_static("public, max-age=300");
     Ok(Reply::json(StatusCode::OK, &keys)?.header(CACHE_CONTROL, age))
 }

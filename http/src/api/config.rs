@@ -8,19 +8,19 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use crate::house::House;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// Codes of letters have so many digits.
 const CODE_LENGTH: u32 = 6;
 
 /// The rules of this server, the same for everybody: it may be kept for a minute.
-pub(super) async fn show(house: Arc<House>, _request: Request) -> Answer {
-    let open = house.services.engine.world().settings.registration;
+pub(super) async fn show(state: Arc<AppState>, _request: Request) -> Answer {
+    let open = state.services.engine.world().settings.registration;
     let rules = json!({
-        "name": house.look.name(),
+        "name": state.look.name(),
         "registration": if open { "open" } else { "closed" },
         "sign_in": ["password"],
         "password": { "min_length": SHORTEST_PASSWORD, "max_bytes": LONGEST_PASSWORD },

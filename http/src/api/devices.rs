@@ -7,10 +7,10 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::{instant, problem, signed_in, stranger};
-use crate::house::House;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// A device, as its user is shown it.
 #[derive(Serialize)]
@@ -36,14 +36,14 @@ struct Devices {
     devices: Vec<DeviceBody>,
 }
 
-pub(super) async fn list(house: Arc<House>, request: Request) -> Answer {
-    let services = &house.services;
+pub(super) async fn list(state: Arc<AppState>, request: Request) -> Answer {
+    let services = &state.services;
     let known = services.devices(signed_in(&request)?).await.map_err(|why| problem(services, why))?;
     Reply::json(StatusCode::OK, &Devices { devices: known.into_iter().map(DeviceBody::from).collect() })
 }
 
-pub(super) async fn forget(house: Arc<House>, request: Request) -> Answer {
-    let services = &house.services;
+pub(super) async fn forget(state: Arc<AppState>, request: Request) -> Answer {
+    let services = &state.services;
     let forgotten =
         services.forget_device(&stranger(&request), signed_in(&request)?, request.param("device"), false).await;
     forgotten.map_err(|why| problem(services, why))?;

@@ -10,11 +10,11 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{FlowBody, MovedBody, UserBody, caller, problem, signed_in};
-use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,25 +46,25 @@ struct Settled {
     user: UserBody,
 }
 
-pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
     let (caller, who) = (caller(&request)?, signed_in(&request)?);
     let Wanted { new_email, accept_disposable, password } = request.json()?;
     let accepted = accept_disposable.unwrap_or_default();
-    let services = &house.services;
+    let services = &state.services;
     let moved = services.change_email(&caller, who, &new_email, accepted, &password).await;
     Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved.map_err(|why| problem(services, why))?))
 }
 
-pub(super) async fn confirm(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn confirm(state: Arc<AppState>, request: Request) -> Answer {
     let caller = caller(&request)?;
-    let services = &house.services;
+    let services = &state.services;
     let Proof { token, flow, code, password } = request.json()?;
     let settled = match (token, flow, code, &password) {
         (Some(token), None, None, Some(password)) => {
             services.confirm_email_by_link(&caller, &token, ConfirmedBy::Password(password)).await
         }
         (Some(token), None, None, None) => {
-            let by = bearer(&house, &request).await?;
+            let by = bearer(&state, &request).await?;
             services.confirm_email_by_link(&caller, &token, by).await
         }
         (None, Some(flow), Some(code), None) => services.confirm_email_by_code(&caller, &flow, &code).await,
@@ -80,16 +80,16 @@ pub(super) async fn confirm(house: Arc<House>, request: Request) -> Answer {
 }
 
 /// Who shows an access token beside a link. Without one, the password is missing.
-async fn bearer(house: &House, request: &Request) -> Result<ConfirmedBy<'static>, Problem> {
+async fn bearer(state: &AppState, request: &Request) -> Result<ConfirmedBy<'static>, Problem> {
     let missing = "The link takes the account's password as well, or an access token of the account.";
     let token = request.bearer().ok_or_else(|| Problem::unreadable_at("/password", missing))?;
-    let who = house.services.signed_in(token).await.map_err(|why| problem(&house.services, why))?;
+    let who = state.services.signed_in(token).await.map_err(|why| problem(&state.services, why))?;
     Ok(ConfirmedBy::SignedIn(who.user.id))
 }
 
-pub(super) async fn undo(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn undo(state: Arc<AppState>, request: Request) -> Answer {
     let caller = caller(&request)?;
-    let services = &house.services;
+    let services = &state.services;
     let Undo { token, new_password } = request.json()?;
     answer(services.undo_email_change(&caller, &token, new_password).await.map_err(|why| problem(services, why)))
 }

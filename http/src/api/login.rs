@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{problem, stranger};
 use crate::door::{device, rate};
-use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,7 +47,7 @@ impl From<Tokens> for TokensBody {
     }
 }
 
-pub(super) async fn login(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn login(state: Arc<AppState>, request: Request) -> Answer {
     let body: Body = request.json()?;
     let identifier = match (&body.email, &body.username) {
         (Some(email), None) => Identifier::Email(email),
@@ -57,10 +57,10 @@ pub(super) async fn login(house: Arc<House>, request: Request) -> Answer {
             return Err(Problem::unreadable_at("/username", "Send `email` or `username`, not both."));
         }
     };
-    let services = &house.services;
+    let services = &state.services;
     let refused = |why| problem(services, why);
     let approach = services.approach(identifier, device::presented(&request)).await.map_err(refused)?;
-    house.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &request)?;
+    state.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &request)?;
     let caller = stranger(&request);
     let tokens = services.sign_in_from(&caller, approach, &body.password).await.map_err(refused)?;
     let cookie = tokens.device.as_deref().map(|proof| device::set(proof, request.names())).transpose()?;

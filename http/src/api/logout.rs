@@ -5,17 +5,17 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::{problem, refresh, stranger};
-use crate::house::House;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
-pub(super) async fn logout(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn logout(state: Arc<AppState>, request: Request) -> Answer {
     let body: refresh::Body = request.json()?;
-    house
+    state
         .services
         .sign_out(&stranger(&request), &body.refresh_token)
         .await
-        .map_err(|why| problem(&house.services, why))?;
+        .map_err(|why| problem(&state.services, why))?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }

@@ -16,11 +16,11 @@ use serde_json::Value;
 use super::devices::DeviceBody;
 use super::sessions::SessionBody;
 use super::{MovedBody, instant, problem, signed_in, stranger};
-use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Serialize)]
 struct Profile<'a> {
@@ -130,29 +130,29 @@ fn spell_out(details: &mut Value) {
     }
 }
 
-pub(super) async fn show(_house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn show(_state: Arc<AppState>, request: Request) -> Answer {
     profile(&signed_in(&request)?.user)
 }
 
-pub(super) async fn edit(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn edit(state: Arc<AppState>, request: Request) -> Answer {
     let who = signed_in(&request)?;
     let version = wanted_version(&request, who.user.version)?;
     let Edit { username, first_name, last_name } = request.json()?;
     let typed = TypedProfile { username, first_name, last_name };
-    let services = &house.services;
+    let services = &state.services;
     let edited = services.edit_profile(&stranger(&request), who, version, typed).await;
     profile(&edited.map_err(|why| problem(services, why))?)
 }
 
-pub(super) async fn delete(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn delete(state: Arc<AppState>, request: Request) -> Answer {
     let Farewell { password } = request.json()?;
-    let services = &house.services;
+    let services = &state.services;
     let moved = services.delete_account(&stranger(&request), signed_in(&request)?, &password).await;
     Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved.map_err(|why| problem(services, why))?))
 }
 
-pub(super) async fn export(house: Arc<House>, request: Request) -> Answer {
-    let services = &house.services;
+pub(super) async fn export(state: Arc<AppState>, request: Request) -> Answer {
+    let services = &state.services;
     file(services.export(signed_in(&request)?).await.map_err(|why| problem(services, why))?)
 }
 

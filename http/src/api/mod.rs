@@ -12,10 +12,10 @@ use http::Method as Verb;
 use serde::Serialize;
 
 use crate::door::{Door, device, rate};
-use crate::house::House;
 use crate::problem::{Problem, Unacceptable};
 use crate::request::Request;
 use crate::room::{Room, Route, Schema, TableFault};
+use crate::state::AppState;
 
 mod config;
 mod devices;
@@ -33,103 +33,103 @@ mod verify_email;
 /// How long a client is asked to wait when the server cannot say better.
 const SOON: Duration = Duration::from_secs(1);
 
-static ROUTES: &[Route<House>] = &[
-    route(Verb::GET, "/auth/config", Door::Open, Schema::Nothing, |house, request| {
-        Box::pin(config::show(house, request))
+static ROUTES: &[Route<AppState>] = &[
+    route(Verb::GET, "/auth/config", Door::Open, Schema::Nothing, |state, request| {
+        Box::pin(config::show(state, request))
     })
     .limited(rate::PAGE),
-    route(Verb::POST, "/auth/register", Door::Open, Schema::Json, |house, request| {
-        Box::pin(register::begin(house, request))
+    route(Verb::POST, "/auth/register", Door::Open, Schema::Json, |state, request| {
+        Box::pin(register::begin(state, request))
     })
     .limited(rate::REGISTER),
-    route(Verb::GET, "/auth/register/{flow}", Door::Open, Schema::Nothing, |house, request| {
-        Box::pin(register::status(house, request))
+    route(Verb::GET, "/auth/register/{flow}", Door::Open, Schema::Nothing, |state, request| {
+        Box::pin(register::status(state, request))
     })
     .limited(rate::STATUS),
-    route(Verb::POST, "/auth/register/{flow}/resend", Door::Open, Schema::Json, |house, request| {
-        Box::pin(register::resend(house, request))
+    route(Verb::POST, "/auth/register/{flow}/resend", Door::Open, Schema::Json, |state, request| {
+        Box::pin(register::resend(state, request))
     })
     .limited(rate::RESEND),
-    route(Verb::POST, "/auth/verify-email", Door::Open, Schema::Json, |house, request| {
-        Box::pin(verify_email::verify(house, request))
+    route(Verb::POST, "/auth/verify-email", Door::Open, Schema::Json, |state, request| {
+        Box::pin(verify_email::verify(state, request))
     })
     .limited(rate::CODE),
-    route(Verb::POST, "/auth/login", Door::Open, Schema::Json, |house, request| Box::pin(login::login(house, request)))
+    route(Verb::POST, "/auth/login", Door::Open, Schema::Json, |state, request| Box::pin(login::login(state, request)))
         .limited(rate::LOGIN),
-    route(Verb::POST, "/auth/refresh", Door::Open, Schema::Json, |house, request| {
-        Box::pin(refresh::refresh(house, request))
+    route(Verb::POST, "/auth/refresh", Door::Open, Schema::Json, |state, request| {
+        Box::pin(refresh::refresh(state, request))
     })
     .limited(rate::REFRESH),
-    route(Verb::POST, "/auth/logout", Door::Open, Schema::Json, |house, request| {
-        Box::pin(logout::logout(house, request))
+    route(Verb::POST, "/auth/logout", Door::Open, Schema::Json, |state, request| {
+        Box::pin(logout::logout(state, request))
     })
     .limited(rate::CHANGE),
-    route(Verb::POST, "/auth/logout-all", Door::Open, Schema::Json, |house, request| {
-        Box::pin(sessions::leave_all(house, request))
+    route(Verb::POST, "/auth/logout-all", Door::Open, Schema::Json, |state, request| {
+        Box::pin(sessions::leave_all(state, request))
     })
     .limited(rate::CHANGE),
-    route(Verb::GET, "/auth/sessions", Door::Bearer, Schema::Nothing, |house, request| {
-        Box::pin(sessions::list(house, request))
+    route(Verb::GET, "/auth/sessions", Door::Bearer, Schema::Nothing, |state, request| {
+        Box::pin(sessions::list(state, request))
     })
     .limited(rate::ACCOUNT),
-    route(Verb::DELETE, "/auth/sessions/{session}", Door::Bearer, Schema::Nothing, |house, request| {
-        Box::pin(sessions::revoke(house, request))
+    route(Verb::DELETE, "/auth/sessions/{session}", Door::Bearer, Schema::Nothing, |state, request| {
+        Box::pin(sessions::revoke(state, request))
     })
     .limited(rate::CHANGE),
-    route(Verb::POST, "/auth/sessions/end", Door::Open, Schema::Json, |house, request| {
-        Box::pin(sessions::disown(house, request))
+    route(Verb::POST, "/auth/sessions/end", Door::Open, Schema::Json, |state, request| {
+        Box::pin(sessions::disown(state, request))
     })
     .limited(rate::CODE),
-    route(Verb::GET, "/auth/devices", Door::Bearer, Schema::Nothing, |house, request| {
-        Box::pin(devices::list(house, request))
+    route(Verb::GET, "/auth/devices", Door::Bearer, Schema::Nothing, |state, request| {
+        Box::pin(devices::list(state, request))
     })
     .limited(rate::ACCOUNT),
-    route(Verb::DELETE, "/auth/devices/{device}", Door::Bearer, Schema::Nothing, |house, request| {
-        Box::pin(devices::forget(house, request))
+    route(Verb::DELETE, "/auth/devices/{device}", Door::Bearer, Schema::Nothing, |state, request| {
+        Box::pin(devices::forget(state, request))
     })
     .limited(rate::CHANGE),
-    route(Verb::GET, "/auth/status", Door::Bearer, Schema::Nothing, |house, request| {
-        Box::pin(sessions::status(house, request))
+    route(Verb::GET, "/auth/status", Door::Bearer, Schema::Nothing, |state, request| {
+        Box::pin(sessions::status(state, request))
     })
     .limited(rate::ACCOUNT),
-    route(Verb::POST, "/auth/step-up", Door::Bearer, Schema::Json, |house, request| {
-        Box::pin(sessions::step_up(house, request))
+    route(Verb::POST, "/auth/step-up", Door::Bearer, Schema::Json, |state, request| {
+        Box::pin(sessions::step_up(state, request))
     })
     .limited(rate::LOGIN),
-    route(Verb::POST, "/auth/password-reset/request", Door::Open, Schema::Json, |house, request| {
-        Box::pin(password_reset::request(house, request))
+    route(Verb::POST, "/auth/password-reset/request", Door::Open, Schema::Json, |state, request| {
+        Box::pin(password_reset::request(state, request))
     })
     .limited(rate::RESET),
-    route(Verb::POST, "/auth/password-reset/confirm", Door::Open, Schema::Json, |house, request| {
-        Box::pin(password_reset::confirm(house, request))
+    route(Verb::POST, "/auth/password-reset/confirm", Door::Open, Schema::Json, |state, request| {
+        Box::pin(password_reset::confirm(state, request))
     })
     .limited(rate::CODE),
-    route(Verb::POST, "/auth/password-change", Door::FreshBearer, Schema::Json, |house, request| {
-        Box::pin(password_change::change(house, request))
+    route(Verb::POST, "/auth/password-change", Door::FreshBearer, Schema::Json, |state, request| {
+        Box::pin(password_change::change(state, request))
     })
     .limited(rate::LOGIN),
-    route(Verb::POST, "/auth/email-change", Door::FreshBearer, Schema::Json, |house, request| {
-        Box::pin(email_change::begin(house, request))
+    route(Verb::POST, "/auth/email-change", Door::FreshBearer, Schema::Json, |state, request| {
+        Box::pin(email_change::begin(state, request))
     })
     .limited(rate::RESET),
-    route(Verb::POST, "/auth/email-change/confirm", Door::Open, Schema::Json, |house, request| {
-        Box::pin(email_change::confirm(house, request))
+    route(Verb::POST, "/auth/email-change/confirm", Door::Open, Schema::Json, |state, request| {
+        Box::pin(email_change::confirm(state, request))
     })
     .limited(rate::CODE),
-    route(Verb::POST, "/auth/email-change/undo", Door::Open, Schema::Json, |house, request| {
-        Box::pin(email_change::undo(house, request))
+    route(Verb::POST, "/auth/email-change/undo", Door::Open, Schema::Json, |state, request| {
+        Box::pin(email_change::undo(state, request))
     })
     .limited(rate::CODE),
-    route(Verb::GET, "/users/me", Door::Bearer, Schema::Nothing, |house, request| Box::pin(me::show(house, request)))
+    route(Verb::GET, "/users/me", Door::Bearer, Schema::Nothing, |state, request| Box::pin(me::show(state, request)))
         .limited(rate::ACCOUNT),
-    route(Verb::PUT, "/users/me", Door::Bearer, Schema::Json, |house, request| Box::pin(me::edit(house, request)))
+    route(Verb::PUT, "/users/me", Door::Bearer, Schema::Json, |state, request| Box::pin(me::edit(state, request)))
         .limited(rate::CHANGE),
-    route(Verb::DELETE, "/users/me", Door::FreshBearer, Schema::Json, |house, request| {
-        Box::pin(me::delete(house, request))
+    route(Verb::DELETE, "/users/me", Door::FreshBearer, Schema::Json, |state, request| {
+        Box::pin(me::delete(state, request))
     })
     .limited(rate::LOGIN),
-    route(Verb::GET, "/users/me/export", Door::FreshBearer, Schema::Nothing, |house, request| {
-        Box::pin(me::export(house, request))
+    route(Verb::GET, "/users/me/export", Door::FreshBearer, Schema::Nothing, |state, request| {
+        Box::pin(me::export(state, request))
     })
     .limited(rate::EXPORT),
 ];
@@ -139,8 +139,8 @@ const fn route(
     path: &'static str,
     door: Door,
     schema: Schema,
-    run: crate::room::Run<House>,
-) -> Route<House> {
+    run: crate::room::Run<AppState>,
+) -> Route<AppState> {
     Route { method, path, door, bucket: None, schema, run }
 }
 
@@ -148,8 +148,8 @@ const fn route(
 ///
 /// # Errors
 /// When the table contradicts itself.
-pub fn room(house: &Arc<House>) -> Result<Room<House>, TableFault> {
-    Ok(Room::new("api", Arc::clone(house), ROUTES)?.below(&["/auth", "/users"]).cross_origin())
+pub fn room(state: &Arc<AppState>) -> Result<Room<AppState>, TableFault> {
+    Ok(Room::new("api", Arc::clone(state), ROUTES)?.below(&["/auth", "/users"]).cross_origin())
 }
 
 /// Who asks. An `Idempotency-Key` of 1 to 255 visible ASCII characters makes the request a repeatable one.

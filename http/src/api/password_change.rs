@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::login::TokensBody;
 use super::{caller, instant, problem, signed_in};
-use crate::house::House;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,10 +28,10 @@ struct Changed {
     tokens: TokensBody,
 }
 
-pub(super) async fn change(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn change(state: Arc<AppState>, request: Request) -> Answer {
     let (caller, who) = (caller(&request)?, signed_in(&request)?);
     let Body { current_password, new_password } = request.json()?;
-    let services = &house.services;
+    let services = &state.services;
     let changed = services.change_password(&caller, who, &current_password, new_password).await;
     let (at, tokens) = changed.map_err(|why| problem(services, why))?;
     Reply::json(StatusCode::OK, &Changed { changed_at: instant(at), tokens: TokensBody::from(tokens) })

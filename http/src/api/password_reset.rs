@@ -7,10 +7,10 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{FlowBody, MovedBody, caller, problem};
-use crate::house::House;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,16 +32,16 @@ struct Done {
     flow: FlowBody,
 }
 
-pub(super) async fn request(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn request(state: Arc<AppState>, request: Request) -> Answer {
     let body: Forgotten = request.json()?;
-    let services = &house.services;
+    let services = &state.services;
     let moved = services.request_reset(&caller(&request)?, &body.email).await;
     Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved.map_err(|why| problem(services, why))?))
 }
 
-pub(super) async fn confirm(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn confirm(state: Arc<AppState>, request: Request) -> Answer {
     let caller = caller(&request)?;
-    let services = &house.services;
+    let services = &state.services;
     let Confirmation { token, flow, code, new_password } = request.json()?;
     let moved = match (token, flow, code) {
         (Some(token), None, None) => services.confirm_reset_by_link(&caller, &token, new_password).await,

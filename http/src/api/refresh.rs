@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::login::TokensBody;
 use super::{problem, stranger};
-use crate::house::House;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,12 +18,12 @@ pub(super) struct Body {
     pub(super) refresh_token: String,
 }
 
-pub(super) async fn refresh(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn refresh(state: Arc<AppState>, request: Request) -> Answer {
     let body: Body = request.json()?;
-    let tokens = house
+    let tokens = state
         .services
         .refresh(&stranger(&request), &body.refresh_token)
         .await
-        .map_err(|why| problem(&house.services, why))?;
+        .map_err(|why| problem(&state.services, why))?;
     Reply::json(StatusCode::OK, &TokensBody::from(tokens))
 }

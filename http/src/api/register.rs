@@ -8,10 +8,10 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{FlowBody, MovedBody, caller, instant, problem};
-use crate::house::House;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,12 +25,12 @@ struct Body {
 }
 
 /// Begins a registration: 202 whether or not the address has an account.
-pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
     let caller = caller(&request)?;
     let Body { email, password, username, first_name, last_name, accept_disposable } = request.json()?;
     let accept_disposable = accept_disposable.unwrap_or_default();
     let typed = Typed { email, password, username, first_name, last_name, accept_disposable };
-    let moved = house.services.register(&caller, typed).await.map_err(|why| problem(&house.services, why))?;
+    let moved = state.services.register(&caller, typed).await.map_err(|why| problem(&state.services, why))?;
     Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved))
 }
 
@@ -47,21 +47,21 @@ struct MailBody {
 }
 
 /// Where a registration stands, and where its letter is.
-pub(super) async fn status(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn status(state: Arc<AppState>, request: Request) -> Answer {
     let (flow, mail) =
-        house.services.registration(request.param("flow")).await.map_err(|why| problem(&house.services, why))?;
+        state.services.registration(request.param("flow")).await.map_err(|why| problem(&state.services, why))?;
     let mail = MailBody { state: mail.state.word(), at: instant(mail.at) };
     Reply::json(StatusCode::OK, &Status { flow: flow.into(), mail })
 }
 
 /// Sends another letter.
-pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
     request.no_members()?;
     let caller = caller(&request)?;
-    let moved = house
+    let moved = state
         .services
         .resend_registration(&caller, request.param("flow"))
         .await
-        .map_err(|why| problem(&house.services, why))?;
+        .map_err(|why| problem(&state.services, why))?;
     Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved))
 }

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::login::TokensBody;
 use super::{caller, instant, problem, signed_in, stranger};
-use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// A session, as its user is shown it.
 #[derive(Serialize)]
@@ -68,38 +68,38 @@ struct Link {
     new_password: Option<Password>,
 }
 
-pub(super) async fn list(house: Arc<House>, request: Request) -> Answer {
-    let services = &house.services;
+pub(super) async fn list(state: Arc<AppState>, request: Request) -> Answer {
+    let services = &state.services;
     let sessions = services.sessions(signed_in(&request)?).await.map_err(|why| problem(services, why))?;
     Reply::json(StatusCode::OK, &Sessions { sessions: sessions.into_iter().map(SessionBody::from).collect() })
 }
 
-pub(super) async fn revoke(house: Arc<House>, request: Request) -> Answer {
-    let services = &house.services;
+pub(super) async fn revoke(state: Arc<AppState>, request: Request) -> Answer {
+    let services = &state.services;
     let revoked = services.revoke_session(&stranger(&request), signed_in(&request)?, request.param("session")).await;
     revoked.map_err(|why| problem(services, why))?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) async fn disown(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn disown(state: Arc<AppState>, request: Request) -> Answer {
     let caller = caller(&request)?;
     let Link { token, new_password } = request.json()?;
-    let services = &house.services;
+    let services = &state.services;
     services.disown_session(&caller, &token, new_password).await.map_err(|why| problem(services, why))?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) async fn leave_all(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn leave_all(state: Arc<AppState>, request: Request) -> Answer {
     request.no_members()?;
     let caller = caller(&request)?;
     // The door is the service's: a repeat comes with a token whose session is over.
     let token = request.bearer().ok_or_else(Problem::credentials)?;
-    let services = &house.services;
+    let services = &state.services;
     services.sign_out_everywhere(&caller, token).await.map_err(|why| problem(services, why))?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) async fn status(_house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn status(_state: Arc<AppState>, request: Request) -> Answer {
     let who = signed_in(&request)?;
     Reply::json(
         StatusCode::OK,
@@ -112,10 +112,10 @@ pub(super) async fn status(_house: Arc<House>, request: Request) -> Answer {
     )
 }
 
-pub(super) async fn step_up(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn step_up(state: Arc<AppState>, request: Request) -> Answer {
     let caller = caller(&request)?;
     let StepUp { password } = request.json()?;
-    let services = &house.services;
+    let services = &state.services;
     let tokens = services.step_up(&caller, signed_in(&request)?, &password).await;
     Reply::json(StatusCode::OK, &TokensBody::from(tokens.map_err(|why| problem(services, why))?))
 }

@@ -7,11 +7,11 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{FlowBody, UserBody, caller, problem};
-use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,9 +28,9 @@ struct Verified {
     user: UserBody,
 }
 
-pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
+pub(super) async fn verify(state: Arc<AppState>, request: Request) -> Answer {
     let caller = caller(&request)?;
-    let services = &house.services;
+    let services = &state.services;
     let (moved, user) = match request.json()? {
         Body { flow: Some(flow), code: Some(code), token: None, password: None } => {
             services.verify_by_code(&caller, &flow, &code).await

@@ -11,7 +11,7 @@ use http::{HeaderValue, Uri};
 
 use crate::request::Request;
 
-/// The cookies of this house.
+/// The cookies that Cairn sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
     /// Names the browser to the forms that it was given: 16 random bytes.

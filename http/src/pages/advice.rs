@@ -12,13 +12,13 @@ use http::header::CACHE_CONTROL;
 
 use super::sheet::wrongs;
 use super::visit::{Visit, typed};
-use crate::house::House;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
-pub(super) async fn advise(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn advise(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     if !visit.holds(&form) {
         return said("");
@@ -29,7 +29,7 @@ pub(super) async fn advise(house: Arc<House>, request: Request) -> Answer {
     match visit.services().worthy(password, own, "/password", Lane::Registration).await {
         Ok(_) => said(&visit.error("password.good")),
         Err(why @ Refusal::Values(_)) => {
-            let wrong = wrongs(&visit.house.look, &why, visit.now()).unwrap_or_default();
+            let wrong = wrongs(&visit.state.look, &why, visit.now()).unwrap_or_default();
             said(wrong.first().map_or("", |wrong| wrong.text.as_str()))
         }
         Err(why) => Err(visit.problem(why)),

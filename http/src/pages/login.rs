@@ -14,10 +14,10 @@ use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, typed, with_query};
 use crate::door::cookie::Cookie;
 use crate::door::{device, rate};
-use crate::house::House;
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// Where a person is who wanted to go nowhere.
 const HOME: &str = "/account";
@@ -49,8 +49,8 @@ fn leave(somebody: &SignedIn, next: &str) -> Sheet {
     sheet.say("address", somebody.user.address.typed()).put("next", next).put("second", HOME)
 }
 
-pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let next = visit.next(None);
     if let Some(somebody) = visit.signed_in().await? {
         let back = with_query("/login", &[("next", &next)]);
@@ -70,8 +70,8 @@ async fn unfinished(visit: &Visit) -> Result<bool, Problem> {
     Ok(begun.map_err(|why| visit.problem(why))?.is_some_and(|begun| begun.address.is_some()))
 }
 
-pub(super) async fn sign_in(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn sign_in(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let sent = visit.form()?;
     let (identifier, next) = (typed(&sent, "identifier"), visit.next(Some(&sent)));
     let stay = sent.get("stay").is_some();
@@ -127,7 +127,7 @@ async fn enter(
 ) -> Result<(Tokens, Option<HeaderValue>), Refusal> {
     let services = visit.services();
     let approach = services.approach(identifier, device::presented(&visit.request)).await?;
-    if let Err(slow) = visit.house.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &visit.request) {
+    if let Err(slow) = visit.state.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &visit.request) {
         return Err(Refusal::SlowDown(visit.now().after(Duration::from_secs(slow.seconds_to_wait().unwrap_or(1)))));
     }
     let tokens = services.sign_in_from(&visit.caller(), approach, password).await?;
@@ -138,8 +138,8 @@ async fn enter(
 }
 
 /// The button that signs out, for whoever follows a link or types the path: opening a page ends nothing.
-pub(super) async fn ask_to_sign_out(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn ask_to_sign_out(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let next = visit.next(None);
     match visit.signed_in().await? {
         Some(somebody) => visit.draw(leave(&somebody, &next)),
@@ -149,8 +149,8 @@ pub(super) async fn ask_to_sign_out(house: Arc<House>, request: Request) -> Answ
 
 /// Ends the session of this browser and leads to `next`, or says that it is done. On a shared computer the browser is
 /// forgotten as well.
-pub(super) async fn sign_out(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn sign_out(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let next = visit.next(Some(&form));
     if !visit.holds(&form) {
@@ -175,7 +175,7 @@ pub(super) async fn sign_out(house: Arc<House>, request: Request) -> Answer {
 }
 
 /// Where one is after signing out.
-pub(super) async fn signed_out(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn signed_out(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     visit.draw(Sheet::message("login/signed_out", "/login"))
 }

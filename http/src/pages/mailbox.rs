@@ -12,11 +12,11 @@ use serde::Serialize;
 use super::plain;
 use super::sheet::Sheet;
 use crate::api;
-use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// Letters shown at most: the newest.
 const MOST: u32 = 1_000;
@@ -40,11 +40,11 @@ impl<'a> From<&'a Mail> for Shown<'a> {
     }
 }
 
-pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
-    if !house.has_mailbox {
+pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    if !state.has_mailbox {
         return Err(Problem::not_found());
     }
-    let services = &house.services;
+    let services = &state.services;
     let rows = services.directory.letters(MOST).await.map_err(|why| api::problem(services, why.into()))?;
     let world = services.engine.world();
     // A plus is a space in a query, and an address has none: who typed it meant the plus.
@@ -56,7 +56,7 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
         .collect();
     if request.wants_html() {
         let newest_first: Vec<Shown<'_>> = mails.iter().rev().map(Shown::from).collect();
-        plain(&house, &Sheet::new("mailbox.html").put("mails", Value::from(Serde(newest_first))))
+        plain(&state, &Sheet::new("mailbox.html").put("mails", Value::from(Serde(newest_first))))
     } else {
         let letters = Reply::json(StatusCode::OK, &serde_json::json!({ "mails": mails }))?;
         Ok(letters.header(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store")))

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use crate::door::{Door, rate};
-use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::{Answer, Room, Route, Run, Schema, TableFault};
+use crate::state::AppState;
 
 mod account;
 mod advice;
@@ -36,84 +36,84 @@ use self::links::Link;
 pub use self::look::{Brand, Look};
 use self::visit::Visit;
 
-static ROUTES: &[Route<House>] = &[
-    page("/", |house, request| Box::pin(home(house, request))),
-    page("/register", |house, request| Box::pin(register::show(house, request))),
-    form("/register", |house, request| Box::pin(register::begin(house, request))).limited(rate::REGISTER),
-    form("/password-strength", |house, request| Box::pin(advice::advise(house, request))).limited(rate::ADVICE),
-    page("/verify-email", |house, request| Box::pin(verify_email::show(house, request))),
-    form("/verify-email", |house, request| Box::pin(verify_email::verify(house, request))).limited(rate::CODE),
-    form("/verify-email/resend", |house, request| Box::pin(verify_email::resend(house, request))).limited(rate::RESEND),
-    page("/verify-email/resend", |house, request| Box::pin(back(house, request, "/verify-email"))),
-    page("/verify-email/events", |house, request| Box::pin(verify_email::events(house, request))).limited(rate::EVENTS),
-    page("/login", |house, request| Box::pin(login::show(house, request))),
-    form("/login", |house, request| Box::pin(login::sign_in(house, request))).limited(rate::LOGIN),
-    page("/logout", |house, request| Box::pin(login::ask_to_sign_out(house, request))),
-    form("/logout", |house, request| Box::pin(login::sign_out(house, request))).limited(rate::CHANGE),
-    page("/signed-out", |house, request| Box::pin(login::signed_out(house, request))),
-    page("/forgot-password", |house, request| Box::pin(reset_password::ask(house, request))),
-    form("/forgot-password", |house, request| Box::pin(reset_password::begin(house, request))).limited(rate::RESET),
-    page("/reset-password", |house, request| Box::pin(reset_password::show(house, request))),
-    form("/reset-password", |house, request| Box::pin(reset_password::reset(house, request))).limited(rate::CODE),
-    form("/reset-password/resend", |house, request| Box::pin(reset_password::resend(house, request)))
+static ROUTES: &[Route<AppState>] = &[
+    page("/", |state, request| Box::pin(home(state, request))),
+    page("/register", |state, request| Box::pin(register::show(state, request))),
+    form("/register", |state, request| Box::pin(register::begin(state, request))).limited(rate::REGISTER),
+    form("/password-strength", |state, request| Box::pin(advice::advise(state, request))).limited(rate::ADVICE),
+    page("/verify-email", |state, request| Box::pin(verify_email::show(state, request))),
+    form("/verify-email", |state, request| Box::pin(verify_email::verify(state, request))).limited(rate::CODE),
+    form("/verify-email/resend", |state, request| Box::pin(verify_email::resend(state, request))).limited(rate::RESEND),
+    page("/verify-email/resend", |state, request| Box::pin(back(state, request, "/verify-email"))),
+    page("/verify-email/events", |state, request| Box::pin(verify_email::events(state, request))).limited(rate::EVENTS),
+    page("/login", |state, request| Box::pin(login::show(state, request))),
+    form("/login", |state, request| Box::pin(login::sign_in(state, request))).limited(rate::LOGIN),
+    page("/logout", |state, request| Box::pin(login::ask_to_sign_out(state, request))),
+    form("/logout", |state, request| Box::pin(login::sign_out(state, request))).limited(rate::CHANGE),
+    page("/signed-out", |state, request| Box::pin(login::signed_out(state, request))),
+    page("/forgot-password", |state, request| Box::pin(reset_password::ask(state, request))),
+    form("/forgot-password", |state, request| Box::pin(reset_password::begin(state, request))).limited(rate::RESET),
+    page("/reset-password", |state, request| Box::pin(reset_password::show(state, request))),
+    form("/reset-password", |state, request| Box::pin(reset_password::reset(state, request))).limited(rate::CODE),
+    form("/reset-password/resend", |state, request| Box::pin(reset_password::resend(state, request)))
         .limited(rate::RESET),
-    page("/reset-password/resend", |house, request| Box::pin(back(house, request, "/reset-password"))),
-    page("/reset-password/events", |house, request| Box::pin(reset_password::events(house, request)))
+    page("/reset-password/resend", |state, request| Box::pin(back(state, request, "/reset-password"))),
+    page("/reset-password/events", |state, request| Box::pin(reset_password::events(state, request)))
         .limited(rate::EVENTS),
-    page("/account", |house, request| Box::pin(account::show(house, request))),
-    page("/account/profile", |house, request| Box::pin(account::profile::show(house, request))),
-    form("/account/profile", |house, request| Box::pin(account::profile::save(house, request))).limited(rate::CHANGE),
-    page("/account/password", |house, request| Box::pin(account::password::show(house, request))),
-    form("/account/password", |house, request| Box::pin(account::password::change(house, request)))
+    page("/account", |state, request| Box::pin(account::show(state, request))),
+    page("/account/profile", |state, request| Box::pin(account::profile::show(state, request))),
+    form("/account/profile", |state, request| Box::pin(account::profile::save(state, request))).limited(rate::CHANGE),
+    page("/account/password", |state, request| Box::pin(account::password::show(state, request))),
+    form("/account/password", |state, request| Box::pin(account::password::change(state, request)))
         .limited(rate::LOGIN),
-    page("/account/email", |house, request| Box::pin(account::email::show(house, request))),
-    form("/account/email", |house, request| Box::pin(account::email::begin(house, request))).limited(rate::RESET),
-    form("/account/email/code", |house, request| Box::pin(account::email::confirm(house, request))).limited(rate::CODE),
-    form("/account/email/resend", |house, request| Box::pin(account::email::resend(house, request)))
+    page("/account/email", |state, request| Box::pin(account::email::show(state, request))),
+    form("/account/email", |state, request| Box::pin(account::email::begin(state, request))).limited(rate::RESET),
+    form("/account/email/code", |state, request| Box::pin(account::email::confirm(state, request))).limited(rate::CODE),
+    form("/account/email/resend", |state, request| Box::pin(account::email::resend(state, request)))
         .limited(rate::RESET),
-    page("/account/email/code", |house, request| Box::pin(back(house, request, "/account/email"))),
-    page("/account/email/resend", |house, request| Box::pin(back(house, request, "/account/email"))),
-    page("/account/email/events", |house, request| Box::pin(account::email::events(house, request)))
+    page("/account/email/code", |state, request| Box::pin(back(state, request, "/account/email"))),
+    page("/account/email/resend", |state, request| Box::pin(back(state, request, "/account/email"))),
+    page("/account/email/events", |state, request| Box::pin(account::email::events(state, request)))
         .limited(rate::EVENTS),
-    page("/account/sessions", |house, request| Box::pin(account::sessions::show(house, request))),
-    form("/account/sessions/end", |house, request| Box::pin(account::sessions::end(house, request)))
+    page("/account/sessions", |state, request| Box::pin(account::sessions::show(state, request))),
+    form("/account/sessions/end", |state, request| Box::pin(account::sessions::end(state, request)))
         .limited(rate::CHANGE),
-    page("/account/devices", |house, request| Box::pin(account::devices::show(house, request))),
-    form("/account/devices/forget", |house, request| Box::pin(account::devices::forget(house, request)))
+    page("/account/devices", |state, request| Box::pin(account::devices::show(state, request))),
+    form("/account/devices/forget", |state, request| Box::pin(account::devices::forget(state, request)))
         .limited(rate::CHANGE),
-    page("/account/history", |house, request| Box::pin(account::history::show(house, request))).limited(rate::HISTORY),
-    page("/account/export", |house, request| Box::pin(account::export::show(house, request))),
-    form("/account/export", |house, request| Box::pin(account::export::download(house, request))).limited(rate::LOGIN),
-    page("/account/delete", |house, request| Box::pin(account::deletion::show(house, request))),
-    form("/account/delete", |house, request| Box::pin(account::deletion::delete(house, request))).limited(rate::LOGIN),
-    page("/email-change", |house, request| Box::pin(links::show(house, request, Link::EmailChange))),
-    form("/email-change", |house, request| Box::pin(links::press(house, request, Link::EmailChange)))
+    page("/account/history", |state, request| Box::pin(account::history::show(state, request))).limited(rate::HISTORY),
+    page("/account/export", |state, request| Box::pin(account::export::show(state, request))),
+    form("/account/export", |state, request| Box::pin(account::export::download(state, request))).limited(rate::LOGIN),
+    page("/account/delete", |state, request| Box::pin(account::deletion::show(state, request))),
+    form("/account/delete", |state, request| Box::pin(account::deletion::delete(state, request))).limited(rate::LOGIN),
+    page("/email-change", |state, request| Box::pin(links::show(state, request, Link::EmailChange))),
+    form("/email-change", |state, request| Box::pin(links::press(state, request, Link::EmailChange)))
         .limited(rate::CODE),
-    page("/undo-email-change", |house, request| Box::pin(links::show(house, request, Link::Undo))),
-    form("/undo-email-change", |house, request| Box::pin(links::press(house, request, Link::Undo))).limited(rate::CODE),
-    page("/end-session", |house, request| Box::pin(links::show(house, request, Link::EndSession))),
-    form("/end-session", |house, request| Box::pin(links::press(house, request, Link::EndSession))).limited(rate::CODE),
+    page("/undo-email-change", |state, request| Box::pin(links::show(state, request, Link::Undo))),
+    form("/undo-email-change", |state, request| Box::pin(links::press(state, request, Link::Undo))).limited(rate::CODE),
+    page("/end-session", |state, request| Box::pin(links::show(state, request, Link::EndSession))),
+    form("/end-session", |state, request| Box::pin(links::press(state, request, Link::EndSession))).limited(rate::CODE),
     Route {
         method: Method::GET,
         path: "/dev/mail",
         door: Door::Loopback,
         bucket: None,
         schema: Schema::Nothing,
-        run: |house, request| Box::pin(mailbox::show(house, request)),
+        run: |state, request| Box::pin(mailbox::show(state, request)),
     },
     page("/health", |_, _| Box::pin(async { Reply::json(StatusCode::OK, &serde_json::json!({ "status": "ok" })) }))
         .unlimited(),
-    page("/assets/{file}", |house, request| Box::pin(async move { house.look.assets.serve(request.param("file")) }))
+    page("/assets/{file}", |state, request| Box::pin(async move { state.look.assets.serve(request.param("file")) }))
         .unlimited(),
 ];
 
 /// What is shown to everybody.
-const fn page(path: &'static str, run: Run<House>) -> Route<House> {
+const fn page(path: &'static str, run: Run<AppState>) -> Route<AppState> {
     Route { method: Method::GET, path, door: Door::Open, bucket: Some(rate::PAGE), schema: Schema::Nothing, run }
 }
 
 /// What a form of ours sends.
-const fn form(path: &'static str, run: Run<House>) -> Route<House> {
+const fn form(path: &'static str, run: Run<AppState>) -> Route<AppState> {
     Route { method: Method::POST, path, door: Door::OwnPage, bucket: None, schema: Schema::Form, run }
 }
 
@@ -121,30 +121,30 @@ const fn form(path: &'static str, run: Run<House>) -> Route<House> {
 ///
 /// # Errors
 /// When the table contradicts itself.
-pub fn room(house: &Arc<House>) -> Result<Room<House>, TableFault> {
-    Ok(Room::new("pages", Arc::clone(house), ROUTES)?.error_page(problem_page::tell).forms_again().everything_else())
+pub fn room(state: &Arc<AppState>) -> Result<Room<AppState>, TableFault> {
+    Ok(Room::new("pages", Arc::clone(state), ROUTES)?.error_page(problem_page::tell).forms_again().everything_else())
 }
 
 /// The start: one's account, or the way to it.
-async fn home(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+async fn home(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let there = if visit.browser.session.is_some() { "/account" } else { "/login" };
     visit.go(there)
 }
 
 /// Where only a form is sent to, opened as a page: from the address bar, or because it was answered there with a page.
-async fn back(house: Arc<House>, request: Request, page: &'static str) -> Answer {
-    Visit::new(house, request).go(page)
+async fn back(state: Arc<AppState>, request: Request, page: &'static str) -> Answer {
+    Visit::new(state, request).go(page)
 }
 
 /// Where password managers are led to: see [`account::password::well_known`].
-pub(crate) async fn change_password(house: Arc<House>, request: Request) -> Answer {
-    account::password::well_known(house, request).await
+pub(crate) async fn change_password(state: Arc<AppState>, request: Request) -> Answer {
+    account::password::well_known(state, request).await
 }
 
 /// A page that needs no browser's name.
-fn plain(house: &House, sheet: &sheet::Sheet) -> Answer {
-    match sheet.draw(&house.look, "") {
+fn plain(state: &AppState, sheet: &sheet::Sheet) -> Answer {
+    match sheet.draw(&state.look, "") {
         Ok(page) => Ok(Reply::html(sheet.status, page)),
         Err(why) => Err(Problem::fault(format!("the template {}: {why:#}", sheet.template))),
     }

@@ -9,9 +9,9 @@ use minijinja::value::Serde;
 use super::plain;
 use super::sheet::Sheet;
 use super::words::fill;
-use crate::house::House;
 use crate::problem::{Kind, Problem};
 use crate::reply::Reply;
+use crate::state::AppState;
 
 /// The name of a problem's words. What is not listed says that it could not be read.
 fn name(kind: Kind) -> &'static str {
@@ -28,15 +28,15 @@ fn name(kind: Kind) -> &'static str {
 }
 
 /// Tells a person of a problem, and what to do next.
-pub(super) fn tell(house: &House, problem: &Problem, request_id: &str) -> Reply {
+pub(super) fn tell(state: &AppState, problem: &Problem, request_id: &str) -> Reply {
     if problem.kind() == Kind::HeadersTooLarge {
-        return too_large(house, problem, request_id);
+        return too_large(state, problem, request_id);
     }
-    let now = house.services.engine.now();
+    let now = state.services.engine.now();
     let wait = problem.seconds_to_wait().unwrap_or_default();
-    let time = house.look.words.instant(now.after(Duration::from_secs(wait)), now);
+    let time = state.look.words.instant(now.after(Duration::from_secs(wait)), now);
     let name = name(problem.kind());
-    let texts = house.look.words.pages.get("problem");
+    let texts = state.look.words.pages.get("problem");
     let text = |name: &str| texts.and_then(|texts| texts.get(name)).map(|text| fill(text, &[("time", &time)]));
     let sheet = Sheet::new("problem.html")
         .put("title", text(name).unwrap_or_default())
@@ -45,13 +45,13 @@ pub(super) fn tell(house: &House, problem: &Problem, request_id: &str) -> Reply 
         .put("forgot", problem.kind() == Kind::SlowDown)
         .put("request_id", request_id)
         .status(problem.status());
-    plain(house, &sheet).unwrap_or_else(|why| why.to_reply(request_id))
+    plain(state, &sheet).unwrap_or_else(|why| why.to_reply(request_id))
 }
 
 /// The page for a browser whose cookies are too many: it names them, and says how to be rid of them. Every other page of
 /// this host would be refused in the same way, so it leads to none and needs nothing else.
-fn too_large(house: &House, problem: &Problem, request_id: &str) -> Reply {
-    let host = house.services.engine.world().settings.public_url.parse::<Uri>().ok();
+fn too_large(state: &AppState, problem: &Problem, request_id: &str) -> Reply {
+    let host = state.services.engine.world().settings.public_url.parse::<Uri>().ok();
     let host = host.as_ref().and_then(|url| url.host()).unwrap_or_default().to_owned();
     let cookie = |(name, octets): &(String, usize)| serde_json::json!({ "name": name, "octets": octets });
     let cookies: Vec<_> = problem.cookies().iter().map(cookie).collect();
@@ -60,5 +60,5 @@ fn too_large(house: &House, problem: &Problem, request_id: &str) -> Reply {
         .put("cookies", Value::from(Serde(cookies)))
         .put("request_id", request_id)
         .status(problem.status());
-    plain(house, &sheet).unwrap_or_else(|why| why.to_reply(request_id))
+    plain(state, &sheet).unwrap_or_else(|why| why.to_reply(request_id))
 }

@@ -12,9 +12,9 @@ use http::StatusCode;
 
 use super::sheet::Sheet;
 use super::visit::{Visit, typed, with_query};
-use crate::house::House;
 use crate::request::{Form, Request};
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// What was typed, to be shown again. Never the password.
 #[derive(Clone, Debug, Default)]
@@ -80,8 +80,8 @@ fn closed() -> Sheet {
     Sheet::message("register/closed", "/login")
 }
 
-pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     if !visit.services().engine.world().settings.registration {
         return visit.draw(closed());
     }
@@ -105,8 +105,8 @@ pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
     visit.draw(sheet(&typed))
 }
 
-pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let typed = Typed::of(&visit, &form);
     if !visit.holds(&form) {

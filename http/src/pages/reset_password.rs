@@ -14,9 +14,9 @@ use http::StatusCode;
 use super::sheet::{Sheet, Wrong, wrongs};
 use super::visit::{Visit, typed, with_query};
 use super::waiting::{self, Waiting};
-use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 const PATH: &str = "/reset-password";
 const ASK: &str = "/forgot-password";
@@ -35,16 +35,16 @@ pub(super) fn form(email: &str, once: &str) -> Sheet {
     Sheet::new("forgot_password/form.html").put("email", email).put("once", once)
 }
 
-pub(super) async fn ask(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn ask(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let another = visit.request.query("for").is_some();
     let somebody = visit.signed_in().await?.filter(|_| !another);
     let email = somebody.map_or_else(String::new, |somebody| somebody.user.address.typed().to_owned());
     visit.draw(form(&email, &visit.once()))
 }
 
-pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let sent = visit.form()?;
     let (email, once) = (typed(&sent, "email"), typed(&sent, "once"));
     if !visit.holds(&sent) {
@@ -64,8 +64,8 @@ pub(super) async fn begin(house: Arc<House>, request: Request) -> Answer {
     }
 }
 
-pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     match visit.request.query("token") {
         Some(token) => link(&visit, &token, Vec::new()).await,
         None => {
@@ -120,8 +120,8 @@ fn over(words: &'static str) -> Sheet {
     Sheet::message(words, ASK).put("second", "/login").status(StatusCode::GONE)
 }
 
-pub(super) async fn reset(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn reset(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let sent = visit.form()?;
     let password = Password::typed(sent.get("new_password").unwrap_or_default().to_owned());
     if let Some(token) = sent.get("token") {
@@ -131,7 +131,7 @@ pub(super) async fn reset(house: Arc<House>, request: Request) -> Answer {
         return match visit.services().confirm_reset_by_link(&visit.caller(), token, password).await {
             Ok(_) => done(&visit),
             Err(Refusal::FlowEnded(_)) => link(&visit, token, Vec::new()).await,
-            Err(why) => match wrongs(&visit.house.look, &why, visit.now()) {
+            Err(why) => match wrongs(&visit.state.look, &why, visit.now()) {
                 Some(wrong) => link(&visit, token, wrong).await,
                 None => Err(visit.problem(why)),
             },
@@ -157,8 +157,8 @@ fn done(visit: &Visit) -> Answer {
 }
 
 /// Another letter, please.
-pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let flow = typed(&form, "flow");
     if !visit.holds(&form) {
@@ -171,6 +171,6 @@ pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
 }
 
 /// Tells the waiting page when its flow moves.
-pub(super) async fn events(house: Arc<House>, request: Request) -> Answer {
-    WAITING.events(&Visit::new(house, request)).await
+pub(super) async fn events(state: Arc<AppState>, request: Request) -> Answer {
+    WAITING.events(&Visit::new(state, request)).await
 }

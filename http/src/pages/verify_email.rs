@@ -16,11 +16,11 @@ use super::visit::{Visit, typed, with_query};
 use super::waiting::{self, Waiting};
 use super::words::fill;
 use crate::door::device;
-use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 const PATH: &str = "/verify-email";
 const WAITING: Waiting = Waiting {
@@ -31,8 +31,8 @@ const WAITING: Waiting = Waiting {
     form_id: "verify-code",
 };
 
-pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     match visit.request.query("token") {
         Some(token) => link(&visit, &token, Vec::new()).await,
         None => {
@@ -131,7 +131,7 @@ fn unproved(visit: &Visit, why: &Refusal) -> Option<Wrong> {
     match why {
         Refusal::Credentials => Some(Wrong { field: Some("password"), text: visit.error("password.unverified") }),
         Refusal::SlowDown(until) => {
-            let time = visit.house.look.words.instant(*until, visit.now());
+            let time = visit.state.look.words.instant(*until, visit.now());
             Some(Wrong { field: None, text: fill(&visit.error("slow_down.unverified"), &[("time", &time)]) })
         }
         _ => None,
@@ -142,8 +142,8 @@ fn over(words: &'static str, lead: &str) -> Sheet {
     Sheet::message(words, lead).status(StatusCode::GONE)
 }
 
-pub(super) async fn verify(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn verify(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let stale = !visit.holds(&form);
     if let Some(token) = form.get("token") {
@@ -249,8 +249,8 @@ async fn verified(visit: &Visit, lead: &str) -> Result<Sheet, Problem> {
 }
 
 /// Another letter, please.
-pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let (flow, next) = (typed(&form, "flow"), visit.next(Some(&form)));
     if !visit.holds(&form) {
@@ -263,6 +263,6 @@ pub(super) async fn resend(house: Arc<House>, request: Request) -> Answer {
 }
 
 /// Tells the waiting page when its flow moves.
-pub(super) async fn events(house: Arc<House>, request: Request) -> Answer {
-    WAITING.events(&Visit::new(house, request)).await
+pub(super) async fn events(state: Arc<AppState>, request: Request) -> Answer {
+    WAITING.events(&Visit::new(state, request)).await
 }

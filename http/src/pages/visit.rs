@@ -17,15 +17,15 @@ use crate::api;
 use crate::door::browser::Browser;
 use crate::door::cookie::Cookie;
 use crate::door::{Limited, csrf};
-use crate::house::House;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::{Form, Request};
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// A request to a page.
 pub(super) struct Visit {
-    pub(super) house: Arc<House>,
+    pub(super) state: Arc<AppState>,
     pub(super) request: Request,
     pub(super) browser: Browser,
     /// The session was carried on: its cookie is set anew, to live as long.
@@ -38,17 +38,17 @@ pub(super) struct Visit {
 const LONGEST_FIELD: usize = 4_096;
 
 impl Visit {
-    pub(super) fn new(house: Arc<House>, request: Request) -> Self {
-        let engine = &house.services.engine;
-        let ours = |cookie: &str| house.services.is_session_cookie(cookie);
+    pub(super) fn new(state: Arc<AppState>, request: Request) -> Self {
+        let engine = &state.services.engine;
+        let ours = |cookie: &str| state.services.is_session_cookie(cookie);
         let browser = Browser::of(&request, request.names(), engine.seed(), ours);
         let limited = request.extensions().get::<Limited>();
         let limited = limited.map(|limited| engine.now().after(Duration::from_secs(limited.seconds)));
-        Self { house, request, browser, carried_on: AtomicBool::new(false), limited }
+        Self { state, request, browser, carried_on: AtomicBool::new(false), limited }
     }
 
     pub(super) fn services(&self) -> &Services {
-        &self.house.services
+        &self.state.services
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -94,7 +94,7 @@ impl Visit {
     /// Why the form that came has done nothing: see [`Visit::holds`].
     pub(super) fn held_up(&self) -> Vec<Wrong> {
         let text = match self.limited {
-            Some(until) => fill(&self.error("limited"), &[("time", &self.house.look.words.instant(until, self.now()))]),
+            Some(until) => fill(&self.error("limited"), &[("time", &self.state.look.words.instant(until, self.now()))]),
             None if self.keeps_no_cookies() => self.error("cookies"),
             None => self.error("stale"),
         };
@@ -130,7 +130,7 @@ impl Visit {
 
     /// The page again with what a refusal says, or the problem that it is.
     pub(super) fn again(&self, sheet: Sheet, why: Refusal) -> Answer {
-        match wrongs(&self.house.look, &why, self.now()) {
+        match wrongs(&self.state.look, &why, self.now()) {
             Some(errors) => self.refused(sheet, errors, &why),
             None => Err(self.problem(why)),
         }
@@ -153,7 +153,7 @@ impl Visit {
 
     /// A text of the file of words.
     pub(super) fn error(&self, code: &str) -> String {
-        self.house.look.words.errors.get(code).cloned().unwrap_or_default()
+        self.state.look.words.errors.get(code).cloned().unwrap_or_default()
     }
 
     /// Draws a page for this browser, which has a name from then on.
@@ -165,7 +165,7 @@ impl Visit {
             return Err(Problem::slow_down(until.since(self.now())));
         }
         let token = csrf::token(&self.services().engine.world(), &self.browser);
-        let drawn = sheet.draw(&self.house.look, &token);
+        let drawn = sheet.draw(&self.state.look, &token);
         let page = drawn.map_err(|why| Problem::fault(format!("the template {}: {why:#}", sheet.template)))?;
         let mut reply = Reply::html(sheet.status, page);
         if self.request.method() == http::Method::POST {

@@ -49,7 +49,7 @@ impl Waiting {
 
     /// The page while a letter to `address` is awaited; `change` leads to where another address is given.
     pub(super) fn sheet(&self, visit: &Visit, begun: &Begun, address: &Address, change: String, next: &str) -> Sheet {
-        let (look, now) = (&visit.house.look, visit.now());
+        let (look, now) = (&visit.state.look, visit.now());
         let flow = begun.flow.id.as_str();
         let tells = tells_of_mail(begun.flow.kind);
         let seen = if tells { mark(&begun.mail) } else { String::new() };
@@ -77,7 +77,7 @@ impl Waiting {
         if why == Refusal::NotFound {
             return Ok(Vec::new());
         }
-        let Some(errors) = wrongs(&visit.house.look, &why, visit.now()) else { return Err(visit.problem(why)) };
+        let Some(errors) = wrongs(&visit.state.look, &why, visit.now()) else { return Err(visit.problem(why)) };
         let Refusal::FlowEnded(_) = why else { return Ok(errors) };
         let begun = self.begun(visit, Some(flow)).await?;
         let spent = begun.is_some_and(|begun| begun.issued_at.is_some() && begun.tries_left == 0);
@@ -100,7 +100,7 @@ impl Waiting {
             }
             let (mark, tells) = (mark(&begun.mail), tells_of_mail(begun.flow.kind));
             if mark != seen && tells {
-                let text = said(&visit.house.look, &begun.mail, visit.now()).replace(['\r', '\n'], " ");
+                let text = said(&visit.state.look, &begun.mail, visit.now()).replace(['\r', '\n'], " ");
                 return Ok(told(&format!("event: mail\nid: {mark}\ndata: {text}\n")));
             }
             if left.is_zero() {
@@ -145,11 +145,11 @@ pub(super) fn not_again(visit: &Visit, why: Refusal) -> Result<Vec<Wrong>, Probl
     let text = match why {
         Refusal::NotFound => return Ok(Vec::new()),
         Refusal::SlowDown(until) => {
-            fill(&visit.error("resend"), &[("time", &visit.house.look.words.instant(until, visit.now()))])
+            fill(&visit.error("resend"), &[("time", &visit.state.look.words.instant(until, visit.now()))])
         }
         Refusal::FlowEnded(_) => visit.error("no_more_mails"),
         other => {
-            return wrongs(&visit.house.look, &other, visit.now()).ok_or_else(|| visit.problem(other));
+            return wrongs(&visit.state.look, &other, visit.now()).ok_or_else(|| visit.problem(other));
         }
     };
     Ok(vec![Wrong { field: None, text }])

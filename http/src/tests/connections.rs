@@ -19,12 +19,12 @@ impl Line {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_is_cut_the_first_as_the_second() {
-    let house = House::with(Limits { head_time: SOON, ..Limits::default() }).await;
-    assert_eq!(house.line().await.end().await, b"");
-    let mut slow = house.line().await;
+    let server = TestServer::with(Limits { head_time: SOON, ..Limits::default() }).await;
+    assert_eq!(server.line().await.end().await, b"");
+    let mut slow = server.line().await;
     slow.send("GET /health HTTP/1.1\r\nho").await;
     assert_eq!(slow.end().await, b"");
-    let mut second = house.line().await;
+    let mut second = server.line().await;
     second.health().await;
     second.send("GET").await;
     assert_eq!(second.end().await, b"");
@@ -32,27 +32,27 @@ async fn a_head_that_does_not_come_is_cut_the_first_as_the_second() {
 
 #[tokio::test]
 async fn a_connection_without_requests_is_closed_but_not_one_that_waits_for_its_answer() {
-    let house = House::with(Limits { idle_time: SOON, ..Limits::default() }).await;
-    let mut waiting = house.line().await;
+    let server = TestServer::with(Limits { idle_time: SOON, ..Limits::default() }).await;
+    let mut waiting = server.line().await;
     waiting.send(WAIT).await;
-    house.demo.entered.acquire().await.unwrap().forget();
-    let mut idle = house.line().await;
+    server.demo.entered.acquire().await.unwrap().forget();
+    let mut idle = server.line().await;
     idle.health().await;
     assert_eq!(idle.end().await, b"");
-    house.demo.gate.add_permits(1);
+    server.demo.gate.add_permits(1);
     assert_eq!(waiting.hear().await.status, 200);
     assert_eq!(waiting.end().await, b"");
 }
 
 #[tokio::test]
 async fn the_longest_idle_connection_gives_way() {
-    let house = House::with(Limits { connections: 2, ..Limits::default() }).await;
-    let mut first = house.line().await;
+    let server = TestServer::with(Limits { connections: 2, ..Limits::default() }).await;
+    let mut first = server.line().await;
     first.health().await;
-    let mut second = house.line().await;
+    let mut second = server.line().await;
     second.health().await;
     first.health().await;
-    let mut third = house.line().await;
+    let mut third = server.line().await;
     third.health().await;
     assert_eq!(second.end().await, b"");
     first.health().await;
@@ -61,58 +61,58 @@ async fn the_longest_idle_connection_gives_way() {
 
 #[tokio::test]
 async fn who_says_nothing_gives_way_to_who_speaks() {
-    let house = House::with(Limits { connections: 8, ..Limits::default() }).await;
+    let server = TestServer::with(Limits { connections: 8, ..Limits::default() }).await;
     let mut silent = Vec::new();
     for _ in 0..40 {
-        silent.push(house.line().await);
+        silent.push(server.line().await);
     }
-    house.line().await.health().await;
+    server.line().await.health().await;
 }
 
 #[tokio::test]
 async fn when_all_are_busy_the_oldest_of_the_client_with_most_gives_way() {
-    let house = House::with(Limits { connections: 4, ..Limits::default() }).await;
+    let server = TestServer::with(Limits { connections: 4, ..Limits::default() }).await;
     let busy = async |last: u8| {
-        let mut line = house.line_from(last).await;
+        let mut line = server.line_from(last).await;
         line.send(WAIT).await;
-        house.demo.entered.acquire().await.unwrap().forget();
+        server.demo.entered.acquire().await.unwrap().forget();
         line
     };
     let mut alone = busy(2).await;
     let oldest = busy(3).await;
     let (mut second, mut third) = (busy(3).await, busy(3).await);
-    house.line_from(4).await.health().await;
+    server.line_from(4).await.health().await;
     assert_eq!(oldest.end().await, b"");
-    house.demo.gate.add_permits(4);
+    server.demo.gate.add_permits(4);
     for line in [&mut alone, &mut second, &mut third] {
         assert_eq!(line.hear().await.json(), json!({"waited": true}));
     }
-    house.demo.left.acquire_many(4).await.unwrap().forget();
+    server.demo.left.acquire_many(4).await.unwrap().forget();
 }
 
 #[tokio::test]
 async fn a_client_has_a_share_of_the_connections_and_a_trusted_proxy_has_none() {
     let proxies = vec!["127.0.0.9".parse().unwrap()];
-    let house = House::with(Limits { connections: 7, connections_each: 2, proxies, ..Limits::default() }).await;
+    let server = TestServer::with(Limits { connections: 7, connections_each: 2, proxies, ..Limits::default() }).await;
     let mut own = Vec::new();
     for _ in 0..3 {
-        let mut line = house.line_from(2).await;
+        let mut line = server.line_from(2).await;
         line.health().await;
         own.push(line);
     }
     assert_eq!(own.remove(0).end().await, b"", "its longest idle one");
     let mut proxy = Vec::new();
     for _ in 0..4 {
-        let mut line = house.line_from(9).await;
+        let mut line = server.line_from(9).await;
         line.send(WAIT).await;
-        house.demo.entered.acquire().await.unwrap().forget();
+        server.demo.entered.acquire().await.unwrap().forget();
         proxy.push(line);
     }
     // The proxy has most, and is amid requests: others give way.
     for _ in 0..3 {
-        house.line_from(3).await.health().await;
+        server.line_from(3).await.health().await;
     }
-    house.demo.gate.add_permits(4);
+    server.demo.gate.add_permits(4);
     for mut line in proxy {
         assert_eq!(line.hear().await.status, 200);
     }
@@ -137,13 +137,13 @@ fn head(path: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn frames_that_are_no_requests_keep_no_connection_alive() {
-    let house = House::with(Limits { idle_time: SOON, ..Limits::default() }).await;
+    let server = TestServer::with(Limits { idle_time: SOON, ..Limits::default() }).await;
     let settings = frame(4, 0, 0, &[]);
     let window = frame(8, 0, 0, &1_u32.to_be_bytes());
     let ping = frame(6, 0, 0, &[7; 8]);
     let unknown = frame(0xfe, 0, 0, b"grease");
     for kind in [settings, window, ping, unknown] {
-        let mut line = house.line().await;
+        let mut line = server.line().await;
         line.send([opening(&[]), frame(1, 5, 1, &head("/health"))].concat()).await;
         let mut turns = 0;
         // Each turn takes what came in answer, so that neither end is held up.
@@ -158,26 +158,26 @@ async fn frames_that_are_no_requests_keep_no_connection_alive() {
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_of_its_answer_is_cut_whatever_it_speaks() {
-    let mut house = House::with(Limits { answer_pause: SOON, ..Limits::default() }).await;
+    let mut server = TestServer::with(Limits { answer_pause: SOON, ..Limits::default() }).await;
     // SETTINGS_INITIAL_WINDOW_SIZE: nothing at all, and one octet.
     for window in [0_u8, 1] {
-        let mut line = house.line().await;
+        let mut line = server.line().await;
         let settings = opening(&[0, 4, 0, 0, 0, window]);
         line.send([settings, frame(1, 5, 1, &head("/health"))].concat()).await;
         line.end().await;
     }
-    let mut line = house.line().await;
+    let mut line = server.line().await;
     line.send("GET /auth/great HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    house.demo.left.acquire().await.unwrap().forget();
-    house.stop();
-    assert_eq!((&mut house.task).await.unwrap(), Ended { cut: 0 }, "it was waited for");
+    server.demo.left.acquire().await.unwrap().forget();
+    server.stop();
+    assert_eq!((&mut server.task).await.unwrap(), Ended { cut: 0 }, "it was waited for");
     drop(line);
 }
 
 #[tokio::test]
 async fn a_head_in_two_pieces_after_a_long_rest_is_served() {
-    let house = House::with(Limits { answer_pause: Duration::ZERO, ..Limits::default() }).await;
-    let mut line = house.line().await;
+    let server = TestServer::with(Limits { answer_pause: Duration::ZERO, ..Limits::default() }).await;
+    let mut line = server.line().await;
     line.send(opening(&[])).await;
     let request = frame(1, 5, 1, &head("/auth/wait"));
     let (begin, end) = request.split_at(12);
@@ -189,110 +189,110 @@ async fn a_head_in_two_pieces_after_a_long_rest_is_served() {
     line.send(end).await;
     let closed = async { while line.more().await > 0 {} };
     tokio::select! {
-        entered = house.demo.entered.acquire() => entered.unwrap().forget(),
+        entered = server.demo.entered.acquire() => entered.unwrap().forget(),
         () = closed => panic!("the connection was cut"),
     }
-    house.demo.gate.add_permits(1);
-    house.demo.left.acquire().await.unwrap().forget();
+    server.demo.gate.add_permits(1);
+    server.demo.left.acquire().await.unwrap().forget();
 }
 
 #[tokio::test]
 async fn a_head_in_frames_has_to_end_like_any_other() {
-    let house = House::with(Limits { head_time: SOON, ..Limits::default() }).await;
-    let mut line = house.line().await;
+    let server = TestServer::with(Limits { head_time: SOON, ..Limits::default() }).await;
+    let mut line = server.line().await;
     line.send([opening(&[]), frame(1, 5, 1, &head("/auth/wait"))].concat()).await;
-    house.demo.entered.acquire().await.unwrap().forget();
+    server.demo.entered.acquire().await.unwrap().forget();
     // Another request is being served, and this one's head never ends.
     line.send(frame(1, 1, 3, &head("/health"))).await;
     line.end().await;
-    house.demo.gate.add_permits(1);
+    server.demo.gate.add_permits(1);
 }
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_in_flight_and_closes_what_is_idle() {
-    let mut house = House::open().await;
-    let mut waiting = house.line().await;
+    let mut server = TestServer::open().await;
+    let mut waiting = server.line().await;
     waiting.send(WAIT).await;
-    house.demo.entered.acquire().await.unwrap().forget();
-    let mut idle = house.line().await;
+    server.demo.entered.acquire().await.unwrap().forget();
+    let mut idle = server.line().await;
     idle.health().await;
-    let silent = house.line().await;
-    house.stop();
+    let silent = server.line().await;
+    server.stop();
     assert_eq!(idle.end().await, b"");
     assert_eq!(silent.end().await, b"");
-    house.demo.gate.add_permits(1);
+    server.demo.gate.add_permits(1);
     let told = waiting.hear().await;
     assert_eq!((told.status, told.header("connection")), (200, "close"));
     assert_eq!(waiting.end().await, b"");
-    assert_eq!(house.task.await.unwrap(), Ended { cut: 0 });
+    assert_eq!(server.task.await.unwrap(), Ended { cut: 0 });
 }
 
 #[tokio::test]
 async fn who_had_connected_before_the_stop_is_served() {
-    let mut house = House::open().await;
-    house.line().await.health().await;
+    let mut server = TestServer::open().await;
+    server.line().await.health().await;
     let mut lines = Vec::new();
     for _ in 0..20 {
-        let mut line = house.line().await;
+        let mut line = server.line().await;
         line.send(HEALTH).await;
         lines.push(line);
     }
-    house.stop();
+    server.stop();
     for mut line in lines {
         assert_eq!(line.hear().await.status, 200);
     }
-    assert_eq!(house.task.await.unwrap(), Ended { cut: 0 });
+    assert_eq!(server.task.await.unwrap(), Ended { cut: 0 });
 }
 
 #[tokio::test]
 async fn who_comes_after_the_stop_is_refused_while_others_are_served() {
-    let mut house = House::open().await;
-    let mut waiting = house.line().await;
+    let mut server = TestServer::open().await;
+    let mut waiting = server.line().await;
     waiting.send(WAIT).await;
-    house.demo.entered.acquire().await.unwrap().forget();
-    let mut idle = house.line().await;
+    server.demo.entered.acquire().await.unwrap().forget();
+    let mut idle = server.line().await;
     idle.health().await;
-    house.stop();
+    server.stop();
     // The port is closed before anybody is told to go.
     assert_eq!(idle.end().await, b"");
-    let refused = TcpStream::connect(house.address).await.unwrap_err();
+    let refused = TcpStream::connect(server.address).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-    house.demo.gate.add_permits(1);
+    server.demo.gate.add_permits(1);
     assert_eq!(waiting.hear().await.status, 200);
-    assert_eq!(house.task.await.unwrap(), Ended { cut: 0 });
+    assert_eq!(server.task.await.unwrap(), Ended { cut: 0 });
     // A supervisor that begins it anew has nothing to serve.
-    assert_eq!(House::on(house.port, Limits::default()).task.await.unwrap(), Ended { cut: 0 });
+    assert_eq!(TestServer::on(server.port, Limits::default()).task.await.unwrap(), Ended { cut: 0 });
 }
 
 #[tokio::test]
 async fn a_stop_does_not_wait_for_ever() {
-    let mut house = House::with(Limits { drain_time: SOON, ..Limits::default() }).await;
-    let mut stuck = house.line().await;
+    let mut server = TestServer::with(Limits { drain_time: SOON, ..Limits::default() }).await;
+    let mut stuck = server.line().await;
     stuck.send(WAIT).await;
-    house.demo.entered.acquire().await.unwrap().forget();
-    house.stop();
+    server.demo.entered.acquire().await.unwrap().forget();
+    server.stop();
     assert_eq!(stuck.end().await, b"");
-    assert_eq!(house.task.await.unwrap(), Ended { cut: 1 });
+    assert_eq!(server.task.await.unwrap(), Ended { cut: 1 });
 }
 
 #[tokio::test]
 async fn the_port_outlives_a_server_that_broke_off() {
-    let house = House::open().await;
-    let mut before = house.line().await;
+    let server = TestServer::open().await;
+    let mut before = server.line().await;
     before.health().await;
-    house.task.abort();
+    server.task.abort();
     assert_eq!(before.end().await, b"");
-    let mut meanwhile = TcpStream::connect(house.address).await.unwrap();
+    let mut meanwhile = TcpStream::connect(server.address).await.unwrap();
     meanwhile.write_all(HEALTH.as_bytes()).await.unwrap();
-    let again = House::on(house.port.clone(), Limits::default());
+    let again = TestServer::on(server.port.clone(), Limits::default());
     assert_eq!(Line { stream: meanwhile, rest: Vec::new() }.hear().await.status, 200);
     again.line().await.health().await;
 }
 
 #[tokio::test]
 async fn http_2_is_spoken_to_who_begins_with_it() {
-    let mut house = House::open().await;
-    let stream = TcpStream::connect(house.address).await.unwrap();
+    let mut server = TestServer::open().await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
     let (mut client, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -306,7 +306,7 @@ async fn http_2_is_spoken_to_who_begins_with_it() {
     };
     let waiting = client.send_request(request("GET", "/auth/wait", Vec::new()));
     let waiting = tokio::spawn(waiting);
-    house.demo.entered.acquire().await.unwrap().forget();
+    server.demo.entered.acquire().await.unwrap().forget();
     let told = client.send_request(request("POST", "/auth/echo", b"{\"name\":\"a\"}".to_vec())).await.unwrap();
     assert_eq!((told.status().as_u16(), told.headers()["cache-control"].as_bytes()), (200, &b"no-store"[..]));
     let told = client.send_request(request("POST", "/auth/echo", vec![b' '; 70_000])).await.unwrap();
@@ -315,10 +315,10 @@ async fn http_2_is_spoken_to_who_begins_with_it() {
     assert_eq!(told.headers()["content-length"], "15");
     let told = client.send_request(request("GET", &format!("/{}", "x".repeat(9000)), Vec::new())).await.unwrap();
     assert_eq!(told.status(), 414);
-    house.stop();
-    house.demo.gate.add_permits(1);
+    server.stop();
+    server.demo.gate.add_permits(1);
     let told = waiting.await.unwrap().unwrap();
     assert_eq!(told.into_body().collect().await.unwrap().to_bytes(), "{\"waited\":true}");
     connection.await.unwrap().unwrap();
-    assert_eq!(house.task.await.unwrap(), Ended { cut: 0 });
+    assert_eq!(server.task.await.unwrap(), Ended { cut: 0 });
 }

@@ -61,8 +61,8 @@ async fn a_request_that_is_dropped_at_any_of_its_awaits_ends_as_if_it_were_not()
     }
 }
 
-pub(super) async fn second_version(house: &House) -> hyper::client::conn::http2::SendRequest<Empty<Bytes>> {
-    let stream = TcpStream::connect(house.address).await.unwrap();
+pub(super) async fn second_version(server: &TestServer) -> hyper::client::conn::http2::SendRequest<Empty<Bytes>> {
+    let stream = TcpStream::connect(server.address).await.unwrap();
     let (client, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
@@ -71,81 +71,81 @@ pub(super) async fn second_version(house: &House) -> hyper::client::conn::http2:
 
 #[tokio::test]
 async fn a_stream_that_is_reset_ends_no_handler_and_a_stop_waits_for_it() {
-    let mut house = House::open().await;
-    let mut client = second_version(&house).await;
+    let mut server = TestServer::open().await;
+    let mut client = second_version(&server).await;
     let request = || http::Request::get("http://id.example/auth/wait").body(Empty::new()).unwrap();
     let mut waiting = Box::pin(client.send_request(request()));
     tokio::select! {
         _ = &mut waiting => unreachable!("the gate is closed"),
-        entered = house.demo.entered.acquire() => entered.unwrap().forget(),
+        entered = server.demo.entered.acquire() => entered.unwrap().forget(),
     }
     drop(waiting);
     // An answer on the same connection comes after the reset has been read.
     let health = http::Request::get("http://id.example/health").body(Empty::new()).unwrap();
     assert_eq!(client.send_request(health).await.unwrap().status(), 200);
     drop(client);
-    house.stop();
-    house.demo.gate.add_permits(1);
-    assert_eq!((&mut house.task).await.unwrap(), Ended { cut: 0 });
-    assert_eq!(house.demo.left.available_permits(), 1, "the handler has not come to its end");
+    server.stop();
+    server.demo.gate.add_permits(1);
+    assert_eq!((&mut server.task).await.unwrap(), Ended { cut: 0 });
+    assert_eq!(server.demo.left.available_permits(), 1, "the handler has not come to its end");
 }
 
 #[tokio::test]
 async fn a_connection_that_is_closed_ends_no_handler_and_a_stop_waits_for_it() {
-    let mut house = House::open().await;
-    let mut line = house.line().await;
+    let mut server = TestServer::open().await;
+    let mut line = server.line().await;
     line.send(WAIT).await;
-    house.demo.entered.acquire().await.unwrap().forget();
+    server.demo.entered.acquire().await.unwrap().forget();
     // Closed with a reset, because something stands unread.
     line.stream.set_zero_linger().unwrap();
     drop(line);
-    house.stop();
+    server.stop();
     // What is left is the handler alone.
-    while TcpStream::connect(house.address).await.is_ok() {}
-    house.demo.gate.add_permits(1);
-    assert_eq!((&mut house.task).await.unwrap(), Ended { cut: 0 });
-    assert_eq!(house.demo.left.available_permits(), 1, "the handler has not come to its end");
+    while TcpStream::connect(server.address).await.is_ok() {}
+    server.demo.gate.add_permits(1);
+    assert_eq!((&mut server.task).await.unwrap(), Ended { cut: 0 });
+    assert_eq!(server.demo.left.available_permits(), 1, "the handler has not come to its end");
 }
 
 #[tokio::test]
 async fn a_stop_does_not_wait_for_ever_for_a_handler_whose_client_has_gone() {
-    let mut house = House::with(Limits { drain_time: Duration::from_millis(20), ..Limits::default() }).await;
-    let mut line = house.line().await;
+    let mut server = TestServer::with(Limits { drain_time: Duration::from_millis(20), ..Limits::default() }).await;
+    let mut line = server.line().await;
     line.send(WAIT).await;
-    house.demo.entered.acquire().await.unwrap().forget();
+    server.demo.entered.acquire().await.unwrap().forget();
     line.stream.set_zero_linger().unwrap();
     drop(line);
-    house.stop();
-    assert_eq!((&mut house.task).await.unwrap(), Ended { cut: 1 });
+    server.stop();
+    assert_eq!((&mut server.task).await.unwrap(), Ended { cut: 1 });
 }
 
 #[tokio::test]
 async fn requests_whose_client_has_gone_count_among_those_that_a_client_may_have() {
-    let house = House::with(Limits { requests_each: 2, ..Limits::default() }).await;
+    let server = TestServer::with(Limits { requests_each: 2, ..Limits::default() }).await;
     for _ in 0..2 {
-        let mut line = house.line().await;
+        let mut line = server.line().await;
         line.send(WAIT).await;
-        house.demo.entered.acquire().await.unwrap().forget();
+        server.demo.entered.acquire().await.unwrap().forget();
         line.stream.set_zero_linger().unwrap();
     }
-    let refused = house.get("/health").await;
+    let refused = server.get("/health").await;
     refused.problem(503, "unavailable");
     assert_eq!(refused.header("retry-after"), "1");
-    house.demo.gate.add_permits(1);
-    house.demo.left.acquire().await.unwrap().forget();
+    server.demo.gate.add_permits(1);
+    server.demo.left.acquire().await.unwrap().forget();
     // Counted down after the handler has answered, to nobody.
-    while house.get("/health").await.status == 503 {}
-    assert_eq!(house.get("/health").await.status, 200);
+    while server.get("/health").await.status == 503 {}
+    assert_eq!(server.get("/health").await.status, 200);
 }
 
 #[tokio::test]
 async fn requests_of_all_clients_together_are_bounded() {
-    let house = House::with(Limits { requests: 1, ..Limits::default() }).await;
-    let mut waiting = house.line().await;
+    let server = TestServer::with(Limits { requests: 1, ..Limits::default() }).await;
+    let mut waiting = server.line().await;
     waiting.send(WAIT).await;
-    house.demo.entered.acquire().await.unwrap().forget();
-    let told = house.ask("GET /page HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n\r\n").await;
+    server.demo.entered.acquire().await.unwrap().forget();
+    let told = server.ask("GET /page HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n\r\n").await;
     assert_eq!((told.status, told.header("content-type")), (503, "text/html; charset=utf-8"), "a page for a person");
-    house.demo.gate.add_permits(1);
+    server.demo.gate.add_permits(1);
     assert_eq!(waiting.hear().await.status, 200);
 }

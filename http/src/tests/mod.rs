@@ -1,4 +1,4 @@
-//! A small house of two rooms behind the real accept loop, spoken to in raw octets.
+//! A small server of two rooms behind the real accept loop, spoken to in raw octets.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -253,7 +253,7 @@ fn rooms(demo: &Arc<Demo>, settings: Settings) -> warp::filters::BoxedFilter<(wa
     Rooms::new(settings).with(api).with(pages).filter()
 }
 
-struct House {
+struct TestServer {
     address: SocketAddr,
     port: Port,
     demo: Arc<Demo>,
@@ -261,7 +261,7 @@ struct House {
     task: JoinHandle<Ended>,
 }
 
-impl House {
+impl TestServer {
     async fn open() -> Self {
         Self::with(Limits::default()).await
     }

@@ -8,7 +8,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_wrong_method_is_told_the_right_ones() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     for (method, path, allow) in [
         ("POST", "/health", "GET, HEAD, OPTIONS"),
         ("PUT", "/auth/things/1", "GET, HEAD, DELETE, OPTIONS"),
@@ -18,31 +18,31 @@ async fn a_wrong_method_is_told_the_right_ones() {
         ("TRACE", "/health", "GET, HEAD, OPTIONS"),
         ("DELETE", "/page", "GET, HEAD, POST, OPTIONS"),
     ] {
-        let mut line = house.line().await;
+        let mut line = server.line().await;
         line.send(format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
         let told = line.head().await;
         assert_eq!((told.status, told.header("allow")), (405, allow), "{method} {path}");
     }
-    house.ask("POST /health HTTP/1.1\r\nhost: x\r\n\r\n").await.problem(405, "method");
+    server.ask("POST /health HTTP/1.1\r\nhost: x\r\n\r\n").await.problem(405, "method");
 }
 
 #[tokio::test]
 async fn options_lists_the_methods_of_a_path() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     for (path, allow) in [("/auth/things/7", "GET, HEAD, DELETE, OPTIONS"), ("/users/me", "POST, OPTIONS")] {
-        let told = house.ask(format!("OPTIONS {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        let told = server.ask(format!("OPTIONS {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
         assert_eq!((told.status, told.header("allow")), (204, allow));
         assert!(!told.headers.contains_key("content-length"));
         assert!(!told.headers.keys().any(|name| name.starts_with("access-control")), "{told:?}");
     }
-    house.ask("OPTIONS /nowhere HTTP/1.1\r\nhost: x\r\n\r\n").await.problem(404, "not-found");
+    server.ask("OPTIONS /nowhere HTTP/1.1\r\nhost: x\r\n\r\n").await.problem(404, "not-found");
 }
 
 #[tokio::test]
 async fn head_is_get_without_the_body() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     for path in ["/health", "/page", "/auth/things/7", "/nowhere", "/auth/nowhere"] {
-        let mut line = house.line().await;
+        let mut line = server.line().await;
         line.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: same\r\n\r\n")).await;
         let mut get = line.hear().await;
         line.send(format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nx-request-id: same\r\nconnection: close\r\n\r\n")).await;
@@ -59,26 +59,26 @@ async fn head_is_get_without_the_body() {
 
 #[tokio::test]
 async fn what_is_private_is_stored_nowhere_and_nothing_is_sniffed() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     for path in
         ["/auth/things/1", "/auth/nowhere", "/users/me", "/users", "/auth", "/%61uth/x", "/auth/%zz", "/auth/panic"]
     {
-        let told = house.get(path).await;
+        let told = server.get(path).await;
         assert_eq!(told.header("cache-control"), "no-store", "{path}");
         assert_eq!(told.header("x-content-type-options"), "nosniff");
         assert_eq!(told.header("referrer-policy"), "no-referrer");
         assert_eq!(told.header("x-frame-options"), "DENY");
     }
-    let open = house.get("/health").await;
+    let open = server.get("/health").await;
     assert_eq!((open.header("cache-control"), open.header("content-type")), ("", "application/json"));
-    let page = house.get("/page").await;
+    let page = server.get("/page").await;
     assert!(page.header("content-security-policy").starts_with("default-src 'none';"), "{page:?}");
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
 }
 
 #[tokio::test]
 async fn every_answer_keeps_browsers_to_tls_and_others_out() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     for (method, path, status) in [
         ("GET", "/health", 200),
         ("GET", "/page", 200),
@@ -91,7 +91,7 @@ async fn every_answer_keeps_browsers_to_tls_and_others_out() {
         ("OPTIONS", "/health", 204),
         ("OPTIONS", "*", 204),
     ] {
-        let told = house.ask(format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")).await;
+        let told = server.ask(format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")).await;
         assert_eq!(told.status, status, "{method} {path}");
         assert_eq!(told.header("strict-transport-security"), "max-age=31536000", "{path}");
         assert_eq!(told.header("cross-origin-opener-policy"), "same-origin", "{path}");
@@ -105,9 +105,9 @@ async fn every_answer_keeps_browsers_to_tls_and_others_out() {
 
 #[tokio::test]
 async fn what_is_for_ourselves_is_open_to_no_other_origin() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     let listed = "origin: https://app.example\r\n";
-    let ask = async |more: &str| house.ask(format!("POST /local HTTP/1.1\r\nhost: 127.0.0.1:1\r\n{more}\r\n")).await;
+    let ask = async |more: &str| server.ask(format!("POST /local HTTP/1.1\r\nhost: 127.0.0.1:1\r\n{more}\r\n")).await;
     let told = ask("origin: https://id.example\r\n").await;
     assert_eq!(told.status, 200);
     assert!(!told.headers.keys().any(|name| name.starts_with("access-control")), "{told:?}");
@@ -120,71 +120,71 @@ async fn what_is_for_ourselves_is_open_to_no_other_origin() {
         format!("OPTIONS {path} HTTP/1.1\r\nhost: x\r\n{listed}access-control-request-method: {method}\r\n\r\n")
     };
     for (path, method) in [("/local", "POST"), ("/auth/things/1", "POST"), ("/auth/things/1", "bad method")] {
-        let told = house.ask(preflight(path, method)).await;
+        let told = server.ask(preflight(path, method)).await;
         assert_eq!(told.status, 204);
         assert!(!told.headers.keys().any(|name| name.starts_with("access-control")), "{path}: {told:?}");
     }
-    let told = house.ask(preflight("/auth/things/1", "DELETE")).await;
+    let told = server.ask(preflight("/auth/things/1", "DELETE")).await;
     assert_eq!(told.header("access-control-allow-origin"), "https://app.example");
 }
 
 #[tokio::test]
 async fn a_handler_may_tell_more_of_its_limits_also_when_it_refuses() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     for (query, status) in [("", 200), ("?refuse", 429), ("?panic", 500)] {
-        let told = house.ask(format!("GET /auth/carried{query} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        let told = server.ask(format!("GET /auth/carried{query} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
         assert_eq!((told.status, told.header("ratelimit")), (status, "\"more\";r=0;t=1"), "{query}");
     }
 }
 
 #[tokio::test]
 async fn a_person_is_told_by_a_page_and_a_program_by_a_document() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     let told =
-        house.ask("GET /nowhere HTTP/1.1\r\nhost: x\r\naccept: text/html,*/*;q=0.8\r\nx-request-id: r9\r\n\r\n").await;
+        server.ask("GET /nowhere HTTP/1.1\r\nhost: x\r\naccept: text/html,*/*;q=0.8\r\nx-request-id: r9\r\n\r\n").await;
     assert_eq!((told.status, told.header("content-type")), (404, "text/html; charset=utf-8"));
     let page = String::from_utf8(told.body).unwrap();
     assert!(page.contains("There is nothing here") && page.contains("r9"), "{page}");
-    let told = house.ask("DELETE /page HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n\r\n").await;
+    let told = server.ask("DELETE /page HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n\r\n").await;
     assert_eq!((told.status, told.header("allow")), (405, "GET, HEAD, POST, OPTIONS"));
-    house.ask("GET /auth/x HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n\r\n").await.problem(404, "not-found");
-    house.get("/nowhere").await.problem(404, "not-found");
+    server.ask("GET /auth/x HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n\r\n").await.problem(404, "not-found");
+    server.get("/nowhere").await.problem(404, "not-found");
 }
 
 #[tokio::test]
 async fn each_door_says_what_is_missing() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     let post = |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
-    let none = house.ask(post("/users/me?access_token=good", "cookie: access_token=good\r\n")).await;
+    let none = server.ask(post("/users/me?access_token=good", "cookie: access_token=good\r\n")).await;
     none.problem(401, "credentials");
     assert_eq!(none.header("www-authenticate"), "Bearer");
-    let bad = house.ask(post("/users/me", "authorization: Bearer bad\r\n")).await;
+    let bad = server.ask(post("/users/me", "authorization: Bearer bad\r\n")).await;
     bad.problem(401, "session-ended");
     assert_eq!(bad.header("www-authenticate"), "Bearer error=\"invalid_token\"");
-    let good = house.ask(post("/users/me", "authorization: Bearer good\r\n")).await;
+    let good = server.ask(post("/users/me", "authorization: Bearer good\r\n")).await;
     assert_eq!(good.json(), json!({"caller": "good"}));
-    let stale = house.ask(post("/users/danger", "authorization: Bearer good\r\n")).await;
+    let stale = server.ask(post("/users/danger", "authorization: Bearer good\r\n")).await;
     stale.problem(401, "step-up");
     let challenge = "Bearer error=\"insufficient_user_authentication\", max_age=600";
     assert_eq!(stale.header("www-authenticate"), challenge);
     let local = |host: &str, more: &str| format!("POST /local HTTP/1.1\r\nhost: {host}\r\n{more}\r\n");
     for host in ["127.0.0.1:8080", "[::1]", "localhost:8080"] {
-        assert_eq!(house.ask(local(host, "")).await.status, 200, "{host}");
-        house.ask(local(host, "x-forwarded-for: 127.0.0.1\r\n")).await.problem(404, "not-found");
+        assert_eq!(server.ask(local(host, "")).await.status, 200, "{host}");
+        server.ask(local(host, "x-forwarded-for: 127.0.0.1\r\n")).await.problem(404, "not-found");
     }
-    house.ask(local("evil.example:8080", "")).await.problem(404, "not-found");
+    server.ask(local("evil.example:8080", "")).await.problem(404, "not-found");
 }
 
 #[tokio::test]
 async fn a_limited_route_tells_its_policy_on_every_answer() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     let post = |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
     let good = "authorization: Bearer good\r\n";
-    let told = house.ask(post("/auth/limited", good)).await;
+    let told = server.ask(post("/auth/limited", good)).await;
     assert_eq!((told.status, told.header("ratelimit-policy")), (204, "\"demo\";q=1;w=60"));
-    let told = house.ask(post("/auth/limited", "")).await;
+    let told = server.ask(post("/auth/limited", "")).await;
     assert_eq!((told.status, told.header("ratelimit-policy")), (401, "\"demo\";q=1;w=60"));
-    let told = house.ask(post("/auth/limited?full", good)).await;
+    let told = server.ask(post("/auth/limited?full", good)).await;
     told.problem(429, "slow-down");
     assert_eq!((told.header("retry-after"), told.header("ratelimit-policy")), ("2", "\"demo\";q=1;w=60"));
 }
@@ -192,14 +192,14 @@ async fn a_limited_route_tells_its_policy_on_every_answer() {
 #[tokio::test]
 async fn a_limited_form_of_a_person_is_shown_again_and_every_other_is_refused() {
     let limits = Limits { linger_time: Duration::from_millis(200), ..Limits::default() };
-    let house = House::with(limits).await;
+    let server = TestServer::with(limits).await;
     let form = "content-type: application/x-www-form-urlencoded\r\naccept: text/html\r\n";
     let post = |path: &str, more: &str, body: &str| {
         format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n{more}\r\n{body}", body.len())
     };
-    let told = house.ask(post("/page/limited", form, "code=7")).await;
+    let told = server.ask(post("/page/limited", form, "code=7")).await;
     assert_eq!((told.status, told.text().as_str()), (200, "done with 7"));
-    let told = house.ask(post("/page/limited?full", form, "code=7")).await;
+    let told = server.ask(post("/page/limited?full", form, "code=7")).await;
     assert_eq!((told.status, told.text().as_str()), (429, "again with 7"));
     assert_eq!((told.header("retry-after"), told.header("ratelimit-policy")), ("2", "\"demo\";q=1;w=60"));
 
@@ -220,7 +220,7 @@ async fn a_limited_form_of_a_person_is_shown_again_and_every_other_is_refused() 
         // Of which no more than this ever comes.
         late,
     ] {
-        let told = house.ask(&asked).await;
+        let told = server.ask(&asked).await;
         assert_eq!((told.status, told.header("retry-after")), (429, "2"), "{}", &asked[..120]);
         assert!(!told.text().contains("again with") && !told.text().contains("done"), "{}", told.text());
         assert!(!told.headers.contains_key("location"), "{}", &asked[..120]);
@@ -229,18 +229,18 @@ async fn a_limited_form_of_a_person_is_shown_again_and_every_other_is_refused() 
 
 #[tokio::test]
 async fn a_listed_origin_is_welcome_and_no_other_is_refused() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     let ask = |method: &str, path: &str, more: &str| format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
     let listed = "origin: https://app.example\r\n";
-    let told = house.ask(ask("GET", "/health", listed)).await;
+    let told = server.ask(ask("GET", "/health", listed)).await;
     assert_eq!(told.header("access-control-allow-origin"), "https://app.example");
     assert_eq!(told.header("vary"), "origin");
     assert!(!told.headers.contains_key("access-control-allow-credentials"));
-    let told = house.ask(ask("POST", "/users/me", listed)).await;
+    let told = server.ask(ask("POST", "/users/me", listed)).await;
     assert_eq!((told.status, told.header("access-control-allow-origin")), (401, "https://app.example"));
 
     let asking = "access-control-request-method: POST\r\naccess-control-request-headers: content-type\r\n";
-    let told = house.ask(ask("OPTIONS", "/auth/echo", &format!("{listed}{asking}"))).await;
+    let told = server.ask(ask("OPTIONS", "/auth/echo", &format!("{listed}{asking}"))).await;
     assert_eq!(told.status, 204);
     assert_eq!(told.header("access-control-allow-methods"), "POST, OPTIONS");
     assert!(told.header("access-control-allow-headers").contains("content-type"));
@@ -249,19 +249,19 @@ async fn a_listed_origin_is_welcome_and_no_other_is_refused() {
         let more = format!("origin: {other}\r\n{asking}");
         for (method, path, status) in [("GET", "/health", 200), ("OPTIONS", "/auth/echo", 204), ("GET", "/auth/x", 404)]
         {
-            let told = house.ask(ask(method, path, &more)).await;
+            let told = server.ask(ask(method, path, &more)).await;
             assert_eq!(told.status, status, "{other}");
             assert!(!told.headers.keys().any(|name| name.starts_with("access-control")), "{told:?}");
         }
     }
-    let page = house.ask(ask("GET", "/page", listed)).await;
+    let page = server.ask(ask("GET", "/page", listed)).await;
     assert!(!page.headers.contains_key("access-control-allow-origin"));
 }
 
 #[tokio::test]
 async fn a_defect_is_told_without_its_reason_and_harms_nobody_else() {
-    let house = House::open().await;
-    let mut line = house.line().await;
+    let server = TestServer::open().await;
+    let mut line = server.line().await;
     line.send("GET /auth/panic HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let told = line.hear().await;
     told.problem(500, "fault");
@@ -312,10 +312,10 @@ async fn requests_are_counted_by_pattern_and_never_by_what_strangers_invent() {
     let ledger: &'static Ledger = Box::leak(Box::default());
     let recorder: &'static &'static Ledger = Box::leak(Box::new(ledger));
     let _installed = metrics::set_default_local_recorder(recorder);
-    let house = House::open().await;
-    house.get("/auth/things/one-of-many").await;
-    house.get("/invented/path").await;
-    house.ask("INVENTED /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let server = TestServer::open().await;
+    server.get("/auth/things/one-of-many").await;
+    server.get("/invented/path").await;
+    server.ask("INVENTED /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let counted = ledger.0.lock().unwrap().clone();
     for key in [
         "cairn_http_requests_total{route=/auth/things/{id},method=GET,status=200}",
@@ -328,14 +328,14 @@ async fn requests_are_counted_by_pattern_and_never_by_what_strangers_invent() {
     assert!(!counted.iter().any(|key| key.to_lowercase().contains("invented")), "{counted:?}");
 }
 
-async fn house_of(settings: Settings) -> House {
-    House::of(Port::bind(([127, 0, 0, 1], 0).into()).await.unwrap(), settings)
+async fn server_of(settings: Settings) -> TestServer {
+    TestServer::of(Port::bind(([127, 0, 0, 1], 0).into()).await.unwrap(), settings)
 }
 
 #[tokio::test]
 async fn a_listener_that_asks_nobody_answers_to_its_hosts_only_and_to_no_page_of_another_site() {
-    let house = house_of(Settings::for_operations(fresh_id, vec!["cairn".to_owned()])).await;
-    let ask = async |head: &str| house.ask(format!("GET {head}\r\n\r\n")).await;
+    let server = server_of(Settings::for_operations(fresh_id, vec!["cairn".to_owned()])).await;
+    let ask = async |head: &str| server.ask(format!("GET {head}\r\n\r\n")).await;
     let mine = ["127.0.0.1", "127.0.0.1:8081", "[::1]:8081", "localhost:8081", "cairn:8081", "192.0.2.7"];
     for host in mine {
         assert_eq!(ask(&format!("/health HTTP/1.1\r\nhost: {host}")).await.status, 200, "{host}");
@@ -353,7 +353,7 @@ async fn a_listener_that_asks_nobody_answers_to_its_hosts_only_and_to_no_page_of
     ] {
         ask(head).await.problem(421, "misdirected");
     }
-    house.ask("OPTIONS * HTTP/1.1\r\nhost: evil.example\r\n\r\n").await.problem(421, "misdirected");
+    server.ask("OPTIONS * HTTP/1.1\r\nhost: evil.example\r\n\r\n").await.problem(421, "misdirected");
     for sent_by in ["sec-fetch-site: cross-site", "sec-fetch-site: same-site", "origin: http://evil.example"] {
         ask(&format!("/health HTTP/1.1\r\nhost: localhost\r\n{sent_by}")).await.problem(403, "forbidden");
     }
@@ -367,13 +367,13 @@ async fn a_listener_that_asks_nobody_answers_to_its_hosts_only_and_to_no_page_of
 async fn with_a_list_of_hosts_a_person_too_is_told_that_this_is_another() {
     let mut settings = Settings::new(fresh_id, "https://id.example");
     settings.hosts = Hosts::These(vec!["id.example".to_owned()]);
-    let house = house_of(settings).await;
-    let told = house.ask("GET /page HTTP/1.1\r\nhost: evil.example\r\naccept: text/html\r\n\r\n").await;
+    let server = server_of(settings).await;
+    let told = server.ask("GET /page HTTP/1.1\r\nhost: evil.example\r\naccept: text/html\r\n\r\n").await;
     assert_eq!((told.status, told.header("content-type")), (421, "text/html; charset=utf-8"));
-    house.get("/auth/things/1").await.problem(421, "misdirected");
-    assert_eq!(house.ask("GET /page HTTP/1.1\r\nhost: ID.example:443\r\n\r\n").await.status, 200);
+    server.get("/auth/things/1").await.problem(421, "misdirected");
+    assert_eq!(server.ask("GET /page HTTP/1.1\r\nhost: ID.example:443\r\n\r\n").await.status, 200);
     // HTTP/2 has the host in `:authority`.
-    let mut client = hang_ups::second_version(&house).await;
+    let mut client = hang_ups::second_version(&server).await;
     for (host, status) in [("id.example", 200), ("evil.example", 421)] {
         let request = http::Request::get(format!("http://{host}/health")).body(http_body_util::Empty::new()).unwrap();
         assert_eq!(client.send_request(request).await.unwrap().status(), status, "{host}");

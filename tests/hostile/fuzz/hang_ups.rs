@@ -23,7 +23,7 @@ use cairn_actors::workers::mailer::Mailer;
 use cairn_actors::world::{Settings, World};
 use cairn_http::pages::{Brand, Look};
 use cairn_http::request::Peer;
-use cairn_http::{House, Rooms};
+use cairn_http::{AppState, Rooms};
 use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
 use cairn_runtime::clock::{SystemClock, SystemDice};
 use cairn_runtime::nursery::{ActorHost, supervise};
@@ -116,10 +116,10 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
     let _supervision = supervise(host, engine.tasks()).await.unwrap();
     let services =
         Services { engine: engine.clone(), directory: Arc::new(SqlDirectory::new(database.clone())), hasher };
-    let house = House::new(services, false, Look::read(Brand::default(), None).unwrap());
+    let state = AppState::new(services, false, Look::read(Brand::default(), None).unwrap());
     let filter = Rooms::new(cairn_http::Settings::new(|| "id".to_owned(), url))
-        .with(cairn_http::api::room(&house).unwrap())
-        .with(cairn_http::pages::room(&house).unwrap())
+        .with(cairn_http::api::room(&state).unwrap())
+        .with(cairn_http::pages::room(&state).unwrap())
         .filter();
 
     let mut request = request(&grow::plain(seed, cast).bytes);

@@ -8,25 +8,25 @@ use cairn_runtime::Timestamp;
 use super::super::sheet::Sheet;
 use super::super::visit::Visit;
 use super::Who;
-use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// The form.
 pub(in crate::pages) fn sheet(address: &str) -> Sheet {
     Sheet::new("account/delete.html").put("address", address)
 }
 
-pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     match visit.who().await {
         Who::Somebody(who) => visit.draw(sheet(who.user.address.typed())),
         Who::Nobody(answer) => answer,
     }
 }
 
-pub(in crate::pages) async fn delete(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn delete(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,
@@ -61,7 +61,7 @@ async fn twice(visit: &Visit, otherwise: Answer) -> Answer {
 }
 
 fn farewell(visit: &Visit, until: Timestamp) -> Answer {
-    let time = visit.house.look.words.past(until, visit.now());
+    let time = visit.state.look.words.past(until, visit.now());
     let page = visit.draw(Sheet::message("account/deleted", "/login").say("time", time))?;
     Ok(visit.without_session(page))
 }

@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::super::sheet::Sheet;
 use super::super::visit::{Visit, typed};
 use super::{At, Who};
-use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Serialize)]
 struct Shown {
@@ -46,8 +46,8 @@ fn list(visit: &Visit, devices: Vec<DeviceView>) -> Sheet {
     sheet(Value::from(Serde(shown)))
 }
 
-pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let who = match visit.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
@@ -57,8 +57,8 @@ pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answe
 }
 
 /// Forgets the one that is named, and signs it out where that is wanted, too.
-pub(in crate::pages) async fn forget(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn forget(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,

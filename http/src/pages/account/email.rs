@@ -14,10 +14,10 @@ use super::super::sheet::{Sheet, Wrong};
 use super::super::visit::{Visit, typed, with_query};
 use super::super::waiting::{self, Waiting};
 use super::{Who, done};
-use crate::house::House;
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 const PATH: &str = "/account/email";
 const WAITING: Waiting = Waiting {
@@ -33,8 +33,8 @@ pub(in crate::pages) fn sheet(address: &str, new_email: &str, once: &str) -> She
     Sheet::new("account/email.html").put("address", address).put("new_email", new_email).put("once", once)
 }
 
-pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let who = match visit.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
@@ -81,8 +81,8 @@ async fn wait(visit: &Visit, who: &SignedIn, flow: &str, code: &str, wrong: Vec<
     }
 }
 
-pub(in crate::pages) async fn begin(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,
@@ -117,8 +117,8 @@ pub(in crate::pages) async fn begin(house: Arc<House>, request: Request) -> Answ
 }
 
 /// The code of the letter.
-pub(in crate::pages) async fn confirm(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn confirm(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,
@@ -141,8 +141,8 @@ pub(in crate::pages) async fn confirm(house: Arc<House>, request: Request) -> An
 }
 
 /// Another letter, please.
-pub(in crate::pages) async fn resend(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,
@@ -162,6 +162,6 @@ pub(in crate::pages) async fn resend(house: Arc<House>, request: Request) -> Ans
 }
 
 /// Tells the waiting page when its flow moves.
-pub(in crate::pages) async fn events(house: Arc<House>, request: Request) -> Answer {
-    WAITING.events(&Visit::new(house, request)).await
+pub(in crate::pages) async fn events(state: Arc<AppState>, request: Request) -> Answer {
+    WAITING.events(&Visit::new(state, request)).await
 }

@@ -10,17 +10,17 @@ use super::super::sheet::Sheet;
 use super::super::visit::Visit;
 use super::Who;
 use crate::api::me;
-use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// The form.
 pub(in crate::pages) fn sheet(address: &str) -> Sheet {
     Sheet::new("account/export.html").put("address", address)
 }
 
-pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     match visit.who().await {
         Who::Somebody(who) => visit.draw(sheet(who.user.address.typed())),
         Who::Nobody(answer) => answer,
@@ -28,8 +28,8 @@ pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answe
 }
 
 /// The file. It answers a form and has no URL of its own: nothing that is linked to or loaded again gives it away.
-pub(in crate::pages) async fn download(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn download(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::super::sheet::Sheet;
 use super::super::visit::{Visit, with_query};
 use super::{At, Who};
-use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Serialize)]
 struct Shown {
@@ -37,15 +37,15 @@ fn read(text: &str) -> Option<HistoryPlace> {
     Some(HistoryPlace { at: Timestamp(at.parse().ok()?), input: InputId(Id::parse_crockford(input)?) })
 }
 
-pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let who = match visit.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
     let before = visit.request.query("before").as_deref().and_then(read);
     let page = visit.services().history(&who, before).await.map_err(|why| visit.problem(why))?;
-    let words = &visit.house.look.words.history;
+    let words = &visit.state.look.words.history;
     let shown: Vec<Shown> = page
         .events
         .into_iter()

@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, is_local, with_query};
 use crate::api;
-use crate::house::House;
 use crate::request::{Form, Request};
 use crate::room::Answer;
+use crate::state::AppState;
 
 pub(super) mod deletion;
 pub(super) mod devices;
@@ -34,7 +34,7 @@ pub(super) struct At {
 
 impl At {
     pub(super) fn of(visit: &Visit, at: Timestamp) -> Self {
-        Self { iso: api::instant(at), said: visit.house.look.words.past(at, visit.now()) }
+        Self { iso: api::instant(at), said: visit.state.look.words.past(at, visit.now()) }
     }
 }
 
@@ -76,7 +76,7 @@ impl Visit {
         if why == Refusal::SessionEnded {
             return self.go("/login");
         }
-        let Some(mut wrong) = super::sheet::wrongs(&self.house.look, &why, self.now()) else {
+        let Some(mut wrong) = super::sheet::wrongs(&self.state.look, &why, self.now()) else {
             return Err(self.problem(why));
         };
         for one in &mut wrong {
@@ -90,7 +90,7 @@ impl Visit {
     /// What the page before has done, said once more on this one. Only words of ours can be said.
     fn said(&self) -> Option<String> {
         let said = self.request.query("said")?;
-        self.house.look.words.errors.get(&format!("said.{said}")).cloned()
+        self.state.look.words.errors.get(&format!("said.{said}")).cloned()
     }
 }
 
@@ -99,8 +99,8 @@ fn done(visit: &Visit, what: &str) -> Answer {
     visit.go(&with_query("/account", &[("said", what)]))
 }
 
-pub(super) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let who = match visit.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,

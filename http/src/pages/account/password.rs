@@ -9,25 +9,25 @@ use cairn_actors::services::session::Tokens;
 use super::super::sheet::Sheet;
 use super::super::visit::{Visit, typed};
 use super::{Who, done};
-use crate::house::House;
 use crate::request::{Form, Request};
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// The form.
 pub(in crate::pages) fn sheet(address: &str, once: &str) -> Sheet {
     Sheet::new("account/password.html").put("address", address).put("once", once)
 }
 
-pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     match visit.who().await {
         Who::Somebody(who) => visit.draw(sheet(who.user.address.typed(), &visit.once())),
         Who::Nobody(answer) => answer,
     }
 }
 
-pub(in crate::pages) async fn change(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn change(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,
@@ -77,6 +77,6 @@ async fn twice(visit: &Visit, form: &Form, otherwise: Answer) -> Answer {
 
 /// `/.well-known/change-password`: where password managers send people (W3C, a well-known URL for changing passwords).
 /// Who is not signed in comes back here after signing in.
-pub(in crate::pages) async fn well_known(house: Arc<House>, request: Request) -> Answer {
-    Visit::new(house, request).go("/account/password")
+pub(in crate::pages) async fn well_known(state: Arc<AppState>, request: Request) -> Answer {
+    Visit::new(state, request).go("/account/password")
 }

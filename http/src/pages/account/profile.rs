@@ -9,9 +9,9 @@ use cairn_actors::services::profile::TypedProfile;
 use super::super::sheet::Sheet;
 use super::super::visit::{Visit, typed};
 use super::{Who, done};
-use crate::house::House;
 use crate::request::{Form, Request};
 use crate::room::Answer;
+use crate::state::AppState;
 
 /// The form: as it is, or as it was typed.
 pub(in crate::pages) fn sheet(username: &str, first_name: &str, last_name: &str, version: i64) -> Sheet {
@@ -34,16 +34,16 @@ fn of_form(form: &Form, version: i64) -> Sheet {
     sheet(&typed(form, "username"), &typed(form, "first_name"), &typed(form, "last_name"), version)
 }
 
-pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     match visit.who().await {
         Who::Somebody(who) => visit.draw(of_user(&who.user)),
         Who::Nobody(answer) => answer,
     }
 }
 
-pub(in crate::pages) async fn save(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn save(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,

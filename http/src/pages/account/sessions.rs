@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::super::sheet::Sheet;
 use super::super::visit::{Visit, typed};
 use super::{At, Who};
-use crate::house::House;
 use crate::request::Request;
 use crate::room::Answer;
+use crate::state::AppState;
 
 #[derive(Serialize)]
 struct Shown {
@@ -47,8 +47,8 @@ fn list(visit: &Visit, sessions: Vec<SessionView>) -> Sheet {
     sheet(Value::from(Serde(shown)), others)
 }
 
-pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let who = match visit.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
@@ -58,8 +58,8 @@ pub(in crate::pages) async fn show(house: Arc<House>, request: Request) -> Answe
 }
 
 /// Ends the one that is named, or all but this one.
-pub(in crate::pages) async fn end(house: Arc<House>, request: Request) -> Answer {
-    let visit = Visit::new(house, request);
+pub(in crate::pages) async fn end(state: Arc<AppState>, request: Request) -> Answer {
+    let visit = Visit::new(state, request);
     let form = visit.form()?;
     let who = match visit.who().await {
         Who::Somebody(who) => who,

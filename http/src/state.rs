@@ -16,7 +16,7 @@ use crate::problem::Problem;
 use crate::request::Request;
 
 /// What the public rooms' handlers share.
-pub struct House {
+pub struct AppState {
     /// The use cases.
     pub services: Services,
     /// Letters go to the development mailbox, and the public URL is on loopback: `/dev/mail` is there.
@@ -27,26 +27,26 @@ pub struct House {
     pub look: Look,
 }
 
-impl fmt::Debug for House {
+impl fmt::Debug for AppState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("House")
+        f.write_str("AppState")
     }
 }
 
-impl House {
-    /// A house with the look of its pages and the usual limits.
+impl AppState {
+    /// The state with the usual rate limits.
     pub fn new(services: Services, has_mailbox: bool, look: Look) -> Arc<Self> {
         Self::limited(services, has_mailbox, look, Quotas::default())
     }
 
-    /// A house with limits of its own.
+    /// The state with rate limits of its own.
     pub fn limited(services: Services, has_mailbox: bool, look: Look, quotas: Quotas) -> Arc<Self> {
         let limiter = services.engine.world().settings.limits.then(|| Limiter::new(quotas));
         Arc::new(Self { services, has_mailbox, limiter, look })
     }
 }
 
-impl House {
+impl AppState {
     /// Takes one from a bucket of something that only the handler knows, and has the answer tell it.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl House {
     }
 }
 
-impl Doors for House {
+impl Doors for AppState {
     fn meter(&self, bucket: &'static str, request: &Request) -> Metered {
         self.limiter.as_ref().map_or_else(Metered::default, |limiter| limiter.take_for_client(bucket, request.client()))
     }
