@@ -21,7 +21,7 @@ use cairn_actors::workers::budget::{Budgeted, SentLetters};
 use cairn_actors::workers::mailer::{Mailer, SmtpSettings, Worlds};
 use cairn_actors::world::World;
 use cairn_http::operations::{Operations, Readiness};
-use cairn_http::{AppState, Hosts, Limits, Port, Rooms};
+use cairn_http::{AppState, Hosts, Limits, Port, Router};
 use cairn_persistence::address::is_postgres;
 use cairn_persistence::keys::KeysError;
 use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
@@ -195,13 +195,13 @@ async fn serve(config: Config) -> Result<(), String> {
     settings.limits.connections_each = (shares.public / 4).max(8);
     settings.limits.proxies.clone_from(&settings.trusted_proxies);
     let limits = settings.limits.clone();
-    let front = Rooms::new(settings)
-        .with(cairn_http::api::room(&state).map_err(|why| said(&why))?)
-        .with(cairn_http::well_known::room(&state).map_err(|why| said(&why))?)
-        .with(cairn_http::pages::room(&state).map_err(|why| said(&why))?)
+    let front = Router::new(settings)
+        .with(cairn_http::api::group(&state).map_err(|why| said(&why))?)
+        .with(cairn_http::well_known::group(&state).map_err(|why| said(&why))?)
+        .with(cairn_http::pages::group(&state).map_err(|why| said(&why))?)
         .filter();
-    let back = Rooms::new(cairn_http::Settings::for_operations(request_id, config.ops_hosts.clone()))
-        .with(cairn_http::operations::room(desk).map_err(|why| said(&why))?)
+    let back = Router::new(cairn_http::Settings::for_operations(request_id, config.ops_hosts.clone()))
+        .with(cairn_http::operations::group(desk).map_err(|why| said(&why))?)
         .filter();
 
     let (ended, mut ends) = tokio::sync::mpsc::channel(2);

@@ -1,4 +1,4 @@
-//! The HTTP front of Cairn: rooms with tables of URLs under an accept loop of its own.
+//! The HTTP front of Cairn: route groups with tables of URLs under an accept loop of its own.
 
 pub mod api;
 pub mod door;
@@ -10,8 +10,8 @@ pub mod port;
 pub mod problem;
 pub mod reply;
 pub mod request;
-pub mod room;
-pub mod rooms;
+pub mod route_group;
+pub mod router;
 pub mod server;
 pub mod state;
 pub mod well_known;
@@ -31,7 +31,7 @@ pub use port::Port;
 pub use problem::{Problem, Unacceptable};
 pub use reply::Reply;
 pub use request::{Form, Request};
-pub use room::{Answer, Room, Route, Run, Schema, TableFault};
-pub use rooms::{Rooms, Settings, describe_metrics};
+pub use route_group::{Answer, Route, RouteGroup, Run, Schema, TableFault};
+pub use router::{Router, Settings, describe_metrics};
 pub use server::serve;
 pub use state::AppState;

@@ -27,7 +27,7 @@ pub(crate) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// The head of a request before a room has looked at it.
+/// The head of a request before a route group has looked at it.
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) path: String,

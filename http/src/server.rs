@@ -166,8 +166,9 @@ impl Server {
     async fn attend(self: Arc<Self>, place: Place, stream: TcpStream, peer: SocketAddr) {
         let seen = &place.connection;
         let stream = Stream::new(stream, Arc::clone(seen), self.limits.linger_time);
-        let rooms = TowerToHyperService::new(warp::service(self.filter.clone()));
-        let service = service_fn(|request: http::Request<Incoming>| self.pass(&rooms, Arc::clone(seen), request, peer));
+        let router = TowerToHyperService::new(warp::service(self.filter.clone()));
+        let service =
+            service_fn(|request: http::Request<Incoming>| self.pass(&router, Arc::clone(seen), request, peer));
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let mut alarm = pin!(sleep_until(Instant::now() + self.limits.head_time));
         let mut farewell = None;
@@ -260,7 +261,7 @@ impl Server {
 
     fn pass<S>(
         &self,
-        rooms: &S,
+        router: &S,
         connection: Arc<Connection>,
         mut request: http::Request<Incoming>,
         peer: SocketAddr,
@@ -286,7 +287,7 @@ impl Server {
             *request.uri_mut() = http::Uri::from_static("/");
         }
         let read = Arc::new(AtomicBool::new(request.body().is_end_stream()));
-        let answering = rooms.call(request.map(|body| Asking { body, read: Arc::clone(&read) }));
+        let answering = router.call(request.map(|body| Asking { body, read: Arc::clone(&read) }));
         async move {
             let mut response = answering.await?;
             in_flight.answered();

@@ -1,4 +1,4 @@
-//! What the handlers of the public rooms share, and the doors that ask it.
+//! What the handlers of the public route groups share, and the doors that ask it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::pages::Look;
 use crate::problem::Problem;
 use crate::request::Request;
 
-/// What the public rooms' handlers share.
+/// What the handlers of the public route groups share.
 pub struct AppState {
     /// The use cases.
     pub services: Services,

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::door::Door;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::{Answer, Room, Route, Schema, TableFault};
+use crate::route_group::{Answer, Route, RouteGroup, Schema, TableFault};
 use crate::state::AppState;
 
 static ROUTES: &[Route<AppState>] = &[
@@ -30,12 +30,12 @@ static ROUTES: &[Route<AppState>] = &[
     },
 ];
 
-/// The room of well-known resources (RFC 8615).
+/// The route group of well-known resources (RFC 8615).
 ///
 /// # Errors
 /// When the table contradicts itself.
-pub fn room(state: &Arc<AppState>) -> Result<Room<AppState>, TableFault> {
-    Ok(Room::new("well-known", Arc::clone(state), ROUTES)?.below(&["/.well-known"]).cross_origin())
+pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> {
+    Ok(RouteGroup::new("well-known", Arc::clone(state), ROUTES)?.below(&["/.well-known"]).cross_origin())
 }
 
 /// The public keys (RFC 7517, section 5). A key is published before its first use, so five minutes are safe.

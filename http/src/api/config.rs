@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// Codes of letters have so many digits.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{instant, problem, signed_in, stranger};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// A device, as its user is shown it.

@@ -13,7 +13,7 @@ use super::{FlowBody, MovedBody, UserBody, caller, problem, signed_in};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{problem, refresh, stranger};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 pub(super) async fn logout(state: Arc<AppState>, request: Request) -> Answer {

@@ -19,7 +19,7 @@ use super::{MovedBody, instant, problem, signed_in, stranger};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Serialize)]

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::door::{Door, device, rate};
 use crate::problem::{Problem, Unacceptable};
 use crate::request::Request;
-use crate::room::{Room, Route, Schema, TableFault};
+use crate::route_group::{Route, RouteGroup, Schema, TableFault};
 use crate::state::AppState;
 
 mod config;
@@ -139,17 +139,17 @@ const fn route(
     path: &'static str,
     door: Door,
     schema: Schema,
-    run: crate::room::Run<AppState>,
+    run: crate::route_group::Run<AppState>,
 ) -> Route<AppState> {
     Route { method, path, door, bucket: None, schema, run }
 }
 
-/// The room of the JSON interface.
+/// The route group of the JSON interface.
 ///
 /// # Errors
 /// When the table contradicts itself.
-pub fn room(state: &Arc<AppState>) -> Result<Room<AppState>, TableFault> {
-    Ok(Room::new("api", Arc::clone(state), ROUTES)?.below(&["/auth", "/users"]).cross_origin())
+pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> {
+    Ok(RouteGroup::new("api", Arc::clone(state), ROUTES)?.below(&["/auth", "/users"]).cross_origin())
 }
 
 /// Who asks. An `Idempotency-Key` of 1 to 255 visible ASCII characters makes the request a repeatable one.

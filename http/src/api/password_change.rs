@@ -11,7 +11,7 @@ use super::login::TokensBody;
 use super::{caller, instant, problem, signed_in};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{FlowBody, MovedBody, caller, problem};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]

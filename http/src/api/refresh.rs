@@ -9,7 +9,7 @@ use super::login::TokensBody;
 use super::{problem, stranger};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]

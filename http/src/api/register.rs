@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{FlowBody, MovedBody, caller, instant, problem};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]

@@ -14,7 +14,7 @@ use super::{caller, instant, problem, signed_in, stranger};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// A session, as its user is shown it.

@@ -10,7 +10,7 @@ use super::{FlowBody, UserBody, caller, problem};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]

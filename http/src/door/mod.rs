@@ -19,7 +19,7 @@ pub mod rate;
 
 /// What a route asks of whoever calls it.
 ///
-/// `Open`, `OwnPage` and `Loopback` are judged by the front itself; the others by the room's [`Doors`].
+/// `Open`, `OwnPage` and `Loopback` are judged by the front itself; the others by the group's [`Doors`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Door {
     /// Anybody.
@@ -84,7 +84,7 @@ impl Carried {
     }
 }
 
-/// The doors of a room, made by what the room's handlers share.
+/// The doors of a group, made by what the group's handlers share.
 ///
 /// Both are asked before the body is read: first the meter, then the door.
 pub trait Doors: Send + Sync + 'static {

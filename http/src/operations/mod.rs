@@ -18,7 +18,7 @@ use crate::door::{Door, Doors};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::{Answer, Room, Route, Run, Schema, TableFault};
+use crate::route_group::{Answer, Route, RouteGroup, Run, Schema, TableFault};
 
 /// Whether the process should be sent requests. Red until it is ready, and again from the signal to stop on.
 #[derive(Clone, Debug, Default)]
@@ -84,12 +84,12 @@ const fn get(path: &'static str, run: Run<Operations>) -> Route<Operations> {
     Route { method: Method::GET, path, door: Door::Open, bucket: None, schema: Schema::Nothing, run }
 }
 
-/// The room of the operations listener.
+/// The route group of the operations listener.
 ///
 /// # Errors
 /// When the table contradicts itself.
-pub fn room(operations: Operations) -> Result<Room<Operations>, TableFault> {
-    Ok(Room::new("operations", Arc::new(operations), ROUTES)?.everything_else())
+pub fn group(operations: Operations) -> Result<RouteGroup<Operations>, TableFault> {
+    Ok(RouteGroup::new("operations", Arc::new(operations), ROUTES)?.everything_else())
 }
 
 fn ok() -> Answer {

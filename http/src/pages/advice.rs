@@ -14,7 +14,7 @@ use super::sheet::wrongs;
 use super::visit::{Visit, typed};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 pub(super) async fn advise(state: Arc<AppState>, request: Request) -> Answer {

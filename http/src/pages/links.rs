@@ -16,7 +16,7 @@ use super::sheet::{Sheet, Wrong, wrongs};
 use super::visit::{Visit, typed};
 use crate::problem::Problem;
 use crate::request::{Form, Request};
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// Which letter's link it is.

@@ -16,7 +16,7 @@ use crate::door::cookie::Cookie;
 use crate::door::{device, rate};
 use crate::problem::Problem;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// Where a person is who wanted to go nowhere.

@@ -15,7 +15,7 @@ use crate::api;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// Letters shown at most: the newest.

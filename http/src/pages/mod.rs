@@ -8,7 +8,7 @@ use crate::door::{Door, rate};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::{Answer, Room, Route, Run, Schema, TableFault};
+use crate::route_group::{Answer, Route, RouteGroup, Run, Schema, TableFault};
 use crate::state::AppState;
 
 mod account;
@@ -117,12 +117,15 @@ const fn form(path: &'static str, run: Run<AppState>) -> Route<AppState> {
     Route { method: Method::POST, path, door: Door::OwnPage, bucket: None, schema: Schema::Form, run }
 }
 
-/// The room of pages. It says 404 for every path that no room has.
+/// The route group of pages. It says 404 for every path that no group has.
 ///
 /// # Errors
 /// When the table contradicts itself.
-pub fn room(state: &Arc<AppState>) -> Result<Room<AppState>, TableFault> {
-    Ok(Room::new("pages", Arc::clone(state), ROUTES)?.error_page(problem_page::tell).forms_again().everything_else())
+pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> {
+    Ok(RouteGroup::new("pages", Arc::clone(state), ROUTES)?
+        .error_page(problem_page::tell)
+        .forms_again()
+        .everything_else())
 }
 
 /// The start: one's account, or the way to it.

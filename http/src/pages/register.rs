@@ -13,7 +13,7 @@ use http::StatusCode;
 use super::sheet::Sheet;
 use super::visit::{Visit, typed, with_query};
 use crate::request::{Form, Request};
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// What was typed, to be shown again. Never the password.

@@ -15,7 +15,7 @@ use super::sheet::{Sheet, Wrong, wrongs};
 use super::visit::{Visit, typed, with_query};
 use super::waiting::{self, Waiting};
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 const PATH: &str = "/reset-password";

@@ -19,7 +19,7 @@ use crate::door::device;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 const PATH: &str = "/verify-email";

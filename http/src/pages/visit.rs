@@ -20,7 +20,7 @@ use crate::door::{Limited, csrf};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::{Form, Request};
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// A request to a page.

@@ -29,7 +29,7 @@ fn body() -> impl hyper::body::Body<Data = Bytes, Error = Infallible> + Send + '
 async fn a_request_that_is_dropped_at_any_of_its_awaits_ends_as_if_it_were_not() {
     for polls in 1.. {
         let demo = Arc::new(Demo::default());
-        let filter = rooms(&demo, Settings::new(fresh_id, "https://id.example"));
+        let filter = router(&demo, Settings::new(fresh_id, "https://id.example"));
         let service = TowerToHyperService::new(warp::service(filter));
         let request = http::Request::builder()
             .method("POST")

@@ -1,4 +1,4 @@
-//! A small server of two rooms behind the real accept loop, spoken to in raw octets.
+//! A small server of two route groups behind the real accept loop, spoken to in raw octets.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -226,7 +226,7 @@ static PAGES: [Route<Demo>; 3] = [
     },
 ];
 
-/// A form that keeps its promise: see [`Room::forms_again`].
+/// A form that keeps its promise: see [`RouteGroup::forms_again`].
 fn limited(request: &Request) -> Answer {
     let form = request.form()?;
     let code = form.get("code").unwrap_or_default();
@@ -242,15 +242,15 @@ fn fresh_id() -> String {
     format!("fresh-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn rooms(demo: &Arc<Demo>, settings: Settings) -> warp::filters::BoxedFilter<(warp::reply::Response,)> {
-    let api = Room::new("api", Arc::clone(demo), &API).unwrap().below(&["/auth", "/users"]).cross_origin();
-    let pages = Room::new("pages", Arc::clone(demo), &PAGES).unwrap().everything_else().forms_again().error_page(
+fn router(demo: &Arc<Demo>, settings: Settings) -> warp::filters::BoxedFilter<(warp::reply::Response,)> {
+    let api = RouteGroup::new("api", Arc::clone(demo), &API).unwrap().below(&["/auth", "/users"]).cross_origin();
+    let pages = RouteGroup::new("pages", Arc::clone(demo), &PAGES).unwrap().everything_else().forms_again().error_page(
         |_, problem, request_id| {
             let page = format!("<!doctype html><h1>{}</h1><p>{request_id}", problem.kind().title());
             Reply::html(problem.status(), page)
         },
     );
-    Rooms::new(settings).with(api).with(pages).filter()
+    Router::new(settings).with(api).with(pages).filter()
 }
 
 struct TestServer {
@@ -281,7 +281,7 @@ impl TestServer {
     fn of(port: Port, settings: Settings) -> Self {
         let limits = settings.limits.clone();
         let demo = Arc::new(Demo::default());
-        let filter = rooms(&demo, settings);
+        let filter = router(&demo, settings);
         let (stop, stopped) = oneshot::channel();
         let address = port.address();
         let task = tokio::spawn(serve(port.clone(), filter, limits, async {

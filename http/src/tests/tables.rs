@@ -1,4 +1,4 @@
-//! What follows from a room's table: methods, doors, headers, other origins, defects, and the counting of it all.
+//! What follows from a group's table: methods, doors, headers, other origins, defects, and the counting of it all.
 
 use std::sync::Mutex;
 
@@ -271,12 +271,12 @@ async fn a_defect_is_told_without_its_reason_and_harms_nobody_else() {
 }
 
 #[test]
-fn a_table_that_contradicts_itself_is_found_when_the_room_is_built() {
+fn a_table_that_contradicts_itself_is_found_when_the_group_is_built() {
     static TWICE: [Route<Demo>; 2] = [at_door("/a", Door::Open), at_door("/a", Door::Bearer)];
     static UNCLEAR: [Route<Demo>; 2] = [at_door("/{a}", Door::Open), at_door("/{b}", Door::Open)];
     let demo = || Arc::new(Demo::default());
-    assert!(matches!(Room::new("r", demo(), &TWICE).err(), Some(TableFault::Twice { path: "/a", .. })));
-    assert!(matches!(Room::new("r", demo(), &UNCLEAR).err(), Some(TableFault::Pattern { .. })));
+    assert!(matches!(RouteGroup::new("r", demo(), &TWICE).err(), Some(TableFault::Twice { path: "/a", .. })));
+    assert!(matches!(RouteGroup::new("r", demo(), &UNCLEAR).err(), Some(TableFault::Pattern { .. })));
 }
 
 /// Keeps the keys of everything that is counted.

@@ -198,7 +198,7 @@ pub fn plain(seed: &Seed, cast: &Cast) -> Grown {
 
 /// Whether it is for a browser rather than for a program.
 fn is_page(seed: &Seed) -> bool {
-    let is_call = ["/auth", "/users"].iter().any(|room| seed.route.starts_with(room));
+    let is_call = ["/auth", "/users"].iter().any(|group| seed.route.starts_with(group));
     !is_call && !matches!(seed.body, Body::Json(_))
 }
 

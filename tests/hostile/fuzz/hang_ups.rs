@@ -23,7 +23,7 @@ use cairn_actors::workers::mailer::Mailer;
 use cairn_actors::world::{Settings, World};
 use cairn_http::pages::{Brand, Look};
 use cairn_http::request::Peer;
-use cairn_http::{AppState, Rooms};
+use cairn_http::{AppState, Router};
 use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
 use cairn_runtime::clock::{SystemClock, SystemDice};
 use cairn_runtime::nursery::{ActorHost, supervise};
@@ -117,9 +117,9 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
     let services =
         Services { engine: engine.clone(), directory: Arc::new(SqlDirectory::new(database.clone())), hasher };
     let state = AppState::new(services, false, Look::read(Brand::default(), None).unwrap());
-    let filter = Rooms::new(cairn_http::Settings::new(|| "id".to_owned(), url))
-        .with(cairn_http::api::room(&state).unwrap())
-        .with(cairn_http::pages::room(&state).unwrap())
+    let filter = Router::new(cairn_http::Settings::new(|| "id".to_owned(), url))
+        .with(cairn_http::api::group(&state).unwrap())
+        .with(cairn_http::pages::group(&state).unwrap())
         .filter();
 
     let mut request = request(&grow::plain(seed, cast).bytes);

@@ -9,7 +9,7 @@ use super::super::sheet::Sheet;
 use super::super::visit::Visit;
 use super::Who;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// The form.

@@ -16,7 +16,7 @@ use super::super::waiting::{self, Waiting};
 use super::{Who, done};
 use crate::problem::Problem;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 const PATH: &str = "/account/email";

@@ -11,7 +11,7 @@ use super::super::visit::Visit;
 use super::Who;
 use crate::api::me;
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// The form.

@@ -12,7 +12,7 @@ use super::super::sheet::Sheet;
 use super::super::visit::{Visit, with_query};
 use super::{At, Who};
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Serialize)]

@@ -13,7 +13,7 @@ use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, is_local, with_query};
 use crate::api;
 use crate::request::{Form, Request};
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 pub(super) mod deletion;

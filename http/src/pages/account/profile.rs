@@ -10,7 +10,7 @@ use super::super::sheet::Sheet;
 use super::super::visit::{Visit, typed};
 use super::{Who, done};
 use crate::request::{Form, Request};
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// The form: as it is, or as it was typed.

@@ -13,7 +13,7 @@ use super::super::sheet::Sheet;
 use super::super::visit::{Visit, typed};
 use super::{At, Who};
 use crate::request::Request;
-use crate::room::Answer;
+use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Serialize)]

@@ -1,7 +1,7 @@
-//! A room: a table of routes that share what they need, with everything that follows from a table.
+//! A route group: a table of routes that share what they need, with everything that follows from a table.
 //!
 //! From the table come 404, 405 with `Allow`, HEAD, OPTIONS, the labels of the metrics, and later the description of
-//! the interface. The order in which a request is judged is the order of [`Room::judge`], and visible there.
+//! the interface. The order in which a request is judged is the order of [`RouteGroup::judge`], and visible there.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -28,12 +28,12 @@ use crate::load::{Held, Load};
 use crate::problem::{Kind, Problem};
 use crate::reply::Reply;
 use crate::request::{BodyStream, Head, Request, collect, crowded, discard, wants_html};
-use crate::rooms::{Settings, is_below};
+use crate::router::{Settings, is_below};
 
 /// What a handler's future gives.
 pub type Answer = Result<Reply, Problem>;
 
-/// A handler: what the room shares, and the request. In a table: `run: |state, request| Box::pin(login(state, request))`.
+/// A handler: what the group shares, and the request. In a table: `run: |state, request| Box::pin(login(state, request))`.
 pub type Run<S> = fn(Arc<S>, Request) -> BoxFuture<'static, Answer>;
 
 /// The page that tells a person of a problem, given the request's id. Status and headers are put on it afterwards.
@@ -50,7 +50,7 @@ pub enum Schema {
     Form,
 }
 
-/// One line of a room's table.
+/// One line of a group's table.
 pub struct Route<S: 'static> {
     /// The method. A GET serves HEAD too; OPTIONS is answered from the table.
     pub method: Method,
@@ -87,24 +87,24 @@ const EXPOSED: &str = "etag, ratelimit, ratelimit-policy, retry-after, www-authe
 const ACCEPTED: &str =
     "authorization, cairn-device, content-type, idempotency-key, if-match, if-none-match, x-request-id";
 
-/// A table that contradicts itself, found when the room is built.
+/// A table that contradicts itself, found when the group is built.
 #[derive(Debug, thiserror::Error)]
 pub enum TableFault {
     /// Two patterns cannot be told apart, or one is malformed.
-    #[error("room {room}: {path}: {why}")]
+    #[error("group {group}: {path}: {why}")]
     Pattern {
-        /// The room's name.
-        room: &'static str,
+        /// The group's name.
+        group: &'static str,
         /// The pattern that could not be added.
         path: &'static str,
         /// What is wrong with it.
         why: String,
     },
     /// The same method stands twice at one path.
-    #[error("room {room}: {method} {path} stands twice")]
+    #[error("group {group}: {method} {path} stands twice")]
     Twice {
-        /// The room's name.
-        room: &'static str,
+        /// The group's name.
+        group: &'static str,
         /// The doubled method.
         method: Method,
         /// Its path.
@@ -119,7 +119,7 @@ struct Entry<S: 'static> {
 }
 
 /// A table of routes compiled for use.
-pub struct Room<S: 'static> {
+pub struct RouteGroup<S: 'static> {
     name: &'static str,
     state: Arc<S>,
     paths: matchit::Router<Entry<S>>,
@@ -130,7 +130,7 @@ pub struct Room<S: 'static> {
     forms_again: bool,
 }
 
-impl<S: Doors> Room<S> {
+impl<S: Doors> RouteGroup<S> {
     /// Compiles a table.
     ///
     /// # Errors
@@ -140,7 +140,7 @@ impl<S: Doors> Room<S> {
         for route in routes {
             match by_path.iter_mut().find(|(path, _)| *path == route.path) {
                 Some((_, there)) if there.iter().any(|other| other.method == route.method) => {
-                    return Err(TableFault::Twice { room: name, method: route.method.clone(), path: route.path });
+                    return Err(TableFault::Twice { group: name, method: route.method.clone(), path: route.path });
                 }
                 Some((_, there)) => there.push(route),
                 None => by_path.push((route.path, vec![route])),
@@ -150,7 +150,7 @@ impl<S: Doors> Room<S> {
         for (pattern, routes) in by_path {
             let allow = allow_of(&routes);
             paths.insert(pattern, Entry { pattern, routes, allow }).map_err(|error| TableFault::Pattern {
-                room: name,
+                group: name,
                 path: pattern,
                 why: error.to_string(),
             })?;
@@ -167,21 +167,21 @@ impl<S: Doors> Room<S> {
         })
     }
 
-    /// Paths below these belong to this room even when its table does not have them.
+    /// Paths below these belong to this group even when its table does not have them.
     #[must_use]
     pub fn below(mut self, prefixes: &'static [&'static str]) -> Self {
         self.prefixes = prefixes;
         self
     }
 
-    /// Every path that no earlier room has belongs to this one, which says 404 in its own manner.
+    /// Every path that no earlier group has belongs to this one, which says 404 in its own manner.
     #[must_use]
     pub fn everything_else(mut self) -> Self {
         self.everything_else = true;
         self
     }
 
-    /// Scripts of the listed origins may call this room.
+    /// Scripts of the listed origins may call this group.
     #[must_use]
     pub fn cross_origin(mut self) -> Self {
         self.cross_origin = true;
@@ -361,11 +361,11 @@ impl<S: Doors> Room<S> {
         match problem.kind() {
             Kind::Fault => {
                 let cause = problem.logged().unwrap_or("no cause given");
-                tracing::error!(request_id = id, room = self.name, route, cause, "a request met a defect");
+                tracing::error!(request_id = id, group = self.name, route, cause, "a request met a defect");
             }
             Kind::Unavailable | Kind::Storage => {
                 let cause = problem.logged().unwrap_or("no cause given");
-                tracing::warn!(request_id = id, room = self.name, route, cause, "a request was turned away");
+                tracing::warn!(request_id = id, group = self.name, route, cause, "a request was turned away");
             }
             _ => {}
         }
@@ -442,9 +442,9 @@ fn allow_of<S>(routes: &[&'static Route<S>]) -> HeaderValue {
     HeaderValue::try_from(methods.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
 }
 
-/// A room whatever its handlers share, as the composition of rooms sees it.
-pub(crate) trait AnyRoom: Send + Sync + 'static {
-    /// Whether a path is this room's to answer.
+/// A route group whatever its handlers share, as the composition of groups sees it.
+pub(crate) trait AnyGroup: Send + Sync + 'static {
+    /// Whether a path is this group's to answer.
     fn claims(&self, path: &str) -> bool;
 
     /// Answers, whatever the request is.
@@ -457,17 +457,17 @@ pub(crate) trait AnyRoom: Send + Sync + 'static {
     ) -> BoxFuture<'static, Reply>;
 }
 
-/// How a request comes to its room.
+/// How a request comes to its group.
 pub(crate) struct Arrival {
     /// Its id.
     pub(crate) id: String,
     /// Where its body is counted.
     pub(crate) load: Arc<Load>,
-    /// Why it is refused whatever the room thinks of it.
+    /// Why it is refused whatever the group thinks of it.
     pub(crate) refused: Option<Problem>,
 }
 
-impl<S: Doors> AnyRoom for Room<S> {
+impl<S: Doors> AnyGroup for RouteGroup<S> {
     fn claims(&self, path: &str) -> bool {
         let normal = decode::normal_path(path);
         let path = normal.as_deref().unwrap_or(path);

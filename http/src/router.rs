@@ -1,4 +1,4 @@
-//! The rooms put together: one boxed warp filter each, tried in order, and an answer to every request whatever it is.
+//! The route groups put together: one boxed warp filter each, tried in order, and an answer to every request whatever it is.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,16 +26,16 @@ use crate::load::Load;
 use crate::problem::Problem;
 use crate::reply::{Reply, Transport};
 use crate::request::{BodyStream, Head, Peer, crowded, discard};
-use crate::room::{AnyRoom, Arrival, Room, UNMATCHED, count, said_by};
+use crate::route_group::{AnyGroup, Arrival, RouteGroup, UNMATCHED, count, said_by};
 
-/// What holds for all rooms.
+/// What holds for all route groups.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The bounds of requests.
     pub limits: Limits,
     /// Makes the id of a request that came without a good one: 1 to 128 of `A-Za-z0-9._-`, never the same twice.
     pub new_request_id: fn() -> String,
-    /// Origins whose scripts may call rooms that are open to them, as browsers write them: `https://app.example`.
+    /// Origins whose scripts may call route groups that are open to them, as browsers write them: `https://app.example`.
     pub cors_origins: Vec<String>,
     /// Peers whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<Network>,
@@ -105,34 +105,34 @@ pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The rooms of one listener, in the order in which they are asked.
-pub struct Rooms {
+/// The route groups of one listener, in the order in which they are asked.
+pub struct Router {
     settings: Arc<Settings>,
-    rooms: Vec<Arc<dyn AnyRoom>>,
+    groups: Vec<Arc<dyn AnyGroup>>,
 }
 
-impl Rooms {
-    /// A listener without rooms: every path is a 404.
+impl Router {
+    /// A listener without route groups: every path is a 404.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), rooms: Vec::new() }
+        Self { settings: Arc::new(settings), groups: Vec::new() }
     }
 
-    /// Adds a room behind those already there.
+    /// Adds a group behind those already there.
     #[must_use]
-    pub fn with<S: Doors>(mut self, room: Room<S>) -> Self {
-        self.rooms.push(Arc::new(room));
+    pub fn with<S: Doors>(mut self, group: RouteGroup<S>) -> Self {
+        self.groups.push(Arc::new(group));
         self
     }
 
     /// The filter to be served: it answers every request and rejects none.
     #[must_use]
     pub fn filter(self) -> BoxedFilter<(Response,)> {
-        let Self { settings, rooms } = self;
+        let Self { settings, groups } = self;
         let load = Load::new(&settings.limits);
-        let serving = |room| answering(Arc::clone(&settings), Arc::clone(&load), room);
-        let last = serving(Arc::new(Nowhere) as Arc<dyn AnyRoom>);
-        let all = rooms.into_iter().rev().fold(last, |behind, room| serving(room).or(behind).unify().boxed());
+        let serving = |group| answering(Arc::clone(&settings), Arc::clone(&load), group);
+        let last = serving(Arc::new(Nowhere) as Arc<dyn AnyGroup>);
+        let all = groups.into_iter().rev().fold(last, |behind, group| serving(group).or(behind).unify().boxed());
         // No filter above rejects but to pass a request on. Should a change ever break that, a client still gets a
         // problem and not a library's text.
         all.recover(move |rejection: Rejection| {
@@ -145,8 +145,8 @@ impl Rooms {
 }
 
 /// `load` counts the requests that do not come through our accept loop, which counts its own.
-fn answering(settings: Arc<Settings>, load: Arc<Load>, room: Arc<dyn AnyRoom>) -> BoxedFilter<(Response,)> {
-    let claimant = Arc::clone(&room);
+fn answering(settings: Arc<Settings>, load: Arc<Load>, group: Arc<dyn AnyGroup>) -> BoxedFilter<(Response,)> {
+    let claimant = Arc::clone(&group);
     let claimed = warp::path::full()
         .and_then(move |path: FullPath| {
             let claimed = claimant.claims(path.as_str());
@@ -166,7 +166,7 @@ fn answering(settings: Arc<Settings>, load: Arc<Load>, room: Arc<dyn AnyRoom>) -
             let peer = peer.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |Peer(address)| address);
             let client = client_address(peer, &headers, &settings.trusted_proxies);
             let head = Head { method, path: path.as_str().to_owned(), query, headers, peer, client };
-            answer(Arc::clone(&settings), loaded.unwrap_or_else(|| Arc::clone(&load)), Arc::clone(&room), head, body)
+            answer(Arc::clone(&settings), loaded.unwrap_or_else(|| Arc::clone(&load)), Arc::clone(&group), head, body)
         })
         .boxed()
 }
@@ -188,12 +188,12 @@ fn whole_chunks<B: Buf>(
     stream.map(|chunk| chunk.map(|mut chunk| chunk.copy_to_bytes(chunk.remaining())))
 }
 
-/// Answers one request. What its room does runs in a task of its own, to its end: a client that hangs up, or resets its
+/// Answers one request. What its group does runs in a task of its own, to its end: a client that hangs up, or resets its
 /// stream, changes nothing of it.
 async fn answer(
     settings: Arc<Settings>,
     load: Arc<Load>,
-    room: Arc<dyn AnyRoom>,
+    group: Arc<dyn AnyGroup>,
     head: Head,
     body: BodyStream,
 ) -> Response {
@@ -210,7 +210,7 @@ async fn answer(
         let admitted = load.admit(client_network(head.client));
         let refused = refused.or_else(|| admitted.is_none().then(crowded));
         let arrival = Arrival { id: id.clone(), load: Arc::clone(&load), refused };
-        let serving = room.serve(Arc::clone(&settings), head, body, arrival);
+        let serving = group.serve(Arc::clone(&settings), head, body, arrival);
         let serving = caught(serving, id.clone());
         match admitted {
             Some(admitted) => load.run(admitted, serving).await.unwrap_or_else(|| crowded().to_reply(&id)),
@@ -224,8 +224,8 @@ async fn caught(serving: BoxFuture<'static, Reply>, id: String) -> Reply {
     match AssertUnwindSafe(serving).catch_unwind().await {
         Ok(reply) => reply,
         Err(panic) => {
-            tracing::error!(request_id = id, cause = said_by(&*panic), "a room met a defect");
-            Problem::fault("a room").to_reply(&id)
+            tracing::error!(request_id = id, cause = said_by(&*panic), "a route group met a defect");
+            Problem::fault("a route group").to_reply(&id)
         }
     }
 }
@@ -240,10 +240,10 @@ fn rejected(settings: &Settings, rejection: &Rejection) -> Response {
     problem.to_reply(&id).completed(&Method::GET, &id, true, settings.transport()).into_response()
 }
 
-/// What stands behind all rooms: nothing is here.
+/// What stands behind all route groups: nothing is here.
 struct Nowhere;
 
-impl AnyRoom for Nowhere {
+impl AnyGroup for Nowhere {
     fn claims(&self, _path: &str) -> bool {
         true
     }
