@@ -9,8 +9,8 @@ use cairn_actors::hasher::HashEngine;
 use cairn_actors::secret::Secret;
 use cairn_actors::workers::mailer::{Dkim, Said};
 use cairn_actors::world::Settings;
-use cairn_http::door::client_address::Network;
-use cairn_http::door::rate::Quotas;
+use cairn_http::access::client_address::Network;
+use cairn_http::access::rate::Quotas;
 
 mod duration;
 mod limits;

@@ -312,7 +312,7 @@ fn listening_url(at: SocketAddr) -> String {
 
 /// The host of the public URL.
 fn own_host(origin: &str) -> Option<String> {
-    cairn_http::door::host::host_of(origin.split_once("://")?.1)
+    cairn_http::access::host::host_of(origin.split_once("://")?.1)
 }
 
 fn hostname() -> String {

@@ -10,7 +10,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::door::client_address::client_network;
+use crate::access::client_address::client_network;
 use crate::frames::{Http2, PREFACE};
 use crate::limits::Limits;
 use crate::load::{Held, Load};

@@ -1,7 +1,7 @@
 //! The HTTP front of Cairn: route groups with tables of URLs under an accept loop of its own.
 
+pub mod access;
 pub mod api;
-pub mod door;
 pub mod json;
 pub mod limits;
 pub mod operations;
@@ -24,8 +24,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use door::host::Hosts;
-pub use door::{Carried, Door, Doors, Metered};
+pub use access::host::Hosts;
+pub use access::{Access, Admission, Carried, Metered};
 pub use limits::Limits;
 pub use port::Port;
 pub use problem::{Problem, Unacceptable};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::door::client_address::Network;
+use crate::access::client_address::Network;
 
 /// Every bound of the front in one value, so that tests may use tiny ones.
 ///

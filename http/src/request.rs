@@ -13,8 +13,8 @@ use http::{Extensions, HeaderMap, Method};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::door::client_address::is_local;
-use crate::door::cookie::Names;
+use crate::access::client_address::is_local;
+use crate::access::cookie::Names;
 use crate::limits::Limits;
 use crate::load::Held;
 use crate::problem::Problem;
@@ -82,7 +82,7 @@ impl Head {
     }
 }
 
-/// One request. The body is empty until the meter and the door have let it through.
+/// One request. The body is empty until it is metered and admitted.
 #[derive(Debug)]
 pub struct Request {
     pub(crate) method: Method,
@@ -226,13 +226,13 @@ impl Request {
         &self.body
     }
 
-    /// What doors leave for handlers.
+    /// What the admission leaves for handlers.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
 
-    /// What doors leave for handlers, to be written.
+    /// What the admission leaves for handlers, to be written.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.extensions
     }

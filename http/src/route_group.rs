@@ -19,11 +19,11 @@ use http::header::{
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
+use crate::access::client_address::client_network;
+use crate::access::cookie::Names;
+use crate::access::host::names_this_machine;
+use crate::access::{Access, Admission, Carried, Limited, sent_by_another_site};
 use crate::decode;
-use crate::door::client_address::client_network;
-use crate::door::cookie::Names;
-use crate::door::host::names_this_machine;
-use crate::door::{Carried, Door, Doors, Limited, sent_by_another_site};
 use crate::load::{Held, Load};
 use crate::problem::{Kind, Problem};
 use crate::reply::Reply;
@@ -57,7 +57,7 @@ pub struct Route<S: 'static> {
     /// The pattern in `matchit`'s words: `/auth/register/{flow}`.
     pub path: &'static str,
     /// What must hold before the handler runs.
-    pub door: Door,
+    pub access: Access,
     /// The rate limit's bucket that a request takes from.
     pub bucket: Option<&'static str>,
     /// What the body is.
@@ -67,7 +67,7 @@ pub struct Route<S: 'static> {
 }
 
 impl<S: 'static> Route<S> {
-    /// The same, with a request taking from a bucket of [`crate::door::rate`].
+    /// The same, with a request taking from a bucket of [`crate::access::rate`].
     #[must_use]
     pub const fn limited(mut self, bucket: &'static str) -> Self {
         self.bucket = Some(bucket);
@@ -130,7 +130,7 @@ pub struct RouteGroup<S: 'static> {
     forms_again: bool,
 }
 
-impl<S: Doors> RouteGroup<S> {
+impl<S: Admission> RouteGroup<S> {
     /// Compiles a table.
     ///
     /// # Errors
@@ -203,7 +203,7 @@ impl<S: Doors> RouteGroup<S> {
         self
     }
 
-    /// Decides what happens to a request, in this order: its bounds, its path, its method, the meter, the door.
+    /// Decides what happens to a request, in this order: its bounds, its path, its method, the meter, the access.
     async fn judge(&self, settings: &Settings, head: &Head, id: &str, trail: &mut Trail) -> Result<Next<S>, Problem> {
         head.check(&settings.limits)?;
         let path = decode::normal_path(&head.path).ok_or_else(Problem::not_found)?;
@@ -218,7 +218,7 @@ impl<S: Doors> RouteGroup<S> {
             return Ok(Next::Said(Reply::empty(StatusCode::NO_CONTENT).header(ALLOW, entry.allow.clone())));
         }
         let route = entry.serving(&head.method).ok_or_else(|| Problem::method(entry.allow.clone()))?;
-        if !route.door.is_for_other_origins() {
+        if !route.access.is_for_other_origins() {
             trail.forget_welcome();
         }
         let mut request = Request {
@@ -248,16 +248,16 @@ impl<S: Doors> RouteGroup<S> {
                 Err(slow) => return Err(slow),
             }
         }
-        match route.door {
-            Door::Open => {}
-            Door::OwnPage if !sent_by_another_site(&request.headers, &settings.own_origin) => {}
-            Door::OwnPage => return Err(Problem::another_site()),
-            Door::Loopback
+        match route.access {
+            Access::Open => {}
+            Access::OwnForm if !sent_by_another_site(&request.headers, &settings.own_origin) => {}
+            Access::OwnForm => return Err(Problem::another_site()),
+            Access::Loopback
                 if request.is_local()
                     && names_this_machine(&request.headers)
                     && !sent_by_another_site(&request.headers, &settings.own_origin) => {}
-            Door::Loopback => return Err(Problem::not_found()),
-            door @ (Door::Bearer | Door::FreshBearer) => self.state.enter(door, &mut request).await?,
+            Access::Loopback => return Err(Problem::not_found()),
+            access @ (Access::Bearer | Access::FreshBearer) => self.state.enter(access, &mut request).await?,
         }
         Ok(Next::Run(route, Box::new(request)))
     }
@@ -303,7 +303,7 @@ impl<S: Doors> RouteGroup<S> {
     /// Whether a limited request is a form of our own pages, sent from one by a person.
     fn may_show_again(&self, settings: &Settings, route: &Route<S>, request: &Request) -> bool {
         self.forms_again
-            && route.door == Door::OwnPage
+            && route.access == Access::OwnForm
             && route.schema == Schema::Form
             && !sent_by_another_site(&request.headers, &settings.own_origin)
             && request.wants_html()
@@ -412,7 +412,7 @@ impl<S> Entry<S> {
         let Some(asked) = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD) else { return };
         let method = Method::from_bytes(asked.as_bytes()).ok();
         let open =
-            method.and_then(|method| self.serving(&method)).is_some_and(|route| route.door.is_for_other_origins());
+            method.and_then(|method| self.serving(&method)).is_some_and(|route| route.access.is_for_other_origins());
         if !open {
             trail.forget_welcome();
         } else if trail.headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
@@ -467,7 +467,7 @@ pub(crate) struct Arrival {
     pub(crate) refused: Option<Problem>,
 }
 
-impl<S: Doors> AnyGroup for RouteGroup<S> {
+impl<S: Admission> AnyGroup for RouteGroup<S> {
     fn claims(&self, path: &str) -> bool {
         let normal = decode::normal_path(path);
         let path = normal.as_deref().unwrap_or(path);

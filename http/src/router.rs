@@ -17,10 +17,10 @@ use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
+use crate::access::client_address::{Network, client_address, client_network};
+use crate::access::host::Hosts;
+use crate::access::{Admission, sent_by_another_site};
 use crate::decode;
-use crate::door::client_address::{Network, client_address, client_network};
-use crate::door::host::Hosts;
-use crate::door::{Doors, sent_by_another_site};
 use crate::limits::Limits;
 use crate::load::Load;
 use crate::problem::Problem;
@@ -120,7 +120,7 @@ impl Router {
 
     /// Adds a group behind those already there.
     #[must_use]
-    pub fn with<S: Doors>(mut self, group: RouteGroup<S>) -> Self {
+    pub fn with<S: Admission>(mut self, group: RouteGroup<S>) -> Self {
         self.groups.push(Arc::new(group));
         self
     }
@@ -285,7 +285,7 @@ pub fn describe_metrics() {
     metrics::describe_counter!("cairn_http_connections_cut_total", "Connections that had to give way, by reason");
     metrics::gauge!("cairn_http_connections").set(0.0);
     metrics::counter!("cairn_http_requests_abandoned_total").increment(0);
-    for bucket in crate::door::rate::names() {
+    for bucket in crate::access::rate::names() {
         metrics::counter!("cairn_http_limited_total", "bucket" => bucket).increment(0);
     }
     for reason in crate::connection::CUT {

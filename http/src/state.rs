@@ -1,4 +1,4 @@
-//! What the handlers of the public route groups share, and the doors that ask it.
+//! What the handlers of the public route groups share, and how it admits and meters requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use cairn_actors::services::Services;
 use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
 
+use crate::access::rate::{Limiter, Quotas};
+use crate::access::{Access, Admission, Carried, Metered};
 use crate::api;
-use crate::door::rate::{Limiter, Quotas};
-use crate::door::{Carried, Door, Doors, Metered};
 use crate::pages::Look;
 use crate::problem::Problem;
 use crate::request::Request;
@@ -61,12 +61,12 @@ impl AppState {
     }
 }
 
-impl Doors for AppState {
+impl Admission for AppState {
     fn meter(&self, bucket: &'static str, request: &Request) -> Metered {
         self.limiter.as_ref().map_or_else(Metered::default, |limiter| limiter.take_for_client(bucket, request.client()))
     }
 
-    fn enter<'a>(&'a self, door: Door, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
+    fn enter<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
             let token = request.bearer().ok_or_else(Problem::no_token)?;
             let signed_in = self.services.signed_in(token).await.map_err(|why| api::problem(&self.services, why))?;
@@ -74,7 +74,7 @@ impl Doors for AppState {
             let age = engine.world().settings.step_up_age;
             // What the token says, not what the session knows: a step-up by its owner does not freshen a stolen token.
             let proved = Timestamp(signed_in.claims.auth_time.saturating_mul(1_000));
-            if door == Door::FreshBearer && engine.now() > proved.after(age).after(Duration::from_secs(1)) {
+            if access == Access::FreshBearer && engine.now() > proved.after(age).after(Duration::from_secs(1)) {
                 return Err(Problem::step_up(age));
             }
             request.extensions_mut().insert(signed_in);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::door::Door;
+use crate::access::Access;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::route_group::{Answer, Route, RouteGroup, Schema, TableFault};
@@ -15,7 +15,7 @@ static ROUTES: &[Route<AppState>] = &[
     Route {
         method: Method::GET,
         path: "/.well-known/jwks.json",
-        door: Door::Open,
+        access: Access::Open,
         bucket: None,
         schema: Schema::Nothing,
         run: |state, request| Box::pin(jwks(state, request)),
@@ -23,8 +23,8 @@ static ROUTES: &[Route<AppState>] = &[
     Route {
         method: Method::GET,
         path: "/.well-known/change-password",
-        door: Door::Open,
-        bucket: Some(crate::door::rate::PAGE),
+        access: Access::Open,
+        bucket: Some(crate::access::rate::PAGE),
         schema: Schema::Nothing,
         run: |state, request| Box::pin(crate::pages::change_password(state, request)),
     },

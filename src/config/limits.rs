@@ -1,6 +1,6 @@
 //! Rate limits as settings write them: `30/1m`, or two quotas, `10/1m 60/1h`.
 
-use cairn_http::door::rate::Quotas;
+use cairn_http::access::rate::Quotas;
 
 use super::duration::duration;
 use super::names::takes;

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use cairn_http::door::client_address::Network;
-use cairn_http::door::host::host_of;
+use cairn_http::access::client_address::Network;
+use cairn_http::access::host::host_of;
 use url::Url;
 
 use super::names::{takes, variable};

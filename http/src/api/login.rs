@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{problem, stranger};
-use crate::door::{device, rate};
+use crate::access::{device, rate};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;

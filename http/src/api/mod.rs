@@ -11,7 +11,7 @@ use cairn_runtime::{Fault, Method, Timestamp};
 use http::Method as Verb;
 use serde::Serialize;
 
-use crate::door::{Door, device, rate};
+use crate::access::{Access, device, rate};
 use crate::problem::{Problem, Unacceptable};
 use crate::request::Request;
 use crate::route_group::{Route, RouteGroup, Schema, TableFault};
@@ -34,101 +34,103 @@ mod verify_email;
 const SOON: Duration = Duration::from_secs(1);
 
 static ROUTES: &[Route<AppState>] = &[
-    route(Verb::GET, "/auth/config", Door::Open, Schema::Nothing, |state, request| {
+    route(Verb::GET, "/auth/config", Access::Open, Schema::Nothing, |state, request| {
         Box::pin(config::show(state, request))
     })
     .limited(rate::PAGE),
-    route(Verb::POST, "/auth/register", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/register", Access::Open, Schema::Json, |state, request| {
         Box::pin(register::begin(state, request))
     })
     .limited(rate::REGISTER),
-    route(Verb::GET, "/auth/register/{flow}", Door::Open, Schema::Nothing, |state, request| {
+    route(Verb::GET, "/auth/register/{flow}", Access::Open, Schema::Nothing, |state, request| {
         Box::pin(register::status(state, request))
     })
     .limited(rate::STATUS),
-    route(Verb::POST, "/auth/register/{flow}/resend", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/register/{flow}/resend", Access::Open, Schema::Json, |state, request| {
         Box::pin(register::resend(state, request))
     })
     .limited(rate::RESEND),
-    route(Verb::POST, "/auth/verify-email", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/verify-email", Access::Open, Schema::Json, |state, request| {
         Box::pin(verify_email::verify(state, request))
     })
     .limited(rate::CODE),
-    route(Verb::POST, "/auth/login", Door::Open, Schema::Json, |state, request| Box::pin(login::login(state, request)))
-        .limited(rate::LOGIN),
-    route(Verb::POST, "/auth/refresh", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/login", Access::Open, Schema::Json, |state, request| {
+        Box::pin(login::login(state, request))
+    })
+    .limited(rate::LOGIN),
+    route(Verb::POST, "/auth/refresh", Access::Open, Schema::Json, |state, request| {
         Box::pin(refresh::refresh(state, request))
     })
     .limited(rate::REFRESH),
-    route(Verb::POST, "/auth/logout", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/logout", Access::Open, Schema::Json, |state, request| {
         Box::pin(logout::logout(state, request))
     })
     .limited(rate::CHANGE),
-    route(Verb::POST, "/auth/logout-all", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/logout-all", Access::Open, Schema::Json, |state, request| {
         Box::pin(sessions::leave_all(state, request))
     })
     .limited(rate::CHANGE),
-    route(Verb::GET, "/auth/sessions", Door::Bearer, Schema::Nothing, |state, request| {
+    route(Verb::GET, "/auth/sessions", Access::Bearer, Schema::Nothing, |state, request| {
         Box::pin(sessions::list(state, request))
     })
     .limited(rate::ACCOUNT),
-    route(Verb::DELETE, "/auth/sessions/{session}", Door::Bearer, Schema::Nothing, |state, request| {
+    route(Verb::DELETE, "/auth/sessions/{session}", Access::Bearer, Schema::Nothing, |state, request| {
         Box::pin(sessions::revoke(state, request))
     })
     .limited(rate::CHANGE),
-    route(Verb::POST, "/auth/sessions/end", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/sessions/end", Access::Open, Schema::Json, |state, request| {
         Box::pin(sessions::disown(state, request))
     })
     .limited(rate::CODE),
-    route(Verb::GET, "/auth/devices", Door::Bearer, Schema::Nothing, |state, request| {
+    route(Verb::GET, "/auth/devices", Access::Bearer, Schema::Nothing, |state, request| {
         Box::pin(devices::list(state, request))
     })
     .limited(rate::ACCOUNT),
-    route(Verb::DELETE, "/auth/devices/{device}", Door::Bearer, Schema::Nothing, |state, request| {
+    route(Verb::DELETE, "/auth/devices/{device}", Access::Bearer, Schema::Nothing, |state, request| {
         Box::pin(devices::forget(state, request))
     })
     .limited(rate::CHANGE),
-    route(Verb::GET, "/auth/status", Door::Bearer, Schema::Nothing, |state, request| {
+    route(Verb::GET, "/auth/status", Access::Bearer, Schema::Nothing, |state, request| {
         Box::pin(sessions::status(state, request))
     })
     .limited(rate::ACCOUNT),
-    route(Verb::POST, "/auth/step-up", Door::Bearer, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/step-up", Access::Bearer, Schema::Json, |state, request| {
         Box::pin(sessions::step_up(state, request))
     })
     .limited(rate::LOGIN),
-    route(Verb::POST, "/auth/password-reset/request", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/password-reset/request", Access::Open, Schema::Json, |state, request| {
         Box::pin(password_reset::request(state, request))
     })
     .limited(rate::RESET),
-    route(Verb::POST, "/auth/password-reset/confirm", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/password-reset/confirm", Access::Open, Schema::Json, |state, request| {
         Box::pin(password_reset::confirm(state, request))
     })
     .limited(rate::CODE),
-    route(Verb::POST, "/auth/password-change", Door::FreshBearer, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/password-change", Access::FreshBearer, Schema::Json, |state, request| {
         Box::pin(password_change::change(state, request))
     })
     .limited(rate::LOGIN),
-    route(Verb::POST, "/auth/email-change", Door::FreshBearer, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/email-change", Access::FreshBearer, Schema::Json, |state, request| {
         Box::pin(email_change::begin(state, request))
     })
     .limited(rate::RESET),
-    route(Verb::POST, "/auth/email-change/confirm", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/email-change/confirm", Access::Open, Schema::Json, |state, request| {
         Box::pin(email_change::confirm(state, request))
     })
     .limited(rate::CODE),
-    route(Verb::POST, "/auth/email-change/undo", Door::Open, Schema::Json, |state, request| {
+    route(Verb::POST, "/auth/email-change/undo", Access::Open, Schema::Json, |state, request| {
         Box::pin(email_change::undo(state, request))
     })
     .limited(rate::CODE),
-    route(Verb::GET, "/users/me", Door::Bearer, Schema::Nothing, |state, request| Box::pin(me::show(state, request)))
+    route(Verb::GET, "/users/me", Access::Bearer, Schema::Nothing, |state, request| Box::pin(me::show(state, request)))
         .limited(rate::ACCOUNT),
-    route(Verb::PUT, "/users/me", Door::Bearer, Schema::Json, |state, request| Box::pin(me::edit(state, request)))
+    route(Verb::PUT, "/users/me", Access::Bearer, Schema::Json, |state, request| Box::pin(me::edit(state, request)))
         .limited(rate::CHANGE),
-    route(Verb::DELETE, "/users/me", Door::FreshBearer, Schema::Json, |state, request| {
+    route(Verb::DELETE, "/users/me", Access::FreshBearer, Schema::Json, |state, request| {
         Box::pin(me::delete(state, request))
     })
     .limited(rate::LOGIN),
-    route(Verb::GET, "/users/me/export", Door::FreshBearer, Schema::Nothing, |state, request| {
+    route(Verb::GET, "/users/me/export", Access::FreshBearer, Schema::Nothing, |state, request| {
         Box::pin(me::export(state, request))
     })
     .limited(rate::EXPORT),
@@ -137,11 +139,11 @@ static ROUTES: &[Route<AppState>] = &[
 const fn route(
     method: Verb,
     path: &'static str,
-    door: Door,
+    access: Access,
     schema: Schema,
     run: crate::route_group::Run<AppState>,
 ) -> Route<AppState> {
-    Route { method, path, door, bucket: None, schema, run }
+    Route { method, path, access, bucket: None, schema, run }
 }
 
 /// The route group of the JSON interface.
@@ -213,7 +215,7 @@ fn of_fault(fault: Fault) -> Problem {
     }
 }
 
-/// Whom the door has let in.
+/// Whose access token it is.
 pub(crate) fn signed_in(request: &Request) -> Result<&SignedIn, Problem> {
     request.extensions().get::<SignedIn>().ok_or_else(Problem::no_token)
 }

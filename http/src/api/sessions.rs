@@ -92,7 +92,7 @@ pub(super) async fn disown(state: Arc<AppState>, request: Request) -> Answer {
 pub(super) async fn leave_all(state: Arc<AppState>, request: Request) -> Answer {
     request.no_members()?;
     let caller = caller(&request)?;
-    // The door is the service's: a repeat comes with a token whose session is over.
+    // The service judges the token itself: a repeat comes with a token whose session is over.
     let token = request.bearer().ok_or_else(Problem::credentials)?;
     let services = &state.services;
     services.sign_out_everywhere(&caller, token).await.map_err(|why| problem(services, why))?;

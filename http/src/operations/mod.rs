@@ -13,8 +13,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
+use crate::access::{Access, Admission};
 use crate::api::{instant, problem};
-use crate::door::{Door, Doors};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -55,8 +55,8 @@ impl fmt::Debug for Operations {
     }
 }
 
-impl Doors for Operations {
-    fn enter<'a>(&'a self, _door: Door, _request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
+impl Admission for Operations {
+    fn enter<'a>(&'a self, _door: Access, _request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async { Err(Problem::credentials()) })
     }
 }
@@ -73,7 +73,7 @@ static ROUTES: &[Route<Operations>] = &[
     Route {
         method: Method::POST,
         path: "/runtime/ping",
-        door: Door::Open,
+        access: Access::Open,
         bucket: None,
         schema: Schema::Json,
         run: |operations, request| Box::pin(ping(operations, request)),
@@ -81,7 +81,7 @@ static ROUTES: &[Route<Operations>] = &[
 ];
 
 const fn get(path: &'static str, run: Run<Operations>) -> Route<Operations> {
-    Route { method: Method::GET, path, door: Door::Open, bucket: None, schema: Schema::Nothing, run }
+    Route { method: Method::GET, path, access: Access::Open, bucket: None, schema: Schema::Nothing, run }
 }
 
 /// The route group of the operations listener.

@@ -12,8 +12,8 @@ use http::HeaderValue;
 
 use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, typed, with_query};
-use crate::door::cookie::Cookie;
-use crate::door::{device, rate};
+use crate::access::cookie::Cookie;
+use crate::access::{device, rate};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::route_group::Answer;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 
-use crate::door::{Door, rate};
+use crate::access::{Access, rate};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -96,7 +96,7 @@ static ROUTES: &[Route<AppState>] = &[
     Route {
         method: Method::GET,
         path: "/dev/mail",
-        door: Door::Loopback,
+        access: Access::Loopback,
         bucket: None,
         schema: Schema::Nothing,
         run: |state, request| Box::pin(mailbox::show(state, request)),
@@ -109,12 +109,12 @@ static ROUTES: &[Route<AppState>] = &[
 
 /// What is shown to everybody.
 const fn page(path: &'static str, run: Run<AppState>) -> Route<AppState> {
-    Route { method: Method::GET, path, door: Door::Open, bucket: Some(rate::PAGE), schema: Schema::Nothing, run }
+    Route { method: Method::GET, path, access: Access::Open, bucket: Some(rate::PAGE), schema: Schema::Nothing, run }
 }
 
 /// What a form of ours sends.
 const fn form(path: &'static str, run: Run<AppState>) -> Route<AppState> {
-    Route { method: Method::POST, path, door: Door::OwnPage, bucket: None, schema: Schema::Form, run }
+    Route { method: Method::POST, path, access: Access::OwnForm, bucket: None, schema: Schema::Form, run }
 }
 
 /// The route group of pages. It says 404 for every path that no group has.

@@ -15,7 +15,7 @@ use super::sheet::{Sheet, Wrong};
 use super::visit::{Visit, typed, with_query};
 use super::waiting::{self, Waiting};
 use super::words::fill;
-use crate::door::device;
+use crate::access::device;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;

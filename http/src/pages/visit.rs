@@ -13,10 +13,10 @@ use http::{HeaderValue, StatusCode};
 
 use super::sheet::{Sheet, Wrong, wrongs};
 use super::words::fill;
+use crate::access::browser::Browser;
+use crate::access::cookie::Cookie;
+use crate::access::{Limited, csrf};
 use crate::api;
-use crate::door::browser::Browser;
-use crate::door::cookie::Cookie;
-use crate::door::{Limited, csrf};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::{Form, Request};

@@ -28,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::door::Limited;
+use crate::access::Limited;
 use crate::server::{Ended, serve};
 use crate::*;
 
@@ -59,8 +59,8 @@ impl Demo {
 
 struct Caller(String);
 
-impl Doors for Demo {
-    fn enter<'a>(&'a self, door: Door, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
+impl Admission for Demo {
+    fn enter<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
             if request.route() == "/auth/steps" {
                 self.step("entered").await;
@@ -68,7 +68,7 @@ impl Doors for Demo {
             match request.bearer().map(str::to_owned) {
                 None => Err(Problem::credentials()),
                 Some(token) if token != "good" => Err(Problem::session_ended()),
-                Some(_) if door == Door::FreshBearer => Err(Problem::step_up(Duration::from_secs(600))),
+                Some(_) if access == Access::FreshBearer => Err(Problem::step_up(Duration::from_secs(600))),
                 Some(token) => {
                     request.extensions_mut().insert(Arc::new(Caller(token)));
                     Ok(())
@@ -136,14 +136,14 @@ async fn carried(request: Request) -> Answer {
 }
 
 const fn route(method: Method, path: &'static str, schema: Schema, run: Run<Demo>) -> Route<Demo> {
-    Route { method, path, door: Door::Open, bucket: None, schema, run }
+    Route { method, path, access: Access::Open, bucket: None, schema, run }
 }
 
-const fn at_door(path: &'static str, door: Door) -> Route<Demo> {
+const fn with_access(path: &'static str, access: Access) -> Route<Demo> {
     Route {
         method: Method::POST,
         path,
-        door,
+        access,
         bucket: None,
         schema: Schema::Nothing,
         run: |_, request| {
@@ -160,7 +160,7 @@ static API: [Route<Demo>; 14] = [
     Route {
         method: Method::POST,
         path: "/auth/steps",
-        door: Door::Bearer,
+        access: Access::Bearer,
         bucket: None,
         schema: Schema::Json,
         run: |demo, request| Box::pin(steps(demo, request)),
@@ -186,13 +186,13 @@ static API: [Route<Demo>; 14] = [
     route(Method::GET, "/auth/panic", Schema::Nothing, |_, _| Box::pin(async { panic!("the secret reason") })),
     route(Method::GET, "/auth/carried", Schema::Nothing, |_, request| Box::pin(carried(request))),
     route(Method::GET, "/auth/wait", Schema::Nothing, |demo, _| Box::pin(wait(demo))),
-    at_door("/users/me", Door::Bearer),
-    at_door("/users/danger", Door::FreshBearer),
-    at_door("/local", Door::Loopback),
+    with_access("/users/me", Access::Bearer),
+    with_access("/users/danger", Access::FreshBearer),
+    with_access("/local", Access::Loopback),
     Route {
         method: Method::POST,
         path: "/auth/limited",
-        door: Door::Bearer,
+        access: Access::Bearer,
         bucket: Some("demo"),
         schema: Schema::Nothing,
         run: |_, _| Box::pin(async { Ok(Reply::empty(StatusCode::NO_CONTENT)) }),
@@ -206,7 +206,7 @@ static PAGES: [Route<Demo>; 3] = [
     Route {
         method: Method::POST,
         path: "/page",
-        door: Door::OwnPage,
+        access: Access::OwnForm,
         bucket: None,
         schema: Schema::Form,
         run: |_, request| {
@@ -219,7 +219,7 @@ static PAGES: [Route<Demo>; 3] = [
     Route {
         method: Method::POST,
         path: "/page/limited",
-        door: Door::OwnPage,
+        access: Access::OwnForm,
         bucket: Some("demo"),
         schema: Schema::Form,
         run: |_, request| Box::pin(async move { limited(&request) }),

@@ -8,9 +8,9 @@ use http::{Extensions, HeaderMap, HeaderValue, Method};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
+use crate::access::browser::Browser;
+use crate::access::cookie::Names;
 use crate::decode;
-use crate::door::browser::Browser;
-use crate::door::cookie::Names;
 use crate::json;
 use crate::request::{Head, Request};
 

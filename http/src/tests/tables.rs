@@ -152,7 +152,7 @@ async fn a_person_is_told_by_a_page_and_a_program_by_a_document() {
 }
 
 #[tokio::test]
-async fn each_door_says_what_is_missing() {
+async fn each_access_says_what_is_missing() {
     let server = TestServer::open().await;
     let post = |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
     let none = server.ask(post("/users/me?access_token=good", "cookie: access_token=good\r\n")).await;
@@ -272,8 +272,8 @@ async fn a_defect_is_told_without_its_reason_and_harms_nobody_else() {
 
 #[test]
 fn a_table_that_contradicts_itself_is_found_when_the_group_is_built() {
-    static TWICE: [Route<Demo>; 2] = [at_door("/a", Door::Open), at_door("/a", Door::Bearer)];
-    static UNCLEAR: [Route<Demo>; 2] = [at_door("/{a}", Door::Open), at_door("/{b}", Door::Open)];
+    static TWICE: [Route<Demo>; 2] = [with_access("/a", Access::Open), with_access("/a", Access::Bearer)];
+    static UNCLEAR: [Route<Demo>; 2] = [with_access("/{a}", Access::Open), with_access("/{b}", Access::Open)];
     let demo = || Arc::new(Demo::default());
     assert!(matches!(RouteGroup::new("r", demo(), &TWICE).err(), Some(TableFault::Twice { path: "/a", .. })));
     assert!(matches!(RouteGroup::new("r", demo(), &UNCLEAR).err(), Some(TableFault::Pattern { .. })));

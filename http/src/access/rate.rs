@@ -19,8 +19,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use crate::door::Metered;
-use crate::door::client_address::client_network;
+use crate::access::Metered;
+use crate::access::client_address::client_network;
 use crate::problem::Problem;
 
 /// `POST /auth/register`, and the page that does the same.

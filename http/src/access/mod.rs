@@ -1,4 +1,4 @@
-//! Doors: what must hold before a handler runs.
+//! Admission: what must hold before a handler runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,15 +17,15 @@ mod forwarded;
 pub mod host;
 pub mod rate;
 
-/// What a route asks of whoever calls it.
+/// What a route asks of its caller.
 ///
-/// `Open`, `OwnPage` and `Loopback` are judged by the front itself; the others by the group's [`Doors`].
+/// `Open`, `OwnForm` and `Loopback` are judged by the front itself; the others by the group's [`Admission`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Door {
+pub enum Access {
     /// Anybody.
     Open,
     /// A form of our own pages: a browser must not say that another site sends it.
-    OwnPage,
+    OwnForm,
     /// The peer itself on loopback, without a forwarding header, by an address or as `localhost`, and not sent by a page of
     /// another site; for everybody else the path does not exist.
     Loopback,
@@ -35,12 +35,12 @@ pub enum Door {
     FreshBearer,
 }
 
-impl Door {
+impl Access {
     /// Whether scripts of other origins may come through, when their origin is listed.
     pub(crate) const fn is_for_other_origins(self) -> bool {
         match self {
             Self::Open | Self::Bearer | Self::FreshBearer => true,
-            Self::OwnPage | Self::Loopback => false,
+            Self::OwnForm | Self::Loopback => false,
         }
     }
 }
@@ -84,13 +84,13 @@ impl Carried {
     }
 }
 
-/// The doors of a group, made by what the group's handlers share.
+/// What the handlers of a group share: it admits and meters their requests.
 ///
-/// Both are asked before the body is read: first the meter, then the door.
-pub trait Doors: Send + Sync + 'static {
-    /// Checks a `Bearer` or `FreshBearer` door. What it finds out goes into [`Request::extensions_mut`], where the
+/// Both are asked before the body is read: first the meter, then access.
+pub trait Admission: Send + Sync + 'static {
+    /// Checks `Access::Bearer` or `Access::FreshBearer`. What it finds out goes into [`Request::extensions_mut`], where the
     /// handler takes it from.
-    fn enter<'a>(&'a self, door: Door, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>>;
+    fn enter<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>>;
 
     /// Takes one from the bucket for this client.
     fn meter(&self, bucket: &'static str, request: &Request) -> Metered {
@@ -102,7 +102,7 @@ pub trait Doors: Send + Sync + 'static {
 /// Whether a browser says that a page of another site sends this (Fetch metadata, else the `Origin`).
 ///
 /// `Origin: null` alone proves nothing, because our own pages send it under `no-referrer` where the connection is
-/// neither TLS nor loopback; a form's own token stands behind this door.
+/// neither TLS nor loopback; a form's own token is checked after this.
 pub(crate) fn sent_by_another_site(headers: &HeaderMap, own_origin: &str) -> bool {
     match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
         Some(site) => !matches!(site, b"same-origin" | b"none"),
