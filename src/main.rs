@@ -7,11 +7,11 @@ use clap::{Parser, Subcommand};
 mod conceal;
 mod config;
 mod health;
-mod look;
 mod output;
 mod process;
 mod serve;
 mod telemetry;
+mod theme;
 
 // Memory comes back after a hundred thousand shells have ended; with glibc's allocator it does not.
 #[global_allocator]
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         Command::Serve { config } => config::Config::read(config.as_deref()).and_then(serve::run),
         Command::Health { config } => config::Config::read(config.as_deref()).and_then(|config| health::check(&config)),
         Command::Templates { command: Templates::Check { config } } => {
-            config::Config::read(config.as_deref()).and_then(|config| look::check(&config))
+            config::Config::read(config.as_deref()).and_then(|config| theme::check(&config))
         }
     };
     match done {

@@ -36,7 +36,7 @@ use tokio::sync::watch;
 use warp::filters::BoxedFilter;
 
 use crate::config::{Config, is_on_loopback};
-use crate::{health, look, output, process, telemetry};
+use crate::{health, output, process, telemetry, theme};
 
 /// What settling may take after the last request of the public, and at the same time the last one of operations.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -66,8 +66,8 @@ async fn serve(config: Config) -> Result<(), String> {
     // One provider of cryptography for the process; a second `Err` would say that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = telemetry::metrics()?;
-    let look = look::read(&config)?;
-    for doubt in look::doubts(&look) {
+    let theme = theme::read(&config)?;
+    for doubt in theme::doubts(&theme) {
         tracing::warn!("{doubt}");
     }
     let clock = Arc::new(SystemClock::ahead(config.clock_offset));
@@ -167,7 +167,7 @@ async fn serve(config: Config) -> Result<(), String> {
     .build();
 
     let services = Services { engine: engine.clone(), directory, hasher };
-    let state = AppState::limited(services.clone(), has_mailbox, look, config.quotas.clone());
+    let state = AppState::limited(services.clone(), has_mailbox, theme, config.quotas.clone());
     let readiness = Readiness::default();
     let (rendering, measured, remarked) = (metrics.clone(), database.clone(), database.clone());
     let desk = Operations {

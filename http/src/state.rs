@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::access::rate::{Limiter, Quotas};
 use crate::access::{Access, Admission, Carried, Metered};
 use crate::api;
-use crate::pages::Look;
+use crate::pages::Theme;
 use crate::problem::Problem;
 use crate::request::Request;
 
@@ -23,8 +23,8 @@ pub struct AppState {
     pub has_mailbox: bool,
     /// Rate limits, unless they are lifted.
     pub limiter: Option<Limiter>,
-    /// The look of the pages: templates, words, and the operator's own.
-    pub look: Look,
+    /// The theme of the pages: templates, words, and the operator's own.
+    pub theme: Theme,
 }
 
 impl fmt::Debug for AppState {
@@ -35,14 +35,14 @@ impl fmt::Debug for AppState {
 
 impl AppState {
     /// The state with the usual rate limits.
-    pub fn new(services: Services, has_mailbox: bool, look: Look) -> Arc<Self> {
-        Self::limited(services, has_mailbox, look, Quotas::default())
+    pub fn new(services: Services, has_mailbox: bool, theme: Theme) -> Arc<Self> {
+        Self::limited(services, has_mailbox, theme, Quotas::default())
     }
 
     /// The state with rate limits of its own.
-    pub fn limited(services: Services, has_mailbox: bool, look: Look, quotas: Quotas) -> Arc<Self> {
+    pub fn limited(services: Services, has_mailbox: bool, theme: Theme, quotas: Quotas) -> Arc<Self> {
         let limiter = services.engine.world().settings.limits.then(|| Limiter::new(quotas));
-        Arc::new(Self { services, has_mailbox, limiter, look })
+        Arc::new(Self { services, has_mailbox, limiter, theme })
     }
 }
 

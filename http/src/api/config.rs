@@ -20,7 +20,7 @@ const CODE_LENGTH: u32 = 6;
 pub(super) async fn show(state: Arc<AppState>, _request: Request) -> Answer {
     let open = state.services.engine.world().settings.registration;
     let rules = json!({
-        "name": state.look.name(),
+        "name": state.theme.name(),
         "registration": if open { "open" } else { "closed" },
         "sign_in": ["password"],
         "password": { "min_length": SHORTEST_PASSWORD, "max_bytes": LONGEST_PASSWORD },

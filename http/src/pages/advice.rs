@@ -29,7 +29,7 @@ pub(super) async fn advise(state: Arc<AppState>, request: Request) -> Answer {
     match visit.services().worthy(password, own, "/password", Lane::Registration).await {
         Ok(_) => said(&visit.error("password.good")),
         Err(why @ Refusal::Values(_)) => {
-            let wrong = wrongs(&visit.state.look, &why, visit.now()).unwrap_or_default();
+            let wrong = wrongs(&visit.state.theme, &why, visit.now()).unwrap_or_default();
             said(wrong.first().map_or("", |wrong| wrong.text.as_str()))
         }
         Err(why) => Err(visit.problem(why)),

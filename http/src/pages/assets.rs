@@ -115,7 +115,7 @@ impl Assets {
     }
 
     /// One file. While releases change, a page of the other release may ask for its own edition: it gets ours, to be
-    /// asked for again soon, because a page without its look is worse than one with a newer one.
+    /// asked for again soon, because a page without its theme is worse than one with a newer one.
     pub(crate) fn serve(&self, file: &str) -> Answer {
         let all = [Some(&self.css), Some(&self.js), self.logo.as_ref()];
         let asset = all.into_iter().flatten().find(|asset| asset.file == file || asset.is_an_edition(file));

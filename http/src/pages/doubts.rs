@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::colour::faint;
-use super::look::Look;
 use super::samples;
+use super::theme::Theme;
 
 /// A form as it would be sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,9 +19,9 @@ struct Form {
 }
 
 /// Everything doubtful, each in a sentence.
-pub(super) fn doubts(look: &Look, ours: &Look) -> Vec<String> {
+pub(super) fn doubts(theme: &Theme, ours: &Theme) -> Vec<String> {
     let mut found = Vec::new();
-    for (name, theirs, ours) in samples::drawn(look).zip(samples::drawn(ours)).filter_map(|(theirs, ours)| {
+    for (name, theirs, ours) in samples::drawn(theme).zip(samples::drawn(ours)).filter_map(|(theirs, ours)| {
         let ((name, theirs), (_, ours)) = (theirs.ok()?, ours.ok()?);
         Some((name, theirs, ours))
     }) {
@@ -31,7 +31,7 @@ pub(super) fn doubts(look: &Look, ours: &Look) -> Vec<String> {
             inline(&theirs).map(|what| format!("the page {name} has {what}, which the policy of all pages forbids")),
         );
     }
-    found.extend(faint(look.assets.stylesheet()).into_iter().map(|what| format!("the stylesheet: {what}")));
+    found.extend(faint(theme.assets.stylesheet()).into_iter().map(|what| format!("the stylesheet: {what}")));
     let mut seen = BTreeSet::new();
     found.retain(|what| seen.insert(what.clone()));
     found
@@ -143,19 +143,19 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::look::{Brand, Look};
+    use super::super::theme::{Brand, Theme};
     use super::*;
 
-    /// The doubts about our look with one file in the place of ours.
+    /// The doubts about our theme with one file in the place of ours.
     fn with(name: &str, change: impl FnOnce(&str) -> String) -> Vec<String> {
         let folder = tempdir();
         let path = folder.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let ours = fs::read_to_string(format!("{}/src/templates/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         fs::write(&path, change(&ours)).unwrap();
-        let look = Look::read(Brand::default(), Some(&folder)).unwrap();
+        let theme = Theme::read(Brand::default(), Some(&folder)).unwrap();
         let _ = fs::remove_dir_all(&folder);
-        look.doubts()
+        theme.doubts()
     }
 
     fn tempdir() -> std::path::PathBuf {
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn ours_are_beyond_doubt_and_so_is_what_says_the_same_otherwise() {
-        assert_eq!(Look::read(Brand::default(), None).unwrap().doubts(), [] as [&str; 0]);
+        assert_eq!(Theme::read(Brand::default(), None).unwrap().doubts(), [] as [&str; 0]);
         assert_eq!(
             with("login/form.html", |ours| ours.replace("<form method=\"post\"", "<FORM METHOD='POST'")),
             [] as [&str; 0]

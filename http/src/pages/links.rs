@@ -233,7 +233,7 @@ pub(super) async fn press(state: Arc<AppState>, request: Request, link: Link) ->
         Err(why @ (Refusal::Credentials | Refusal::SlowDown(_))) if link == Link::EmailChange => {
             // Without the field there was nothing to be wrong: the page asks for it.
             let asked = form.get("password").is_some() || why != Refusal::Credentials;
-            let wrong = wrongs(&visit.state.look, &why, visit.now()).filter(|_| asked).unwrap_or_default();
+            let wrong = wrongs(&visit.state.theme, &why, visit.now()).filter(|_| asked).unwrap_or_default();
             visit.refused(confirm(&visit, &token, other.as_ref()).await?, wrong, &why)
         }
         Err(Refusal::FlowEnded(_)) => match standing(&visit, link, &token).await? {
@@ -258,7 +258,7 @@ async fn undo(visit: &Visit, token: &str, password: Option<&str>) -> Answer {
         }
         Ok(_) => visit.draw(message(visit, "undo/done", "/forgot-password", other.as_ref())),
         Err(Refusal::FlowEnded(_)) => page(visit, Link::Undo, token, Vec::new()).await,
-        Err(why) => match wrongs(&visit.state.look, &why, visit.now()) {
+        Err(why) => match wrongs(&visit.state.theme, &why, visit.now()) {
             Some(wrong) => visit.refused(new_password(visit, Link::Undo, token, other.as_ref()), wrong, &why),
             None => Err(visit.problem(why)),
         },
@@ -277,7 +277,7 @@ async fn disown(visit: &Visit, token: &str, password: Option<&str>) -> Answer {
         Ok(_) if password.is_some() => say("end_session/set", "/login"),
         Ok(_) => say(Link::EndSession.pages().done, "/forgot-password"),
         Err(Refusal::FlowEnded(_)) => page(visit, Link::EndSession, token, Vec::new()).await,
-        Err(why) => match wrongs(&visit.state.look, &why, visit.now()) {
+        Err(why) => match wrongs(&visit.state.theme, &why, visit.now()) {
             Some(wrong) => visit.refused(new_password(visit, Link::EndSession, token, other.as_ref()), wrong, &why),
             None => Err(visit.problem(why)),
         },

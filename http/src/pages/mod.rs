@@ -1,4 +1,4 @@
-//! The pages that people meet: their table of URLs, their look, and the page that tells of a problem.
+//! The pages that people meet: their table of URLs, their theme, and the page that tells of a problem.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ mod colour;
 mod doubts;
 mod links;
 mod login;
-mod look;
 mod mailbox;
 mod problem_page;
 mod register;
 mod reset_password;
 mod samples;
 mod sheet;
+mod theme;
 mod verify_email;
 mod visit;
 mod waiting;
@@ -33,7 +33,7 @@ mod words;
 pub use self::assets::Logo;
 pub use self::colour::{Accent, NoAccent};
 use self::links::Link;
-pub use self::look::{Brand, Look};
+pub use self::theme::{Brand, Theme};
 use self::visit::Visit;
 
 static ROUTES: &[Route<AppState>] = &[
@@ -103,7 +103,7 @@ static ROUTES: &[Route<AppState>] = &[
     },
     page("/health", |_, _| Box::pin(async { Reply::json(StatusCode::OK, &serde_json::json!({ "status": "ok" })) }))
         .unlimited(),
-    page("/assets/{file}", |state, request| Box::pin(async move { state.look.assets.serve(request.param("file")) }))
+    page("/assets/{file}", |state, request| Box::pin(async move { state.theme.assets.serve(request.param("file")) }))
         .unlimited(),
 ];
 
@@ -147,7 +147,7 @@ pub(crate) async fn change_password(state: Arc<AppState>, request: Request) -> A
 
 /// A page that needs no browser's name.
 fn plain(state: &AppState, sheet: &sheet::Sheet) -> Answer {
-    match sheet.draw(&state.look, "") {
+    match sheet.draw(&state.theme, "") {
         Ok(page) => Ok(Reply::html(sheet.status, page)),
         Err(why) => Err(Problem::fault(format!("the template {}: {why:#}", sheet.template))),
     }

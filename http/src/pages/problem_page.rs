@@ -34,9 +34,9 @@ pub(super) fn tell(state: &AppState, problem: &Problem, request_id: &str) -> Rep
     }
     let now = state.services.engine.now();
     let wait = problem.seconds_to_wait().unwrap_or_default();
-    let time = state.look.words.instant(now.after(Duration::from_secs(wait)), now);
+    let time = state.theme.words.instant(now.after(Duration::from_secs(wait)), now);
     let name = name(problem.kind());
-    let texts = state.look.words.pages.get("problem");
+    let texts = state.theme.words.pages.get("problem");
     let text = |name: &str| texts.and_then(|texts| texts.get(name)).map(|text| fill(text, &[("time", &time)]));
     let sheet = Sheet::new("problem.html")
         .put("title", text(name).unwrap_or_default())

@@ -131,7 +131,7 @@ pub(super) async fn reset(state: Arc<AppState>, request: Request) -> Answer {
         return match visit.services().confirm_reset_by_link(&visit.caller(), token, password).await {
             Ok(_) => done(&visit),
             Err(Refusal::FlowEnded(_)) => link(&visit, token, Vec::new()).await,
-            Err(why) => match wrongs(&visit.state.look, &why, visit.now()) {
+            Err(why) => match wrongs(&visit.state.theme, &why, visit.now()) {
                 Some(wrong) => link(&visit, token, wrong).await,
                 None => Err(visit.problem(why)),
             },

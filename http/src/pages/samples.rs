@@ -5,8 +5,8 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde_json::json;
 
-use super::look::{Look, TEMPLATES};
 use super::sheet::{Sheet, Wrong};
+use super::theme::{TEMPLATES, Theme};
 
 /// The template of a page's words: its own, else the one for a button, for a new password or for a message.
 fn template(words: &str) -> &'static str {
@@ -106,9 +106,9 @@ fn wrong() -> Vec<Wrong> {
 }
 
 /// Draws every page that there are words for, full and bare, each with its name.
-pub(super) fn drawn(look: &Look) -> impl Iterator<Item = Result<(&'static str, String), String>> {
+pub(super) fn drawn(theme: &Theme) -> impl Iterator<Item = Result<(&'static str, String), String>> {
     NAMES.iter().flat_map(|words| [true, false].map(|full| (*words, full))).map(|(words, full)| {
-        let page = sample(words, full).draw(look, "token").map_err(|why| format!("the page {words}: {why:#}"))?;
+        let page = sample(words, full).draw(theme, "token").map_err(|why| format!("the page {words}: {why:#}"))?;
         Ok((words, page))
     })
 }
@@ -182,11 +182,11 @@ mod tests {
 
     use std::collections::BTreeSet;
 
-    use super::super::look::Brand;
+    use super::super::theme::Brand;
     use super::*;
 
-    fn look() -> Look {
-        Look::read(Brand::default(), None).unwrap()
+    fn theme() -> Theme {
+        Theme::read(Brand::default(), None).unwrap()
     }
 
     fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn every_page_has_words_and_all_words_have_a_page() {
-        let words: BTreeSet<String> = look().words.pages.keys().cloned().collect();
+        let words: BTreeSet<String> = theme().words.pages.keys().cloned().collect();
         let named: BTreeSet<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
         assert_eq!(words, named);
         let used: BTreeSet<&str> = NAMES.iter().map(|name| template(name)).collect();
@@ -205,23 +205,23 @@ mod tests {
 
     #[test]
     fn titles_differ_and_begin_with_the_error_where_there_is_one() {
-        let look = look();
+        let theme = theme();
         let mut seen = BTreeSet::new();
         for name in NAMES.iter().filter(|name| **name != "problem") {
-            let bare = sample(name, false).draw(&look, "t").unwrap();
+            let bare = sample(name, false).draw(&theme, "t").unwrap();
             let title = between(&bare, "<title>", "</title>").to_owned();
             assert!(title.ends_with(" – Cairn") && !title.starts_with("Error"), "{name}: {title}");
             assert!(seen.insert(title.clone()), "{title} stands on two pages");
-            let full = sample(name, true).draw(&look, "t").unwrap();
+            let full = sample(name, true).draw(&theme, "t").unwrap();
             assert!(between(&full, "<title>", "</title>").starts_with("Error: "), "{name}");
         }
     }
 
     #[test]
     fn pages_have_one_heading_nothing_inline_and_labels_for_all_fields() {
-        let look = look();
+        let theme = theme();
         for name in NAMES {
-            let page = sample(name, true).draw(&look, "t").unwrap();
+            let page = sample(name, true).draw(&theme, "t").unwrap();
             assert!(page.starts_with("<!doctype html>\n<html lang=\"en\">"), "{name}");
             assert_eq!(page.matches("<h1>").count(), 1, "{name}");
             assert!(!page.contains(" style=") && !page.contains("<style") && !page.contains(" onclick"), "{name}");
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn what_people_type_is_text_on_a_page() {
         let sheet = super::super::login::sheet("\"><script>alert('&')</script>", "", false);
-        let page = sheet.draw(&look(), "t").unwrap();
+        let page = sheet.draw(&theme(), "t").unwrap();
         assert!(page.contains("value=\"&quot;&gt;&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;\""), "{page}");
     }
 

@@ -9,7 +9,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::look::Look;
+use super::theme::Theme;
 use super::words::{Texts, fill};
 
 /// Something wrong with what was sent: beside a field, or with the whole.
@@ -115,27 +115,27 @@ impl Sheet {
     ///
     /// # Errors
     /// The template's, when a name is missing.
-    pub(crate) fn draw(&self, look: &Look, form_token: &str) -> Result<String, minijinja::Error> {
+    pub(crate) fn draw(&self, theme: &Theme, form_token: &str) -> Result<String, minijinja::Error> {
         let missing =
             || minijinja::Error::new(minijinja::ErrorKind::TemplateNotFound, format!("no words for {}", self.words));
-        let texts = look.words.pages.get(self.words).ok_or_else(missing)?;
-        let brand = look.brand.name.as_str();
+        let texts = theme.words.pages.get(self.words).ok_or_else(missing)?;
+        let brand = theme.brand.name.as_str();
         let places: Vec<(&str, &str)> = std::iter::once(("brand", brand))
             .chain(self.said.iter().map(|(place, value)| (*place, value.as_str())))
             .collect();
         let filled =
             |texts: &Texts| -> Texts { texts.iter().map(|(name, text)| (name.clone(), fill(text, &places))).collect() };
         let given = Given {
-            lang: &look.words.language,
+            lang: &theme.words.language,
             words: filled(texts),
-            shared: filled(&look.words.shared),
-            brand: BrandGiven { name: brand, logo: look.assets.logo_url() },
-            assets: AssetsGiven { css: look.assets.css_url(), js: look.assets.js_url() },
+            shared: filled(&theme.words.shared),
+            brand: BrandGiven { name: brand, logo: theme.assets.logo_url() },
+            assets: AssetsGiven { css: theme.assets.css_url(), js: theme.assets.js_url() },
             errors: &self.errors,
             form_token,
             placed: &self.placed,
         };
-        look.environment.get_template(self.template)?.render(Value::from(Serde(given)))
+        theme.environment.get_template(self.template)?.render(Value::from(Serde(given)))
     }
 }
 
@@ -181,8 +181,8 @@ fn field(pointer: &str) -> Option<&'static str> {
 }
 
 /// What a refusal says on a page, where it is one that the person can do something about there.
-pub(crate) fn wrongs(look: &Look, refusal: &Refusal, now: Timestamp) -> Option<Vec<Wrong>> {
-    let texts = &look.words.errors;
+pub(crate) fn wrongs(theme: &Theme, refusal: &Refusal, now: Timestamp) -> Option<Vec<Wrong>> {
+    let texts = &theme.words.errors;
     let say = |code: &str, places: &[(&str, &str)]| texts.get(code).map(|text| fill(text, places)).unwrap_or_default();
     let whole = |text: String| vec![Wrong { field: None, text }];
     Some(match refusal {
@@ -206,7 +206,7 @@ pub(crate) fn wrongs(look: &Look, refusal: &Refusal, now: Timestamp) -> Option<V
         Refusal::Credentials => vec![Wrong { field: Some("password"), text: say("password", &[]) }],
         Refusal::UsernameTaken => vec![Wrong { field: Some("username"), text: say("username_taken", &[]) }],
         Refusal::AddressTaken => whole(say("address_taken", &[])),
-        Refusal::SlowDown(until) => whole(say("slow_down", &[("time", &look.words.instant(*until, now))])),
+        Refusal::SlowDown(until) => whole(say("slow_down", &[("time", &theme.words.instant(*until, now))])),
         Refusal::Changed => whole(say("changed", &[])),
         Refusal::FlowEnded(_) => whole(say("over", &[])),
         _ => return None,

@@ -131,7 +131,7 @@ fn unproved(visit: &Visit, why: &Refusal) -> Option<Wrong> {
     match why {
         Refusal::Credentials => Some(Wrong { field: Some("password"), text: visit.error("password.unverified") }),
         Refusal::SlowDown(until) => {
-            let time = visit.state.look.words.instant(*until, visit.now());
+            let time = visit.state.theme.words.instant(*until, visit.now());
             Some(Wrong { field: None, text: fill(&visit.error("slow_down.unverified"), &[("time", &time)]) })
         }
         _ => None,

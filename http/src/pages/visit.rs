@@ -94,7 +94,9 @@ impl Visit {
     /// Why the form that came has done nothing: see [`Visit::holds`].
     pub(super) fn held_up(&self) -> Vec<Wrong> {
         let text = match self.limited {
-            Some(until) => fill(&self.error("limited"), &[("time", &self.state.look.words.instant(until, self.now()))]),
+            Some(until) => {
+                fill(&self.error("limited"), &[("time", &self.state.theme.words.instant(until, self.now()))])
+            }
             None if self.keeps_no_cookies() => self.error("cookies"),
             None => self.error("stale"),
         };
@@ -130,7 +132,7 @@ impl Visit {
 
     /// The page again with what a refusal says, or the problem that it is.
     pub(super) fn again(&self, sheet: Sheet, why: Refusal) -> Answer {
-        match wrongs(&self.state.look, &why, self.now()) {
+        match wrongs(&self.state.theme, &why, self.now()) {
             Some(errors) => self.refused(sheet, errors, &why),
             None => Err(self.problem(why)),
         }
@@ -153,7 +155,7 @@ impl Visit {
 
     /// A text of the file of words.
     pub(super) fn error(&self, code: &str) -> String {
-        self.state.look.words.errors.get(code).cloned().unwrap_or_default()
+        self.state.theme.words.errors.get(code).cloned().unwrap_or_default()
     }
 
     /// Draws a page for this browser, which has a name from then on.
@@ -165,7 +167,7 @@ impl Visit {
             return Err(Problem::slow_down(until.since(self.now())));
         }
         let token = csrf::token(&self.services().engine.world(), &self.browser);
-        let drawn = sheet.draw(&self.state.look, &token);
+        let drawn = sheet.draw(&self.state.theme, &token);
         let page = drawn.map_err(|why| Problem::fault(format!("the template {}: {why:#}", sheet.template)))?;
         let mut reply = Reply::html(sheet.status, page);
         if self.request.method() == http::Method::POST {

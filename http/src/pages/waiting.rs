@@ -12,8 +12,8 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use minijinja::Value;
 
-use super::look::Look;
 use super::sheet::{Sheet, Wrong, wrongs};
+use super::theme::Theme;
 use super::visit::{Visit, with_query};
 use super::words::fill;
 use crate::problem::Problem;
@@ -49,7 +49,7 @@ impl Waiting {
 
     /// The page while a letter to `address` is awaited; `change` leads to where another address is given.
     pub(super) fn sheet(&self, visit: &Visit, begun: &Begun, address: &Address, change: String, next: &str) -> Sheet {
-        let (look, now) = (&visit.state.look, visit.now());
+        let (theme, now) = (&visit.state.theme, visit.now());
         let flow = begun.flow.id.as_str();
         let tells = tells_of_mail(begun.flow.kind);
         let seen = if tells { mark(&begun.mail) } else { String::new() };
@@ -65,7 +65,7 @@ impl Waiting {
             .put("again", format!("{}/resend", self.path))
             .put("login", with_query("/login", &[("next", next)]))
             .put("events", with_query(&format!("{}/events", self.path), &[("flow", flow), ("seen", &seen)]))
-            .put("mail", if tells { said(look, &begun.mail, now) } else { String::new() })
+            .put("mail", if tells { said(theme, &begun.mail, now) } else { String::new() })
             .put("code", "")
             .put("codes", begun.tries_left > 0)
             .put("resend", begun.next_letter.is_some())
@@ -77,7 +77,7 @@ impl Waiting {
         if why == Refusal::NotFound {
             return Ok(Vec::new());
         }
-        let Some(errors) = wrongs(&visit.state.look, &why, visit.now()) else { return Err(visit.problem(why)) };
+        let Some(errors) = wrongs(&visit.state.theme, &why, visit.now()) else { return Err(visit.problem(why)) };
         let Refusal::FlowEnded(_) = why else { return Ok(errors) };
         let begun = self.begun(visit, Some(flow)).await?;
         let spent = begun.is_some_and(|begun| begun.issued_at.is_some() && begun.tries_left == 0);
@@ -100,7 +100,7 @@ impl Waiting {
             }
             let (mark, tells) = (mark(&begun.mail), tells_of_mail(begun.flow.kind));
             if mark != seen && tells {
-                let text = said(&visit.state.look, &begun.mail, visit.now()).replace(['\r', '\n'], " ");
+                let text = said(&visit.state.theme, &begun.mail, visit.now()).replace(['\r', '\n'], " ");
                 return Ok(told(&format!("event: mail\nid: {mark}\ndata: {text}\n")));
             }
             if left.is_zero() {
@@ -108,7 +108,7 @@ impl Waiting {
             }
             // A letter that has arrived, or never will, goes nowhere else.
             let still = !tells || matches!(begun.mail.state, MailState::Accepted | MailState::Failed);
-            let span = if still { left } else { LOOK.min(left) };
+            let span = if still { left } else { POLL.min(left) };
             left = left.saturating_sub(span);
             let id = Id::parse(self.prefix, &flow).ok_or_else(Problem::not_found)?;
             let waited = visit.services().engine.wait(FlowId(id), begun.flow.version + 1, span).await;
@@ -124,10 +124,10 @@ fn tells_of_mail(kind: &str) -> bool {
 }
 
 /// Where the letter is, for people.
-fn said(look: &Look, mail: &Mail, now: Timestamp) -> String {
+fn said(theme: &Theme, mail: &Mail, now: Timestamp) -> String {
     let place = if mail.over_budget { "over_budget" } else { mail.state.word() };
-    let text = look.words.mail.get(place).map_or("", String::as_str);
-    let words = &look.words;
+    let text = theme.words.mail.get(place).map_or("", String::as_str);
+    let words = &theme.words;
     let time = match mail.state.word() {
         "retrying" => words.instant(mail.at, now),
         _ => words.past(mail.at, now),
@@ -145,18 +145,18 @@ pub(super) fn not_again(visit: &Visit, why: Refusal) -> Result<Vec<Wrong>, Probl
     let text = match why {
         Refusal::NotFound => return Ok(Vec::new()),
         Refusal::SlowDown(until) => {
-            fill(&visit.error("resend"), &[("time", &visit.state.look.words.instant(until, visit.now()))])
+            fill(&visit.error("resend"), &[("time", &visit.state.theme.words.instant(until, visit.now()))])
         }
         Refusal::FlowEnded(_) => visit.error("no_more_mails"),
         other => {
-            return wrongs(&visit.state.look, &other, visit.now()).ok_or_else(|| visit.problem(other));
+            return wrongs(&visit.state.theme, &other, visit.now()).ok_or_else(|| visit.problem(other));
         }
     };
     Ok(vec![Wrong { field: None, text }])
 }
 
 /// How often the place of the letter is looked at while somebody waits. The flow itself tells when it moves.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_secs(1);
 /// How long one answer takes at most. Then the browser asks again: a line that stays open for long would outlive a
 /// restart.
 const ANSWER: Duration = Duration::from_secs(5);

@@ -21,7 +21,7 @@ use cairn_actors::ring::SharedRing;
 use cairn_actors::services::Services;
 use cairn_actors::workers::mailer::Mailer;
 use cairn_actors::world::{Settings, World};
-use cairn_http::pages::{Brand, Look};
+use cairn_http::pages::{Brand, Theme};
 use cairn_http::request::Peer;
 use cairn_http::{AppState, Router};
 use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
@@ -116,7 +116,7 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
     let _supervision = supervise(host, engine.tasks()).await.unwrap();
     let services =
         Services { engine: engine.clone(), directory: Arc::new(SqlDirectory::new(database.clone())), hasher };
-    let state = AppState::new(services, false, Look::read(Brand::default(), None).unwrap());
+    let state = AppState::new(services, false, Theme::read(Brand::default(), None).unwrap());
     let filter = Router::new(cairn_http::Settings::new(|| "id".to_owned(), url))
         .with(cairn_http::api::group(&state).unwrap())
         .with(cairn_http::pages::group(&state).unwrap())

@@ -61,7 +61,7 @@ async fn twice(visit: &Visit, otherwise: Answer) -> Answer {
 }
 
 fn farewell(visit: &Visit, until: Timestamp) -> Answer {
-    let time = visit.state.look.words.past(until, visit.now());
+    let time = visit.state.theme.words.past(until, visit.now());
     let page = visit.draw(Sheet::message("account/deleted", "/login").say("time", time))?;
     Ok(visit.without_session(page))
 }

@@ -45,7 +45,7 @@ pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> An
     };
     let before = visit.request.query("before").as_deref().and_then(read);
     let page = visit.services().history(&who, before).await.map_err(|why| visit.problem(why))?;
-    let words = &visit.state.look.words.history;
+    let words = &visit.state.theme.words.history;
     let shown: Vec<Shown> = page
         .events
         .into_iter()

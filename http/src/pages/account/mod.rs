@@ -34,7 +34,7 @@ pub(super) struct At {
 
 impl At {
     pub(super) fn of(visit: &Visit, at: Timestamp) -> Self {
-        Self { iso: api::instant(at), said: visit.state.look.words.past(at, visit.now()) }
+        Self { iso: api::instant(at), said: visit.state.theme.words.past(at, visit.now()) }
     }
 }
 
@@ -76,7 +76,7 @@ impl Visit {
         if why == Refusal::SessionEnded {
             return self.go("/login");
         }
-        let Some(mut wrong) = super::sheet::wrongs(&self.state.look, &why, self.now()) else {
+        let Some(mut wrong) = super::sheet::wrongs(&self.state.theme, &why, self.now()) else {
             return Err(self.problem(why));
         };
         for one in &mut wrong {
@@ -90,7 +90,7 @@ impl Visit {
     /// What the page before has done, said once more on this one. Only words of ours can be said.
     fn said(&self) -> Option<String> {
         let said = self.request.query("said")?;
-        self.state.look.words.errors.get(&format!("said.{said}")).cloned()
+        self.state.theme.words.errors.get(&format!("said.{said}")).cloned()
     }
 }
 

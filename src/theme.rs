@@ -1,10 +1,10 @@
-//! `cairn templates check`, and the look of the pages as the settings say it: name, logo, colour, and the operator's own
+//! `cairn templates check`, and the theme of the pages as the settings say it: name, logo, colour, and the operator's own
 //! templates. Whatever does not fit is found before anything is served.
 
 use std::path::Path;
 
 use cairn_actors::letters;
-use cairn_http::pages::{Accent, Brand, Logo, Look};
+use cairn_http::pages::{Accent, Brand, Logo, Theme};
 
 use crate::config::Config;
 use crate::output::say;
@@ -17,7 +17,7 @@ const LETTERS: &str = "letters";
 ///
 /// # Errors
 /// A sentence that names the setting or the file, and what is wrong with it.
-pub(crate) fn read(config: &Config) -> Result<Look, String> {
+pub(crate) fn read(config: &Config) -> Result<Theme, String> {
     let brand = Brand { name: config.name.clone(), logo: logo(config)?, accent: accent(config)? };
     let folder = config.templates.as_deref();
     let part = |name: &str| folder.map(|folder| folder.join(name)).filter(|part| part.is_dir());
@@ -30,14 +30,14 @@ pub(crate) fn read(config: &Config) -> Result<Look, String> {
         }
     }
     let said = |why: String| format!("CAIRN_TEMPLATES: {why}");
-    let look = Look::read(brand, part(PAGES).as_deref()).map_err(said)?;
+    let theme = Theme::read(brand, part(PAGES).as_deref()).map_err(said)?;
     letters::install(part(LETTERS).as_deref()).map_err(said)?;
-    Ok(look)
+    Ok(theme)
 }
 
 /// What is doubtful about what was read, each in a sentence: nothing that keeps a page from being drawn.
-pub(crate) fn doubts(look: &Look) -> Vec<String> {
-    look.doubts().into_iter().chain(letters::doubts()).map(|what| format!("CAIRN_TEMPLATES: {what}")).collect()
+pub(crate) fn doubts(theme: &Theme) -> Vec<String> {
+    theme.doubts().into_iter().chain(letters::doubts()).map(|what| format!("CAIRN_TEMPLATES: {what}")).collect()
 }
 
 /// `cairn templates check`: says what was read, or what is wrong with it.

@@ -1,4 +1,4 @@
-//! The look of the pages as one value: templates, words, the operator's name, logo and colour.
+//! The theme of the pages as one value: templates, words, the operator's name, logo and colour.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ impl Default for Brand {
 }
 
 /// Templates, words and assets, read and checked.
-pub struct Look {
+pub struct Theme {
     pub(crate) environment: Environment<'static>,
     pub(crate) words: Words,
     pub(crate) brand: Brand,
@@ -78,7 +78,7 @@ const STYLESHEET: &str = include_str!("../templates/cairn.css");
 const STYLESHEET_NAME: &str = "cairn.css";
 const WORDS_NAME: &str = "en.json";
 
-impl Look {
+impl Theme {
     /// The operator's name.
     pub fn name(&self) -> &str {
         &self.brand.name
@@ -109,11 +109,11 @@ impl Look {
             }
         }
         let assets = Assets::new(&stylesheet, brand.accent.as_ref(), brand.logo.as_ref());
-        let look = Self { environment, words, brand, assets };
-        if let Some(why) = samples::drawn(&look).find_map(Result::err) {
+        let theme = Self { environment, words, brand, assets };
+        if let Some(why) = samples::drawn(&theme).find_map(Result::err) {
             return Err(why);
         }
-        Ok(look)
+        Ok(theme)
     }
 
     /// What is doubtful about these pages though they can be drawn: each in a sentence. Nothing where all is ours.
