@@ -67,8 +67,8 @@ async fn serve(config: Config) -> Result<(), String> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = telemetry::metrics()?;
     let theme = theme::read(&config)?;
-    for doubt in theme::doubts(&theme) {
-        tracing::warn!("{doubt}");
+    for warning in theme::warnings(&theme) {
+        tracing::warn!("{warning}");
     }
     let clock = Arc::new(SystemClock::ahead(config.clock_offset));
     let started_at = clock.now();

@@ -36,8 +36,8 @@ pub(crate) fn read(config: &Config) -> Result<Theme, String> {
 }
 
 /// What is doubtful about what was read, each in a sentence: nothing that keeps a page from being drawn.
-pub(crate) fn doubts(theme: &Theme) -> Vec<String> {
-    theme.doubts().into_iter().chain(letters::doubts()).map(|what| format!("CAIRN_TEMPLATES: {what}")).collect()
+pub(crate) fn warnings(theme: &Theme) -> Vec<String> {
+    theme.warnings().into_iter().chain(letters::doubts()).map(|what| format!("CAIRN_TEMPLATES: {what}")).collect()
 }
 
 /// `cairn templates check`: says what was read, or what is wrong with it.
@@ -45,9 +45,9 @@ pub(crate) fn doubts(theme: &Theme) -> Vec<String> {
 /// # Errors
 /// As [`read`], and whatever is doubtful.
 pub(crate) fn check(config: &Config) -> Result<(), String> {
-    let doubts = doubts(&read(config)?);
-    if !doubts.is_empty() {
-        return Err(doubts.join("\ncairn: "));
+    let warnings = warnings(&read(config)?);
+    if !warnings.is_empty() {
+        return Err(warnings.join("\ncairn: "));
     }
     if let Some(accent) = accent(config)? {
         say(&format!("CAIRN_ACCENT: {}", accent.contrasts()));

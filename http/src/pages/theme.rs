@@ -9,7 +9,7 @@ use minijinja::{Environment, UndefinedBehavior};
 use super::assets::{Assets, Logo};
 use super::colour::Accent;
 use super::words::Words;
-use super::{doubts, samples};
+use super::{fixtures, lint};
 
 /// What an operator says of themselves.
 #[derive(Clone, Debug)]
@@ -110,16 +110,16 @@ impl Theme {
         }
         let assets = Assets::new(&stylesheet, brand.accent.as_ref(), brand.logo.as_ref());
         let theme = Self { environment, words, brand, assets };
-        if let Some(why) = samples::drawn(&theme).find_map(Result::err) {
+        if let Some(why) = fixtures::drawn(&theme).find_map(Result::err) {
             return Err(why);
         }
         Ok(theme)
     }
 
     /// What is doubtful about these pages though they can be drawn: each in a sentence. Nothing where all is ours.
-    pub fn doubts(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<String> {
         match Self::read(Brand::default(), None) {
-            Ok(ours) => doubts::doubts(self, &ours),
+            Ok(ours) => lint::warnings(self, &ours),
             Err(why) => vec![why],
         }
     }

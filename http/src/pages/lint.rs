@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::colour::faint;
-use super::samples;
+use super::fixtures;
 use super::theme::Theme;
 
 /// A form as it would be sent.
@@ -19,9 +19,9 @@ struct Form {
 }
 
 /// Everything doubtful, each in a sentence.
-pub(super) fn doubts(theme: &Theme, ours: &Theme) -> Vec<String> {
+pub(super) fn warnings(theme: &Theme, ours: &Theme) -> Vec<String> {
     let mut found = Vec::new();
-    for (name, theirs, ours) in samples::drawn(theme).zip(samples::drawn(ours)).filter_map(|(theirs, ours)| {
+    for (name, theirs, ours) in fixtures::drawn(theme).zip(fixtures::drawn(ours)).filter_map(|(theirs, ours)| {
         let ((name, theirs), (_, ours)) = (theirs.ok()?, ours.ok()?);
         Some((name, theirs, ours))
     }) {
@@ -146,7 +146,7 @@ mod tests {
     use super::super::theme::{Brand, Theme};
     use super::*;
 
-    /// The doubts about our theme with one file in the place of ours.
+    /// The warnings about our theme with one file in the place of ours.
     fn with(name: &str, change: impl FnOnce(&str) -> String) -> Vec<String> {
         let folder = tempdir();
         let path = folder.join(name);
@@ -155,19 +155,19 @@ mod tests {
         fs::write(&path, change(&ours)).unwrap();
         let theme = Theme::read(Brand::default(), Some(&folder)).unwrap();
         let _ = fs::remove_dir_all(&folder);
-        theme.doubts()
+        theme.warnings()
     }
 
     fn tempdir() -> std::path::PathBuf {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        std::env::temp_dir().join(format!("cairn-doubts-{}-{next}", std::process::id()))
+        std::env::temp_dir().join(format!("cairn-lint-{}-{next}", std::process::id()))
     }
 
     #[test]
     fn ours_are_beyond_doubt_and_so_is_what_says_the_same_otherwise() {
-        assert_eq!(Theme::read(Brand::default(), None).unwrap().doubts(), [] as [&str; 0]);
+        assert_eq!(Theme::read(Brand::default(), None).unwrap().warnings(), [] as [&str; 0]);
         assert_eq!(
             with("login/form.html", |ours| ours.replace("<form method=\"post\"", "<FORM METHOD='POST'")),
             [] as [&str; 0]
