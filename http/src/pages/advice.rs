@@ -10,7 +10,7 @@ use cairn_actors::strength::OwnWords;
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
 
-use super::sheet::wrongs;
+use super::page::wrongs;
 use super::visit::{Visit, typed};
 use crate::reply::Reply;
 use crate::request::Request;

@@ -5,7 +5,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde_json::json;
 
-use super::sheet::{Sheet, Wrong};
+use super::page::{Page, Wrong};
 use super::theme::{TEMPLATES, Theme};
 
 /// The template of a page's words: its own, else the one for a button, for a new password or for a message.
@@ -35,11 +35,11 @@ fn addresses(words: &str) -> (&'static str, &'static str) {
 }
 
 /// A page with a value for every name that any template may use.
-fn sample(words: &'static str, full: bool) -> Sheet {
+fn sample(words: &'static str, full: bool) -> Page {
     let text = |text: &str| Value::from(if full { text } else { "" });
     let or_none = |text: &str| if full { Value::from(text) } else { Value::from(()) };
     let at = json!({ "iso": "2026-11-21T12:00:00.000Z", "said": "12:00 UTC" });
-    let sheet = Sheet::new(template(words))
+    let page = Page::new(template(words))
         .in_words(words)
         .say("address", "ada@example.org")
         .say("account", "a***@e***.org")
@@ -70,19 +70,18 @@ fn sample(words: &'static str, full: bool) -> Sheet {
         "request_id",
         "name",
     ];
-    let sheet = texts.into_iter().fold(sheet, |sheet, name| sheet.put(name, text("value")));
+    let page = texts.into_iter().fold(page, |page, name| page.put(name, text("value")));
     let (action, again) = addresses(words);
-    let sheet = sheet.put("action", action).put("again", again);
+    let page = page.put("action", action).put("again", again);
     let flags =
         ["codes", "resend", "danger", "unfinished", "others", "forgot", "ask_disposable", "accept_disposable", "stay"];
-    let sheet = flags.into_iter().fold(sheet, |sheet, name| sheet.put(name, full));
+    let page = flags.into_iter().fold(page, |page, name| page.put(name, full));
     let list =
         |items: serde_json::Value| if full { Value::from(Serde(items)) } else { Value::from(Vec::<Value>::new()) };
     let session = json!({ "id": "ses_x", "device": "Firefox on Linux", "client_address": "192.0.2.1", "since": at, "used": at, "current": true });
     let device = json!({ "id": "dev_x", "device": "Firefox on Linux", "client_address": "192.0.2.1", "since": at, "seen": at, "current": true });
     let mail = json!({ "subject": "s", "to": "t", "at": "a", "letter": "l", "text": "t", "link": "http://localhost/" });
-    sheet
-        .put("lead", or_none("/login"))
+    page.put("lead", or_none("/login"))
         .put("second", or_none("/register"))
         .put("leave", or_none("/login"))
         .put("wait", 42)
@@ -250,8 +249,8 @@ mod tests {
 
     #[test]
     fn what_people_type_is_text_on_a_page() {
-        let sheet = super::super::login::sheet("\"><script>alert('&')</script>", "", false);
-        let page = sheet.draw(&theme(), "t").unwrap();
+        let page = super::super::login::page("\"><script>alert('&')</script>", "", false);
+        let page = page.draw(&theme(), "t").unwrap();
         assert!(page.contains("value=\"&quot;&gt;&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;\""), "{page}");
     }
 

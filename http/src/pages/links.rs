@@ -11,8 +11,8 @@ use cairn_actors::services::email_change::ConfirmedBy;
 use cairn_actors::services::session::SignedIn;
 use http::StatusCode;
 
+use super::page::{Page, Wrong, wrongs};
 use super::reset_password;
-use super::sheet::{Sheet, Wrong, wrongs};
 use super::visit::{Visit, typed};
 use crate::problem::Problem;
 use crate::request::{Form, Request};
@@ -93,13 +93,13 @@ async fn somebody_else(visit: &Visit, token: &str) -> Result<Option<SignedIn>, P
 }
 
 /// A page that says one thing, and leads on where the account of the link is at home: never into another's.
-fn message(visit: &Visit, words: &'static str, lead: &'static str, other: Option<&SignedIn>) -> Sheet {
-    let Some(other) = other else { return Sheet::message(words, lead) };
-    let sheet = match lead {
-        "/account" | "/login" => Sheet::message(words, "").put("leave", "/login"),
-        _ => Sheet::message(words, reset_password::FOR_ANOTHER),
+fn message(visit: &Visit, words: &'static str, lead: &'static str, other: Option<&SignedIn>) -> Page {
+    let Some(other) = other else { return Page::message(words, lead) };
+    let page = match lead {
+        "/account" | "/login" => Page::message(words, "").put("leave", "/login"),
+        _ => Page::message(words, reset_password::FOR_ANOTHER),
     };
-    sheet.note(visit.stays_signed_in(other))
+    page.note(visit.stays_signed_in(other))
 }
 
 async fn standing(visit: &Visit, link: Link, token: &str) -> Result<Standing, Problem> {
@@ -118,12 +118,12 @@ async fn page(visit: &Visit, link: Link, token: &str, wrong: Vec<Wrong>) -> Answ
     let other = somebody_else(visit, token).await?;
     let say = |words| message(visit, words, pages.lead, other.as_ref());
     let over = |words| say(words).status(StatusCode::GONE);
-    let sheet = match standing(visit, link, token).await? {
+    let page = match standing(visit, link, token).await? {
         Standing::Good if link == Link::EmailChange => confirm(visit, token, other.as_ref()).await?.wrong(wrong),
         Standing::Good => {
-            let sheet = Sheet::button(pages.button, pages.path, "link", token);
-            let sheet = if link == Link::EndSession { sheet.put("danger", true) } else { sheet };
-            sheet.note(other.as_ref().and_then(|other| visit.stays_signed_in(other))).wrong(wrong)
+            let page = Page::button(pages.button, pages.path, "link", token);
+            let page = if link == Link::EndSession { page.put("danger", true) } else { page };
+            page.note(other.as_ref().and_then(|other| visit.stays_signed_in(other))).wrong(wrong)
         }
         Standing::Done if sets_password(visit, link, token).await? => {
             new_password(visit, link, token, other.as_ref()).wrong(wrong)
@@ -133,21 +133,21 @@ async fn page(visit: &Visit, link: Link, token: &str, wrong: Vec<Wrong>) -> Answ
         Standing::Overtaken => over(pages.overtaken),
         Standing::Garbage => over(pages.garbage),
     };
-    visit.draw(sheet)
+    visit.draw(page)
 }
 
 /// The page that confirms a new address and names the account by its present one. Where neither a session of the account
 /// nor the change itself was begun in this browser, the account's password is asked for: nobody has a stranger confirm an
 /// address for *their* account.
-async fn confirm(visit: &Visit, token: &str, other: Option<&SignedIn>) -> Result<Sheet, Problem> {
+async fn confirm(visit: &Visit, token: &str, other: Option<&SignedIn>) -> Result<Page, Problem> {
     let account = visit.services().account_of_email_change(token).await.map_err(|why| visit.problem(why))?;
     let account = account.map(|user| user.address.masked()).unwrap_or_default();
     let note = other.and_then(|other| visit.stays_signed_in(other));
-    let sheet = match confirmed_here(visit, token).await? {
-        Some(_) => Sheet::button("email_change/link", Link::EmailChange.pages().path, "link", token),
-        None => Sheet::new("email_change/password.html").put("link_token", token),
+    let page = match confirmed_here(visit, token).await? {
+        Some(_) => Page::button("email_change/link", Link::EmailChange.pages().path, "link", token),
+        None => Page::new("email_change/password.html").put("link_token", token),
     };
-    Ok(sheet.say("account", account).note(note))
+    Ok(page.say("account", account).note(note))
 }
 
 /// By what the account of a link to a new address is this browser's.
@@ -197,11 +197,11 @@ async fn sets_password(visit: &Visit, link: Link, token: &str) -> Result<bool, P
 }
 
 /// The form for a new password, where the one from before is out of force.
-fn new_password(visit: &Visit, link: Link, token: &str, other: Option<&SignedIn>) -> Sheet {
+fn new_password(visit: &Visit, link: Link, token: &str, other: Option<&SignedIn>) -> Page {
     let pages = link.pages();
-    let sheet = Sheet::new("new_password.html").in_words(pages.new_password);
-    let sheet = sheet.put("action", pages.path).put("link_token", token);
-    sheet.note(other.and_then(|other| visit.stays_signed_in(other)))
+    let page = Page::new("new_password.html").in_words(pages.new_password);
+    let page = page.put("action", pages.path).put("link_token", token);
+    page.note(other.and_then(|other| visit.stays_signed_in(other)))
 }
 
 pub(super) async fn show(state: Arc<AppState>, request: Request, link: Link) -> Answer {

@@ -10,7 +10,7 @@ use cairn_actors::services::session::{Identifier, SignedIn, Tokens};
 use cairn_runtime::{Fault, Flow};
 use http::HeaderValue;
 
-use super::sheet::{Sheet, Wrong};
+use super::page::{Page, Wrong};
 use super::visit::{Visit, typed, with_query};
 use crate::access::cookie::Cookie;
 use crate::access::{device, rate};
@@ -23,8 +23,8 @@ use crate::state::AppState;
 const HOME: &str = "/account";
 
 /// The form. `stay`: the box that keeps the person signed in is checked.
-pub(super) fn sheet(identifier: &str, next: &str, stay: bool) -> Sheet {
-    Sheet::new("login/form.html")
+pub(super) fn page(identifier: &str, next: &str, stay: bool) -> Page {
+    Page::new("login/form.html")
         .put("identifier", identifier)
         .put("next", next)
         .put("register", with_query("/register", &[("next", next)]))
@@ -33,20 +33,20 @@ pub(super) fn sheet(identifier: &str, next: &str, stay: bool) -> Sheet {
 }
 
 /// The form as this server has it: it leads to registration where that is open.
-fn form(visit: &Visit, identifier: &str, next: &str, stay: bool) -> Sheet {
-    let sheet = sheet(identifier, next, stay);
-    if visit.services().engine.world().settings.registration { sheet } else { sheet.put("register", "") }
+fn form(visit: &Visit, identifier: &str, next: &str, stay: bool) -> Page {
+    let page = page(identifier, next, stay);
+    if visit.services().engine.world().settings.registration { page } else { page.put("register", "") }
 }
 
 /// Somebody is signed in, and may be somebody else.
-pub(super) fn already(somebody: &SignedIn, back: &str) -> Sheet {
-    Sheet::message("login/already", HOME).say("address", somebody.user.address.typed()).put("leave", back)
+pub(super) fn already(somebody: &SignedIn, back: &str) -> Page {
+    Page::message("login/already", HOME).say("address", somebody.user.address.typed()).put("leave", back)
 }
 
 /// The button that signs out, for a form that was held up: whoever is signed in may be somebody else by now.
-fn leave(somebody: &SignedIn, next: &str) -> Sheet {
-    let sheet = Sheet::button("sign_out/link", "/logout", "logout", "");
-    sheet.say("address", somebody.user.address.typed()).put("next", next).put("second", HOME)
+fn leave(somebody: &SignedIn, next: &str) -> Page {
+    let page = Page::button("sign_out/link", "/logout", "logout", "");
+    page.say("address", somebody.user.address.typed()).put("next", next).put("second", HOME)
 }
 
 pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
@@ -54,8 +54,8 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
     let next = visit.next(None);
     if let Some(somebody) = visit.signed_in().await? {
         let back = with_query("/login", &[("next", &next)]);
-        let sheet = already(&somebody, &back);
-        return visit.draw(if next.is_empty() { sheet } else { sheet.put("lead", next) });
+        let page = already(&somebody, &back);
+        return visit.draw(if next.is_empty() { page } else { page.put("lead", next) });
     }
     let unfinished = unfinished(&visit).await?;
     visit.draw(form(&visit, "", &next, false).put("unfinished", unfinished))
@@ -177,5 +177,5 @@ pub(super) async fn sign_out(state: Arc<AppState>, request: Request) -> Answer {
 /// Where one is after signing out.
 pub(super) async fn signed_out(state: Arc<AppState>, request: Request) -> Answer {
     let visit = Visit::new(state, request);
-    visit.draw(Sheet::message("login/signed_out", "/login"))
+    visit.draw(Page::message("login/signed_out", "/login"))
 }

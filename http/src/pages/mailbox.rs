@@ -9,8 +9,8 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
+use super::page::Page;
 use super::plain;
-use super::sheet::Sheet;
 use crate::api;
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -56,7 +56,7 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
         .collect();
     if request.wants_html() {
         let newest_first: Vec<Shown<'_>> = mails.iter().rev().map(Shown::from).collect();
-        plain(&state, &Sheet::new("mailbox.html").put("mails", Value::from(Serde(newest_first))))
+        plain(&state, &Page::new("mailbox.html").put("mails", Value::from(Serde(newest_first))))
     } else {
         let letters = Reply::json(StatusCode::OK, &serde_json::json!({ "mails": mails }))?;
         Ok(letters.header(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store")))

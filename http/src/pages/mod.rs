@@ -20,10 +20,10 @@ mod links;
 mod lint;
 mod login;
 mod mailbox;
+mod page;
 mod problem_page;
 mod register;
 mod reset_password;
-mod sheet;
 mod theme;
 mod verify_email;
 mod visit;
@@ -146,10 +146,10 @@ pub(crate) async fn change_password(state: Arc<AppState>, request: Request) -> A
 }
 
 /// A page that needs no browser's name.
-fn plain(state: &AppState, sheet: &sheet::Sheet) -> Answer {
-    match sheet.draw(&state.theme, "") {
-        Ok(page) => Ok(Reply::html(sheet.status, page)),
-        Err(why) => Err(Problem::fault(format!("the template {}: {why:#}", sheet.template))),
+fn plain(state: &AppState, page: &page::Page) -> Answer {
+    match page.draw(&state.theme, "") {
+        Ok(html) => Ok(Reply::html(page.status, html)),
+        Err(why) => Err(Problem::fault(format!("the template {}: {why:#}", page.template))),
     }
 }
 

@@ -6,8 +6,8 @@ use http::Uri;
 use minijinja::Value;
 use minijinja::value::Serde;
 
+use super::page::Page;
 use super::plain;
-use super::sheet::Sheet;
 use super::words::fill;
 use crate::problem::{Kind, Problem};
 use crate::reply::Reply;
@@ -38,14 +38,14 @@ pub(super) fn tell(state: &AppState, problem: &Problem, request_id: &str) -> Rep
     let name = name(problem.kind());
     let texts = state.theme.words.pages.get("problem");
     let text = |name: &str| texts.and_then(|texts| texts.get(name)).map(|text| fill(text, &[("time", &time)]));
-    let sheet = Sheet::new("problem.html")
+    let page = Page::new("problem.html")
         .put("title", text(name).unwrap_or_default())
         .put("next", text(&format!("{name}.next")).unwrap_or_default())
         .put("lead", "/")
         .put("forgot", problem.kind() == Kind::SlowDown)
         .put("request_id", request_id)
         .status(problem.status());
-    plain(state, &sheet).unwrap_or_else(|why| why.to_reply(request_id))
+    plain(state, &page).unwrap_or_else(|why| why.to_reply(request_id))
 }
 
 /// The page for a browser whose cookies are too many: it names them, and says how to be rid of them. Every other page of
@@ -55,10 +55,10 @@ fn too_large(state: &AppState, problem: &Problem, request_id: &str) -> Reply {
     let host = host.as_ref().and_then(|url| url.host()).unwrap_or_default().to_owned();
     let cookie = |(name, octets): &(String, usize)| serde_json::json!({ "name": name, "octets": octets });
     let cookies: Vec<_> = problem.cookies().iter().map(cookie).collect();
-    let sheet = Sheet::new("too_large.html")
+    let page = Page::new("too_large.html")
         .say("host", host)
         .put("cookies", Value::from(Serde(cookies)))
         .put("request_id", request_id)
         .status(problem.status());
-    plain(state, &sheet).unwrap_or_else(|why| why.to_reply(request_id))
+    plain(state, &page).unwrap_or_else(|why| why.to_reply(request_id))
 }

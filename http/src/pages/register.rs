@@ -10,7 +10,7 @@ use cairn_runtime::Flow;
 
 use http::StatusCode;
 
-use super::sheet::Sheet;
+use super::page::Page;
 use super::visit::{Visit, typed, with_query};
 use crate::request::{Form, Request};
 use crate::route_group::Answer;
@@ -62,8 +62,8 @@ impl Typed {
 }
 
 /// The form.
-pub(super) fn sheet(typed: &Typed) -> Sheet {
-    Sheet::new("register/form.html")
+pub(super) fn page(typed: &Typed) -> Page {
+    Page::new("register/form.html")
         .put("email", typed.email.as_str())
         .put("username", typed.username.as_str())
         .put("first_name", typed.first_name.as_str())
@@ -76,8 +76,8 @@ pub(super) fn sheet(typed: &Typed) -> Sheet {
 }
 
 /// What stands in the form's place where nobody may register.
-fn closed() -> Sheet {
-    Sheet::message("register/closed", "/login")
+fn closed() -> Page {
+    Page::message("register/closed", "/login")
 }
 
 pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
@@ -87,8 +87,8 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
     }
     if let Some(signed_in) = visit.signed_in().await? {
         let next = visit.next(None);
-        let sheet = super::login::already(&signed_in, &with_query("/register", &[("next", &next)]));
-        return visit.draw(if next.is_empty() { sheet } else { sheet.put("lead", next) });
+        let page = super::login::already(&signed_in, &with_query("/register", &[("next", &next)]));
+        return visit.draw(if next.is_empty() { page } else { page.put("lead", next) });
     }
     // An address that is to be changed need not be typed again. It is found by the cookie: URLs stay in histories.
     let email = match visit.request.query("flow") {
@@ -102,7 +102,7 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
         None => String::new(),
     };
     let typed = Typed { next: visit.next(None), once: visit.once(), email, ..Typed::default() };
-    visit.draw(sheet(&typed))
+    visit.draw(page(&typed))
 }
 
 pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
@@ -113,7 +113,7 @@ pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
         return match visit.signed_in().await?.filter(|_| !visit.is_limited()) {
             // The form is from before a sign-in in this browser, perhaps the one that it led to itself.
             Some(somebody) => visit.draw(super::login::already(&somebody, "/register")),
-            None => visit.stale(sheet(&typed)),
+            None => visit.stale(page(&typed)),
         };
     }
     let password = || Password::typed(form.get("password").unwrap_or_default().to_owned());
@@ -133,7 +133,7 @@ pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
             let asks = |value: &BadValue| value.code == "disposable_unconfirmed";
             let ask = matches!(&why, Refusal::Values(values) if values.iter().any(asks));
             let typed = Typed { ask_disposable: typed.ask_disposable || ask, ..typed };
-            visit.again(sheet(&typed), why)
+            visit.again(page(&typed), why)
         }
     }
 }

@@ -11,7 +11,7 @@ use cairn_actors::services::browser::Standing;
 use cairn_runtime::Flow;
 use http::StatusCode;
 
-use super::sheet::{Sheet, Wrong, wrongs};
+use super::page::{Page, Wrong, wrongs};
 use super::visit::{Visit, typed, with_query};
 use super::waiting::{self, Waiting};
 use crate::request::Request;
@@ -31,8 +31,8 @@ const WAITING: Waiting = Waiting {
 };
 
 /// The form that asks for a letter.
-pub(super) fn form(email: &str, once: &str) -> Sheet {
-    Sheet::new("forgot_password/form.html").put("email", email).put("once", once)
+pub(super) fn form(email: &str, once: &str) -> Page {
+    Page::new("forgot_password/form.html").put("email", email).put("once", once)
 }
 
 pub(super) async fn ask(state: Arc<AppState>, request: Request) -> Answer {
@@ -71,7 +71,7 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
         None => {
             let flow = visit.request.query("flow");
             if flow.as_deref() == Some("done") {
-                return visit.draw(Sheet::message("reset_password/done", "/login"));
+                return visit.draw(Page::message("reset_password/done", "/login"));
             }
             wait(&visit, flow.as_deref(), "", Vec::new()).await
         }
@@ -81,17 +81,17 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
 /// The page that waits, or where the flow has got to meanwhile.
 async fn wait(visit: &Visit, flow: Option<&str>, code: &str, wrong: Vec<Wrong>) -> Answer {
     let Some(begun) = WAITING.begun(visit, flow).await? else {
-        return visit.draw(Sheet::message("reset_password/nothing", ASK).put("second", "/login"));
+        return visit.draw(Page::message("reset_password/nothing", ASK).put("second", "/login"));
     };
     match &begun.address {
         Some(address) => {
-            let sheet = WAITING.sheet(visit, &begun, address, ASK.to_owned(), "");
-            visit.draw(sheet.put("code", code).wrong(wrong))
+            let page = WAITING.page(visit, &begun, address, ASK.to_owned(), "");
+            visit.draw(page.put("code", code).wrong(wrong))
         }
         None => match begun.flow.phase.as_str() {
             "expired" => visit.draw(over("reset_password/expired")),
             "ended" => visit.draw(over("reset_password/overtaken")),
-            _ => visit.draw(Sheet::message("reset_password/done", "/login")),
+            _ => visit.draw(Page::message("reset_password/done", "/login")),
         },
     }
 }
@@ -105,8 +105,8 @@ async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
             let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
             let other = visit.signed_in().await?.filter(|other| other.user.address.typed() != address);
             let note = other.and_then(|other| visit.stays_signed_in(&other));
-            let sheet = Sheet::new("reset_password/link.html").put("link_token", token).put("address", address);
-            visit.draw(sheet.note(note).wrong(wrong))
+            let page = Page::new("reset_password/link.html").put("link_token", token).put("address", address);
+            visit.draw(page.note(note).wrong(wrong))
         }
         Standing::Done => visit.draw(over("reset_password/used")),
         Standing::Expired => visit.draw(over("reset_password/expired")),
@@ -116,8 +116,8 @@ async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
 }
 
 /// What is over leads to asking for another letter, or to signing in.
-fn over(words: &'static str) -> Sheet {
-    Sheet::message(words, ASK).put("second", "/login").status(StatusCode::GONE)
+fn over(words: &'static str) -> Page {
+    Page::message(words, ASK).put("second", "/login").status(StatusCode::GONE)
 }
 
 pub(super) async fn reset(state: Arc<AppState>, request: Request) -> Answer {

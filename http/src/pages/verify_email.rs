@@ -11,7 +11,7 @@ use cairn_actors::services::browser::{Begun, Standing};
 use cairn_runtime::Flow;
 use http::StatusCode;
 
-use super::sheet::{Sheet, Wrong};
+use super::page::{Page, Wrong};
 use super::visit::{Visit, typed, with_query};
 use super::waiting::{self, Waiting};
 use super::words::fill;
@@ -46,7 +46,7 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
 /// The page that waits, or where the flow has got to meanwhile.
 async fn wait(visit: &Visit, flow: Option<&str>, next: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
     let Some(begun) = WAITING.begun(visit, flow).await? else {
-        return visit.draw(Sheet::message("verify_email/nothing", &register(next)).put("second", login(next)));
+        return visit.draw(Page::message("verify_email/nothing", &register(next)).put("second", login(next)));
     };
     // A page that moved on by itself, or was opened anew, does not name it.
     let next = if next.is_empty() { visit.destination(&begun.flow.id) } else { next.to_owned() };
@@ -54,8 +54,8 @@ async fn wait(visit: &Visit, flow: Option<&str>, next: &str, code: &str, wrong: 
     match &begun.address {
         Some(address) => {
             let change = with_query("/register", &[("flow", &begun.flow.id), ("next", next)]);
-            let sheet = WAITING.sheet(visit, &begun, address, change, next).put("code", code);
-            visit.draw(sheet.wrong(wrong))
+            let page = WAITING.page(visit, &begun, address, change, next).put("code", code);
+            visit.draw(page.wrong(wrong))
         }
         None => match begun.flow.phase.as_str() {
             "expired" => visit.draw(over("verify_email/expired", &register(next))),
@@ -90,7 +90,7 @@ async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
     match standing {
         Standing::Good => visit.draw(ask(visit, token, here).await?.wrong(wrong)),
         Standing::Done => {
-            visit.draw(Sheet::message("verify_email/already", &login(&next)).put("second", "/forgot-password"))
+            visit.draw(Page::message("verify_email/already", &login(&next)).put("second", "/forgot-password"))
         }
         Standing::Expired => visit.draw(over("verify_email/expired", &register(&next))),
         Standing::Overtaken => visit.draw(over("verify_email/taken", &login(&next))),
@@ -110,19 +110,19 @@ async fn next_of_link(visit: &Visit, token: &str) -> Result<Option<String>, Prob
 }
 
 /// The page with one button; in another browser than the one that began, with the password.
-async fn ask(visit: &Visit, token: &str, here: bool) -> Result<Sheet, Problem> {
+async fn ask(visit: &Visit, token: &str, here: bool) -> Result<Page, Problem> {
     let note = visit.signed_in().await?.and_then(|somebody| visit.stays_signed_in(&somebody));
-    let sheet = match here {
-        true => Sheet::button("verify_email/link", PATH, "verify-link", token),
+    let page = match here {
+        true => Page::button("verify_email/link", PATH, "verify-link", token),
         false => with_password(visit, token).await?,
     };
-    Ok(sheet.note(note))
+    Ok(page.note(note))
 }
 
-async fn with_password(visit: &Visit, token: &str) -> Result<Sheet, Problem> {
+async fn with_password(visit: &Visit, token: &str) -> Result<Page, Problem> {
     let address = visit.services().verification_address(token).await.map_err(|why| visit.problem(why))?;
     let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
-    Ok(Sheet::new("verify_email/password.html").put("link_token", token).put("address", address))
+    Ok(Page::new("verify_email/password.html").put("link_token", token).put("address", address))
 }
 
 /// What is wrong with the password beside a link, where the page has words of its own: no mail sets another one before
@@ -138,8 +138,8 @@ fn unproved(visit: &Visit, why: &Refusal) -> Option<Wrong> {
     }
 }
 
-fn over(words: &'static str, lead: &str) -> Sheet {
-    Sheet::message(words, lead).status(StatusCode::GONE)
+fn over(words: &'static str, lead: &str) -> Page {
+    Page::message(words, lead).status(StatusCode::GONE)
 }
 
 pub(super) async fn verify(state: Arc<AppState>, request: Request) -> Answer {
@@ -199,10 +199,10 @@ async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool
         }
         Err(Refusal::FlowEnded(_) | Refusal::AddressTaken) => link(visit, token, Vec::new()).await,
         Err(why) => {
-            let sheet = with_password(visit, token).await?;
+            let page = with_password(visit, token).await?;
             match unproved(visit, &why) {
-                Some(wrong) => visit.refused(sheet, vec![wrong], &why),
-                None => visit.again(sheet, why),
+                Some(wrong) => visit.refused(page, vec![wrong], &why),
+                None => visit.again(page, why),
             }
         }
     }
@@ -243,9 +243,9 @@ async fn is_signed_in(visit: &Visit, flow: &str) -> Result<bool, Problem> {
 }
 
 /// The page that says that the address is proved, and leads to signing in.
-async fn verified(visit: &Visit, lead: &str) -> Result<Sheet, Problem> {
+async fn verified(visit: &Visit, lead: &str) -> Result<Page, Problem> {
     let note = visit.signed_in().await?.and_then(|somebody| visit.stays_signed_in(&somebody));
-    Ok(Sheet::message("verify_email/verified", lead).note(note))
+    Ok(Page::message("verify_email/verified", lead).note(note))
 }
 
 /// Another letter, please.

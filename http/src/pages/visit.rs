@@ -11,7 +11,7 @@ use cairn_runtime::Timestamp;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 
-use super::sheet::{Sheet, Wrong, wrongs};
+use super::page::{Page, Wrong, wrongs};
 use super::words::fill;
 use crate::access::browser::Browser;
 use crate::access::cookie::Cookie;
@@ -131,17 +131,17 @@ impl Visit {
     }
 
     /// The page again with what a refusal says, or the problem that it is.
-    pub(super) fn again(&self, sheet: Sheet, why: Refusal) -> Answer {
+    pub(super) fn again(&self, page: Page, why: Refusal) -> Answer {
         match wrongs(&self.state.theme, &why, self.now()) {
-            Some(errors) => self.refused(sheet, errors, &why),
+            Some(errors) => self.refused(page, errors, &why),
             None => Err(self.problem(why)),
         }
     }
 
     /// The page with what is wrong; a slow-down says to programs, too, when to come back.
-    pub(super) fn refused(&self, sheet: Sheet, errors: Vec<Wrong>, why: &Refusal) -> Answer {
-        let Refusal::SlowDown(until) = why else { return self.draw(sheet.wrong(errors)) };
-        let mut reply = self.draw(sheet.status(StatusCode::TOO_MANY_REQUESTS).wrong(errors))?;
+    pub(super) fn refused(&self, page: Page, errors: Vec<Wrong>, why: &Refusal) -> Answer {
+        let Refusal::SlowDown(until) = why else { return self.draw(page.wrong(errors)) };
+        let mut reply = self.draw(page.status(StatusCode::TOO_MANY_REQUESTS).wrong(errors))?;
         let seconds = until.since(self.now()).as_millis().div_ceil(1_000).max(1);
         let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
         reply.headers.insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -149,8 +149,8 @@ impl Visit {
     }
 
     /// The page again, because its form was held up. It is given to this browser now: the next try goes through.
-    pub(super) fn stale(&self, sheet: Sheet) -> Answer {
-        self.draw(sheet.wrong(self.held_up()))
+    pub(super) fn stale(&self, page: Page) -> Answer {
+        self.draw(page.wrong(self.held_up()))
     }
 
     /// A text of the file of words.
@@ -159,17 +159,17 @@ impl Visit {
     }
 
     /// Draws a page for this browser, which has a name from then on.
-    pub(super) fn draw(&self, sheet: Sheet) -> Answer {
+    pub(super) fn draw(&self, page: Page) -> Answer {
         if let Some(until) = self.limited
-            && !sheet.is_wrong()
+            && !page.is_wrong()
         {
             // No form that could be sent again: the plain refusal says more.
             return Err(Problem::slow_down(until.since(self.now())));
         }
         let token = csrf::token(&self.services().engine.world(), &self.browser);
-        let drawn = sheet.draw(&self.state.theme, &token);
-        let page = drawn.map_err(|why| Problem::fault(format!("the template {}: {why:#}", sheet.template)))?;
-        let mut reply = Reply::html(sheet.status, page);
+        let drawn = page.draw(&self.state.theme, &token);
+        let html = drawn.map_err(|why| Problem::fault(format!("the template {}: {why:#}", page.template)))?;
+        let mut reply = Reply::html(page.status, html);
         if self.request.method() == http::Method::POST {
             // What a form was answered with is where "back" leads to. Not stored, a browser could only ask the person
             // whether to send the form again.

@@ -12,7 +12,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use minijinja::Value;
 
-use super::sheet::{Sheet, Wrong, wrongs};
+use super::page::{Page, Wrong, wrongs};
 use super::theme::Theme;
 use super::visit::{Visit, with_query};
 use super::words::fill;
@@ -48,13 +48,13 @@ impl Waiting {
     }
 
     /// The page while a letter to `address` is awaited; `change` leads to where another address is given.
-    pub(super) fn sheet(&self, visit: &Visit, begun: &Begun, address: &Address, change: String, next: &str) -> Sheet {
+    pub(super) fn page(&self, visit: &Visit, begun: &Begun, address: &Address, change: String, next: &str) -> Page {
         let (theme, now) = (&visit.state.theme, visit.now());
         let flow = begun.flow.id.as_str();
         let tells = tells_of_mail(begun.flow.kind);
         let seen = if tells { mark(&begun.mail) } else { String::new() };
         let wait = begun.next_letter.map(|at| at.since(now).as_millis().div_ceil(1_000)).unwrap_or_default();
-        Sheet::new(self.template)
+        Page::new(self.template)
             .put("address", address.typed())
             .put("change", change)
             .put("action", self.action)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cairn_actors::password::Password;
 use cairn_runtime::Timestamp;
 
-use super::super::sheet::Sheet;
+use super::super::page::Page;
 use super::super::visit::Visit;
 use super::Who;
 use crate::request::Request;
@@ -13,14 +13,14 @@ use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// The form.
-pub(in crate::pages) fn sheet(address: &str) -> Sheet {
-    Sheet::new("account/delete.html").put("address", address)
+pub(in crate::pages) fn page(address: &str) -> Page {
+    Page::new("account/delete.html").put("address", address)
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
     let visit = Visit::new(state, request);
     match visit.who().await {
-        Who::Somebody(who) => visit.draw(sheet(who.user.address.typed())),
+        Who::Somebody(who) => visit.draw(page(who.user.address.typed())),
         Who::Nobody(answer) => answer,
     }
 }
@@ -32,7 +32,7 @@ pub(in crate::pages) async fn delete(state: Arc<AppState>, request: Request) -> 
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return twice(&visit, answer).await,
     };
-    let again = sheet(who.user.address.typed());
+    let again = page(who.user.address.typed());
     if !visit.holds(&form) {
         return visit.stale(again);
     }
@@ -62,6 +62,6 @@ async fn twice(visit: &Visit, otherwise: Answer) -> Answer {
 
 fn farewell(visit: &Visit, until: Timestamp) -> Answer {
     let time = visit.state.theme.words.past(until, visit.now());
-    let page = visit.draw(Sheet::message("account/deleted", "/login").say("time", time))?;
+    let page = visit.draw(Page::message("account/deleted", "/login").say("time", time))?;
     Ok(visit.without_session(page))
 }

@@ -9,7 +9,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::super::sheet::Sheet;
+use super::super::page::Page;
 use super::super::visit::{Visit, typed};
 use super::{At, Who};
 use crate::request::Request;
@@ -27,11 +27,11 @@ struct Shown {
 }
 
 /// The list.
-pub(in crate::pages) fn sheet(devices: Value) -> Sheet {
-    Sheet::new("account/devices.html").put("devices", devices)
+pub(in crate::pages) fn page(devices: Value) -> Page {
+    Page::new("account/devices.html").put("devices", devices)
 }
 
-fn list(visit: &Visit, devices: Vec<DeviceView>) -> Sheet {
+fn list(visit: &Visit, devices: Vec<DeviceView>) -> Page {
     let shown: Vec<Shown> = devices
         .into_iter()
         .map(|known| Shown {
@@ -43,7 +43,7 @@ fn list(visit: &Visit, devices: Vec<DeviceView>) -> Sheet {
             id: known.id,
         })
         .collect();
-    sheet(Value::from(Serde(shown)))
+    page(Value::from(Serde(shown)))
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {

@@ -10,7 +10,7 @@ use cairn_actors::services::session::SignedIn;
 use cairn_runtime::Flow;
 use http::{Method, StatusCode};
 
-use super::super::sheet::{Sheet, Wrong};
+use super::super::page::{Page, Wrong};
 use super::super::visit::{Visit, typed, with_query};
 use super::super::waiting::{self, Waiting};
 use super::{Who, done};
@@ -29,8 +29,8 @@ const WAITING: Waiting = Waiting {
 };
 
 /// The form.
-pub(in crate::pages) fn sheet(address: &str, new_email: &str, once: &str) -> Sheet {
-    Sheet::new("account/email.html").put("address", address).put("new_email", new_email).put("once", once)
+pub(in crate::pages) fn page(address: &str, new_email: &str, once: &str) -> Page {
+    Page::new("account/email.html").put("address", address).put("new_email", new_email).put("once", once)
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
@@ -42,7 +42,7 @@ pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> An
     match visit.request.query("flow") {
         Some(flow) if is_anothers(&visit, &who, &flow).await? => anothers(&visit, &who, &flow),
         Some(flow) => wait(&visit, &who, &flow, "", Vec::new()).await,
-        None => visit.draw(sheet(who.user.address.typed(), "", &visit.once())),
+        None => visit.draw(page(who.user.address.typed(), "", &visit.once())),
     }
 }
 
@@ -55,27 +55,27 @@ async fn is_anothers(visit: &Visit, who: &SignedIn, flow: &str) -> Result<bool, 
 /// Another's change is neither shown nor gone on with: who is signed in, and how to be somebody else.
 fn anothers(visit: &Visit, who: &SignedIn, flow: &str) -> Answer {
     let back = with_query("/login", &[("next", &WAITING.at(flow, ""))]);
-    let sheet = Sheet::message("account/email_anothers", "/account").say("address", who.user.address.typed());
-    visit.draw(sheet.put("leave", back).status(StatusCode::CONFLICT))
+    let page = Page::message("account/email_anothers", "/account").say("address", who.user.address.typed());
+    visit.draw(page.put("leave", back).status(StatusCode::CONFLICT))
 }
 
 /// The page that waits for the letter, or where the change has got to.
 async fn wait(visit: &Visit, who: &SignedIn, flow: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
     let Some(begun) = WAITING.begun(visit, Some(flow)).await? else {
         // Begun in another browser: this one can only begin anew. A form that was sent has done nothing, and is told so.
-        let sheet = sheet(who.user.address.typed(), "", &visit.once());
+        let page = page(who.user.address.typed(), "", &visit.once());
         let unheard = visit.request.method() == Method::POST && wrong.is_empty();
         let text = || Wrong { field: None, text: visit.error("email_elsewhere") };
-        return visit.draw(sheet.wrong(if unheard { vec![text()] } else { wrong }));
+        return visit.draw(page.wrong(if unheard { vec![text()] } else { wrong }));
     };
     match &begun.address {
         Some(address) => {
-            let sheet = WAITING.sheet(visit, &begun, address, PATH.to_owned(), "");
-            visit.draw(sheet.put("code", code).wrong(wrong))
+            let page = WAITING.page(visit, &begun, address, PATH.to_owned(), "");
+            visit.draw(page.put("code", code).wrong(wrong))
         }
         None => match begun.flow.phase.as_str() {
-            "expired" => visit.draw(Sheet::message("email_change/expired", "/account").status(StatusCode::GONE)),
-            "ended" => visit.draw(Sheet::message("email_change/overtaken", "/account").status(StatusCode::GONE)),
+            "expired" => visit.draw(Page::message("email_change/expired", "/account").status(StatusCode::GONE)),
+            "ended" => visit.draw(Page::message("email_change/overtaken", "/account").status(StatusCode::GONE)),
             _ => done(visit, "email"),
         },
     }
@@ -89,7 +89,7 @@ pub(in crate::pages) async fn begin(state: Arc<AppState>, request: Request) -> A
         Who::Nobody(answer) => return answer,
     };
     let (new_email, once) = (typed(&form, "new_email"), typed(&form, "once"));
-    let again = sheet(who.user.address.typed(), &new_email, &once);
+    let again = page(who.user.address.typed(), &new_email, &once);
     if !visit.holds(&form) {
         return visit.stale(again);
     }
@@ -134,7 +134,7 @@ pub(in crate::pages) async fn confirm(state: Arc<AppState>, request: Request) ->
     match visit.services().confirm_email_by_code(&visit.caller(), &flow, &code).await {
         Ok(_) => done(&visit, "email"),
         Err(Refusal::AddressTaken) => {
-            visit.draw(Sheet::message("email_change/taken", "/account").status(StatusCode::CONFLICT))
+            visit.draw(Page::message("email_change/taken", "/account").status(StatusCode::CONFLICT))
         }
         Err(why) => wait(&visit, &who, &flow, "", WAITING.refused(&visit, &flow, why).await?).await,
     }

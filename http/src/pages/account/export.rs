@@ -6,7 +6,7 @@ use cairn_actors::password::Password;
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 
-use super::super::sheet::Sheet;
+use super::super::page::Page;
 use super::super::visit::Visit;
 use super::Who;
 use crate::api::me;
@@ -15,14 +15,14 @@ use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// The form.
-pub(in crate::pages) fn sheet(address: &str) -> Sheet {
-    Sheet::new("account/export.html").put("address", address)
+pub(in crate::pages) fn page(address: &str) -> Page {
+    Page::new("account/export.html").put("address", address)
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
     let visit = Visit::new(state, request);
     match visit.who().await {
-        Who::Somebody(who) => visit.draw(sheet(who.user.address.typed())),
+        Who::Somebody(who) => visit.draw(page(who.user.address.typed())),
         Who::Nobody(answer) => answer,
     }
 }
@@ -35,7 +35,7 @@ pub(in crate::pages) async fn download(state: Arc<AppState>, request: Request) -
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let again = sheet(who.user.address.typed());
+    let again = page(who.user.address.typed());
     if !visit.holds(&form) {
         return visit.stale(again);
     }

@@ -8,7 +8,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::super::sheet::Sheet;
+use super::super::page::Page;
 use super::super::visit::{Visit, with_query};
 use super::{At, Who};
 use crate::request::Request;
@@ -22,8 +22,8 @@ struct Shown {
 }
 
 /// The list; `older` leads to the next page, if there is one.
-pub(in crate::pages) fn sheet(events: Value, older: Option<&str>) -> Sheet {
-    Sheet::new("account/history.html").put("events", events).put("older", older.unwrap_or_default())
+pub(in crate::pages) fn page(events: Value, older: Option<&str>) -> Page {
+    Page::new("account/history.html").put("events", events).put("older", older.unwrap_or_default())
 }
 
 /// A place in the text of a query. It tells nothing but what the page before has shown.
@@ -44,9 +44,9 @@ pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> An
         Who::Nobody(answer) => return answer,
     };
     let before = visit.request.query("before").as_deref().and_then(read);
-    let page = visit.services().history(&who, before).await.map_err(|why| visit.problem(why))?;
+    let found = visit.services().history(&who, before).await.map_err(|why| visit.problem(why))?;
     let words = &visit.state.theme.words.history;
-    let shown: Vec<Shown> = page
+    let shown: Vec<Shown> = found
         .events
         .into_iter()
         // What has no words is of no interest to people: a repeat, a password's hash that was made anew.
@@ -56,8 +56,8 @@ pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> An
             Some(Shown { what: what.clone(), at: At::of(&visit, event.at) })
         })
         .collect();
-    let older = page.next.map(|place| with_query("/account/history", &[("before", &written(place))]));
-    visit.draw(sheet(Value::from(Serde(shown)), older.as_deref()))
+    let older = found.next.map(|place| with_query("/account/history", &[("before", &written(place))]));
+    visit.draw(page(Value::from(Serde(shown)), older.as_deref()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::sheet::{Sheet, Wrong};
+use super::page::{Page, Wrong};
 use super::visit::{Visit, is_local, with_query};
 use crate::api;
 use crate::request::{Form, Request};
@@ -72,11 +72,11 @@ impl Visit {
     }
 
     /// A page of the account again with what a refusal says. A password that is wrong stands beside `secret`.
-    fn again_beside(&self, sheet: Sheet, why: Refusal, secret: &'static str) -> Answer {
+    fn again_beside(&self, page: Page, why: Refusal, secret: &'static str) -> Answer {
         if why == Refusal::SessionEnded {
             return self.go("/login");
         }
-        let Some(mut wrong) = super::sheet::wrongs(&self.state.theme, &why, self.now()) else {
+        let Some(mut wrong) = super::page::wrongs(&self.state.theme, &why, self.now()) else {
             return Err(self.problem(why));
         };
         for one in &mut wrong {
@@ -84,7 +84,7 @@ impl Visit {
                 one.field = Some(secret);
             }
         }
-        self.refused(sheet, wrong, &why)
+        self.refused(page, wrong, &why)
     }
 
     /// What the page before has done, said once more on this one. Only words of ours can be said.
@@ -108,11 +108,11 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
     let user = &who.user;
     let name = user.name().unwrap_or_default();
     let username = user.username.as_ref().map(ToString::to_string).unwrap_or_default();
-    let sheet = Sheet::new("account/overview.html")
+    let page = Page::new("account/overview.html")
         .put("address", user.address.typed())
         .put("name", name)
         .put("username", username)
         .put("since", Value::from(Serde(At::of(&visit, user.created_at))))
         .note(visit.said());
-    visit.draw(sheet)
+    visit.draw(page)
 }

@@ -6,7 +6,7 @@ use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::Tokens;
 
-use super::super::sheet::Sheet;
+use super::super::page::Page;
 use super::super::visit::{Visit, typed};
 use super::{Who, done};
 use crate::request::{Form, Request};
@@ -14,14 +14,14 @@ use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// The form.
-pub(in crate::pages) fn sheet(address: &str, once: &str) -> Sheet {
-    Sheet::new("account/password.html").put("address", address).put("once", once)
+pub(in crate::pages) fn page(address: &str, once: &str) -> Page {
+    Page::new("account/password.html").put("address", address).put("once", once)
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
     let visit = Visit::new(state, request);
     match visit.who().await {
-        Who::Somebody(who) => visit.draw(sheet(who.user.address.typed(), &visit.once())),
+        Who::Somebody(who) => visit.draw(page(who.user.address.typed(), &visit.once())),
         Who::Nobody(answer) => answer,
     }
 }
@@ -34,14 +34,14 @@ pub(in crate::pages) async fn change(state: Arc<AppState>, request: Request) -> 
         Who::Nobody(answer) => return twice(&visit, &form, answer).await,
     };
     let once = typed(&form, "once");
-    let sheet = sheet(who.user.address.typed(), &once);
+    let page = page(who.user.address.typed(), &once);
     if !visit.holds(&form) {
-        return visit.stale(sheet);
+        return visit.stale(page);
     }
     let password = |name: &str| Password::typed(form.get(name).unwrap_or_default().to_owned());
     let missing = visit.unless_typed(&form, "current_password");
     if !missing.is_empty() {
-        return visit.draw(sheet.wrong(missing));
+        return visit.draw(page.wrong(missing));
     }
     let (services, current) = (visit.services(), password("current_password"));
     let new = || password("new_password");
@@ -53,7 +53,7 @@ pub(in crate::pages) async fn change(state: Arc<AppState>, request: Request) -> 
     match answer {
         // The cookie from before is worthless: whoever has a copy of it is out.
         Ok((_, tokens)) => changed(&visit, &tokens).await,
-        Err(why) => visit.again_beside(sheet, why, "current_password"),
+        Err(why) => visit.again_beside(page, why, "current_password"),
     }
 }
 

@@ -6,7 +6,7 @@ use cairn_actors::directory::User;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::profile::TypedProfile;
 
-use super::super::sheet::Sheet;
+use super::super::page::Page;
 use super::super::visit::{Visit, typed};
 use super::{Who, done};
 use crate::request::{Form, Request};
@@ -14,24 +14,24 @@ use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// The form: as it is, or as it was typed.
-pub(in crate::pages) fn sheet(username: &str, first_name: &str, last_name: &str, version: i64) -> Sheet {
-    Sheet::new("account/profile.html")
+pub(in crate::pages) fn page(username: &str, first_name: &str, last_name: &str, version: i64) -> Page {
+    Page::new("account/profile.html")
         .put("username", username)
         .put("first_name", first_name)
         .put("last_name", last_name)
         .put("version", version)
 }
 
-fn of_user(user: &User) -> Sheet {
+fn of_user(user: &User) -> Page {
     let username = user.username.as_ref().map(ToString::to_string).unwrap_or_default();
     let name =
         |name: &Option<cairn_actors::name::PersonName>| name.as_ref().map_or("", |name| name.as_str()).to_owned();
-    sheet(&username, &name(&user.first_name), &name(&user.last_name), user.version)
+    page(&username, &name(&user.first_name), &name(&user.last_name), user.version)
 }
 
 /// What was typed, to be saved over the version that the person sees now.
-fn of_form(form: &Form, version: i64) -> Sheet {
-    sheet(&typed(form, "username"), &typed(form, "first_name"), &typed(form, "last_name"), version)
+fn of_form(form: &Form, version: i64) -> Page {
+    page(&typed(form, "username"), &typed(form, "first_name"), &typed(form, "last_name"), version)
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {

@@ -9,7 +9,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::super::sheet::Sheet;
+use super::super::page::Page;
 use super::super::visit::{Visit, typed};
 use super::{At, Who};
 use crate::request::Request;
@@ -27,11 +27,11 @@ struct Shown {
 }
 
 /// The list.
-pub(in crate::pages) fn sheet(sessions: Value, others: bool) -> Sheet {
-    Sheet::new("account/sessions.html").put("sessions", sessions).put("others", others)
+pub(in crate::pages) fn page(sessions: Value, others: bool) -> Page {
+    Page::new("account/sessions.html").put("sessions", sessions).put("others", others)
 }
 
-fn list(visit: &Visit, sessions: Vec<SessionView>) -> Sheet {
+fn list(visit: &Visit, sessions: Vec<SessionView>) -> Page {
     let others = sessions.iter().any(|session| !session.current);
     let shown: Vec<Shown> = sessions
         .into_iter()
@@ -44,7 +44,7 @@ fn list(visit: &Visit, sessions: Vec<SessionView>) -> Sheet {
             id: session.id,
         })
         .collect();
-    sheet(Value::from(Serde(shown)), others)
+    page(Value::from(Serde(shown)), others)
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {

@@ -23,7 +23,7 @@ pub(crate) struct Wrong {
 
 /// A page in the making.
 #[derive(Clone, Debug)]
-pub(crate) struct Sheet {
+pub(crate) struct Page {
     pub(crate) template: &'static str,
     /// The name of its words.
     pub(crate) words: &'static str,
@@ -33,7 +33,7 @@ pub(crate) struct Sheet {
     errors: Vec<Wrong>,
 }
 
-impl Sheet {
+impl Page {
     /// A page of a template and of the words of the same name without its ending.
     pub(crate) fn new(template: &'static str) -> Self {
         let words = template.strip_suffix(".html").unwrap_or(template);
