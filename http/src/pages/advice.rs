@@ -11,28 +11,28 @@ use http::StatusCode;
 use http::header::CACHE_CONTROL;
 
 use super::page::wrongs;
-use super::visit::{Visit, typed};
+use super::page_request::{PageRequest, typed};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::route_group::Answer;
 use crate::state::AppState;
 
 pub(super) async fn advise(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    if !visit.holds(&form) {
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    if !request.holds(&form) {
         return said("");
     }
     let own: Vec<String> = ["email", "username", "first_name", "last_name"].map(|name| typed(&form, name)).into();
     let own = OwnWords::of(own.iter().map(String::as_str));
     let password = Password::typed(form.get("password").unwrap_or_default().to_owned());
-    match visit.services().worthy(password, own, "/password", Lane::Registration).await {
-        Ok(_) => said(&visit.error("password.good")),
+    match request.services().worthy(password, own, "/password", Lane::Registration).await {
+        Ok(_) => said(&request.error("password.good")),
         Err(why @ Refusal::Values(_)) => {
-            let wrong = wrongs(&visit.state.theme, &why, visit.now()).unwrap_or_default();
+            let wrong = wrongs(&request.state.theme, &why, request.now()).unwrap_or_default();
             said(wrong.first().map_or("", |wrong| wrong.text.as_str()))
         }
-        Err(why) => Err(visit.problem(why)),
+        Err(why) => Err(request.problem(why)),
     }
 }
 

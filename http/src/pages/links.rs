@@ -12,8 +12,8 @@ use cairn_actors::services::session::SignedIn;
 use http::StatusCode;
 
 use super::page::{Page, Wrong, wrongs};
+use super::page_request::{PageRequest, typed};
 use super::reset_password;
-use super::visit::{Visit, typed};
 use crate::problem::Problem;
 use crate::request::{Form, Request};
 use crate::route_group::Answer;
@@ -86,64 +86,64 @@ impl Link {
 }
 
 /// Who is signed in here, when it is not the one whose account the link acts on.
-async fn somebody_else(visit: &Visit, token: &str) -> Result<Option<SignedIn>, Problem> {
-    let Some(somebody) = visit.signed_in().await? else { return Ok(None) };
-    let of_link = visit.services().user_of_link(token).await.map_err(|why| visit.problem(why))?;
+async fn somebody_else(request: &PageRequest, token: &str) -> Result<Option<SignedIn>, Problem> {
+    let Some(somebody) = request.signed_in().await? else { return Ok(None) };
+    let of_link = request.services().user_of_link(token).await.map_err(|why| request.problem(why))?;
     Ok(of_link.filter(|user| *user != somebody.user.id).map(|_| somebody))
 }
 
 /// A page that says one thing, and leads on where the account of the link is at home: never into another's.
-fn message(visit: &Visit, words: &'static str, lead: &'static str, other: Option<&SignedIn>) -> Page {
+fn message(request: &PageRequest, words: &'static str, lead: &'static str, other: Option<&SignedIn>) -> Page {
     let Some(other) = other else { return Page::message(words, lead) };
     let page = match lead {
         "/account" | "/login" => Page::message(words, "").put("leave", "/login"),
         _ => Page::message(words, reset_password::FOR_ANOTHER),
     };
-    page.note(visit.stays_signed_in(other))
+    page.note(request.stays_signed_in(other))
 }
 
-async fn standing(visit: &Visit, link: Link, token: &str) -> Result<Standing, Problem> {
-    let services = visit.services();
+async fn standing(request: &PageRequest, link: Link, token: &str) -> Result<Standing, Problem> {
+    let services = request.services();
     let standing = match link {
         Link::EmailChange => services.email_change_link(token).await,
         Link::Undo => services.undo_link(token).await,
         Link::EndSession => services.end_session_link(token).await,
     };
-    standing.map_err(|why| visit.problem(why))
+    standing.map_err(|why| request.problem(why))
 }
 
 /// What stands behind the link, with one button that leads on from there.
-async fn page(visit: &Visit, link: Link, token: &str, wrong: Vec<Wrong>) -> Answer {
+async fn page(request: &PageRequest, link: Link, token: &str, wrong: Vec<Wrong>) -> Answer {
     let pages = link.pages();
-    let other = somebody_else(visit, token).await?;
-    let say = |words| message(visit, words, pages.lead, other.as_ref());
+    let other = somebody_else(request, token).await?;
+    let say = |words| message(request, words, pages.lead, other.as_ref());
     let over = |words| say(words).status(StatusCode::GONE);
-    let page = match standing(visit, link, token).await? {
-        Standing::Good if link == Link::EmailChange => confirm(visit, token, other.as_ref()).await?.wrong(wrong),
+    let page = match standing(request, link, token).await? {
+        Standing::Good if link == Link::EmailChange => confirm(request, token, other.as_ref()).await?.wrong(wrong),
         Standing::Good => {
             let page = Page::button(pages.button, pages.path, "link", token);
             let page = if link == Link::EndSession { page.put("danger", true) } else { page };
-            page.note(other.as_ref().and_then(|other| visit.stays_signed_in(other))).wrong(wrong)
+            page.note(other.as_ref().and_then(|other| request.stays_signed_in(other))).wrong(wrong)
         }
-        Standing::Done if sets_password(visit, link, token).await? => {
-            new_password(visit, link, token, other.as_ref()).wrong(wrong)
+        Standing::Done if sets_password(request, link, token).await? => {
+            new_password(request, link, token, other.as_ref()).wrong(wrong)
         }
         Standing::Done => say(pages.already),
         Standing::Expired => over(pages.expired),
         Standing::Overtaken => over(pages.overtaken),
         Standing::Garbage => over(pages.garbage),
     };
-    visit.draw(page)
+    request.draw(page)
 }
 
 /// The page that confirms a new address and names the account by its present one. Where neither a session of the account
 /// nor the change itself was begun in this browser, the account's password is asked for: nobody has a stranger confirm an
 /// address for *their* account.
-async fn confirm(visit: &Visit, token: &str, other: Option<&SignedIn>) -> Result<Page, Problem> {
-    let account = visit.services().account_of_email_change(token).await.map_err(|why| visit.problem(why))?;
+async fn confirm(request: &PageRequest, token: &str, other: Option<&SignedIn>) -> Result<Page, Problem> {
+    let account = request.services().account_of_email_change(token).await.map_err(|why| request.problem(why))?;
     let account = account.map(|user| user.address.masked()).unwrap_or_default();
-    let note = other.and_then(|other| visit.stays_signed_in(other));
-    let page = match confirmed_here(visit, token).await? {
+    let note = other.and_then(|other| request.stays_signed_in(other));
+    let page = match confirmed_here(request, token).await? {
         Some(_) => Page::button("email_change/link", Link::EmailChange.pages().path, "link", token),
         None => Page::new("email_change/password.html").put("link_token", token),
     };
@@ -151,16 +151,16 @@ async fn confirm(visit: &Visit, token: &str, other: Option<&SignedIn>) -> Result
 }
 
 /// By what the account of a link to a new address is this browser's.
-async fn confirmed_here(visit: &Visit, token: &str) -> Result<Option<Here>, Problem> {
-    let services = visit.services();
-    if let Some(who) = visit.signed_in().await? {
-        let of_link = services.user_of_link(token).await.map_err(|why| visit.problem(why))?;
+async fn confirmed_here(request: &PageRequest, token: &str) -> Result<Option<Here>, Problem> {
+    let services = request.services();
+    if let Some(who) = request.signed_in().await? {
+        let of_link = services.user_of_link(token).await.map_err(|why| request.problem(why))?;
         if of_link == Some(who.user.id) {
             return Ok(Some(Here::SignedIn(who.user.id)));
         }
     }
-    let began = services.email_change_began_here(token, &visit.browser.flows()).await;
-    Ok(began.map_err(|why| visit.problem(why))?.then_some(Here::Began))
+    let began = services.email_change_began_here(token, &request.browser.flows()).await;
+    Ok(began.map_err(|why| request.problem(why))?.then_some(Here::Began))
 }
 
 /// Why one click is enough.
@@ -172,11 +172,11 @@ enum Here {
 }
 
 /// The button of a link to a new address was pressed.
-async fn confirmed(visit: &Visit, token: &str, form: &Form) -> Result<(), Refusal> {
-    let (services, caller) = (visit.services(), visit.caller());
-    let flows = visit.browser.flows();
+async fn confirmed(request: &PageRequest, token: &str, form: &Form) -> Result<(), Refusal> {
+    let (services, caller) = (request.services(), request.caller());
+    let flows = request.browser.flows();
     let password = form.get("password").map(|text| Password::typed(text.to_owned()));
-    let by = match (confirmed_here(visit, token).await, &password) {
+    let by = match (confirmed_here(request, token).await, &password) {
         (Ok(Some(Here::SignedIn(user))), _) => ConfirmedBy::SignedIn(user),
         (Ok(Some(Here::Began)), _) => ConfirmedBy::Browser(&flows),
         (_, Some(password)) => ConfirmedBy::Password(password),
@@ -186,100 +186,100 @@ async fn confirmed(visit: &Visit, token: &str, form: &Form) -> Result<(), Refusa
 }
 
 /// Whether the link, used once, still sets a new password: the one from before is out of force.
-async fn sets_password(visit: &Visit, link: Link, token: &str) -> Result<bool, Problem> {
-    let services = visit.services();
+async fn sets_password(request: &PageRequest, link: Link, token: &str) -> Result<bool, Problem> {
+    let services = request.services();
     let sets = match link {
         Link::EmailChange => return Ok(false),
         Link::Undo => services.undo_sets_password(token).await,
         Link::EndSession => services.end_session_link_sets_password(token).await,
     };
-    sets.map_err(|why| visit.problem(why))
+    sets.map_err(|why| request.problem(why))
 }
 
 /// The form for a new password, where the one from before is out of force.
-fn new_password(visit: &Visit, link: Link, token: &str, other: Option<&SignedIn>) -> Page {
+fn new_password(request: &PageRequest, link: Link, token: &str, other: Option<&SignedIn>) -> Page {
     let pages = link.pages();
     let page = Page::new("new_password.html").in_words(pages.new_password);
     let page = page.put("action", pages.path).put("link_token", token);
-    page.note(other.and_then(|other| visit.stays_signed_in(other)))
+    page.note(other.and_then(|other| request.stays_signed_in(other)))
 }
 
 pub(super) async fn show(state: Arc<AppState>, request: Request, link: Link) -> Answer {
-    let visit = Visit::new(state, request);
-    let token = visit.request.query("token").unwrap_or_default();
-    page(&visit, link, &token, Vec::new()).await
+    let request = PageRequest::new(state, request);
+    let token = request.query("token").unwrap_or_default();
+    page(&request, link, &token, Vec::new()).await
 }
 
 /// The button was pressed.
 pub(super) async fn press(state: Arc<AppState>, request: Request, link: Link) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
     let token = typed(&form, "token");
-    if !visit.holds(&form) {
-        return page(&visit, link, &token, visit.held_up()).await;
+    if !request.holds(&form) {
+        return page(&request, link, &token, request.held_up()).await;
     }
     let pressed = match link {
-        Link::EmailChange => confirmed(&visit, &token, &form).await,
-        Link::Undo => return undo(&visit, &token, form.get("new_password")).await,
-        Link::EndSession => return disown(&visit, &token, form.get("new_password")).await,
+        Link::EmailChange => confirmed(&request, &token, &form).await,
+        Link::Undo => return undo(&request, &token, form.get("new_password")).await,
+        Link::EndSession => return disown(&request, &token, form.get("new_password")).await,
     };
     let pages = link.pages();
     // Asked after the button: it may have ended the session that was there before.
-    let other = somebody_else(&visit, &token).await?;
-    let say = |words| message(&visit, words, pages.lead, other.as_ref());
+    let other = somebody_else(&request, &token).await?;
+    let say = |words| message(&request, words, pages.lead, other.as_ref());
     match pressed {
-        Ok(()) => visit.draw(say(pages.done)),
-        Err(Refusal::AddressTaken) => visit.draw(say("email_change/taken").status(StatusCode::CONFLICT)),
+        Ok(()) => request.draw(say(pages.done)),
+        Err(Refusal::AddressTaken) => request.draw(say("email_change/taken").status(StatusCode::CONFLICT)),
         Err(why @ (Refusal::Credentials | Refusal::SlowDown(_))) if link == Link::EmailChange => {
             // Without the field there was nothing to be wrong: the page asks for it.
             let asked = form.get("password").is_some() || why != Refusal::Credentials;
-            let wrong = wrongs(&visit.state.theme, &why, visit.now()).filter(|_| asked).unwrap_or_default();
-            visit.refused(confirm(&visit, &token, other.as_ref()).await?, wrong, &why)
+            let wrong = wrongs(&request.state.theme, &why, request.now()).filter(|_| asked).unwrap_or_default();
+            request.refused(confirm(&request, &token, other.as_ref()).await?, wrong, &why)
         }
-        Err(Refusal::FlowEnded(_)) => match standing(&visit, link, &token).await? {
+        Err(Refusal::FlowEnded(_)) => match standing(&request, link, &token).await? {
             // It said no, and looks good: it cannot be done now, whatever the reason.
-            Standing::Good => visit.draw(say(pages.overtaken).status(StatusCode::GONE)),
-            _ => page(&visit, link, &token, Vec::new()).await,
+            Standing::Good => request.draw(say(pages.overtaken).status(StatusCode::GONE)),
+            _ => page(&request, link, &token, Vec::new()).await,
         },
-        Err(why) => Err(visit.problem(why)),
+        Err(why) => Err(request.problem(why)),
     }
 }
 
 /// The change is taken back, or a new password set with the link that did so.
-async fn undo(visit: &Visit, token: &str, password: Option<&str>) -> Answer {
+async fn undo(request: &PageRequest, token: &str, password: Option<&str>) -> Answer {
     let typed = password.map(|password| Password::typed(password.to_owned()));
-    let undone = visit.services().undo_email_change(&visit.caller(), token, typed).await;
+    let undone = request.services().undo_email_change(&request.caller(), token, typed).await;
     // Asked after the button: it may have ended the session that was there before.
-    let other = somebody_else(visit, token).await?;
+    let other = somebody_else(request, token).await?;
     match undone {
-        Ok(_) if password.is_some() => visit.draw(message(visit, "undo/set", "/login", other.as_ref())),
-        Ok(_) if sets_password(visit, Link::Undo, token).await? => {
-            visit.draw(new_password(visit, Link::Undo, token, other.as_ref()))
+        Ok(_) if password.is_some() => request.draw(message(request, "undo/set", "/login", other.as_ref())),
+        Ok(_) if sets_password(request, Link::Undo, token).await? => {
+            request.draw(new_password(request, Link::Undo, token, other.as_ref()))
         }
-        Ok(_) => visit.draw(message(visit, "undo/done", "/forgot-password", other.as_ref())),
-        Err(Refusal::FlowEnded(_)) => page(visit, Link::Undo, token, Vec::new()).await,
-        Err(why) => match wrongs(&visit.state.theme, &why, visit.now()) {
-            Some(wrong) => visit.refused(new_password(visit, Link::Undo, token, other.as_ref()), wrong, &why),
-            None => Err(visit.problem(why)),
+        Ok(_) => request.draw(message(request, "undo/done", "/forgot-password", other.as_ref())),
+        Err(Refusal::FlowEnded(_)) => page(request, Link::Undo, token, Vec::new()).await,
+        Err(why) => match wrongs(&request.state.theme, &why, request.now()) {
+            Some(wrong) => request.refused(new_password(request, Link::Undo, token, other.as_ref()), wrong, &why),
+            None => Err(request.problem(why)),
         },
     }
 }
 
 /// It was somebody else who signed in: they are out, and a new password is chosen at once.
-async fn disown(visit: &Visit, token: &str, password: Option<&str>) -> Answer {
+async fn disown(request: &PageRequest, token: &str, password: Option<&str>) -> Answer {
     let typed = password.map(|password| Password::typed(password.to_owned()));
-    let disowned = visit.services().disown_session(&visit.caller(), token, typed).await;
+    let disowned = request.services().disown_session(&request.caller(), token, typed).await;
     // Asked after the button: it may have ended the session that was there before.
-    let other = somebody_else(visit, token).await?;
-    let say = |words, lead| visit.draw(message(visit, words, lead, other.as_ref()));
+    let other = somebody_else(request, token).await?;
+    let say = |words, lead| request.draw(message(request, words, lead, other.as_ref()));
     match disowned {
-        Ok(done) if done.sets_password => visit.draw(new_password(visit, Link::EndSession, token, other.as_ref())),
+        Ok(done) if done.sets_password => request.draw(new_password(request, Link::EndSession, token, other.as_ref())),
         Ok(_) if password.is_some() => say("end_session/set", "/login"),
         Ok(_) => say(Link::EndSession.pages().done, "/forgot-password"),
-        Err(Refusal::FlowEnded(_)) => page(visit, Link::EndSession, token, Vec::new()).await,
-        Err(why) => match wrongs(&visit.state.theme, &why, visit.now()) {
-            Some(wrong) => visit.refused(new_password(visit, Link::EndSession, token, other.as_ref()), wrong, &why),
-            None => Err(visit.problem(why)),
+        Err(Refusal::FlowEnded(_)) => page(request, Link::EndSession, token, Vec::new()).await,
+        Err(why) => match wrongs(&request.state.theme, &why, request.now()) {
+            Some(wrong) => request.refused(new_password(request, Link::EndSession, token, other.as_ref()), wrong, &why),
+            None => Err(request.problem(why)),
         },
     }
 }

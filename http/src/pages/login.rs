@@ -11,7 +11,7 @@ use cairn_runtime::{Fault, Flow};
 use http::HeaderValue;
 
 use super::page::{Page, Wrong};
-use super::visit::{Visit, typed, with_query};
+use super::page_request::{PageRequest, typed, with_query};
 use crate::access::cookie::Cookie;
 use crate::access::{device, rate};
 use crate::problem::Problem;
@@ -33,9 +33,9 @@ pub(super) fn page(identifier: &str, next: &str, stay: bool) -> Page {
 }
 
 /// The form as this server has it: it leads to registration where that is open.
-fn form(visit: &Visit, identifier: &str, next: &str, stay: bool) -> Page {
+fn form(request: &PageRequest, identifier: &str, next: &str, stay: bool) -> Page {
     let page = page(identifier, next, stay);
-    if visit.services().engine.world().settings.registration { page } else { page.put("register", "") }
+    if request.services().engine.world().settings.registration { page } else { page.put("register", "") }
 }
 
 /// Somebody is signed in, and may be somebody else.
@@ -50,37 +50,37 @@ fn leave(somebody: &SignedIn, next: &str) -> Page {
 }
 
 pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let next = visit.next(None);
-    if let Some(somebody) = visit.signed_in().await? {
+    let request = PageRequest::new(state, request);
+    let next = request.next(None);
+    if let Some(somebody) = request.signed_in().await? {
         let back = with_query("/login", &[("next", &next)]);
         let page = already(&somebody, &back);
-        return visit.draw(if next.is_empty() { page } else { page.put("lead", next) });
+        return request.draw(if next.is_empty() { page } else { page.put("lead", next) });
     }
-    let unfinished = unfinished(&visit).await?;
-    visit.draw(form(&visit, "", &next, false).put("unfinished", unfinished))
+    let unfinished = unfinished(&request).await?;
+    request.draw(form(&request, "", &next, false).put("unfinished", unfinished))
 }
 
 /// Whether this browser began an account whose address is not proved yet: signing in to it cannot work.
-async fn unfinished(visit: &Visit) -> Result<bool, Problem> {
-    if visit.browser.flows.is_empty() {
+async fn unfinished(request: &PageRequest) -> Result<bool, Problem> {
+    if request.browser.flows.is_empty() {
         return Ok(false);
     }
-    let begun = visit.services().begun(&visit.browser.flows(), Registration::PREFIX, None).await;
-    Ok(begun.map_err(|why| visit.problem(why))?.is_some_and(|begun| begun.address.is_some()))
+    let begun = request.services().begun(&request.browser.flows(), Registration::PREFIX, None).await;
+    Ok(begun.map_err(|why| request.problem(why))?.is_some_and(|begun| begun.address.is_some()))
 }
 
 pub(super) async fn sign_in(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let sent = visit.form()?;
-    let (identifier, next) = (typed(&sent, "identifier"), visit.next(Some(&sent)));
+    let request = PageRequest::new(state, request);
+    let sent = request.form()?;
+    let (identifier, next) = (typed(&sent, "identifier"), request.next(Some(&sent)));
     let stay = sent.get("stay").is_some();
-    let again = form(&visit, &identifier, &next, stay);
+    let again = form(&request, &identifier, &next, stay);
     let destination = if next.is_empty() { HOME } else { next.as_str() };
-    if !visit.holds(&sent) {
+    if !request.holds(&sent) {
         // A second tab: the sign-in of the first is this one's too.
-        let elsewhere = !visit.is_limited() && visit.signed_in().await?.is_some();
-        return if elsewhere { visit.go(destination) } else { visit.stale(again) };
+        let elsewhere = !request.is_limited() && request.signed_in().await?.is_some();
+        return if elsewhere { request.go(destination) } else { request.stale(again) };
     }
     let password = sent.get("password").unwrap_or_default();
     let mut missing = Vec::new();
@@ -88,87 +88,88 @@ pub(super) async fn sign_in(state: Arc<AppState>, request: Request) -> Answer {
         [("identifier", identifier.trim(), "identifier"), ("password", password, "password.missing")]
     {
         if value.is_empty() {
-            missing.push(Wrong { field: Some(field), text: visit.error(code) });
+            missing.push(Wrong { field: Some(field), text: request.error(code) });
         }
     }
     if !missing.is_empty() {
-        return visit.draw(again.wrong(missing));
+        return request.draw(again.wrong(missing));
     }
     let trimmed = identifier.trim();
     let by = if trimmed.contains('@') { Identifier::Email(trimmed) } else { Identifier::Username(trimmed) };
     let password = Password::typed(password.to_owned());
-    match enter(&visit, by, &password).await {
+    match enter(&request, by, &password).await {
         Ok((tokens, known)) => {
-            let cookie = visit.services().session_cookie(&tokens.session).await.map_err(|why| visit.problem(why))?;
+            let cookie =
+                request.services().session_cookie(&tokens.session).await.map_err(|why| request.problem(why))?;
             // Whoever signs in to have a deleted account back is told that they have it.
             let there =
                 if tokens.restored { with_query(HOME, &[("said", "restored")]) } else { destination.to_owned() };
-            let reply = visit.without_destinations(visit.go(&there)?);
-            let reply = visit.with_session(reply, cookie.expose(), stay);
+            let reply = request.without_destinations(request.go(&there)?);
+            let reply = request.with_session(reply, cookie.expose(), stay);
             Ok(match known {
                 Some(known) => reply.cookie(known),
                 None => reply,
             })
         }
         Err(Refusal::Credentials) => {
-            let text = visit.error("sign_in");
-            let unfinished = unfinished(&visit).await?;
-            visit.draw(again.put("unfinished", unfinished).wrong(vec![Wrong { field: Some("identifier"), text }]))
+            let text = request.error("sign_in");
+            let unfinished = unfinished(&request).await?;
+            request.draw(again.put("unfinished", unfinished).wrong(vec![Wrong { field: Some("identifier"), text }]))
         }
-        Err(why) => visit.again(again, why),
+        Err(why) => request.again(again, why),
     }
 }
 
 /// Signs in. With the tokens comes the cookie by which this browser is known from now on.
 async fn enter(
-    visit: &Visit,
+    request: &PageRequest,
     identifier: Identifier<'_>,
     password: &Password,
 ) -> Result<(Tokens, Option<HeaderValue>), Refusal> {
-    let services = visit.services();
-    let approach = services.approach(identifier, device::presented(&visit.request)).await?;
-    if let Err(slow) = visit.state.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &visit.request) {
-        return Err(Refusal::SlowDown(visit.now().after(Duration::from_secs(slow.seconds_to_wait().unwrap_or(1)))));
+    let services = request.services();
+    let approach = services.approach(identifier, device::presented(request)).await?;
+    if let Err(slow) = request.state.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), request) {
+        return Err(Refusal::SlowDown(request.now().after(Duration::from_secs(slow.seconds_to_wait().unwrap_or(1)))));
     }
-    let tokens = services.sign_in_from(&visit.caller(), approach, password).await?;
+    let tokens = services.sign_in_from(&request.caller(), approach, password).await?;
     let defect = |_| Refusal::Fault(Fault::Defect("a device cookie cannot stand in a header".to_owned()));
     let known =
-        tokens.device.as_deref().map(|proof| device::set(proof, visit.browser.names)).transpose().map_err(defect)?;
+        tokens.device.as_deref().map(|proof| device::set(proof, request.browser.names)).transpose().map_err(defect)?;
     Ok((tokens, known))
 }
 
 /// The button that signs out, for whoever follows a link or types the path: opening a page ends nothing.
 pub(super) async fn ask_to_sign_out(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let next = visit.next(None);
-    match visit.signed_in().await? {
-        Some(somebody) => visit.draw(leave(&somebody, &next)),
-        None => visit.go("/signed-out"),
+    let request = PageRequest::new(state, request);
+    let next = request.next(None);
+    match request.signed_in().await? {
+        Some(somebody) => request.draw(leave(&somebody, &next)),
+        None => request.go("/signed-out"),
     }
 }
 
 /// Ends the session of this browser and leads to `next`, or says that it is done. On a shared computer the browser is
 /// forgotten as well.
 pub(super) async fn sign_out(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let next = visit.next(Some(&form));
-    if !visit.holds(&form) {
-        return match visit.signed_in().await? {
-            Some(somebody) => visit.stale(leave(&somebody, &next)),
-            None => visit.go("/login"),
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let next = request.next(Some(&form));
+    if !request.holds(&form) {
+        return match request.signed_in().await? {
+            Some(somebody) => request.stale(leave(&somebody, &next)),
+            None => request.go("/login"),
         };
     }
     let forget = form.get("forget").is_some();
     if forget {
-        visit.services().forget_shown_device(&visit.caller()).await.map_err(|why| visit.problem(why))?;
+        request.services().forget_shown_device(&request.caller()).await.map_err(|why| request.problem(why))?;
     }
-    if let Some(cookie) = &visit.browser.session {
-        visit.services().leave(&visit.caller(), cookie).await.map_err(|why| visit.problem(why))?;
+    if let Some(cookie) = &request.browser.session {
+        request.services().leave(&request.caller(), cookie).await.map_err(|why| request.problem(why))?;
     }
-    let reply = visit.go(if next.is_empty() { "/signed-out" } else { &next })?;
-    let reply = visit.without_session(reply);
-    Ok(match visit.browser.names.clear(Cookie::Device).filter(|_| forget) {
+    let reply = request.go(if next.is_empty() { "/signed-out" } else { &next })?;
+    let reply = request.without_session(reply);
+    Ok(match request.browser.names.clear(Cookie::Device).filter(|_| forget) {
         Some(cookie) => reply.cookie(cookie),
         None => reply,
     })
@@ -176,6 +177,6 @@ pub(super) async fn sign_out(state: Arc<AppState>, request: Request) -> Answer {
 
 /// Where one is after signing out.
 pub(super) async fn signed_out(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    visit.draw(Page::message("login/signed_out", "/login"))
+    let request = PageRequest::new(state, request);
+    request.draw(Page::message("login/signed_out", "/login"))
 }

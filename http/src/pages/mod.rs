@@ -21,20 +21,20 @@ mod lint;
 mod login;
 mod mailbox;
 mod page;
+mod page_request;
 mod problem_page;
 mod register;
 mod reset_password;
 mod theme;
 mod verify_email;
-mod visit;
 mod waiting;
 mod words;
 
 pub use self::assets::Logo;
 pub use self::colour::{Accent, NoAccent};
 use self::links::Link;
+use self::page_request::PageRequest;
 pub use self::theme::{Brand, Theme};
-use self::visit::Visit;
 
 static ROUTES: &[Route<AppState>] = &[
     page("/", |state, request| Box::pin(home(state, request))),
@@ -130,14 +130,14 @@ pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> 
 
 /// The start: one's account, or the way to it.
 async fn home(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let there = if visit.browser.session.is_some() { "/account" } else { "/login" };
-    visit.go(there)
+    let request = PageRequest::new(state, request);
+    let there = if request.browser.session.is_some() { "/account" } else { "/login" };
+    request.go(there)
 }
 
 /// Where only a form is sent to, opened as a page: from the address bar, or because it was answered there with a page.
 async fn back(state: Arc<AppState>, request: Request, page: &'static str) -> Answer {
-    Visit::new(state, request).go(page)
+    PageRequest::new(state, request).go(page)
 }
 
 /// Where password managers are led to: see [`account::password::well_known`].

@@ -11,7 +11,7 @@ use cairn_runtime::Flow;
 use http::StatusCode;
 
 use super::page::Page;
-use super::visit::{Visit, typed, with_query};
+use super::page_request::{PageRequest, typed, with_query};
 use crate::request::{Form, Request};
 use crate::route_group::Answer;
 use crate::state::AppState;
@@ -32,15 +32,15 @@ pub(super) struct Typed {
 }
 
 impl Typed {
-    fn of(visit: &Visit, form: &Form) -> Self {
+    fn of(request: &PageRequest, form: &Form) -> Self {
         let once = typed(form, "once");
         Self {
             email: typed(form, "email"),
             username: typed(form, "username"),
             first_name: typed(form, "first_name"),
             last_name: typed(form, "last_name"),
-            next: visit.next(Some(form)),
-            once: if once.is_empty() { visit.once() } else { once },
+            next: request.next(Some(form)),
+            once: if once.is_empty() { request.once() } else { once },
             accept_disposable: form.get("accept_disposable").is_some(),
             ask_disposable: form.get("accept_disposable").is_some(),
         }
@@ -81,59 +81,60 @@ fn closed() -> Page {
 }
 
 pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    if !visit.services().engine.world().settings.registration {
-        return visit.draw(closed());
+    let request = PageRequest::new(state, request);
+    if !request.services().engine.world().settings.registration {
+        return request.draw(closed());
     }
-    if let Some(signed_in) = visit.signed_in().await? {
-        let next = visit.next(None);
+    if let Some(signed_in) = request.signed_in().await? {
+        let next = request.next(None);
         let page = super::login::already(&signed_in, &with_query("/register", &[("next", &next)]));
-        return visit.draw(if next.is_empty() { page } else { page.put("lead", next) });
+        return request.draw(if next.is_empty() { page } else { page.put("lead", next) });
     }
     // An address that is to be changed need not be typed again. It is found by the cookie: URLs stay in histories.
-    let email = match visit.request.query("flow") {
-        Some(flow) => visit
+    let email = match request.query("flow") {
+        Some(flow) => request
             .services()
-            .begun(&visit.browser.flows(), Registration::PREFIX, Some(&flow))
+            .begun(&request.browser.flows(), Registration::PREFIX, Some(&flow))
             .await
-            .map_err(|why| visit.problem(why))?
+            .map_err(|why| request.problem(why))?
             .and_then(|begun| begun.address)
             .map_or_else(String::new, |address| address.typed().to_owned()),
         None => String::new(),
     };
-    let typed = Typed { next: visit.next(None), once: visit.once(), email, ..Typed::default() };
-    visit.draw(page(&typed))
+    let typed = Typed { next: request.next(None), once: request.once(), email, ..Typed::default() };
+    request.draw(page(&typed))
 }
 
 pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let typed = Typed::of(&visit, &form);
-    if !visit.holds(&form) {
-        return match visit.signed_in().await?.filter(|_| !visit.is_limited()) {
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let typed = Typed::of(&request, &form);
+    if !request.holds(&form) {
+        return match request.signed_in().await?.filter(|_| !request.is_limited()) {
             // The form is from before a sign-in in this browser, perhaps the one that it led to itself.
-            Some(somebody) => visit.draw(super::login::already(&somebody, "/register")),
-            None => visit.stale(page(&typed)),
+            Some(somebody) => request.draw(super::login::already(&somebody, "/register")),
+            None => request.stale(page(&typed)),
         };
     }
     let password = || Password::typed(form.get("password").unwrap_or_default().to_owned());
-    let mut answer = visit.services().register(&visit.caller_once(&typed.once), typed.for_service(password())).await;
+    let mut answer =
+        request.services().register(&request.caller_once(&typed.once), typed.for_service(password())).await;
     if matches!(answer, Err(Refusal::Mismatch)) {
         // The same form with other words in it: somebody went back and changed their mind.
-        answer = visit.services().register(&visit.caller(), typed.for_service(password())).await;
+        answer = request.services().register(&request.caller(), typed.for_service(password())).await;
     }
     match answer {
         Ok(moved) => {
             let there = with_query("/verify-email", &[("flow", &moved.flow.id), ("next", &typed.next)]);
-            let reply = visit.with_destination(visit.go(&there)?, &moved.flow.id, &typed.next);
-            Ok(visit.with_flow(reply, &moved.flow.id).await)
+            let reply = request.with_destination(request.go(&there)?, &moved.flow.id, &typed.next);
+            Ok(request.with_flow(reply, &moved.flow.id).await)
         }
-        Err(Refusal::RegistrationClosed) => visit.draw(closed().status(StatusCode::FORBIDDEN)),
+        Err(Refusal::RegistrationClosed) => request.draw(closed().status(StatusCode::FORBIDDEN)),
         Err(why) => {
             let asks = |value: &BadValue| value.code == "disposable_unconfirmed";
             let ask = matches!(&why, Refusal::Values(values) if values.iter().any(asks));
             let typed = Typed { ask_disposable: typed.ask_disposable || ask, ..typed };
-            visit.again(page(&typed), why)
+            request.again(page(&typed), why)
         }
     }
 }

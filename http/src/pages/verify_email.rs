@@ -12,7 +12,7 @@ use cairn_runtime::Flow;
 use http::StatusCode;
 
 use super::page::{Page, Wrong};
-use super::visit::{Visit, typed, with_query};
+use super::page_request::{PageRequest, typed, with_query};
 use super::waiting::{self, Waiting};
 use super::words::fill;
 use crate::access::device;
@@ -32,36 +32,36 @@ const WAITING: Waiting = Waiting {
 };
 
 pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    match visit.request.query("token") {
-        Some(token) => link(&visit, &token, Vec::new()).await,
+    let request = PageRequest::new(state, request);
+    match request.query("token") {
+        Some(token) => link(&request, &token, Vec::new()).await,
         None => {
-            let flow = visit.request.query("flow");
-            let next = visit.next(None);
-            wait(&visit, flow.as_deref(), &next, "", Vec::new()).await
+            let flow = request.query("flow");
+            let next = request.next(None);
+            wait(&request, flow.as_deref(), &next, "", Vec::new()).await
         }
     }
 }
 
 /// The page that waits, or where the flow has got to meanwhile.
-async fn wait(visit: &Visit, flow: Option<&str>, next: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
-    let Some(begun) = WAITING.begun(visit, flow).await? else {
-        return visit.draw(Page::message("verify_email/nothing", &register(next)).put("second", login(next)));
+async fn wait(request: &PageRequest, flow: Option<&str>, next: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
+    let Some(begun) = WAITING.begun(request, flow).await? else {
+        return request.draw(Page::message("verify_email/nothing", &register(next)).put("second", login(next)));
     };
     // A page that moved on by itself, or was opened anew, does not name it.
-    let next = if next.is_empty() { visit.destination(&begun.flow.id) } else { next.to_owned() };
+    let next = if next.is_empty() { request.destination(&begun.flow.id) } else { next.to_owned() };
     let next = next.as_str();
     match &begun.address {
         Some(address) => {
             let change = with_query("/register", &[("flow", &begun.flow.id), ("next", next)]);
-            let page = WAITING.page(visit, &begun, address, change, next).put("code", code);
-            visit.draw(page.wrong(wrong))
+            let page = WAITING.page(request, &begun, address, change, next).put("code", code);
+            request.draw(page.wrong(wrong))
         }
         None => match begun.flow.phase.as_str() {
-            "expired" => visit.draw(over("verify_email/expired", &register(next))),
-            "ended" => visit.draw(over("verify_email/taken", &login(next))),
-            _ if is_signed_in(visit, &begun.flow.id).await? => visit.go(&home(next)),
-            _ => visit.draw(verified(visit, &login(next)).await?),
+            "expired" => request.draw(over("verify_email/expired", &register(next))),
+            "ended" => request.draw(over("verify_email/taken", &login(next))),
+            _ if is_signed_in(request, &begun.flow.id).await? => request.go(&home(next)),
+            _ => request.draw(verified(request, &login(next)).await?),
         },
     }
 }
@@ -77,62 +77,62 @@ fn register(next: &str) -> String {
 }
 
 /// The link of a letter: what stands behind it, with one button that leads on from there.
-async fn link(visit: &Visit, token: &str, wrong: Vec<Wrong>) -> Answer {
-    let standing = visit.services().verification_link(token).await.map_err(|why| visit.problem(why))?;
-    let begun = begun_here(visit, token).await?;
+async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
+    let standing = request.services().verification_link(token).await.map_err(|why| request.problem(why))?;
+    let begun = begun_here(request, token).await?;
     let here = begun.is_some();
-    let next = begun.as_ref().map(|begun| visit.destination(&begun.flow.id)).unwrap_or_default();
+    let next = begun.as_ref().map(|begun| request.destination(&begun.flow.id)).unwrap_or_default();
     if let Some(begun) = begun.filter(|_| standing == Standing::Done)
-        && is_signed_in(visit, &begun.flow.id).await?
+        && is_signed_in(request, &begun.flow.id).await?
     {
-        return visit.go(&home(&next));
+        return request.go(&home(&next));
     }
     match standing {
-        Standing::Good => visit.draw(ask(visit, token, here).await?.wrong(wrong)),
+        Standing::Good => request.draw(ask(request, token, here).await?.wrong(wrong)),
         Standing::Done => {
-            visit.draw(Page::message("verify_email/already", &login(&next)).put("second", "/forgot-password"))
+            request.draw(Page::message("verify_email/already", &login(&next)).put("second", "/forgot-password"))
         }
-        Standing::Expired => visit.draw(over("verify_email/expired", &register(&next))),
-        Standing::Overtaken => visit.draw(over("verify_email/taken", &login(&next))),
-        Standing::Garbage => visit.draw(over("verify_email/garbage", "/verify-email").put("second", "/register")),
+        Standing::Expired => request.draw(over("verify_email/expired", &register(&next))),
+        Standing::Overtaken => request.draw(over("verify_email/taken", &login(&next))),
+        Standing::Garbage => request.draw(over("verify_email/garbage", "/verify-email").put("second", "/register")),
     }
 }
 
 /// The registration of this link; `None` in another browser than the one that began it.
-async fn begun_here(visit: &Visit, token: &str) -> Result<Option<Begun>, Problem> {
-    visit.services().began_here(token, &visit.browser.flows()).await.map_err(|why| visit.problem(why))
+async fn begun_here(request: &PageRequest, token: &str) -> Result<Option<Begun>, Problem> {
+    request.services().began_here(token, &request.browser.flows()).await.map_err(|why| request.problem(why))
 }
 
 /// Where whoever began the registration of this link wanted to go; `None` in another browser, where the link leads nobody
 /// anywhere.
-async fn next_of_link(visit: &Visit, token: &str) -> Result<Option<String>, Problem> {
-    Ok(begun_here(visit, token).await?.map(|begun| visit.destination(&begun.flow.id)))
+async fn next_of_link(request: &PageRequest, token: &str) -> Result<Option<String>, Problem> {
+    Ok(begun_here(request, token).await?.map(|begun| request.destination(&begun.flow.id)))
 }
 
 /// The page with one button; in another browser than the one that began, with the password.
-async fn ask(visit: &Visit, token: &str, here: bool) -> Result<Page, Problem> {
-    let note = visit.signed_in().await?.and_then(|somebody| visit.stays_signed_in(&somebody));
+async fn ask(request: &PageRequest, token: &str, here: bool) -> Result<Page, Problem> {
+    let note = request.signed_in().await?.and_then(|somebody| request.stays_signed_in(&somebody));
     let page = match here {
         true => Page::button("verify_email/link", PATH, "verify-link", token),
-        false => with_password(visit, token).await?,
+        false => with_password(request, token).await?,
     };
     Ok(page.note(note))
 }
 
-async fn with_password(visit: &Visit, token: &str) -> Result<Page, Problem> {
-    let address = visit.services().verification_address(token).await.map_err(|why| visit.problem(why))?;
+async fn with_password(request: &PageRequest, token: &str) -> Result<Page, Problem> {
+    let address = request.services().verification_address(token).await.map_err(|why| request.problem(why))?;
     let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
     Ok(Page::new("verify_email/password.html").put("link_token", token).put("address", address))
 }
 
 /// What is wrong with the password beside a link, where the page has words of its own: no mail sets another one before
 /// the address is proved.
-fn unproved(visit: &Visit, why: &Refusal) -> Option<Wrong> {
+fn unproved(request: &PageRequest, why: &Refusal) -> Option<Wrong> {
     match why {
-        Refusal::Credentials => Some(Wrong { field: Some("password"), text: visit.error("password.unverified") }),
+        Refusal::Credentials => Some(Wrong { field: Some("password"), text: request.error("password.unverified") }),
         Refusal::SlowDown(until) => {
-            let time = visit.state.theme.words.instant(*until, visit.now());
-            Some(Wrong { field: None, text: fill(&visit.error("slow_down.unverified"), &[("time", &time)]) })
+            let time = request.state.theme.words.instant(*until, request.now());
+            Some(Wrong { field: None, text: fill(&request.error("slow_down.unverified"), &[("time", &time)]) })
         }
         _ => None,
     }
@@ -143,66 +143,66 @@ fn over(words: &'static str, lead: &str) -> Page {
 }
 
 pub(super) async fn verify(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let stale = !visit.holds(&form);
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let stale = !request.holds(&form);
     if let Some(token) = form.get("token") {
-        return by_link(&visit, token, form.get("password"), stale).await;
+        return by_link(&request, token, form.get("password"), stale).await;
     }
-    let (flow, code, next) = (typed(&form, "flow"), typed(&form, "code"), visit.next(Some(&form)));
+    let (flow, code, next) = (typed(&form, "flow"), typed(&form, "code"), request.next(Some(&form)));
     if stale {
-        return wait(&visit, Some(&flow), &next, &code, visit.held_up()).await;
+        return wait(&request, Some(&flow), &next, &code, request.held_up()).await;
     }
-    match visit.services().verify_by_code(&visit.caller(), &flow, &code).await {
+    match request.services().verify_by_code(&request.caller(), &flow, &code).await {
         Ok((_, user)) => {
-            let next = if next.is_empty() { visit.destination(&flow) } else { next };
-            match enter(&visit, &flow, user.id, &next).await? {
+            let next = if next.is_empty() { request.destination(&flow) } else { next };
+            match enter(&request, &flow, user.id, &next).await? {
                 Some(reply) => Ok(reply),
                 // Shown at a URL of its own, so that loading it again sends nothing again.
-                None if WAITING.begun(&visit, Some(&flow)).await?.is_some() => visit.go(&WAITING.at(&flow, &next)),
-                None => visit.draw(verified(&visit, &login(&next)).await?),
+                None if WAITING.begun(&request, Some(&flow)).await?.is_some() => request.go(&WAITING.at(&flow, &next)),
+                None => request.draw(verified(&request, &login(&next)).await?),
             }
         }
-        Err(Refusal::AddressTaken) => wait(&visit, Some(&flow), &next, "", Vec::new()).await,
-        Err(why) => wait(&visit, Some(&flow), &next, "", WAITING.refused(&visit, &flow, why).await?).await,
+        Err(Refusal::AddressTaken) => wait(&request, Some(&flow), &next, "", Vec::new()).await,
+        Err(why) => wait(&request, Some(&flow), &next, "", WAITING.refused(&request, &flow, why).await?).await,
     }
 }
 
 /// The button behind a link was pressed.
-async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool) -> Answer {
+async fn by_link(request: &PageRequest, token: &str, password: Option<&str>, stale: bool) -> Answer {
     if stale {
-        return link(visit, token, visit.held_up()).await;
+        return link(request, token, request.held_up()).await;
     }
     let answer = match password {
-        Some("") if next_of_link(visit, token).await?.is_none() => {
-            let missing = Wrong { field: Some("password"), text: visit.error("password.missing") };
-            return visit.draw(with_password(visit, token).await?.wrong(vec![missing]));
+        Some("") if next_of_link(request, token).await?.is_none() => {
+            let missing = Wrong { field: Some("password"), text: request.error("password.missing") };
+            return request.draw(with_password(request, token).await?.wrong(vec![missing]));
         }
         Some(password) if !password.is_empty() => {
             let password = Password::typed(password.to_owned());
-            visit.services().verify_by_link(&visit.caller(), token, &password).await
+            request.services().verify_by_link(&request.caller(), token, &password).await
         }
-        _ => visit.services().verify_here(&visit.caller(), token, &visit.browser.flows()).await,
+        _ => request.services().verify_here(&request.caller(), token, &request.browser.flows()).await,
     };
     match answer {
         Ok((moved, user)) => {
             // What has been done is no failure for want of where to go next.
-            let next = next_of_link(visit, token).await.ok().flatten().unwrap_or_default();
-            match enter(visit, &moved.flow.id, user.id, &next).await? {
+            let next = next_of_link(request, token).await.ok().flatten().unwrap_or_default();
+            match enter(request, &moved.flow.id, user.id, &next).await? {
                 Some(reply) => Ok(reply),
-                None => visit.draw(verified(visit, &login(&next)).await?),
+                None => request.draw(verified(request, &login(&next)).await?),
             }
         }
         // The button without the password, in a browser that has forgotten: now it is asked for.
         Err(Refusal::Credentials) if password.is_none_or(str::is_empty) => {
-            visit.draw(with_password(visit, token).await?)
+            request.draw(with_password(request, token).await?)
         }
-        Err(Refusal::FlowEnded(_) | Refusal::AddressTaken) => link(visit, token, Vec::new()).await,
+        Err(Refusal::FlowEnded(_) | Refusal::AddressTaken) => link(request, token, Vec::new()).await,
         Err(why) => {
-            let page = with_password(visit, token).await?;
-            match unproved(visit, &why) {
-                Some(wrong) => visit.refused(page, vec![wrong], &why),
-                None => visit.again(page, why),
+            let page = with_password(request, token).await?;
+            match unproved(request, &why) {
+                Some(wrong) => request.refused(page, vec![wrong], &why),
+                None => request.again(page, why),
             }
         }
     }
@@ -210,24 +210,24 @@ async fn by_link(visit: &Visit, token: &str, password: Option<&str>, stale: bool
 
 /// The address is proved. In the browser that began the registration its owner is signed in, and led to where they wanted
 /// to go; whoever else is signed in there stays so. `None`: they sign in by themselves.
-async fn enter(visit: &Visit, flow: &str, user: UserId, next: &str) -> Result<Option<Reply>, Problem> {
+async fn enter(request: &PageRequest, flow: &str, user: UserId, next: &str) -> Result<Option<Reply>, Problem> {
     let there = home(next);
-    if let Some(somebody) = visit.signed_in().await? {
+    if let Some(somebody) = request.signed_in().await? {
         // The form was sent twice, or from two tabs.
-        return if somebody.user.id == user { visit.go(&there).map(Some) } else { Ok(None) };
+        return if somebody.user.id == user { request.go(&there).map(Some) } else { Ok(None) };
     }
-    let entered = match visit.services().enter_registered(&visit.caller(), flow, &visit.browser.flows()).await {
+    let entered = match request.services().enter_registered(&request.caller(), flow, &request.browser.flows()).await {
         Ok(Some(entered)) => entered,
         Ok(None) => return Ok(None),
         Err(why) => {
             // The address is proved all the same, and the password is theirs.
-            tracing::warn!(request_id = visit.request.id(), ?why, "a newcomer could not be signed in");
+            tracing::warn!(request_id = request.id(), ?why, "a newcomer could not be signed in");
             return Ok(None);
         }
     };
-    let reply = visit.without_destination(visit.go(&there)?, flow);
-    let reply = visit.with_session(reply, entered.cookie.expose(), false);
-    Ok(Some(reply.cookie(device::set(&entered.device, visit.browser.names)?)))
+    let reply = request.without_destination(request.go(&there)?, flow);
+    let reply = request.with_session(reply, entered.cookie.expose(), false);
+    Ok(Some(reply.cookie(device::set(&entered.device, request.browser.names)?)))
 }
 
 /// Where a newcomer goes who is signed in.
@@ -236,33 +236,33 @@ fn home(next: &str) -> String {
 }
 
 /// Whether whoever is signed in here is the user that a registration has made.
-async fn is_signed_in(visit: &Visit, flow: &str) -> Result<bool, Problem> {
-    let Some(somebody) = visit.signed_in().await? else { return Ok(false) };
-    let user = visit.services().user_of_registration(flow).await.map_err(|why| visit.problem(why))?;
+async fn is_signed_in(request: &PageRequest, flow: &str) -> Result<bool, Problem> {
+    let Some(somebody) = request.signed_in().await? else { return Ok(false) };
+    let user = request.services().user_of_registration(flow).await.map_err(|why| request.problem(why))?;
     Ok(user == Some(somebody.user.id))
 }
 
 /// The page that says that the address is proved, and leads to signing in.
-async fn verified(visit: &Visit, lead: &str) -> Result<Page, Problem> {
-    let note = visit.signed_in().await?.and_then(|somebody| visit.stays_signed_in(&somebody));
+async fn verified(request: &PageRequest, lead: &str) -> Result<Page, Problem> {
+    let note = request.signed_in().await?.and_then(|somebody| request.stays_signed_in(&somebody));
     Ok(Page::message("verify_email/verified", lead).note(note))
 }
 
 /// Another letter, please.
 pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let (flow, next) = (typed(&form, "flow"), visit.next(Some(&form)));
-    if !visit.holds(&form) {
-        return wait(&visit, Some(&flow), &next, "", visit.held_up()).await;
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let (flow, next) = (typed(&form, "flow"), request.next(Some(&form)));
+    if !request.holds(&form) {
+        return wait(&request, Some(&flow), &next, "", request.held_up()).await;
     }
-    match visit.services().resend_registration(&visit.caller(), &flow).await {
-        Ok(_) => visit.go(&WAITING.at(&flow, &next)),
-        Err(why) => wait(&visit, Some(&flow), &next, "", waiting::not_again(&visit, why)?).await,
+    match request.services().resend_registration(&request.caller(), &flow).await {
+        Ok(_) => request.go(&WAITING.at(&flow, &next)),
+        Err(why) => wait(&request, Some(&flow), &next, "", waiting::not_again(&request, why)?).await,
     }
 }
 
 /// Tells the waiting page when its flow moves.
 pub(super) async fn events(state: Arc<AppState>, request: Request) -> Answer {
-    WAITING.events(&Visit::new(state, request)).await
+    WAITING.events(&PageRequest::new(state, request)).await
 }

@@ -13,8 +13,8 @@ use http::{HeaderValue, StatusCode};
 use minijinja::Value;
 
 use super::page::{Page, Wrong, wrongs};
+use super::page_request::{PageRequest, with_query};
 use super::theme::Theme;
-use super::visit::{Visit, with_query};
 use super::words::fill;
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -42,14 +42,21 @@ impl Waiting {
     }
 
     /// The flow of this browser that is named, or its newest.
-    pub(super) async fn begun(&self, visit: &Visit, flow: Option<&str>) -> Result<Option<Begun>, Problem> {
-        let begun = visit.services().begun(&visit.browser.flows(), self.prefix, flow).await;
-        begun.map_err(|why| visit.problem(why))
+    pub(super) async fn begun(&self, request: &PageRequest, flow: Option<&str>) -> Result<Option<Begun>, Problem> {
+        let begun = request.services().begun(&request.browser.flows(), self.prefix, flow).await;
+        begun.map_err(|why| request.problem(why))
     }
 
     /// The page while a letter to `address` is awaited; `change` leads to where another address is given.
-    pub(super) fn page(&self, visit: &Visit, begun: &Begun, address: &Address, change: String, next: &str) -> Page {
-        let (theme, now) = (&visit.state.theme, visit.now());
+    pub(super) fn page(
+        &self,
+        request: &PageRequest,
+        begun: &Begun,
+        address: &Address,
+        change: String,
+        next: &str,
+    ) -> Page {
+        let (theme, now) = (&request.state.theme, request.now());
         let flow = begun.flow.id.as_str();
         let tells = tells_of_mail(begun.flow.kind);
         let seen = if tells { mark(&begun.mail) } else { String::new() };
@@ -73,34 +80,34 @@ impl Waiting {
     }
 
     /// What is wrong with a code that was refused. Nothing where this browser has no such flow: the page says so itself.
-    pub(super) async fn refused(&self, visit: &Visit, flow: &str, why: Refusal) -> Result<Vec<Wrong>, Problem> {
+    pub(super) async fn refused(&self, request: &PageRequest, flow: &str, why: Refusal) -> Result<Vec<Wrong>, Problem> {
         if why == Refusal::NotFound {
             return Ok(Vec::new());
         }
-        let Some(errors) = wrongs(&visit.state.theme, &why, visit.now()) else { return Err(visit.problem(why)) };
+        let Some(errors) = wrongs(&request.state.theme, &why, request.now()) else { return Err(request.problem(why)) };
         let Refusal::FlowEnded(_) = why else { return Ok(errors) };
-        let begun = self.begun(visit, Some(flow)).await?;
+        let begun = self.begun(request, Some(flow)).await?;
         let spent = begun.is_some_and(|begun| begun.issued_at.is_some() && begun.tries_left == 0);
         // Else it has moved on meanwhile, and the page says where to.
-        Ok(if spent { vec![Wrong { field: None, text: visit.error("only_link") }] } else { Vec::new() })
+        Ok(if spent { vec![Wrong { field: None, text: request.error("only_link") }] } else { Vec::new() })
     }
 
     /// One answer of server-sent events (HTML, section 9.2), for the browser that began the flow: as soon as the flow
     /// leaves the waiting phase or its letter is somewhere else, at the latest after a few seconds.
-    pub(super) async fn events(&self, visit: &Visit) -> Answer {
-        let flow = visit.request.query("flow").unwrap_or_default();
-        let seen = visit.request.header("last-event-id").map(str::to_owned).or_else(|| visit.request.query("seen"));
+    pub(super) async fn events(&self, request: &PageRequest) -> Answer {
+        let flow = request.query("flow").unwrap_or_default();
+        let seen = request.header("last-event-id").map(str::to_owned).or_else(|| request.query("seen"));
         let seen = seen.unwrap_or_default();
         let mut left = ANSWER;
         loop {
             // To anybody else there is no such flow.
-            let begun = self.begun(visit, Some(&flow)).await?.ok_or_else(Problem::not_found)?;
+            let begun = self.begun(request, Some(&flow)).await?.ok_or_else(Problem::not_found)?;
             if begun.address.is_none() {
                 return Ok(told("event: moved\ndata: .\n"));
             }
             let (mark, tells) = (mark(&begun.mail), tells_of_mail(begun.flow.kind));
             if mark != seen && tells {
-                let text = said(&visit.state.theme, &begun.mail, visit.now()).replace(['\r', '\n'], " ");
+                let text = said(&request.state.theme, &begun.mail, request.now()).replace(['\r', '\n'], " ");
                 return Ok(told(&format!("event: mail\nid: {mark}\ndata: {text}\n")));
             }
             if left.is_zero() {
@@ -111,8 +118,8 @@ impl Waiting {
             let span = if still { left } else { POLL.min(left) };
             left = left.saturating_sub(span);
             let id = Id::parse(self.prefix, &flow).ok_or_else(Problem::not_found)?;
-            let waited = visit.services().engine.wait(FlowId(id), begun.flow.version + 1, span).await;
-            waited.map_err(|why| visit.problem(why.into()))?;
+            let waited = request.services().engine.wait(FlowId(id), begun.flow.version + 1, span).await;
+            waited.map_err(|why| request.problem(why.into()))?;
         }
     }
 }
@@ -141,15 +148,15 @@ fn mark(mail: &Mail) -> String {
 }
 
 /// What is said when another letter cannot be had now; nothing where this browser has no such flow.
-pub(super) fn not_again(visit: &Visit, why: Refusal) -> Result<Vec<Wrong>, Problem> {
+pub(super) fn not_again(request: &PageRequest, why: Refusal) -> Result<Vec<Wrong>, Problem> {
     let text = match why {
         Refusal::NotFound => return Ok(Vec::new()),
         Refusal::SlowDown(until) => {
-            fill(&visit.error("resend"), &[("time", &visit.state.theme.words.instant(until, visit.now()))])
+            fill(&request.error("resend"), &[("time", &request.state.theme.words.instant(until, request.now()))])
         }
-        Refusal::FlowEnded(_) => visit.error("no_more_mails"),
+        Refusal::FlowEnded(_) => request.error("no_more_mails"),
         other => {
-            return wrongs(&visit.state.theme, &other, visit.now()).ok_or_else(|| visit.problem(other));
+            return wrongs(&request.state.theme, &other, request.now()).ok_or_else(|| request.problem(other));
         }
     };
     Ok(vec![Wrong { field: None, text }])

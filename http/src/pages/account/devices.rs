@@ -10,7 +10,7 @@ use minijinja::value::Serde;
 use serde::Serialize;
 
 use super::super::page::Page;
-use super::super::visit::{Visit, typed};
+use super::super::page_request::{PageRequest, typed};
 use super::{At, Who};
 use crate::request::Request;
 use crate::route_group::Answer;
@@ -31,14 +31,14 @@ pub(in crate::pages) fn page(devices: Value) -> Page {
     Page::new("account/devices.html").put("devices", devices)
 }
 
-fn list(visit: &Visit, devices: Vec<DeviceView>) -> Page {
+fn list(request: &PageRequest, devices: Vec<DeviceView>) -> Page {
     let shown: Vec<Shown> = devices
         .into_iter()
         .map(|known| Shown {
             device: in_words(known.user_agent.as_deref()),
             client_address: known.client_address.unwrap_or_default(),
-            since: At::of(visit, known.first_seen_at),
-            seen: At::of(visit, known.last_seen_at),
+            since: At::of(request, known.first_seen_at),
+            seen: At::of(request, known.last_seen_at),
             current: known.current,
             id: known.id,
         })
@@ -47,32 +47,32 @@ fn list(visit: &Visit, devices: Vec<DeviceView>) -> Page {
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let devices = visit.services().devices(&who).await.map_err(|why| visit.problem(why))?;
-    visit.draw(list(&visit, devices).note(visit.said()))
+    let devices = request.services().devices(&who).await.map_err(|why| request.problem(why))?;
+    request.draw(list(&request, devices).note(request.said()))
 }
 
 /// Forgets the one that is named, and signs it out where that is wanted, too.
 pub(in crate::pages) async fn forget(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let devices = visit.services().devices(&who).await.map_err(|why| visit.problem(why))?;
-    if !visit.holds(&form) {
-        return visit.stale(list(&visit, devices));
+    let devices = request.services().devices(&who).await.map_err(|why| request.problem(why))?;
+    if !request.holds(&form) {
+        return request.stale(list(&request, devices));
     }
     let (named, ends) = (typed(&form, "device"), form.get("end").is_some());
     let left = ends && devices.iter().any(|known| known.current && known.id == named);
-    match visit.services().forget_device(&visit.caller(), &who, &named, ends).await {
-        Ok(()) if left => Ok(visit.without_session(visit.go("/signed-out")?)),
-        Ok(()) | Err(Refusal::NotFound) => visit.go("/account/devices?said=forgotten"),
-        Err(why) => Err(visit.problem(why)),
+    match request.services().forget_device(&request.caller(), &who, &named, ends).await {
+        Ok(()) if left => Ok(request.without_session(request.go("/signed-out")?)),
+        Ok(()) | Err(Refusal::NotFound) => request.go("/account/devices?said=forgotten"),
+        Err(why) => Err(request.problem(why)),
     }
 }

@@ -11,7 +11,7 @@ use cairn_runtime::Flow;
 use http::{Method, StatusCode};
 
 use super::super::page::{Page, Wrong};
-use super::super::visit::{Visit, typed, with_query};
+use super::super::page_request::{PageRequest, typed, with_query};
 use super::super::waiting::{self, Waiting};
 use super::{Who, done};
 use crate::problem::Problem;
@@ -34,134 +34,134 @@ pub(in crate::pages) fn page(address: &str, new_email: &str, once: &str) -> Page
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    match visit.request.query("flow") {
-        Some(flow) if is_anothers(&visit, &who, &flow).await? => anothers(&visit, &who, &flow),
-        Some(flow) => wait(&visit, &who, &flow, "", Vec::new()).await,
-        None => visit.draw(page(who.user.address.typed(), "", &visit.once())),
+    match request.query("flow") {
+        Some(flow) if is_anothers(&request, &who, &flow).await? => anothers(&request, &who, &flow),
+        Some(flow) => wait(&request, &who, &flow, "", Vec::new()).await,
+        None => request.draw(page(who.user.address.typed(), "", &request.once())),
     }
 }
 
 /// Whether somebody else than who is signed in now asked for this change.
-async fn is_anothers(visit: &Visit, who: &SignedIn, flow: &str) -> Result<bool, Problem> {
-    let by = visit.services().email_change_by(flow).await.map_err(|why| visit.problem(why))?;
+async fn is_anothers(request: &PageRequest, who: &SignedIn, flow: &str) -> Result<bool, Problem> {
+    let by = request.services().email_change_by(flow).await.map_err(|why| request.problem(why))?;
     Ok(by.is_some_and(|by| by != who.user.id))
 }
 
 /// Another's change is neither shown nor gone on with: who is signed in, and how to be somebody else.
-fn anothers(visit: &Visit, who: &SignedIn, flow: &str) -> Answer {
+fn anothers(request: &PageRequest, who: &SignedIn, flow: &str) -> Answer {
     let back = with_query("/login", &[("next", &WAITING.at(flow, ""))]);
     let page = Page::message("account/email_anothers", "/account").say("address", who.user.address.typed());
-    visit.draw(page.put("leave", back).status(StatusCode::CONFLICT))
+    request.draw(page.put("leave", back).status(StatusCode::CONFLICT))
 }
 
 /// The page that waits for the letter, or where the change has got to.
-async fn wait(visit: &Visit, who: &SignedIn, flow: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
-    let Some(begun) = WAITING.begun(visit, Some(flow)).await? else {
+async fn wait(request: &PageRequest, who: &SignedIn, flow: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
+    let Some(begun) = WAITING.begun(request, Some(flow)).await? else {
         // Begun in another browser: this one can only begin anew. A form that was sent has done nothing, and is told so.
-        let page = page(who.user.address.typed(), "", &visit.once());
-        let unheard = visit.request.method() == Method::POST && wrong.is_empty();
-        let text = || Wrong { field: None, text: visit.error("email_elsewhere") };
-        return visit.draw(page.wrong(if unheard { vec![text()] } else { wrong }));
+        let page = page(who.user.address.typed(), "", &request.once());
+        let unheard = request.method() == Method::POST && wrong.is_empty();
+        let text = || Wrong { field: None, text: request.error("email_elsewhere") };
+        return request.draw(page.wrong(if unheard { vec![text()] } else { wrong }));
     };
     match &begun.address {
         Some(address) => {
-            let page = WAITING.page(visit, &begun, address, PATH.to_owned(), "");
-            visit.draw(page.put("code", code).wrong(wrong))
+            let page = WAITING.page(request, &begun, address, PATH.to_owned(), "");
+            request.draw(page.put("code", code).wrong(wrong))
         }
         None => match begun.flow.phase.as_str() {
-            "expired" => visit.draw(Page::message("email_change/expired", "/account").status(StatusCode::GONE)),
-            "ended" => visit.draw(Page::message("email_change/overtaken", "/account").status(StatusCode::GONE)),
-            _ => done(visit, "email"),
+            "expired" => request.draw(Page::message("email_change/expired", "/account").status(StatusCode::GONE)),
+            "ended" => request.draw(Page::message("email_change/overtaken", "/account").status(StatusCode::GONE)),
+            _ => done(request, "email"),
         },
     }
 }
 
 pub(in crate::pages) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
     let (new_email, once) = (typed(&form, "new_email"), typed(&form, "once"));
     let again = page(who.user.address.typed(), &new_email, &once);
-    if !visit.holds(&form) {
-        return visit.stale(again);
+    if !request.holds(&form) {
+        return request.stale(again);
     }
-    let mut missing = visit.unless_typed(&form, "password");
+    let mut missing = request.unless_typed(&form, "password");
     if !missing.is_empty() {
         if new_email.trim().is_empty() {
-            missing.insert(0, Wrong { field: Some("new_email"), text: visit.error("new_email.empty") });
+            missing.insert(0, Wrong { field: Some("new_email"), text: request.error("new_email.empty") });
         }
-        return visit.draw(again.wrong(missing));
+        return request.draw(again.wrong(missing));
     }
     let bare = Address::parse_forgiving(&new_email).map_or_else(|_| new_email.clone(), |a| a.typed().to_owned());
     let password = || Password::typed(form.get("password").unwrap_or_default().to_owned());
-    let services = visit.services();
-    let mut answer = services.change_email(&visit.caller_once(&once), &who, &bare, true, &password()).await;
+    let services = request.services();
+    let mut answer = services.change_email(&request.caller_once(&once), &who, &bare, true, &password()).await;
     if matches!(answer, Err(Refusal::Mismatch)) {
-        answer = services.change_email(&visit.caller(), &who, &bare, true, &password()).await;
+        answer = services.change_email(&request.caller(), &who, &bare, true, &password()).await;
     }
     match answer {
         Ok(moved) => {
-            let reply = visit.go(&with_query(PATH, &[("flow", &moved.flow.id)]))?;
-            Ok(visit.with_flow(reply, &moved.flow.id).await)
+            let reply = request.go(&with_query(PATH, &[("flow", &moved.flow.id)]))?;
+            Ok(request.with_flow(reply, &moved.flow.id).await)
         }
-        Err(why) => visit.again_beside(again, why, "password"),
+        Err(why) => request.again_beside(again, why, "password"),
     }
 }
 
 /// The code of the letter.
 pub(in crate::pages) async fn confirm(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
     let (flow, code) = (typed(&form, "flow"), typed(&form, "code"));
-    if is_anothers(&visit, &who, &flow).await? {
-        return anothers(&visit, &who, &flow);
+    if is_anothers(&request, &who, &flow).await? {
+        return anothers(&request, &who, &flow);
     }
-    if !visit.holds(&form) {
-        return wait(&visit, &who, &flow, &code, visit.held_up()).await;
+    if !request.holds(&form) {
+        return wait(&request, &who, &flow, &code, request.held_up()).await;
     }
-    match visit.services().confirm_email_by_code(&visit.caller(), &flow, &code).await {
-        Ok(_) => done(&visit, "email"),
+    match request.services().confirm_email_by_code(&request.caller(), &flow, &code).await {
+        Ok(_) => done(&request, "email"),
         Err(Refusal::AddressTaken) => {
-            visit.draw(Page::message("email_change/taken", "/account").status(StatusCode::CONFLICT))
+            request.draw(Page::message("email_change/taken", "/account").status(StatusCode::CONFLICT))
         }
-        Err(why) => wait(&visit, &who, &flow, "", WAITING.refused(&visit, &flow, why).await?).await,
+        Err(why) => wait(&request, &who, &flow, "", WAITING.refused(&request, &flow, why).await?).await,
     }
 }
 
 /// Another letter, please.
 pub(in crate::pages) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
     let flow = typed(&form, "flow");
-    if is_anothers(&visit, &who, &flow).await? {
-        return anothers(&visit, &who, &flow);
+    if is_anothers(&request, &who, &flow).await? {
+        return anothers(&request, &who, &flow);
     }
-    if !visit.holds(&form) {
-        return wait(&visit, &who, &flow, "", visit.held_up()).await;
+    if !request.holds(&form) {
+        return wait(&request, &who, &flow, "", request.held_up()).await;
     }
-    match visit.services().resend_email_change(&visit.caller(), &who, &flow).await {
-        Ok(_) => visit.go(&WAITING.at(&flow, "")),
-        Err(why) => wait(&visit, &who, &flow, "", waiting::not_again(&visit, why)?).await,
+    match request.services().resend_email_change(&request.caller(), &who, &flow).await {
+        Ok(_) => request.go(&WAITING.at(&flow, "")),
+        Err(why) => wait(&request, &who, &flow, "", waiting::not_again(&request, why)?).await,
     }
 }
 
 /// Tells the waiting page when its flow moves.
 pub(in crate::pages) async fn events(state: Arc<AppState>, request: Request) -> Answer {
-    WAITING.events(&Visit::new(state, request)).await
+    WAITING.events(&PageRequest::new(state, request)).await
 }

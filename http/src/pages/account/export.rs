@@ -7,7 +7,7 @@ use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 
 use super::super::page::Page;
-use super::super::visit::Visit;
+use super::super::page_request::PageRequest;
 use super::Who;
 use crate::api::me;
 use crate::request::Request;
@@ -20,35 +20,35 @@ pub(in crate::pages) fn page(address: &str) -> Page {
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    match visit.who().await {
-        Who::Somebody(who) => visit.draw(page(who.user.address.typed())),
+    let request = PageRequest::new(state, request);
+    match request.who().await {
+        Who::Somebody(who) => request.draw(page(who.user.address.typed())),
         Who::Nobody(answer) => answer,
     }
 }
 
 /// The file. It answers a form and has no URL of its own: nothing that is linked to or loaded again gives it away.
 pub(in crate::pages) async fn download(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
     let again = page(who.user.address.typed());
-    if !visit.holds(&form) {
-        return visit.stale(again);
+    if !request.holds(&form) {
+        return request.stale(again);
     }
-    let missing = visit.unless_typed(&form, "password");
+    let missing = request.unless_typed(&form, "password");
     if !missing.is_empty() {
-        return visit.draw(again.wrong(missing));
+        return request.draw(again.wrong(missing));
     }
     let password = Password::typed(form.get("password").unwrap_or_default().to_owned());
-    match visit.services().export_proved(&visit.caller(), &who, &password).await {
+    match request.services().export_proved(&request.caller(), &who, &password).await {
         Ok(export) => {
             let file = me::file(export)?.header(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            Ok(visit.named(file))
+            Ok(request.named(file))
         }
-        Err(why) => visit.again_beside(again, why, "password"),
+        Err(why) => request.again_beside(again, why, "password"),
     }
 }

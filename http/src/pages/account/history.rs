@@ -9,7 +9,7 @@ use minijinja::value::Serde;
 use serde::Serialize;
 
 use super::super::page::Page;
-use super::super::visit::{Visit, with_query};
+use super::super::page_request::{PageRequest, with_query};
 use super::{At, Who};
 use crate::request::Request;
 use crate::route_group::Answer;
@@ -38,14 +38,14 @@ fn read(text: &str) -> Option<HistoryPlace> {
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let before = visit.request.query("before").as_deref().and_then(read);
-    let found = visit.services().history(&who, before).await.map_err(|why| visit.problem(why))?;
-    let words = &visit.state.theme.words.history;
+    let before = request.query("before").as_deref().and_then(read);
+    let found = request.services().history(&who, before).await.map_err(|why| request.problem(why))?;
+    let words = &request.state.theme.words.history;
     let shown: Vec<Shown> = found
         .events
         .into_iter()
@@ -53,11 +53,11 @@ pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> An
         .filter_map(|event| {
             let exact = format!("{}.{}.{}", event.kind, event.name, event.to);
             let what = words.get(&exact).or_else(|| words.get(&format!("{}.{}", event.kind, event.name)))?;
-            Some(Shown { what: what.clone(), at: At::of(&visit, event.at) })
+            Some(Shown { what: what.clone(), at: At::of(&request, event.at) })
         })
         .collect();
     let older = found.next.map(|place| with_query("/account/history", &[("before", &written(place))]));
-    visit.draw(page(Value::from(Serde(shown)), older.as_deref()))
+    request.draw(page(Value::from(Serde(shown)), older.as_deref()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use minijinja::value::Serde;
 use serde::Serialize;
 
 use super::page::{Page, Wrong};
-use super::visit::{Visit, is_local, with_query};
+use super::page_request::{PageRequest, is_local, with_query};
 use crate::api;
 use crate::request::{Form, Request};
 use crate::route_group::Answer;
@@ -33,8 +33,8 @@ pub(super) struct At {
 }
 
 impl At {
-    pub(super) fn of(visit: &Visit, at: Timestamp) -> Self {
-        Self { iso: api::instant(at), said: visit.state.theme.words.past(at, visit.now()) }
+    pub(super) fn of(request: &PageRequest, at: Timestamp) -> Self {
+        Self { iso: api::instant(at), said: request.state.theme.words.past(at, request.now()) }
     }
 }
 
@@ -44,17 +44,17 @@ pub(super) enum Who {
     Nobody(Answer),
 }
 
-impl Visit {
+impl PageRequest {
     /// Who is signed in; anybody else is led to sign in, and back to this page.
     pub(super) async fn who(&self) -> Who {
         match self.signed_in().await {
             Ok(Some(somebody)) => Who::Somebody(Box::new(somebody)),
             Ok(None) => {
                 // The answer to a form is no place to come back to; its page is.
-                let path = self.request.path();
+                let path = self.path();
                 let form = ["/end", "/code", "/resend", "/forget"].iter().find_map(|form| path.strip_suffix(form));
                 // Of a query only the flow is kept: nothing else that a page of ours asks for needs to be found again.
-                let flow = self.request.query("flow").unwrap_or_default();
+                let flow = self.query("flow").unwrap_or_default();
                 let back = with_query(form.unwrap_or(path), &[("flow", &flow)]);
                 let back = if is_local(&back) { back.as_str() } else { path };
                 Who::Nobody(self.go(&with_query("/login", &[("next", back)])))
@@ -89,19 +89,19 @@ impl Visit {
 
     /// What the page before has done, said once more on this one. Only words of ours can be said.
     fn said(&self) -> Option<String> {
-        let said = self.request.query("said")?;
+        let said = self.query("said")?;
         self.state.theme.words.errors.get(&format!("said.{said}")).cloned()
     }
 }
 
 /// Goes to the page of whoever is signed in, with what was done.
-fn done(visit: &Visit, what: &str) -> Answer {
-    visit.go(&with_query("/account", &[("said", what)]))
+fn done(request: &PageRequest, what: &str) -> Answer {
+    request.go(&with_query("/account", &[("said", what)]))
 }
 
 pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
@@ -112,7 +112,7 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
         .put("address", user.address.typed())
         .put("name", name)
         .put("username", username)
-        .put("since", Value::from(Serde(At::of(&visit, user.created_at))))
-        .note(visit.said());
-    visit.draw(page)
+        .put("since", Value::from(Serde(At::of(&request, user.created_at))))
+        .note(request.said());
+    request.draw(page)
 }

@@ -7,7 +7,7 @@ use cairn_actors::services::Refusal;
 use cairn_actors::services::session::Tokens;
 
 use super::super::page::Page;
-use super::super::visit::{Visit, typed};
+use super::super::page_request::{PageRequest, typed};
 use super::{Who, done};
 use crate::request::{Form, Request};
 use crate::route_group::Answer;
@@ -19,64 +19,64 @@ pub(in crate::pages) fn page(address: &str, once: &str) -> Page {
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    match visit.who().await {
-        Who::Somebody(who) => visit.draw(page(who.user.address.typed(), &visit.once())),
+    let request = PageRequest::new(state, request);
+    match request.who().await {
+        Who::Somebody(who) => request.draw(page(who.user.address.typed(), &request.once())),
         Who::Nobody(answer) => answer,
     }
 }
 
 pub(in crate::pages) async fn change(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let who = match request.who().await {
         Who::Somebody(who) => who,
-        Who::Nobody(answer) => return twice(&visit, &form, answer).await,
+        Who::Nobody(answer) => return twice(&request, &form, answer).await,
     };
     let once = typed(&form, "once");
     let page = page(who.user.address.typed(), &once);
-    if !visit.holds(&form) {
-        return visit.stale(page);
+    if !request.holds(&form) {
+        return request.stale(page);
     }
     let password = |name: &str| Password::typed(form.get(name).unwrap_or_default().to_owned());
-    let missing = visit.unless_typed(&form, "current_password");
+    let missing = request.unless_typed(&form, "current_password");
     if !missing.is_empty() {
-        return visit.draw(page.wrong(missing));
+        return request.draw(page.wrong(missing));
     }
-    let (services, current) = (visit.services(), password("current_password"));
+    let (services, current) = (request.services(), password("current_password"));
     let new = || password("new_password");
-    let mut answer = services.change_password(&visit.caller_once(&once), &who, &current, new()).await;
+    let mut answer = services.change_password(&request.caller_once(&once), &who, &current, new()).await;
     if matches!(answer, Err(Refusal::Mismatch)) {
         // The same form with another password in it: somebody went back and changed their mind.
-        answer = services.change_password(&visit.caller(), &who, &current, new()).await;
+        answer = services.change_password(&request.caller(), &who, &current, new()).await;
     }
     match answer {
         // The cookie from before is worthless: whoever has a copy of it is out.
-        Ok((_, tokens)) => changed(&visit, &tokens).await,
-        Err(why) => visit.again_beside(page, why, "current_password"),
+        Ok((_, tokens)) => changed(&request, &tokens).await,
+        Err(why) => request.again_beside(page, why, "current_password"),
     }
 }
 
-async fn changed(visit: &Visit, tokens: &Tokens) -> Answer {
-    let cookie = visit.services().session_cookie(&tokens.session).await.map_err(|why| visit.problem(why))?;
-    Ok(visit.with_session(done(visit, "password")?, cookie.expose(), visit.browser.stays))
+async fn changed(request: &PageRequest, tokens: &Tokens) -> Answer {
+    let cookie = request.services().session_cookie(&tokens.session).await.map_err(|why| request.problem(why))?;
+    Ok(request.with_session(done(request, "password")?, cookie.expose(), request.browser.stays))
 }
 
 /// Perhaps the form was sent twice, and the first has made the cookie anew that the second was sent with.
-async fn twice(visit: &Visit, form: &Form, otherwise: Answer) -> Answer {
-    let Some(cookie) = visit.browser.session.as_deref().filter(|_| visit.holds(form)) else { return otherwise };
+async fn twice(request: &PageRequest, form: &Form, otherwise: Answer) -> Answer {
+    let Some(cookie) = request.browser.session.as_deref().filter(|_| request.holds(form)) else { return otherwise };
     let password = |name: &str| Password::typed(form.get(name).unwrap_or_default().to_owned());
     let (current, new) = (password("current_password"), password("new_password"));
-    let caller = visit.caller_once(&typed(form, "once"));
-    match visit.services().password_changed_before(&caller, cookie, &current, &new).await {
-        Ok(Some((_, tokens))) => changed(visit, &tokens).await,
+    let caller = request.caller_once(&typed(form, "once"));
+    match request.services().password_changed_before(&caller, cookie, &current, &new).await {
+        Ok(Some((_, tokens))) => changed(request, &tokens).await,
         Ok(None) | Err(Refusal::SlowDown(_)) => otherwise,
-        Err(why) => Err(visit.problem(why)),
+        Err(why) => Err(request.problem(why)),
     }
 }
 
 /// `/.well-known/change-password`: where password managers send people (W3C, a well-known URL for changing passwords).
 /// Who is not signed in comes back here after signing in.
 pub(in crate::pages) async fn well_known(state: Arc<AppState>, request: Request) -> Answer {
-    Visit::new(state, request).go("/account/password")
+    PageRequest::new(state, request).go("/account/password")
 }

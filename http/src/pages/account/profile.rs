@@ -7,7 +7,7 @@ use cairn_actors::services::Refusal;
 use cairn_actors::services::profile::TypedProfile;
 
 use super::super::page::Page;
-use super::super::visit::{Visit, typed};
+use super::super::page_request::{PageRequest, typed};
 use super::{Who, done};
 use crate::request::{Form, Request};
 use crate::route_group::Answer;
@@ -35,22 +35,22 @@ fn of_form(form: &Form, version: i64) -> Page {
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    match visit.who().await {
-        Who::Somebody(who) => visit.draw(of_user(&who.user)),
+    let request = PageRequest::new(state, request);
+    match request.who().await {
+        Who::Somebody(who) => request.draw(of_user(&who.user)),
         Who::Nobody(answer) => answer,
     }
 }
 
 pub(in crate::pages) async fn save(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    if !visit.holds(&form) {
-        return visit.stale(of_form(&form, who.user.version));
+    if !request.holds(&form) {
+        return request.stale(of_form(&form, who.user.version));
     }
     let version = form.get("version").and_then(|version| version.parse().ok()).unwrap_or(who.user.version);
     let some = |name: &str| Some(typed(&form, name).trim().to_owned()).filter(|text| !text.is_empty());
@@ -63,12 +63,12 @@ pub(in crate::pages) async fn save(state: Arc<AppState>, request: Request) -> An
         && same(&names.last_name, user.last_name.as_ref().map(|name| name.as_str()))
     {
         // Sent twice, or with nothing changed: it is as they want it.
-        return done(&visit, "profile");
+        return done(&request, "profile");
     }
-    match visit.services().edit_profile(&visit.caller(), &who, version, names).await {
-        Ok(_) => done(&visit, "profile"),
+    match request.services().edit_profile(&request.caller(), &who, version, names).await {
+        Ok(_) => done(&request, "profile"),
         // What stands there now has another version; what was typed is saved over it when they press once more.
-        Err(why @ Refusal::Changed) => visit.again_beside(of_form(&form, who.user.version), why, "password"),
-        Err(why) => visit.again_beside(of_form(&form, version), why, "password"),
+        Err(why @ Refusal::Changed) => request.again_beside(of_form(&form, who.user.version), why, "password"),
+        Err(why) => request.again_beside(of_form(&form, version), why, "password"),
     }
 }

@@ -10,7 +10,7 @@ use minijinja::value::Serde;
 use serde::Serialize;
 
 use super::super::page::Page;
-use super::super::visit::{Visit, typed};
+use super::super::page_request::{PageRequest, typed};
 use super::{At, Who};
 use crate::request::Request;
 use crate::route_group::Answer;
@@ -31,15 +31,15 @@ pub(in crate::pages) fn page(sessions: Value, others: bool) -> Page {
     Page::new("account/sessions.html").put("sessions", sessions).put("others", others)
 }
 
-fn list(visit: &Visit, sessions: Vec<SessionView>) -> Page {
+fn list(request: &PageRequest, sessions: Vec<SessionView>) -> Page {
     let others = sessions.iter().any(|session| !session.current);
     let shown: Vec<Shown> = sessions
         .into_iter()
         .map(|session| Shown {
             device: in_words(session.device.as_deref()),
             client_address: session.client_address.unwrap_or_default(),
-            since: At::of(visit, session.created_at),
-            used: At::of(visit, session.last_used_at),
+            since: At::of(request, session.created_at),
+            used: At::of(request, session.last_used_at),
             current: session.current,
             id: session.id,
         })
@@ -48,38 +48,38 @@ fn list(visit: &Visit, sessions: Vec<SessionView>) -> Page {
 }
 
 pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let sessions = visit.services().sessions(&who).await.map_err(|why| visit.problem(why))?;
-    visit.draw(list(&visit, sessions).note(visit.said()))
+    let sessions = request.services().sessions(&who).await.map_err(|why| request.problem(why))?;
+    request.draw(list(&request, sessions).note(request.said()))
 }
 
 /// Ends the one that is named, or all but this one.
 pub(in crate::pages) async fn end(state: Arc<AppState>, request: Request) -> Answer {
-    let visit = Visit::new(state, request);
-    let form = visit.form()?;
-    let who = match visit.who().await {
+    let request = PageRequest::new(state, request);
+    let form = request.form()?;
+    let who = match request.who().await {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let sessions = visit.services().sessions(&who).await.map_err(|why| visit.problem(why))?;
-    if !visit.holds(&form) {
-        return visit.stale(list(&visit, sessions));
+    let sessions = request.services().sessions(&who).await.map_err(|why| request.problem(why))?;
+    if !request.holds(&form) {
+        return request.stale(list(&request, sessions));
     }
     let named = typed(&form, "session");
     let ended = sessions.iter().filter(|session| if named.is_empty() { !session.current } else { session.id == named });
     let mut left = false;
     for session in ended {
-        match visit.services().revoke_session(&visit.caller(), &who, &session.id).await {
+        match request.services().revoke_session(&request.caller(), &who, &session.id).await {
             Ok(()) | Err(Refusal::NotFound) => left |= session.current,
-            Err(why) => return Err(visit.problem(why)),
+            Err(why) => return Err(request.problem(why)),
         }
     }
     if left {
-        return Ok(visit.without_session(visit.go("/signed-out")?));
+        return Ok(request.without_session(request.go("/signed-out")?));
     }
-    visit.go("/account/sessions?said=ended")
+    request.go("/account/sessions?said=ended")
 }

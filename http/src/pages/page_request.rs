@@ -1,5 +1,6 @@
-//! One visit: a request to a page with the browser that it came from, and how pages go back to it.
+//! A request to a page with the browser that it came from, and how pages go back to it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,9 +25,9 @@ use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// A request to a page.
-pub(super) struct Visit {
+pub(super) struct PageRequest {
     pub(super) state: Arc<AppState>,
-    pub(super) request: Request,
+    request: Request,
     pub(super) browser: Browser,
     /// The session was carried on: its cookie is set anew, to live as long.
     carried_on: AtomicBool,
@@ -34,10 +35,18 @@ pub(super) struct Visit {
     limited: Option<Timestamp>,
 }
 
+impl Deref for PageRequest {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        &self.request
+    }
+}
+
 /// Values that a form may carry; longer ones are nobody's address, code or name.
 const LONGEST_FIELD: usize = 4_096;
 
-impl Visit {
+impl PageRequest {
     pub(super) fn new(state: Arc<AppState>, request: Request) -> Self {
         let engine = &state.services.engine;
         let ours = |cookie: &str| state.services.is_session_cookie(cookie);
@@ -63,7 +72,7 @@ impl Visit {
     /// Who asks, with a key by which a form that is sent twice acts once. The browser's name is part of it.
     pub(super) fn caller_once(&self, key: &str) -> Caller {
         let repeat = (!self.browser.is_new && !key.is_empty()).then(|| {
-            let route = format!("{} {}", self.request.method(), self.request.route());
+            let route = format!("{} {}", self.method(), self.route());
             let key = key.chars().take(64).collect::<String>();
             Repeat { route, key: format!("{} {key}", self.browser.id) }
         });
@@ -91,7 +100,7 @@ impl Visit {
         self.limited.is_some()
     }
 
-    /// Why the form that came has done nothing: see [`Visit::holds`].
+    /// Why the form that came has done nothing: see [`PageRequest::holds`].
     pub(super) fn held_up(&self) -> Vec<Wrong> {
         let text = match self.limited {
             Some(until) => {
@@ -106,7 +115,7 @@ impl Visit {
     /// Whether the form that came is one of ours, from a browser that has kept none of the cookies that came with it:
     /// pressing once more would help nobody.
     fn keeps_no_cookies(&self) -> bool {
-        !self.request.headers().contains_key(http::header::COOKIE)
+        !self.headers().contains_key(http::header::COOKIE)
             && self.form().is_ok_and(|form| form.get(csrf::FIELD).is_some())
     }
 
@@ -170,7 +179,7 @@ impl Visit {
         let drawn = page.draw(&self.state.theme, &token);
         let html = drawn.map_err(|why| Problem::fault(format!("the template {}: {why:#}", page.template)))?;
         let mut reply = Reply::html(page.status, html);
-        if self.request.method() == http::Method::POST {
+        if self.method() == http::Method::POST {
             // What a form was answered with is where "back" leads to. Not stored, a browser could only ask the person
             // whether to send the form again.
             reply = reply.header(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
@@ -183,7 +192,7 @@ impl Visit {
         Ok(self.named(Reply::see_other(location)?))
     }
 
-    /// An answer of any kind, with the cookies of this visit.
+    /// An answer of any kind, with the cookies of this request.
     pub(super) fn named(&self, reply: Reply) -> Reply {
         let reply = match (&self.browser.session, self.carried_on.load(Ordering::Relaxed)) {
             (Some(cookie), true) => self.without_older(self.with_session(reply, cookie, self.browser.stays)),
@@ -267,7 +276,7 @@ impl Visit {
     pub(super) fn next(&self, form: Option<&Form>) -> String {
         let wanted = match form {
             Some(form) => form.get("next").map(str::to_owned),
-            None => self.request.query("next"),
+            None => self.query("next"),
         };
         wanted.filter(|next| is_local(next)).unwrap_or_default()
     }
