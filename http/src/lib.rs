@@ -20,6 +20,8 @@ mod connection;
 mod decode;
 mod frames;
 mod load;
+mod refusal;
+mod sign_in;
 mod stream;
 #[cfg(test)]
 mod tests;

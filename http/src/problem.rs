@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use cairn_runtime::Timestamp;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -36,6 +37,15 @@ impl Unacceptable {
     }
 }
 
+/// How long a client is to wait before it tries again.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    /// Whole seconds.
+    For(u64),
+    /// Not before this instant: what that is in seconds depends on when it is told.
+    Until(Timestamp),
+}
+
 #[derive(Clone, Debug, Default)]
 struct Members {
     detail: Option<Cow<'static, str>>,
@@ -43,7 +53,7 @@ struct Members {
     place: Option<(usize, usize)>,
     errors: Vec<Unacceptable>,
     tries_left: Option<u32>,
-    retry_after: Option<u64>,
+    wait: Option<Wait>,
     cookies: Vec<(String, usize)>,
     challenge: Option<HeaderValue>,
     allow: Option<HeaderValue>,
@@ -225,6 +235,14 @@ impl Problem {
         Self::of(Kind::SlowDown).retry_after(retry_after)
     }
 
+    /// 429: not before an instant. [`Problem::told_at`] makes a span of it.
+    #[must_use]
+    pub fn slow_down_until(until: Timestamp) -> Self {
+        let mut problem = Self::of(Kind::SlowDown);
+        problem.members.wait = Some(Wait::Until(until));
+        problem
+    }
+
     /// 431: the headers are over their bound. `cookies`: the names of those that make up most of them, the largest first,
     /// each with its octets; none where it is not the cookies.
     #[must_use]
@@ -281,8 +299,17 @@ impl Problem {
 
     fn retry_after(mut self, wait: Duration) -> Self {
         let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        self.members.retry_after = Some(whole.max(1));
+        self.members.wait = Some(Wait::For(whole.max(1)));
         self
+    }
+
+    /// The same as it is told now: an instant until which to wait becomes a span.
+    #[must_use]
+    pub fn told_at(self, now: Timestamp) -> Self {
+        match self.members.wait {
+            Some(Wait::Until(until)) => self.retry_after(until.since(now)),
+            Some(Wait::For(_)) | None => self,
+        }
     }
 
     /// Which refusal it is.
@@ -321,10 +348,13 @@ impl Problem {
         self.members.tries_left
     }
 
-    /// Whole seconds after which it may be tried again.
+    /// Whole seconds after which it may be tried again. `None` also before [`Problem::told_at`].
     #[must_use]
     pub fn seconds_to_wait(&self) -> Option<u64> {
-        self.members.retry_after
+        match self.members.wait {
+            Some(Wait::For(seconds)) => Some(seconds),
+            Some(Wait::Until(_)) | None => None,
+        }
     }
 
     /// What only the log keeps.
@@ -366,7 +396,7 @@ impl Problem {
         if let Some(allow) = &members.allow {
             reply.headers.insert(ALLOW, allow.clone());
         }
-        if let Some(seconds) = members.retry_after {
+        if let Some(seconds) = self.seconds_to_wait() {
             reply.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.kind == Kind::Timeout {
@@ -428,6 +458,10 @@ mod tests {
         assert_eq!(Problem::slow_down(Duration::from_millis(1001)).seconds_to_wait(), Some(2));
         let reply = Problem::unavailable(Duration::from_secs(5)).to_reply("r");
         assert_eq!(reply.headers.get(RETRY_AFTER), Some(&HeaderValue::from_static("5")));
+        for (now, seconds) in [(0, 90), (500, 90), (89_001, 1), (90_000, 1), (200_000, 1)] {
+            let told = Problem::slow_down_until(Timestamp(90_000)).told_at(Timestamp(now));
+            assert_eq!(told.seconds_to_wait(), Some(seconds), "at {now}");
+        }
     }
 
     #[test]

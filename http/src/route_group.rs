@@ -489,7 +489,8 @@ impl<S: Admission> AnyGroup for RouteGroup<S> {
             let answer =
                 AssertUnwindSafe(self.answer(&settings, &head, body, arrival, &mut trail)).catch_unwind().await;
             let answer = answer.unwrap_or_else(|panic| Err(Problem::fault(said_by(&*panic))));
-            let mut reply = answer.unwrap_or_else(|problem| self.tell(&problem, &head, &id, trail.route));
+            let mut reply =
+                answer.unwrap_or_else(|problem| self.tell(&problem.told_at(self.state.now()), &head, &id, trail.route));
             for (name, value) in &trail.headers {
                 if name == VARY {
                     reply.headers.append(name, value.clone());

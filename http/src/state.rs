@@ -10,7 +10,6 @@ use futures_util::future::BoxFuture;
 
 use crate::access::rate::{Limiter, Quotas};
 use crate::access::{Access, Admission, Carried, Metered};
-use crate::api;
 use crate::pages::Theme;
 use crate::problem::Problem;
 use crate::request::Request;
@@ -62,6 +61,10 @@ impl AppState {
 }
 
 impl Admission for AppState {
+    fn now(&self) -> Timestamp {
+        self.services.engine.now()
+    }
+
     fn meter(&self, bucket: &'static str, request: &Request) -> Metered {
         self.limiter.as_ref().map_or_else(Metered::default, |limiter| limiter.take_for_client(bucket, request.client()))
     }
@@ -69,7 +72,7 @@ impl Admission for AppState {
     fn enter<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
             let token = request.bearer().ok_or_else(Problem::no_token)?;
-            let signed_in = self.services.signed_in(token).await.map_err(|why| api::problem(&self.services, why))?;
+            let signed_in = self.services.signed_in(token).await?;
             let engine = &self.services.engine;
             let age = engine.world().settings.step_up_age;
             // What the token says, not what the session knows: a step-up by its owner does not freshen a stolen token.

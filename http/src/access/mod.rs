@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
@@ -91,6 +92,9 @@ pub trait Admission: Send + Sync + 'static {
     /// Checks `Access::Bearer` or `Access::FreshBearer`. What it finds out goes into [`Request::extensions_mut`], where the
     /// handler takes it from.
     fn enter<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>>;
+
+    /// The present instant, from which refusals count the time to wait.
+    fn now(&self) -> Timestamp;
 
     /// Takes one from the bucket for this client.
     fn meter(&self, bucket: &'static str, request: &Request) -> Metered {

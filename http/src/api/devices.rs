@@ -6,7 +6,7 @@ use cairn_actors::services::devices::DeviceView;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::{instant, problem, signed_in, stranger};
+use super::{instant, signed_in, stranger};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::route_group::Answer;
@@ -38,7 +38,7 @@ struct Devices {
 
 pub(super) async fn list(state: Arc<AppState>, request: Request) -> Answer {
     let services = &state.services;
-    let known = services.devices(signed_in(&request)?).await.map_err(|why| problem(services, why))?;
+    let known = services.devices(signed_in(&request)?).await?;
     Reply::json(StatusCode::OK, &Devices { devices: known.into_iter().map(DeviceBody::from).collect() })
 }
 
@@ -46,6 +46,6 @@ pub(super) async fn forget(state: Arc<AppState>, request: Request) -> Answer {
     let services = &state.services;
     let forgotten =
         services.forget_device(&stranger(&request), signed_in(&request)?, request.param("device"), false).await;
-    forgotten.map_err(|why| problem(services, why))?;
+    forgotten?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use cairn_actors::directory::User;
 use cairn_actors::password::Password;
-use cairn_actors::services::Moved;
 use cairn_actors::services::email_change::ConfirmedBy;
+use cairn_actors::services::{Moved, Refusal};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, MovedBody, UserBody, caller, problem, signed_in};
+use super::{FlowBody, MovedBody, UserBody, caller, signed_in};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -52,7 +52,7 @@ pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
     let accepted = accept_disposable.unwrap_or_default();
     let services = &state.services;
     let moved = services.change_email(&caller, who, &new_email, accepted, &password).await;
-    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved.map_err(|why| problem(services, why))?))
+    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved?))
 }
 
 pub(super) async fn confirm(state: Arc<AppState>, request: Request) -> Answer {
@@ -76,14 +76,14 @@ pub(super) async fn confirm(state: Arc<AppState>, request: Request) -> Answer {
         }
         (token, flow, code, _) => return Err(super::code_or_token(&token, &flow, &code)),
     };
-    answer(settled.map_err(|why| problem(services, why)))
+    answer(settled)
 }
 
 /// Who shows an access token beside a link. Without one, the password is missing.
 async fn bearer(state: &AppState, request: &Request) -> Result<ConfirmedBy<'static>, Problem> {
     let missing = "The link takes the account's password as well, or an access token of the account.";
     let token = request.bearer().ok_or_else(|| Problem::unreadable_at("/password", missing))?;
-    let who = state.services.signed_in(token).await.map_err(|why| problem(&state.services, why))?;
+    let who = state.services.signed_in(token).await?;
     Ok(ConfirmedBy::SignedIn(who.user.id))
 }
 
@@ -91,10 +91,10 @@ pub(super) async fn undo(state: Arc<AppState>, request: Request) -> Answer {
     let caller = caller(&request)?;
     let services = &state.services;
     let Undo { token, new_password } = request.json()?;
-    answer(services.undo_email_change(&caller, &token, new_password).await.map_err(|why| problem(services, why)))
+    answer(services.undo_email_change(&caller, &token, new_password).await)
 }
 
-fn answer(settled: Result<(Moved, User), Problem>) -> Answer {
+fn answer(settled: Result<(Moved, User), Refusal>) -> Answer {
     let (moved, user) = settled?;
     Reply::json(StatusCode::OK, &Settled { flow: moved.flow.into(), user: UserBody::from(&user) })
 }

@@ -8,12 +8,12 @@ use cairn_runtime::Method;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{problem, stranger};
-use crate::access::{device, rate};
+use super::stranger;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::route_group::Answer;
+use crate::sign_in::{self, SignedIn};
 use crate::state::AppState;
 
 #[derive(Deserialize)]
@@ -57,16 +57,11 @@ pub(super) async fn login(state: Arc<AppState>, request: Request) -> Answer {
             return Err(Problem::unreadable_at("/username", "Send `email` or `username`, not both."));
         }
     };
-    let services = &state.services;
-    let refused = |why| problem(services, why);
-    let approach = services.approach(identifier, device::presented(&request)).await.map_err(refused)?;
-    state.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), &request)?;
-    let caller = stranger(&request);
-    let tokens = services.sign_in_from(&caller, approach, &body.password).await.map_err(refused)?;
-    let cookie = tokens.device.as_deref().map(|proof| device::set(proof, request.names())).transpose()?;
+    let SignedIn { tokens, device } =
+        sign_in::sign_in(&state, &request, &stranger(&request), identifier, &body.password).await?;
     let reply = Reply::json(StatusCode::OK, &TokensBody::from(tokens))?;
-    Ok(match cookie {
-        Some(cookie) => reply.cookie(cookie),
+    Ok(match device {
+        Some(device) => reply.cookie(device),
         None => reply,
     })
 }

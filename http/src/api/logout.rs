@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::{problem, refresh, stranger};
+use super::{refresh, stranger};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::route_group::Answer;
@@ -12,10 +12,6 @@ use crate::state::AppState;
 
 pub(super) async fn logout(state: Arc<AppState>, request: Request) -> Answer {
     let body: refresh::Body = request.json()?;
-    state
-        .services
-        .sign_out(&stranger(&request), &body.refresh_token)
-        .await
-        .map_err(|why| problem(&state.services, why))?;
+    state.services.sign_out(&stranger(&request), &body.refresh_token).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::devices::DeviceBody;
 use super::sessions::SessionBody;
-use super::{MovedBody, instant, problem, signed_in, stranger};
+use super::{MovedBody, instant, signed_in, stranger};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -141,19 +141,19 @@ pub(super) async fn edit(state: Arc<AppState>, request: Request) -> Answer {
     let typed = TypedProfile { username, first_name, last_name };
     let services = &state.services;
     let edited = services.edit_profile(&stranger(&request), who, version, typed).await;
-    profile(&edited.map_err(|why| problem(services, why))?)
+    profile(&edited?)
 }
 
 pub(super) async fn delete(state: Arc<AppState>, request: Request) -> Answer {
     let Farewell { password } = request.json()?;
     let services = &state.services;
     let moved = services.delete_account(&stranger(&request), signed_in(&request)?, &password).await;
-    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved.map_err(|why| problem(services, why))?))
+    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved?))
 }
 
 pub(super) async fn export(state: Arc<AppState>, request: Request) -> Answer {
     let services = &state.services;
-    file(services.export(signed_in(&request)?).await.map_err(|why| problem(services, why))?)
+    file(services.export(signed_in(&request)?).await?)
 }
 
 /// An export as a file, which browsers keep and do not show.

@@ -2,17 +2,16 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cairn_actors::directory::User;
 use cairn_actors::services::session::SignedIn;
-use cairn_actors::services::{Caller, FlowView, Moved, Refusal, Repeat, Services};
-use cairn_runtime::{Fault, Method, Timestamp};
+use cairn_actors::services::{Caller, FlowView, Moved, Repeat};
+use cairn_runtime::{Method, Timestamp};
 use http::Method as Verb;
 use serde::Serialize;
 
 use crate::access::{Access, device, rate};
-use crate::problem::{Problem, Unacceptable};
+use crate::problem::Problem;
 use crate::request::Request;
 use crate::route_group::{Route, RouteGroup, Schema, TableFault};
 use crate::state::AppState;
@@ -29,9 +28,6 @@ mod refresh;
 mod register;
 mod sessions;
 mod verify_email;
-
-/// How long a client is asked to wait when the server cannot say better.
-const SOON: Duration = Duration::from_secs(1);
 
 static ROUTES: &[Route<AppState>] = &[
     route(Verb::GET, "/auth/config", Access::Open, Schema::Nothing, |state, request| {
@@ -176,42 +172,6 @@ pub(crate) fn stranger(request: &Request) -> Caller {
         device: request.words_of("user-agent").map(Cow::into_owned),
         known_by: device::presented(request).map(str::to_owned),
         repeat: None,
-    }
-}
-
-/// What a use case's refusal is in HTTP.
-pub(crate) fn problem(services: &Services, refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::Values(values) => {
-            let named =
-                |value: cairn_actors::services::BadValue| Unacceptable::new(value.pointer, value.code, value.detail);
-            Problem::value(values.into_iter().map(named).collect())
-        }
-        Refusal::WrongCode { tries_left } => Problem::wrong_code("/code", u32::from(tries_left)),
-        Refusal::Credentials => Problem::credentials(),
-        Refusal::SessionEnded => Problem::session_ended(),
-        Refusal::Changed => Problem::changed(),
-        Refusal::UsernameTaken => Problem::username_taken(),
-        Refusal::RegistrationClosed => {
-            Problem::forbidden().detail("Registration is closed here: ask whoever runs this server for an account.")
-        }
-        Refusal::AddressTaken => Problem::address_taken(),
-        Refusal::FlowEnded(why) => Problem::flow_ended().detail(why),
-        Refusal::NotFound => Problem::not_found(),
-        Refusal::SlowDown(until) => Problem::slow_down(until.since(services.engine.now())),
-        Refusal::Mismatch => Problem::idempotency_mismatch(),
-        Refusal::Fault(fault) => of_fault(fault),
-    }
-}
-
-fn of_fault(fault: Fault) -> Problem {
-    match fault {
-        Fault::NotFound => Problem::not_found(),
-        Fault::Mismatch => Problem::idempotency_mismatch(),
-        Fault::Unavailable(_) | Fault::Overloaded | Fault::Contended => Problem::unavailable(SOON).log(fault),
-        Fault::Quarantined | Fault::Ended => Problem::unavailable(Duration::from_secs(60)).log(fault),
-        Fault::Storage(_) => Problem::storage().log(fault),
-        Fault::Settled | Fault::Defect(_) => Problem::fault(fault),
     }
 }
 

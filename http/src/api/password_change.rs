@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::login::TokensBody;
-use super::{caller, instant, problem, signed_in};
+use super::{caller, instant, signed_in};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::route_group::Answer;
@@ -33,6 +33,6 @@ pub(super) async fn change(state: Arc<AppState>, request: Request) -> Answer {
     let Body { current_password, new_password } = request.json()?;
     let services = &state.services;
     let changed = services.change_password(&caller, who, &current_password, new_password).await;
-    let (at, tokens) = changed.map_err(|why| problem(services, why))?;
+    let (at, tokens) = changed?;
     Reply::json(StatusCode::OK, &Changed { changed_at: instant(at), tokens: TokensBody::from(tokens) })
 }

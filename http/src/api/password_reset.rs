@@ -6,7 +6,7 @@ use cairn_actors::password::Password;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, MovedBody, caller, problem};
+use super::{FlowBody, MovedBody, caller};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::route_group::Answer;
@@ -36,7 +36,7 @@ pub(super) async fn request(state: Arc<AppState>, request: Request) -> Answer {
     let body: Forgotten = request.json()?;
     let services = &state.services;
     let moved = services.request_reset(&caller(&request)?, &body.email).await;
-    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved.map_err(|why| problem(services, why))?))
+    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved?))
 }
 
 pub(super) async fn confirm(state: Arc<AppState>, request: Request) -> Answer {
@@ -48,6 +48,6 @@ pub(super) async fn confirm(state: Arc<AppState>, request: Request) -> Answer {
         (None, Some(flow), Some(code)) => services.confirm_reset_by_code(&caller, &flow, &code, new_password).await,
         (token, flow, code) => return Err(super::code_or_token(&token, &flow, &code)),
     };
-    let moved = moved.map_err(|why| problem(services, why))?;
+    let moved = moved?;
     Reply::json(StatusCode::OK, &Done { flow: moved.flow.into() })
 }

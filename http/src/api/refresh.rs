@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::login::TokensBody;
-use super::{problem, stranger};
+use super::stranger;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::route_group::Answer;
@@ -20,10 +20,6 @@ pub(super) struct Body {
 
 pub(super) async fn refresh(state: Arc<AppState>, request: Request) -> Answer {
     let body: Body = request.json()?;
-    let tokens = state
-        .services
-        .refresh(&stranger(&request), &body.refresh_token)
-        .await
-        .map_err(|why| problem(&state.services, why))?;
+    let tokens = state.services.refresh(&stranger(&request), &body.refresh_token).await?;
     Reply::json(StatusCode::OK, &TokensBody::from(tokens))
 }

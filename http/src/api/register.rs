@@ -7,7 +7,7 @@ use cairn_actors::services::registration::Typed;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, MovedBody, caller, instant, problem};
+use super::{FlowBody, MovedBody, caller, instant};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::route_group::Answer;
@@ -30,7 +30,7 @@ pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
     let Body { email, password, username, first_name, last_name, accept_disposable } = request.json()?;
     let accept_disposable = accept_disposable.unwrap_or_default();
     let typed = Typed { email, password, username, first_name, last_name, accept_disposable };
-    let moved = state.services.register(&caller, typed).await.map_err(|why| problem(&state.services, why))?;
+    let moved = state.services.register(&caller, typed).await?;
     Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved))
 }
 
@@ -48,8 +48,7 @@ struct MailBody {
 
 /// Where a registration stands, and where its letter is.
 pub(super) async fn status(state: Arc<AppState>, request: Request) -> Answer {
-    let (flow, mail) =
-        state.services.registration(request.param("flow")).await.map_err(|why| problem(&state.services, why))?;
+    let (flow, mail) = state.services.registration(request.param("flow")).await?;
     let mail = MailBody { state: mail.state.word(), at: instant(mail.at) };
     Reply::json(StatusCode::OK, &Status { flow: flow.into(), mail })
 }
@@ -58,10 +57,6 @@ pub(super) async fn status(state: Arc<AppState>, request: Request) -> Answer {
 pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
     request.no_members()?;
     let caller = caller(&request)?;
-    let moved = state
-        .services
-        .resend_registration(&caller, request.param("flow"))
-        .await
-        .map_err(|why| problem(&state.services, why))?;
+    let moved = state.services.resend_registration(&caller, request.param("flow")).await?;
     Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved))
 }

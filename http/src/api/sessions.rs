@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::login::TokensBody;
-use super::{caller, instant, problem, signed_in, stranger};
+use super::{caller, instant, signed_in, stranger};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -70,14 +70,14 @@ struct Link {
 
 pub(super) async fn list(state: Arc<AppState>, request: Request) -> Answer {
     let services = &state.services;
-    let sessions = services.sessions(signed_in(&request)?).await.map_err(|why| problem(services, why))?;
+    let sessions = services.sessions(signed_in(&request)?).await?;
     Reply::json(StatusCode::OK, &Sessions { sessions: sessions.into_iter().map(SessionBody::from).collect() })
 }
 
 pub(super) async fn revoke(state: Arc<AppState>, request: Request) -> Answer {
     let services = &state.services;
     let revoked = services.revoke_session(&stranger(&request), signed_in(&request)?, request.param("session")).await;
-    revoked.map_err(|why| problem(services, why))?;
+    revoked?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn disown(state: Arc<AppState>, request: Request) -> Answer {
     let caller = caller(&request)?;
     let Link { token, new_password } = request.json()?;
     let services = &state.services;
-    services.disown_session(&caller, &token, new_password).await.map_err(|why| problem(services, why))?;
+    services.disown_session(&caller, &token, new_password).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -95,7 +95,7 @@ pub(super) async fn leave_all(state: Arc<AppState>, request: Request) -> Answer 
     // The service judges the token itself: a repeat comes with a token whose session is over.
     let token = request.bearer().ok_or_else(Problem::credentials)?;
     let services = &state.services;
-    services.sign_out_everywhere(&caller, token).await.map_err(|why| problem(services, why))?;
+    services.sign_out_everywhere(&caller, token).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -117,5 +117,5 @@ pub(super) async fn step_up(state: Arc<AppState>, request: Request) -> Answer {
     let StepUp { password } = request.json()?;
     let services = &state.services;
     let tokens = services.step_up(&caller, signed_in(&request)?, &password).await;
-    Reply::json(StatusCode::OK, &TokensBody::from(tokens.map_err(|why| problem(services, why))?))
+    Reply::json(StatusCode::OK, &TokensBody::from(tokens?))
 }

@@ -6,7 +6,7 @@ use cairn_actors::password::Password;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, UserBody, caller, problem};
+use super::{FlowBody, UserBody, caller};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -39,8 +39,7 @@ pub(super) async fn verify(state: Arc<AppState>, request: Request) -> Answer {
             services.verify_by_link(&caller, &token, &password).await
         }
         body => return Err(incomplete(&body)),
-    }
-    .map_err(|why| problem(services, why))?;
+    }?;
     Reply::json(StatusCode::OK, &Verified { flow: moved.flow.into(), user: UserBody::from(&user) })
 }
 

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cairn_actors::services::Services;
-use cairn_runtime::store::StoreFault;
 use cairn_runtime::{Timestamp, telemetry};
 use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
@@ -14,7 +13,7 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 use crate::access::{Access, Admission};
-use crate::api::{instant, problem};
+use crate::api::instant;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -56,6 +55,10 @@ impl fmt::Debug for Operations {
 }
 
 impl Admission for Operations {
+    fn now(&self) -> Timestamp {
+        self.services.engine.now()
+    }
+
     fn enter<'a>(&'a self, _door: Access, _request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async { Err(Problem::credentials()) })
     }
@@ -144,8 +147,7 @@ async fn metrics_page(operations: Arc<Operations>) -> Answer {
 async fn status(operations: Arc<Operations>) -> Answer {
     let services = &operations.services;
     let store = services.engine.store();
-    let counted = async { Ok((store.live().await?, store.backlog().await?)) };
-    let (live, backlog) = counted.await.map_err(|why: StoreFault| problem(services, why.into()))?;
+    let (live, backlog) = (store.live().await?, store.backlog().await?);
     let active = services.engine.active() as u64;
     Reply::json(
         StatusCode::OK,
@@ -166,7 +168,7 @@ async fn status(operations: Arc<Operations>) -> Answer {
 async fn audit(operations: Arc<Operations>) -> Answer {
     let services = &operations.services;
     let now = services.engine.now();
-    let found = services.engine.store().audit(now).await.map_err(|why| problem(services, why.into()))?;
+    let found = services.engine.store().audit(now).await?;
     Reply::json(
         StatusCode::OK,
         &json!({
@@ -184,7 +186,7 @@ async fn ping(operations: Arc<Operations>, request: Request) -> Answer {
     }
     request.no_members()?;
     let services = &operations.services;
-    let pinged = services.ping(request.id()).await.map_err(|why| problem(services, why))?;
+    let pinged = services.ping(request.id()).await?;
     let millis = |span: Duration| (span.as_secs_f64() * 1e6).round() / 1e3;
     Reply::json(
         StatusCode::OK,

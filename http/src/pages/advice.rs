@@ -32,7 +32,7 @@ pub(super) async fn advise(state: Arc<AppState>, request: Request) -> Answer {
             let wrong = wrongs(&request.state.theme, &why, request.now()).unwrap_or_default();
             said(wrong.first().map_or("", |wrong| wrong.text.as_str()))
         }
-        Err(why) => Err(request.problem(why)),
+        Err(why) => Err(why.into()),
     }
 }
 

@@ -88,7 +88,7 @@ impl Link {
 /// Who is signed in here, when it is not the one whose account the link acts on.
 async fn somebody_else(request: &PageRequest, token: &str) -> Result<Option<SignedIn>, Problem> {
     let Some(somebody) = request.signed_in().await? else { return Ok(None) };
-    let of_link = request.services().user_of_link(token).await.map_err(|why| request.problem(why))?;
+    let of_link = request.services().user_of_link(token).await?;
     Ok(of_link.filter(|user| *user != somebody.user.id).map(|_| somebody))
 }
 
@@ -109,7 +109,7 @@ async fn standing(request: &PageRequest, link: Link, token: &str) -> Result<Stan
         Link::Undo => services.undo_link(token).await,
         Link::EndSession => services.end_session_link(token).await,
     };
-    standing.map_err(|why| request.problem(why))
+    Ok(standing?)
 }
 
 /// What stands behind the link, with one button that leads on from there.
@@ -140,7 +140,7 @@ async fn page(request: &PageRequest, link: Link, token: &str, wrong: Vec<Wrong>)
 /// nor the change itself was begun in this browser, the account's password is asked for: nobody has a stranger confirm an
 /// address for *their* account.
 async fn confirm(request: &PageRequest, token: &str, other: Option<&SignedIn>) -> Result<Page, Problem> {
-    let account = request.services().account_of_email_change(token).await.map_err(|why| request.problem(why))?;
+    let account = request.services().account_of_email_change(token).await?;
     let account = account.map(|user| user.address.masked()).unwrap_or_default();
     let note = other.and_then(|other| request.stays_signed_in(other));
     let page = match confirmed_here(request, token).await? {
@@ -154,13 +154,13 @@ async fn confirm(request: &PageRequest, token: &str, other: Option<&SignedIn>) -
 async fn confirmed_here(request: &PageRequest, token: &str) -> Result<Option<Here>, Problem> {
     let services = request.services();
     if let Some(who) = request.signed_in().await? {
-        let of_link = services.user_of_link(token).await.map_err(|why| request.problem(why))?;
+        let of_link = services.user_of_link(token).await?;
         if of_link == Some(who.user.id) {
             return Ok(Some(Here::SignedIn(who.user.id)));
         }
     }
     let began = services.email_change_began_here(token, &request.browser.flows()).await;
-    Ok(began.map_err(|why| request.problem(why))?.then_some(Here::Began))
+    Ok(began?.then_some(Here::Began))
 }
 
 /// Why one click is enough.
@@ -193,7 +193,7 @@ async fn sets_password(request: &PageRequest, link: Link, token: &str) -> Result
         Link::Undo => services.undo_sets_password(token).await,
         Link::EndSession => services.end_session_link_sets_password(token).await,
     };
-    sets.map_err(|why| request.problem(why))
+    Ok(sets?)
 }
 
 /// The form for a new password, where the one from before is out of force.
@@ -241,7 +241,7 @@ pub(super) async fn press(state: Arc<AppState>, request: Request, link: Link) ->
             Standing::Good => request.draw(say(pages.overtaken).status(StatusCode::GONE)),
             _ => page(&request, link, &token, Vec::new()).await,
         },
-        Err(why) => Err(request.problem(why)),
+        Err(why) => Err(why.into()),
     }
 }
 
@@ -260,7 +260,7 @@ async fn undo(request: &PageRequest, token: &str, password: Option<&str>) -> Ans
         Err(Refusal::FlowEnded(_)) => page(request, Link::Undo, token, Vec::new()).await,
         Err(why) => match wrongs(&request.state.theme, &why, request.now()) {
             Some(wrong) => request.refused(new_password(request, Link::Undo, token, other.as_ref()), wrong, &why),
-            None => Err(request.problem(why)),
+            None => Err(why.into()),
         },
     }
 }
@@ -279,7 +279,7 @@ async fn disown(request: &PageRequest, token: &str, password: Option<&str>) -> A
         Err(Refusal::FlowEnded(_)) => page(request, Link::EndSession, token, Vec::new()).await,
         Err(why) => match wrongs(&request.state.theme, &why, request.now()) {
             Some(wrong) => request.refused(new_password(request, Link::EndSession, token, other.as_ref()), wrong, &why),
-            None => Err(request.problem(why)),
+            None => Err(why.into()),
         },
     }
 }

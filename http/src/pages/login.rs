@@ -1,22 +1,20 @@
 //! `/login` and `/logout`: an address or a username, the password, and back to where one wanted to go.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
-use cairn_actors::services::session::{Identifier, SignedIn, Tokens};
-use cairn_runtime::{Fault, Flow};
-use http::HeaderValue;
+use cairn_actors::services::session::{Identifier, SignedIn as Somebody};
+use cairn_runtime::Flow;
 
 use super::page::{Page, Wrong};
 use super::page_request::{PageRequest, typed, with_query};
 use crate::access::cookie::Cookie;
-use crate::access::{device, rate};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::route_group::Answer;
+use crate::sign_in::{self, SignedIn};
 use crate::state::AppState;
 
 /// Where a person is who wanted to go nowhere.
@@ -39,12 +37,12 @@ fn form(request: &PageRequest, identifier: &str, next: &str, stay: bool) -> Page
 }
 
 /// Somebody is signed in, and may be somebody else.
-pub(super) fn already(somebody: &SignedIn, back: &str) -> Page {
+pub(super) fn already(somebody: &Somebody, back: &str) -> Page {
     Page::message("login/already", HOME).say("address", somebody.user.address.typed()).put("leave", back)
 }
 
 /// The button that signs out, for a form that was held up: whoever is signed in may be somebody else by now.
-fn leave(somebody: &SignedIn, next: &str) -> Page {
+fn leave(somebody: &Somebody, next: &str) -> Page {
     let page = Page::button("sign_out/link", "/logout", "logout", "");
     page.say("address", somebody.user.address.typed()).put("next", next).put("second", HOME)
 }
@@ -67,7 +65,7 @@ async fn unfinished(request: &PageRequest) -> Result<bool, Problem> {
         return Ok(false);
     }
     let begun = request.services().begun(&request.browser.flows(), Registration::PREFIX, None).await;
-    Ok(begun.map_err(|why| request.problem(why))?.is_some_and(|begun| begun.address.is_some()))
+    Ok(begun?.is_some_and(|begun| begun.address.is_some()))
 }
 
 pub(super) async fn sign_in(state: Arc<AppState>, request: Request) -> Answer {
@@ -97,17 +95,16 @@ pub(super) async fn sign_in(state: Arc<AppState>, request: Request) -> Answer {
     let trimmed = identifier.trim();
     let by = if trimmed.contains('@') { Identifier::Email(trimmed) } else { Identifier::Username(trimmed) };
     let password = Password::typed(password.to_owned());
-    match enter(&request, by, &password).await {
-        Ok((tokens, known)) => {
-            let cookie =
-                request.services().session_cookie(&tokens.session).await.map_err(|why| request.problem(why))?;
+    match sign_in::sign_in(&request.state, &request, &request.caller(), by, &password).await {
+        Ok(SignedIn { tokens, device }) => {
+            let cookie = request.services().session_cookie(&tokens.session).await?;
             // Whoever signs in to have a deleted account back is told that they have it.
             let there =
                 if tokens.restored { with_query(HOME, &[("said", "restored")]) } else { destination.to_owned() };
             let reply = request.without_destinations(request.go(&there)?);
             let reply = request.with_session(reply, cookie.expose(), stay);
-            Ok(match known {
-                Some(known) => reply.cookie(known),
+            Ok(match device {
+                Some(device) => reply.cookie(device),
                 None => reply,
             })
         }
@@ -118,24 +115,6 @@ pub(super) async fn sign_in(state: Arc<AppState>, request: Request) -> Answer {
         }
         Err(why) => request.again(again, why),
     }
-}
-
-/// Signs in. With the tokens comes the cookie by which this browser is known from now on.
-async fn enter(
-    request: &PageRequest,
-    identifier: Identifier<'_>,
-    password: &Password,
-) -> Result<(Tokens, Option<HeaderValue>), Refusal> {
-    let services = request.services();
-    let approach = services.approach(identifier, device::presented(request)).await?;
-    if let Err(slow) = request.state.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), request) {
-        return Err(Refusal::SlowDown(request.now().after(Duration::from_secs(slow.seconds_to_wait().unwrap_or(1)))));
-    }
-    let tokens = services.sign_in_from(&request.caller(), approach, password).await?;
-    let defect = |_| Refusal::Fault(Fault::Defect("a device cookie cannot stand in a header".to_owned()));
-    let known =
-        tokens.device.as_deref().map(|proof| device::set(proof, request.browser.names)).transpose().map_err(defect)?;
-    Ok((tokens, known))
 }
 
 /// The button that signs out, for whoever follows a link or types the path: opening a page ends nothing.
@@ -162,10 +141,10 @@ pub(super) async fn sign_out(state: Arc<AppState>, request: Request) -> Answer {
     }
     let forget = form.get("forget").is_some();
     if forget {
-        request.services().forget_shown_device(&request.caller()).await.map_err(|why| request.problem(why))?;
+        request.services().forget_shown_device(&request.caller()).await?;
     }
     if let Some(cookie) = &request.browser.session {
-        request.services().leave(&request.caller(), cookie).await.map_err(|why| request.problem(why))?;
+        request.services().leave(&request.caller(), cookie).await?;
     }
     let reply = request.go(if next.is_empty() { "/signed-out" } else { &next })?;
     let reply = request.without_session(reply);

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::page::Page;
 use super::plain;
-use crate::api;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -45,7 +44,7 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
         return Err(Problem::not_found());
     }
     let services = &state.services;
-    let rows = services.directory.letters(MOST).await.map_err(|why| api::problem(services, why.into()))?;
+    let rows = services.directory.letters(MOST).await?;
     let world = services.engine.world();
     // A plus is a space in a query, and an address has none: who typed it meant the plus.
     let to = request.query("to").map(|to| to.replace(' ', "+"));

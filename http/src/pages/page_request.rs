@@ -122,7 +122,7 @@ impl PageRequest {
     /// Who is signed in. The database away is told; whatever else is wrong with the cookie, nobody is.
     pub(super) async fn signed_in(&self) -> Result<Option<SignedIn>, Problem> {
         let Some(cookie) = &self.browser.session else { return Ok(None) };
-        let browsing = self.services().browsing(&self.caller(), cookie).await.map_err(|why| self.problem(why))?;
+        let browsing = self.services().browsing(&self.caller(), cookie).await?;
         Ok(browsing.map(|browsing| {
             self.carried_on.fetch_or(browsing.carried_on || self.browser.is_renamed, Ordering::Relaxed);
             browsing.who
@@ -134,16 +134,11 @@ impl PageRequest {
         Some(fill(&self.error("signed_in"), &[("address", somebody.user.address.typed())]))
     }
 
-    /// A refusal that no page of ours has words for.
-    pub(super) fn problem(&self, why: Refusal) -> Problem {
-        api::problem(self.services(), why)
-    }
-
     /// The page again with what a refusal says, or the problem that it is.
     pub(super) fn again(&self, page: Page, why: Refusal) -> Answer {
         match wrongs(&self.state.theme, &why, self.now()) {
             Some(errors) => self.refused(page, errors, &why),
-            None => Err(self.problem(why)),
+            None => Err(why.into()),
         }
     }
 

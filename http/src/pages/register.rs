@@ -95,8 +95,7 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
         Some(flow) => request
             .services()
             .begun(&request.browser.flows(), Registration::PREFIX, Some(&flow))
-            .await
-            .map_err(|why| request.problem(why))?
+            .await?
             .and_then(|begun| begun.address)
             .map_or_else(String::new, |address| address.typed().to_owned()),
         None => String::new(),

@@ -98,10 +98,10 @@ async fn wait(request: &PageRequest, flow: Option<&str>, code: &str, wrong: Vec<
 
 /// The link of a letter.
 async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
-    let standing = request.services().reset_link(token).await.map_err(|why| request.problem(why))?;
+    let standing = request.services().reset_link(token).await?;
     match standing {
         Standing::Good => {
-            let address = request.services().reset_address(token).await.map_err(|why| request.problem(why))?;
+            let address = request.services().reset_address(token).await?;
             let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
             let other = request.signed_in().await?.filter(|other| other.user.address.typed() != address);
             let note = other.and_then(|other| request.stays_signed_in(&other));
@@ -133,7 +133,7 @@ pub(super) async fn reset(state: Arc<AppState>, request: Request) -> Answer {
             Err(Refusal::FlowEnded(_)) => link(&request, token, Vec::new()).await,
             Err(why) => match wrongs(&request.state.theme, &why, request.now()) {
                 Some(wrong) => link(&request, token, wrong).await,
-                None => Err(request.problem(why)),
+                None => Err(why.into()),
             },
         };
     }

@@ -78,7 +78,7 @@ fn register(next: &str) -> String {
 
 /// The link of a letter: what stands behind it, with one button that leads on from there.
 async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
-    let standing = request.services().verification_link(token).await.map_err(|why| request.problem(why))?;
+    let standing = request.services().verification_link(token).await?;
     let begun = begun_here(request, token).await?;
     let here = begun.is_some();
     let next = begun.as_ref().map(|begun| request.destination(&begun.flow.id)).unwrap_or_default();
@@ -100,7 +100,7 @@ async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
 
 /// The registration of this link; `None` in another browser than the one that began it.
 async fn begun_here(request: &PageRequest, token: &str) -> Result<Option<Begun>, Problem> {
-    request.services().began_here(token, &request.browser.flows()).await.map_err(|why| request.problem(why))
+    Ok(request.services().began_here(token, &request.browser.flows()).await?)
 }
 
 /// Where whoever began the registration of this link wanted to go; `None` in another browser, where the link leads nobody
@@ -120,7 +120,7 @@ async fn ask(request: &PageRequest, token: &str, here: bool) -> Result<Page, Pro
 }
 
 async fn with_password(request: &PageRequest, token: &str) -> Result<Page, Problem> {
-    let address = request.services().verification_address(token).await.map_err(|why| request.problem(why))?;
+    let address = request.services().verification_address(token).await?;
     let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
     Ok(Page::new("verify_email/password.html").put("link_token", token).put("address", address))
 }
@@ -238,7 +238,7 @@ fn home(next: &str) -> String {
 /// Whether whoever is signed in here is the user that a registration has made.
 async fn is_signed_in(request: &PageRequest, flow: &str) -> Result<bool, Problem> {
     let Some(somebody) = request.signed_in().await? else { return Ok(false) };
-    let user = request.services().user_of_registration(flow).await.map_err(|why| request.problem(why))?;
+    let user = request.services().user_of_registration(flow).await?;
     Ok(user == Some(somebody.user.id))
 }
 

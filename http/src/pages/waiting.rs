@@ -43,8 +43,7 @@ impl Waiting {
 
     /// The flow of this browser that is named, or its newest.
     pub(super) async fn begun(&self, request: &PageRequest, flow: Option<&str>) -> Result<Option<Begun>, Problem> {
-        let begun = request.services().begun(&request.browser.flows(), self.prefix, flow).await;
-        begun.map_err(|why| request.problem(why))
+        Ok(request.services().begun(&request.browser.flows(), self.prefix, flow).await?)
     }
 
     /// The page while a letter to `address` is awaited; `change` leads to where another address is given.
@@ -84,7 +83,7 @@ impl Waiting {
         if why == Refusal::NotFound {
             return Ok(Vec::new());
         }
-        let Some(errors) = wrongs(&request.state.theme, &why, request.now()) else { return Err(request.problem(why)) };
+        let Some(errors) = wrongs(&request.state.theme, &why, request.now()) else { return Err(why.into()) };
         let Refusal::FlowEnded(_) = why else { return Ok(errors) };
         let begun = self.begun(request, Some(flow)).await?;
         let spent = begun.is_some_and(|begun| begun.issued_at.is_some() && begun.tries_left == 0);
@@ -119,7 +118,7 @@ impl Waiting {
             left = left.saturating_sub(span);
             let id = Id::parse(self.prefix, &flow).ok_or_else(Problem::not_found)?;
             let waited = request.services().engine.wait(FlowId(id), begun.flow.version + 1, span).await;
-            waited.map_err(|why| request.problem(why.into()))?;
+            waited?;
         }
     }
 }
@@ -156,7 +155,7 @@ pub(super) fn not_again(request: &PageRequest, why: Refusal) -> Result<Vec<Wrong
         }
         Refusal::FlowEnded(_) => request.error("no_more_mails"),
         other => {
-            return wrongs(&request.state.theme, &other, request.now()).ok_or_else(|| request.problem(other));
+            return wrongs(&request.state.theme, &other, request.now()).ok_or_else(|| other.into());
         }
     };
     Ok(vec![Wrong { field: None, text }])

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
@@ -60,6 +61,10 @@ impl Demo {
 struct Caller(String);
 
 impl Admission for Demo {
+    fn now(&self) -> Timestamp {
+        Timestamp(0)
+    }
+
     fn enter<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
             if request.route() == "/auth/steps" {

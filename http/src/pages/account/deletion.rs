@@ -54,7 +54,7 @@ pub(in crate::pages) async fn delete(state: Arc<AppState>, request: Request) -> 
 /// one signs in to come back here: signing in has the account back.
 async fn twice(request: &PageRequest, otherwise: Answer) -> Answer {
     let Some(cookie) = &request.browser.session else { return otherwise };
-    match request.services().deletion_behind(cookie).await.map_err(|why| request.problem(why))? {
+    match request.services().deletion_behind(cookie).await? {
         Some(until) => farewell(request, until),
         None => otherwise,
     }

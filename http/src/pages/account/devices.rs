@@ -52,7 +52,7 @@ pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> An
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let devices = request.services().devices(&who).await.map_err(|why| request.problem(why))?;
+    let devices = request.services().devices(&who).await?;
     request.draw(list(&request, devices).note(request.said()))
 }
 
@@ -64,7 +64,7 @@ pub(in crate::pages) async fn forget(state: Arc<AppState>, request: Request) -> 
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let devices = request.services().devices(&who).await.map_err(|why| request.problem(why))?;
+    let devices = request.services().devices(&who).await?;
     if !request.holds(&form) {
         return request.stale(list(&request, devices));
     }
@@ -73,6 +73,6 @@ pub(in crate::pages) async fn forget(state: Arc<AppState>, request: Request) -> 
     match request.services().forget_device(&request.caller(), &who, &named, ends).await {
         Ok(()) if left => Ok(request.without_session(request.go("/signed-out")?)),
         Ok(()) | Err(Refusal::NotFound) => request.go("/account/devices?said=forgotten"),
-        Err(why) => Err(request.problem(why)),
+        Err(why) => Err(why.into()),
     }
 }

@@ -48,7 +48,7 @@ pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> An
 
 /// Whether somebody else than who is signed in now asked for this change.
 async fn is_anothers(request: &PageRequest, who: &SignedIn, flow: &str) -> Result<bool, Problem> {
-    let by = request.services().email_change_by(flow).await.map_err(|why| request.problem(why))?;
+    let by = request.services().email_change_by(flow).await?;
     Ok(by.is_some_and(|by| by != who.user.id))
 }
 

@@ -44,7 +44,7 @@ pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> An
         Who::Nobody(answer) => return answer,
     };
     let before = request.query("before").as_deref().and_then(read);
-    let found = request.services().history(&who, before).await.map_err(|why| request.problem(why))?;
+    let found = request.services().history(&who, before).await?;
     let words = &request.state.theme.words.history;
     let shown: Vec<Shown> = found
         .events

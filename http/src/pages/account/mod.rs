@@ -77,7 +77,7 @@ impl PageRequest {
             return self.go("/login");
         }
         let Some(mut wrong) = super::page::wrongs(&self.state.theme, &why, self.now()) else {
-            return Err(self.problem(why));
+            return Err(why.into());
         };
         for one in &mut wrong {
             if one.field == Some("password") {

@@ -58,7 +58,7 @@ pub(in crate::pages) async fn change(state: Arc<AppState>, request: Request) -> 
 }
 
 async fn changed(request: &PageRequest, tokens: &Tokens) -> Answer {
-    let cookie = request.services().session_cookie(&tokens.session).await.map_err(|why| request.problem(why))?;
+    let cookie = request.services().session_cookie(&tokens.session).await?;
     Ok(request.with_session(done(request, "password")?, cookie.expose(), request.browser.stays))
 }
 
@@ -71,7 +71,7 @@ async fn twice(request: &PageRequest, form: &Form, otherwise: Answer) -> Answer 
     match request.services().password_changed_before(&caller, cookie, &current, &new).await {
         Ok(Some((_, tokens))) => changed(request, &tokens).await,
         Ok(None) | Err(Refusal::SlowDown(_)) => otherwise,
-        Err(why) => Err(request.problem(why)),
+        Err(why) => Err(why.into()),
     }
 }
 

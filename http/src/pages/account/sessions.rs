@@ -53,7 +53,7 @@ pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> An
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let sessions = request.services().sessions(&who).await.map_err(|why| request.problem(why))?;
+    let sessions = request.services().sessions(&who).await?;
     request.draw(list(&request, sessions).note(request.said()))
 }
 
@@ -65,7 +65,7 @@ pub(in crate::pages) async fn end(state: Arc<AppState>, request: Request) -> Ans
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return answer,
     };
-    let sessions = request.services().sessions(&who).await.map_err(|why| request.problem(why))?;
+    let sessions = request.services().sessions(&who).await?;
     if !request.holds(&form) {
         return request.stale(list(&request, sessions));
     }
@@ -75,7 +75,7 @@ pub(in crate::pages) async fn end(state: Arc<AppState>, request: Request) -> Ans
     for session in ended {
         match request.services().revoke_session(&request.caller(), &who, &session.id).await {
             Ok(()) | Err(Refusal::NotFound) => left |= session.current,
-            Err(why) => return Err(request.problem(why)),
+            Err(why) => return Err(why.into()),
         }
     }
     if left {
