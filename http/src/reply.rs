@@ -1,6 +1,7 @@
 //! What a handler gives back: a status, headers and a body, which the front completes with what every answer carries.
 
 use bytes::Bytes;
+use cairn_runtime::Timestamp;
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -156,6 +157,11 @@ impl Reply {
         *response.headers_mut() = self.headers;
         warp::Reply::into_response(response)
     }
+}
+
+/// An instant as RFC 3339 in UTC, to the millisecond; empty beyond the year 9999, which no clock of ours shows.
+pub(crate) fn instant(at: Timestamp) -> String {
+    cairn_actors::instant::text(at).unwrap_or_default()
 }
 
 #[cfg(test)]

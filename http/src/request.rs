@@ -18,6 +18,7 @@ use crate::access::cookie::Names;
 use crate::limits::Limits;
 use crate::load::Held;
 use crate::problem::Problem;
+use crate::route::Body;
 use crate::{decode, json};
 
 /// A body as it comes in.
@@ -243,9 +244,8 @@ impl Request {
     /// refused whatever it says.
     ///
     /// # Errors
-    /// 415 when the body is not `application/json` in UTF-8; 400 when it is missing or not what the type says.
+    /// 400 when it is missing or not what the type says. Its media type was checked by the table's line.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        self.check_media_type("application/json")?;
         json::read(&self.body, self.nesting)
     }
 
@@ -263,16 +263,17 @@ impl Request {
     /// The body as a form of a page. A missing body is an empty form.
     ///
     /// # Errors
-    /// 415 when the body is not `application/x-www-form-urlencoded` in UTF-8; 400 when it is badly encoded.
+    /// 400 when it is badly encoded. Its media type was checked by the table's line.
     pub fn form(&self) -> Result<Form, Problem> {
-        self.check_media_type("application/x-www-form-urlencoded")?;
         let pairs =
             decode::form(&self.body).ok_or_else(|| Problem::unreadable("Send the form percent-encoded in UTF-8."))?;
         Ok(Form { pairs })
     }
 
-    /// Refuses a body of another type. Neither a body nor a type is no offence: what is missing is said by who reads.
-    pub(crate) fn check_media_type(&self, wanted: &str) -> Result<(), Problem> {
+    /// Refuses a body of another type than a route takes. Neither a body nor a type is no offence: what is missing is said
+    /// by who reads.
+    pub(crate) fn check_media_type(&self, body: Body) -> Result<(), Problem> {
+        let Some(wanted) = body.media_type() else { return Ok(()) };
         let refused = || Problem::media_type(format!("Send the body as {wanted} in UTF-8."));
         let plain = |encoding: &http::HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
         if self.headers.get_all(CONTENT_ENCODING).iter().any(|encoding| !plain(encoding)) {
@@ -348,6 +349,13 @@ impl Form {
     /// Every field of this name, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.pairs.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The form in two: the fields whose names fit, and all others.
+    #[must_use]
+    pub fn parted(self, fits: impl Fn(&str) -> bool) -> (Self, Self) {
+        let (fitting, others) = self.pairs.into_iter().partition(|(name, _)| fits(name));
+        (Self { pairs: fitting }, Self { pairs: others })
     }
 
     /// A name that stands more than once, which OAuth forbids (RFC 6749, section 3.2).
@@ -457,7 +465,9 @@ mod tests {
 
     fn status_of_json(kind: &[&'static str], body: &'static [u8]) -> u16 {
         let headers: Vec<_> = kind.iter().map(|kind| ("content-type", *kind)).collect();
-        request(&headers, body).json::<serde_json::Value>().map_or_else(|problem| problem.status().as_u16(), |_| 200)
+        let request = request(&headers, body);
+        let read = request.check_media_type(Body::NoMembers).and_then(|()| request.json::<serde_json::Value>());
+        read.map_or_else(|problem| problem.status().as_u16(), |_| 200)
     }
 
     #[test]
@@ -488,7 +498,7 @@ mod tests {
         assert_eq!(status_of_json(&[], b""), 400);
         assert_eq!(status_of_json(&["application/json"], b""), 400);
         let compressed = request(&[("content-type", "application/json"), ("content-encoding", "gzip")], b"{}");
-        assert!(compressed.json::<serde_json::Value>().is_err_and(|problem| problem.status() == 415));
+        assert!(compressed.check_media_type(Body::NoMembers).is_err_and(|problem| problem.status() == 415));
     }
 
     #[test]
@@ -527,7 +537,7 @@ mod tests {
         assert_eq!([found.cookie("a"), found.cookie("b"), found.cookie("c")], [Some("1"), Some("3"), None]);
         assert_eq!(found.words_of("user-agent").as_deref(), Some("M\u{fffd}we/1"));
         assert!(found.wants_html());
-        assert!(found.check_media_type("application/json").is_ok());
+        assert!(found.check_media_type(Body::NoMembers).is_ok());
     }
 
     #[test]
@@ -552,7 +562,8 @@ mod tests {
         assert_eq!(form.get("code"), Some("123 456"));
         assert_eq!(form.all("x").collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(form.doubled(), Some("x"));
-        assert!(request(&[("content-type", "application/json")], b"{}").form().is_err_and(|p| p.status() == 415));
+        let json = request(&[("content-type", "application/json")], b"{}");
+        assert!(json.check_media_type(Body::Form).is_err_and(|problem| problem.status() == 415));
     }
 
     #[test]

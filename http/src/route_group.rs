@@ -28,59 +28,11 @@ use crate::load::{Held, Load};
 use crate::problem::{Kind, Problem};
 use crate::reply::Reply;
 use crate::request::{BodyStream, Head, Request, collect, crowded, discard, wants_html};
+use crate::route::{Answer, Route};
 use crate::router::{Settings, is_below};
-
-/// What a handler's future gives.
-pub type Answer = Result<Reply, Problem>;
-
-/// A handler: what the group shares, and the request. In a table: `run: |state, request| Box::pin(login(state, request))`.
-pub type Run<S> = fn(Arc<S>, Request) -> BoxFuture<'static, Answer>;
 
 /// The page that tells a person of a problem, given the request's id. Status and headers are put on it afterwards.
 pub type ErrorPage<S> = fn(&S, &Problem, &str) -> Reply;
-
-/// What a route takes as its body. A body of another type is refused before the handler runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Schema {
-    /// No body; one that comes is counted and ignored.
-    Nothing,
-    /// `application/json`.
-    Json,
-    /// `application/x-www-form-urlencoded`.
-    Form,
-}
-
-/// One line of a group's table.
-pub struct Route<S: 'static> {
-    /// The method. A GET serves HEAD too; OPTIONS is answered from the table.
-    pub method: Method,
-    /// The pattern in `matchit`'s words: `/auth/register/{flow}`.
-    pub path: &'static str,
-    /// What must hold before the handler runs.
-    pub access: Access,
-    /// The rate limit's bucket that a request takes from.
-    pub bucket: Option<&'static str>,
-    /// What the body is.
-    pub schema: Schema,
-    /// The handler.
-    pub run: Run<S>,
-}
-
-impl<S: 'static> Route<S> {
-    /// The same, with a request taking from a bucket of [`crate::access::rate`].
-    #[must_use]
-    pub const fn limited(mut self, bucket: &'static str) -> Self {
-        self.bucket = Some(bucket);
-        self
-    }
-
-    /// The same without a limit: for what costs neither a read nor a write.
-    #[must_use]
-    pub const fn unlimited(mut self) -> Self {
-        self.bucket = None;
-        self
-    }
-}
 
 /// Headers that scripts of a listed origin may read, and may send.
 const EXPOSED: &str = "etag, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id";
@@ -138,12 +90,13 @@ impl<S: Admission> RouteGroup<S> {
     pub fn new(name: &'static str, state: Arc<S>, routes: &'static [Route<S>]) -> Result<Self, TableFault> {
         let mut by_path: Vec<(&'static str, Vec<&'static Route<S>>)> = Vec::new();
         for route in routes {
-            match by_path.iter_mut().find(|(path, _)| *path == route.path) {
-                Some((_, there)) if there.iter().any(|other| other.method == route.method) => {
-                    return Err(TableFault::Twice { group: name, method: route.method.clone(), path: route.path });
+            let line = &route.line;
+            match by_path.iter_mut().find(|(path, _)| *path == line.path) {
+                Some((_, there)) if there.iter().any(|other| other.line.method == line.method) => {
+                    return Err(TableFault::Twice { group: name, method: line.method.clone(), path: line.path });
                 }
                 Some((_, there)) => there.push(route),
-                None => by_path.push((route.path, vec![route])),
+                None => by_path.push((line.path, vec![route])),
             }
         }
         let mut paths = matchit::Router::new();
@@ -218,7 +171,7 @@ impl<S: Admission> RouteGroup<S> {
             return Ok(Next::Said(Reply::empty(StatusCode::NO_CONTENT).header(ALLOW, entry.allow.clone())));
         }
         let route = entry.serving(&head.method).ok_or_else(|| Problem::method(entry.allow.clone()))?;
-        if !route.access.is_for_other_origins() {
+        if !route.line.access.is_for_other_origins() {
             trail.forget_welcome();
         }
         let mut request = Request {
@@ -237,7 +190,7 @@ impl<S: Admission> RouteGroup<S> {
             names: Names::of(&settings.own_origin),
         };
         request.extensions_mut().insert(trail.carried.clone());
-        if let Some(bucket) = route.bucket {
+        if let Some(bucket) = route.line.bucket {
             let metered = self.state.meter(bucket, &request);
             trail.headers.extend(metered.headers);
             match metered.verdict {
@@ -248,16 +201,24 @@ impl<S: Admission> RouteGroup<S> {
                 Err(slow) => return Err(slow),
             }
         }
-        match route.access {
-            Access::Open => {}
-            Access::OwnForm if !sent_by_another_site(&request.headers, &settings.own_origin) => {}
-            Access::OwnForm => return Err(Problem::another_site()),
-            Access::Loopback
-                if request.is_local()
+        match route.line.access {
+            Access::Open | Access::Session => {}
+            Access::OwnForm | Access::SessionForm | Access::SessionFormOrRepeat => {
+                if sent_by_another_site(&request.headers, &settings.own_origin) {
+                    return Err(Problem::another_site());
+                }
+            }
+            Access::Loopback => {
+                let near = request.is_local()
                     && names_this_machine(&request.headers)
-                    && !sent_by_another_site(&request.headers, &settings.own_origin) => {}
-            Access::Loopback => return Err(Problem::not_found()),
-            access @ (Access::Bearer | Access::FreshBearer) => self.state.enter(access, &mut request).await?,
+                    && !sent_by_another_site(&request.headers, &settings.own_origin);
+                if !near {
+                    return Err(Problem::not_found());
+                }
+            }
+            access @ (Access::Bearer | Access::FreshBearer | Access::BearerOrRepeat) => {
+                self.state.admit(access, &mut request).await?;
+            }
         }
         Ok(Next::Run(route, Box::new(request)))
     }
@@ -292,19 +253,14 @@ impl<S: Admission> RouteGroup<S> {
             }
         };
         request.body = collect(&head.headers, body, &settings.limits, &mut held).await?;
-        match route.schema {
-            Schema::Nothing => {}
-            Schema::Json => request.check_media_type("application/json")?,
-            Schema::Form => request.check_media_type("application/x-www-form-urlencoded")?,
-        }
+        request.check_media_type(route.line.body)?;
         (route.run)(Arc::clone(&self.state), *request).await
     }
 
     /// Whether a limited request is a form of our own pages, sent from one by a person.
     fn may_show_again(&self, settings: &Settings, route: &Route<S>, request: &Request) -> bool {
         self.forms_again
-            && route.access == Access::OwnForm
-            && route.schema == Schema::Form
+            && route.line.access.is_own_form()
             && !sent_by_another_site(&request.headers, &settings.own_origin)
             && request.wants_html()
     }
@@ -329,6 +285,9 @@ impl<S: Admission> RouteGroup<S> {
         match tokio::time::timeout(settings.limits.linger_time, reading).await {
             Ok(Ok(body)) => request.body = body,
             Ok(Err(_)) | Err(_) => return Err(slow),
+        }
+        if request.check_media_type(route.line.body).is_err() {
+            return Err(slow);
         }
         let seconds = slow.seconds_to_wait().unwrap_or(1);
         request.extensions_mut().insert(Limited { seconds });
@@ -411,8 +370,9 @@ impl<S> Entry<S> {
     fn allow_preflight(&self, head: &Head, trail: &mut Trail) {
         let Some(asked) = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD) else { return };
         let method = Method::from_bytes(asked.as_bytes()).ok();
-        let open =
-            method.and_then(|method| self.serving(&method)).is_some_and(|route| route.access.is_for_other_origins());
+        let open = method
+            .and_then(|method| self.serving(&method))
+            .is_some_and(|route| route.line.access.is_for_other_origins());
         if !open {
             trail.forget_welcome();
         } else if trail.headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
@@ -423,7 +383,7 @@ impl<S> Entry<S> {
     }
 
     fn serving(&self, method: &Method) -> Option<&'static Route<S>> {
-        let of = |wanted: &Method| self.routes.iter().copied().find(|route| route.method == *wanted);
+        let of = |wanted: &Method| self.routes.iter().copied().find(|route| route.line.method == *wanted);
         of(method).or_else(|| if method == Method::HEAD { of(&Method::GET) } else { None })
     }
 }
@@ -431,8 +391,8 @@ impl<S> Entry<S> {
 fn allow_of<S>(routes: &[&'static Route<S>]) -> HeaderValue {
     let mut methods = Vec::new();
     for route in routes {
-        methods.push(route.method.as_str());
-        if route.method == Method::GET && !routes.iter().any(|other| other.method == Method::HEAD) {
+        methods.push(route.line.method.as_str());
+        if route.line.method == Method::GET && !routes.iter().any(|other| other.line.method == Method::HEAD) {
             methods.push("HEAD");
         }
     }

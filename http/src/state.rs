@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_actors::services::Services;
+use cairn_actors::services::{Refusal, Services};
 use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
 
+use crate::access::caller::IDEMPOTENCY_KEY;
 use crate::access::rate::{Limiter, Quotas};
 use crate::access::{Access, Admission, Carried, Metered};
 use crate::pages::Theme;
@@ -69,10 +70,18 @@ impl Admission for AppState {
         self.limiter.as_ref().map_or_else(Metered::default, |limiter| limiter.take_for_client(bucket, request.client()))
     }
 
-    fn enter<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
+    fn admit<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
             let token = request.bearer().ok_or_else(Problem::no_token)?;
-            let signed_in = self.services.signed_in(token).await?;
+            let signed_in = match self.services.signed_in(token).await {
+                // Perhaps it is over because of this very request: what was done under its key is told by the service.
+                Err(Refusal::SessionEnded)
+                    if access == Access::BearerOrRepeat && request.headers().contains_key(IDEMPOTENCY_KEY) =>
+                {
+                    return Ok(());
+                }
+                known => known?,
+            };
             let engine = &self.services.engine;
             let age = engine.world().settings.step_up_age;
             // What the token says, not what the session knows: a step-up by its owner does not freshen a stolen token.

@@ -2,33 +2,28 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, Method, StatusCode};
+use serde::Serialize;
 
-use crate::access::Access;
-use crate::reply::Reply;
+use crate::access::rate::PAGE;
+use crate::pages;
+use crate::problem::Problem;
 use crate::request::Request;
-use crate::route_group::{Answer, Route, RouteGroup, Schema, TableFault};
+use crate::route::{Line, WithHeaders, call, routes};
+use crate::route_group::{RouteGroup, TableFault};
 use crate::state::AppState;
 
-static ROUTES: &[Route<AppState>] = &[
-    Route {
-        method: Method::GET,
-        path: "/.well-known/jwks.json",
-        access: Access::Open,
-        bucket: None,
-        schema: Schema::Nothing,
-        run: |state, request| Box::pin(jwks(state, request)),
-    },
-    Route {
-        method: Method::GET,
-        path: "/.well-known/change-password",
-        access: Access::Open,
-        bucket: Some(crate::access::rate::PAGE),
-        schema: Schema::Nothing,
-        run: |state, request| Box::pin(crate::pages::change_password(state, request)),
-    },
-];
+routes! {
+    static ROUTES: AppState, call;
+    GET "/.well-known/jwks.json", open, none => 200(Jwks), unlimited, jwks;
+    GET "/.well-known/change-password", open, none => page, PAGE, pages::change_password;
+}
+
+/// The lines of its table.
+pub fn lines() -> impl Iterator<Item = &'static Line> {
+    ROUTES.iter().map(|route| &route.line)
+}
 
 /// The route group of well-known resources (RFC 8615).
 ///
@@ -38,9 +33,13 @@ pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> 
     Ok(RouteGroup::new("well-known", Arc::clone(state), ROUTES)?.below(&["/.well-known"]).cross_origin())
 }
 
+/// A JWK set.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Jwks(serde_json::Value);
+
 /// The public keys (RFC 7517, section 5). A key is published before its first use, so five minutes are safe.
-async fn jwks(state: Arc<AppState>, _request: Request) -> Answer {
-    let keys = state.services.engine.world().signing.jwks();
-    let age = HeaderValue::from_static("public, max-age=300");
-    Ok(Reply::json(StatusCode::OK, &keys)?.header(CACHE_CONTROL, age))
+async fn jwks(state: Arc<AppState>, _request: Request) -> Result<WithHeaders<Jwks>, Problem> {
+    let keys = Jwks(state.services.engine.world().signing.jwks());
+    Ok(WithHeaders::new(keys).header(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")))
 }

@@ -1,7 +1,8 @@
-//! Admission: what must hold before a handler runs.
+//! Access: what must hold before a handler runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cairn_actors::services::session::SignedIn;
 use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
@@ -10,6 +11,7 @@ use crate::problem::Problem;
 use crate::request::Request;
 
 pub(crate) mod browser;
+pub(crate) mod caller;
 pub mod client_address;
 pub(crate) mod cookie;
 pub(crate) mod csrf;
@@ -20,7 +22,8 @@ pub mod rate;
 
 /// What a route asks of its caller.
 ///
-/// `Open`, `OwnForm` and `Loopback` are judged by the front itself; the others by the group's [`Admission`].
+/// Where a request comes from is judged by the front itself, access tokens by the group's [`Admission`], and the session of
+/// a browser by the pages, which lead everybody else to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Anybody.
@@ -34,14 +37,33 @@ pub enum Access {
     Bearer,
     /// As `Bearer`, and its sign-in is fresh enough for a sensitive act.
     FreshBearer,
+    /// As `Bearer`, or the repeat of a request that has ended its session: the same token under the same
+    /// `Idempotency-Key`.
+    BearerOrRepeat,
+    /// A page of somebody who is signed in, by the session's cookie; everybody else is led to sign in, and back.
+    Session,
+    /// As `OwnForm`, from somebody who is signed in.
+    SessionForm,
+    /// As `SessionForm`, or sent twice where the first has ended the session: the handler knows.
+    SessionFormOrRepeat,
 }
 
 impl Access {
     /// Whether scripts of other origins may come through, when their origin is listed.
     pub(crate) const fn is_for_other_origins(self) -> bool {
         match self {
-            Self::Open | Self::Bearer | Self::FreshBearer => true,
-            Self::OwnForm | Self::Loopback => false,
+            Self::Open | Self::Bearer | Self::FreshBearer | Self::BearerOrRepeat => true,
+            Self::OwnForm | Self::Loopback | Self::Session | Self::SessionForm | Self::SessionFormOrRepeat => false,
+        }
+    }
+
+    /// Whether it is a form of our own pages.
+    pub(crate) const fn is_own_form(self) -> bool {
+        match self {
+            Self::OwnForm | Self::SessionForm | Self::SessionFormOrRepeat => true,
+            Self::Open | Self::Loopback | Self::Bearer | Self::FreshBearer | Self::BearerOrRepeat | Self::Session => {
+                false
+            }
         }
     }
 }
@@ -85,13 +107,21 @@ impl Carried {
     }
 }
 
+/// Who was admitted by an access token. It is the handler's from now on.
+///
+/// # Errors
+/// 401 where the route asks for no token.
+pub(crate) fn admitted(request: &mut Request) -> Result<SignedIn, Problem> {
+    request.extensions_mut().remove::<SignedIn>().ok_or_else(Problem::no_token)
+}
+
 /// What the handlers of a group share: it admits and meters their requests.
 ///
 /// Both are asked before the body is read: first the meter, then access.
 pub trait Admission: Send + Sync + 'static {
-    /// Checks `Access::Bearer` or `Access::FreshBearer`. What it finds out goes into [`Request::extensions_mut`], where the
+    /// Checks the access token of a route that asks for one. Who it is goes into [`Request::extensions_mut`], where the
     /// handler takes it from.
-    fn enter<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>>;
+    fn admit<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>>;
 
     /// The present instant, from which refusals count the time to wait.
     fn now(&self) -> Timestamp;

@@ -4,29 +4,51 @@ use std::sync::Arc;
 
 use cairn_actors::password::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
 use cairn_actors::username::Username;
+use http::HeaderValue;
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, StatusCode};
-use serde_json::json;
+use serde::Serialize;
 
-use crate::reply::Reply;
+use crate::problem::Problem;
 use crate::request::Request;
-use crate::route_group::Answer;
+use crate::route::WithHeaders;
 use crate::state::AppState;
 
 /// Codes of letters have so many digits.
 const CODE_LENGTH: u32 = 6;
 
-/// The rules of this server, the same for everybody: it may be kept for a minute.
-pub(super) async fn show(state: Arc<AppState>, _request: Request) -> Answer {
+/// The rules of this server.
+#[derive(Serialize)]
+pub(super) struct Config {
+    name: String,
+    registration: &'static str,
+    sign_in: [&'static str; 1],
+    password: PasswordRules,
+    username: UsernameRules,
+    code_length: u32,
+}
+
+#[derive(Serialize)]
+struct PasswordRules {
+    min_length: usize,
+    max_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct UsernameRules {
+    required: bool,
+    pattern: &'static str,
+}
+
+/// The same for everybody: it may be kept for a minute.
+pub(super) async fn show(state: Arc<AppState>, _request: Request) -> Result<WithHeaders<Config>, Problem> {
     let open = state.services.engine.world().settings.registration;
-    let rules = json!({
-        "name": state.theme.name(),
-        "registration": if open { "open" } else { "closed" },
-        "sign_in": ["password"],
-        "password": { "min_length": SHORTEST_PASSWORD, "max_bytes": LONGEST_PASSWORD },
-        "username": { "required": false, "pattern": Username::PATTERN },
-        "code_length": CODE_LENGTH,
-    });
-    let kept = HeaderValue::from_static("public, max-age=60");
-    Ok(Reply::json(StatusCode::OK, &rules)?.header(CACHE_CONTROL, kept))
+    let rules = Config {
+        name: state.theme.name().to_owned(),
+        registration: if open { "open" } else { "closed" },
+        sign_in: ["password"],
+        password: PasswordRules { min_length: SHORTEST_PASSWORD, max_bytes: LONGEST_PASSWORD },
+        username: UsernameRules { required: false, pattern: Username::PATTERN },
+        code_length: CODE_LENGTH,
+    };
+    Ok(WithHeaders::new(rules).header(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")))
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use cairn_actors::services::devices::DeviceView;
-use http::StatusCode;
+use cairn_actors::services::session::SignedIn;
 use serde::Serialize;
 
-use super::{instant, signed_in, stranger};
-use crate::reply::Reply;
+use crate::access::caller;
+use crate::problem::Problem;
+use crate::reply::instant;
 use crate::request::Request;
-use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// A device, as its user is shown it.
@@ -32,20 +32,15 @@ impl From<DeviceView> for DeviceBody {
 }
 
 #[derive(Serialize)]
-struct Devices {
+pub(super) struct Devices {
     devices: Vec<DeviceBody>,
 }
 
-pub(super) async fn list(state: Arc<AppState>, request: Request) -> Answer {
-    let services = &state.services;
-    let known = services.devices(signed_in(&request)?).await?;
-    Reply::json(StatusCode::OK, &Devices { devices: known.into_iter().map(DeviceBody::from).collect() })
+pub(super) async fn list(state: Arc<AppState>, _request: Request, who: SignedIn) -> Result<Devices, Problem> {
+    let known = state.services.devices(&who).await?;
+    Ok(Devices { devices: known.into_iter().map(DeviceBody::from).collect() })
 }
 
-pub(super) async fn forget(state: Arc<AppState>, request: Request) -> Answer {
-    let services = &state.services;
-    let forgotten =
-        services.forget_device(&stranger(&request), signed_in(&request)?, request.param("device"), false).await;
-    forgotten?;
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+pub(super) async fn forget(state: Arc<AppState>, request: Request, who: SignedIn) -> Result<(), Problem> {
+    Ok(state.services.forget_device(&caller::of(&request), &who, request.param("device"), false).await?)
 }

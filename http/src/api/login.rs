@@ -5,20 +5,19 @@ use std::sync::Arc;
 use cairn_actors::password::Password;
 use cairn_actors::services::session::{Identifier, Tokens};
 use cairn_runtime::Method;
-use http::StatusCode;
+use http::header::SET_COOKIE;
 use serde::{Deserialize, Serialize};
 
-use super::stranger;
+use crate::access::caller;
 use crate::problem::Problem;
-use crate::reply::Reply;
 use crate::request::Request;
-use crate::route_group::Answer;
+use crate::route::WithHeaders;
 use crate::sign_in::{self, SignedIn};
 use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     email: Option<String>,
     username: Option<String>,
     password: Password,
@@ -47,8 +46,11 @@ impl From<Tokens> for TokensBody {
     }
 }
 
-pub(super) async fn login(state: Arc<AppState>, request: Request) -> Answer {
-    let body: Body = request.json()?;
+pub(super) async fn login(
+    state: Arc<AppState>,
+    request: Request,
+    body: Body,
+) -> Result<WithHeaders<TokensBody>, Problem> {
     let identifier = match (&body.email, &body.username) {
         (Some(email), None) => Identifier::Email(email),
         (None, Some(username)) => Identifier::Username(username),
@@ -57,11 +59,11 @@ pub(super) async fn login(state: Arc<AppState>, request: Request) -> Answer {
             return Err(Problem::unreadable_at("/username", "Send `email` or `username`, not both."));
         }
     };
-    let SignedIn { tokens, device } =
-        sign_in::sign_in(&state, &request, &stranger(&request), identifier, &body.password).await?;
-    let reply = Reply::json(StatusCode::OK, &TokensBody::from(tokens))?;
+    let caller = caller::of(&request);
+    let SignedIn { tokens, device } = sign_in::sign_in(&state, &request, &caller, identifier, &body.password).await?;
+    let said = WithHeaders::new(TokensBody::from(tokens));
     Ok(match device {
-        Some(device) => reply.cookie(device),
-        None => reply,
+        Some(device) => said.header(SET_COOKIE, device),
+        None => said,
     })
 }

@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-
-use super::{refresh, stranger};
-use crate::reply::Reply;
+use super::refresh::Body;
+use crate::access::caller;
+use crate::problem::Problem;
 use crate::request::Request;
-use crate::route_group::Answer;
 use crate::state::AppState;
 
-pub(super) async fn logout(state: Arc<AppState>, request: Request) -> Answer {
-    let body: refresh::Body = request.json()?;
-    state.services.sign_out(&stranger(&request), &body.refresh_token).await?;
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+pub(super) async fn logout(state: Arc<AppState>, request: Request, body: Body) -> Result<(), Problem> {
+    Ok(state.services.sign_out(&caller::of(&request), &body.refresh_token).await?)
 }

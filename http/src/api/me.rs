@@ -7,44 +7,46 @@ use cairn_actors::effects::UserId;
 use cairn_actors::oauth::client::ClientId;
 use cairn_actors::password::Password;
 use cairn_actors::services::profile::{Export, FlowRecord, TypedProfile};
+use cairn_actors::services::session::SignedIn;
 use cairn_runtime::{Id, Timestamp};
+use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, ETAG, IF_MATCH};
-use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::MovedBody;
 use super::devices::DeviceBody;
 use super::sessions::SessionBody;
-use super::{MovedBody, instant, signed_in, stranger};
+use crate::access::caller;
 use crate::problem::Problem;
-use crate::reply::Reply;
+use crate::reply::instant;
 use crate::request::Request;
-use crate::route_group::Answer;
+use crate::route::WithHeaders;
 use crate::state::AppState;
 
 #[derive(Serialize)]
-struct Profile<'a> {
+pub(super) struct Profile {
     id: String,
-    email: &'a str,
-    username: Option<&'a str>,
-    first_name: Option<&'a str>,
-    last_name: Option<&'a str>,
+    email: String,
+    username: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
     name: Option<String>,
-    roles: &'a [String],
+    roles: Vec<String>,
     created_at: String,
     updated_at: String,
 }
 
-impl<'a> From<&'a User> for Profile<'a> {
-    fn from(user: &'a User) -> Self {
+impl From<User> for Profile {
+    fn from(user: User) -> Self {
         Self {
             id: user.id.text(),
-            email: user.address.typed(),
-            username: user.username.as_ref().map(|name| name.as_str()),
-            first_name: user.first_name.as_ref().map(|name| name.as_str()),
-            last_name: user.last_name.as_ref().map(|name| name.as_str()),
+            email: user.address.typed().to_owned(),
+            username: user.username.as_ref().map(|name| name.as_str().to_owned()),
+            first_name: user.first_name.as_ref().map(|name| name.as_str().to_owned()),
+            last_name: user.last_name.as_ref().map(|name| name.as_str().to_owned()),
             name: user.name(),
-            roles: &user.roles,
+            roles: user.roles,
             created_at: instant(user.created_at),
             updated_at: instant(user.updated_at),
         }
@@ -54,7 +56,7 @@ impl<'a> From<&'a User> for Profile<'a> {
 /// What may be edited. What is absent becomes nothing.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Edit {
+pub(super) struct Edit {
     username: Option<String>,
     first_name: Option<String>,
     last_name: Option<String>,
@@ -62,14 +64,14 @@ struct Edit {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Farewell {
+pub(super) struct Farewell {
     password: Password,
 }
 
 /// All that is kept about a user.
 #[derive(Serialize)]
-struct ExportBody<'a> {
-    profile: Profile<'a>,
+pub(crate) struct ExportBody {
+    profile: Profile,
     sessions: Vec<SessionBody>,
     devices: Vec<DeviceBody>,
     flows: Vec<FlowRecordBody>,
@@ -130,36 +132,47 @@ fn spell_out(details: &mut Value) {
     }
 }
 
-pub(super) async fn show(_state: Arc<AppState>, request: Request) -> Answer {
-    profile(&signed_in(&request)?.user)
+pub(super) async fn show(
+    _state: Arc<AppState>,
+    _request: Request,
+    who: SignedIn,
+) -> Result<WithHeaders<Profile>, Problem> {
+    profile(who.user)
 }
 
-pub(super) async fn edit(state: Arc<AppState>, request: Request) -> Answer {
-    let who = signed_in(&request)?;
+pub(super) async fn edit(
+    state: Arc<AppState>,
+    request: Request,
+    who: SignedIn,
+    body: Edit,
+) -> Result<WithHeaders<Profile>, Problem> {
     let version = wanted_version(&request, who.user.version)?;
-    let Edit { username, first_name, last_name } = request.json()?;
+    let Edit { username, first_name, last_name } = body;
     let typed = TypedProfile { username, first_name, last_name };
-    let services = &state.services;
-    let edited = services.edit_profile(&stranger(&request), who, version, typed).await;
-    profile(&edited?)
+    profile(state.services.edit_profile(&caller::of(&request), &who, version, typed).await?)
 }
 
-pub(super) async fn delete(state: Arc<AppState>, request: Request) -> Answer {
-    let Farewell { password } = request.json()?;
-    let services = &state.services;
-    let moved = services.delete_account(&stranger(&request), signed_in(&request)?, &password).await;
-    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved?))
+pub(super) async fn delete(
+    state: Arc<AppState>,
+    request: Request,
+    who: SignedIn,
+    body: Farewell,
+) -> Result<MovedBody, Problem> {
+    Ok(state.services.delete_account(&caller::of(&request), &who, &body.password).await?.into())
 }
 
-pub(super) async fn export(state: Arc<AppState>, request: Request) -> Answer {
-    let services = &state.services;
-    file(services.export(signed_in(&request)?).await?)
+pub(super) async fn export(
+    state: Arc<AppState>,
+    _request: Request,
+    who: SignedIn,
+) -> Result<WithHeaders<ExportBody>, Problem> {
+    Ok(file(state.services.export(&who).await?))
 }
 
 /// An export as a file, which browsers keep and do not show.
-pub(crate) fn file(export: Export) -> Answer {
+pub(crate) fn file(export: Export) -> WithHeaders<ExportBody> {
     let body = ExportBody {
-        profile: Profile::from(&export.user),
+        profile: Profile::from(export.user),
         sessions: export.sessions.into_iter().map(SessionBody::from).collect(),
         devices: export.devices.into_iter().map(DeviceBody::from).collect(),
         flows: export.flows.into_iter().map(FlowRecordBody::from).collect(),
@@ -167,12 +180,12 @@ pub(crate) fn file(export: Export) -> Answer {
         complete: export.complete,
     };
     let file = HeaderValue::from_static("attachment; filename=\"account.json\"");
-    Ok(Reply::json(StatusCode::OK, &body)?.header(CONTENT_DISPOSITION, file))
+    WithHeaders::new(body).header(CONTENT_DISPOSITION, file)
 }
 
-fn profile(user: &User) -> Answer {
+fn profile(user: User) -> Result<WithHeaders<Profile>, Problem> {
     let tag = HeaderValue::try_from(format!("\"{}\"", user.version)).map_err(Problem::fault)?;
-    Ok(Reply::json(StatusCode::OK, &Profile::from(user))?.header(ETAG, tag))
+    Ok(WithHeaders::new(Profile::from(user)).header(ETAG, tag))
 }
 
 /// The version that `If-Match` asks for (RFC 9110, section 13.1.1): one of its tags, or any for `*`. A weak tag counts as

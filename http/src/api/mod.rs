@@ -1,19 +1,17 @@
 //! The JSON interface: its table of URLs, and what all its endpoints say the same way.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use cairn_actors::directory::User;
-use cairn_actors::services::session::SignedIn;
-use cairn_actors::services::{Caller, FlowView, Moved, Repeat};
-use cairn_runtime::{Method, Timestamp};
-use http::Method as Verb;
+use cairn_actors::services::{FlowView, Moved};
+use cairn_runtime::Method;
 use serde::Serialize;
 
-use crate::access::{Access, device, rate};
+use crate::access::rate::{ACCOUNT, CHANGE, CODE, EXPORT, LOGIN, PAGE, REFRESH, REGISTER, RESEND, RESET, STATUS};
 use crate::problem::Problem;
-use crate::request::Request;
-use crate::route_group::{Route, RouteGroup, Schema, TableFault};
+use crate::reply::instant;
+use crate::route::{Line, call, routes};
+use crate::route_group::{RouteGroup, TableFault};
 use crate::state::AppState;
 
 mod config;
@@ -29,117 +27,41 @@ mod register;
 mod sessions;
 mod verify_email;
 
-static ROUTES: &[Route<AppState>] = &[
-    route(Verb::GET, "/auth/config", Access::Open, Schema::Nothing, |state, request| {
-        Box::pin(config::show(state, request))
-    })
-    .limited(rate::PAGE),
-    route(Verb::POST, "/auth/register", Access::Open, Schema::Json, |state, request| {
-        Box::pin(register::begin(state, request))
-    })
-    .limited(rate::REGISTER),
-    route(Verb::GET, "/auth/register/{flow}", Access::Open, Schema::Nothing, |state, request| {
-        Box::pin(register::status(state, request))
-    })
-    .limited(rate::STATUS),
-    route(Verb::POST, "/auth/register/{flow}/resend", Access::Open, Schema::Json, |state, request| {
-        Box::pin(register::resend(state, request))
-    })
-    .limited(rate::RESEND),
-    route(Verb::POST, "/auth/verify-email", Access::Open, Schema::Json, |state, request| {
-        Box::pin(verify_email::verify(state, request))
-    })
-    .limited(rate::CODE),
-    route(Verb::POST, "/auth/login", Access::Open, Schema::Json, |state, request| {
-        Box::pin(login::login(state, request))
-    })
-    .limited(rate::LOGIN),
-    route(Verb::POST, "/auth/refresh", Access::Open, Schema::Json, |state, request| {
-        Box::pin(refresh::refresh(state, request))
-    })
-    .limited(rate::REFRESH),
-    route(Verb::POST, "/auth/logout", Access::Open, Schema::Json, |state, request| {
-        Box::pin(logout::logout(state, request))
-    })
-    .limited(rate::CHANGE),
-    route(Verb::POST, "/auth/logout-all", Access::Open, Schema::Json, |state, request| {
-        Box::pin(sessions::leave_all(state, request))
-    })
-    .limited(rate::CHANGE),
-    route(Verb::GET, "/auth/sessions", Access::Bearer, Schema::Nothing, |state, request| {
-        Box::pin(sessions::list(state, request))
-    })
-    .limited(rate::ACCOUNT),
-    route(Verb::DELETE, "/auth/sessions/{session}", Access::Bearer, Schema::Nothing, |state, request| {
-        Box::pin(sessions::revoke(state, request))
-    })
-    .limited(rate::CHANGE),
-    route(Verb::POST, "/auth/sessions/end", Access::Open, Schema::Json, |state, request| {
-        Box::pin(sessions::disown(state, request))
-    })
-    .limited(rate::CODE),
-    route(Verb::GET, "/auth/devices", Access::Bearer, Schema::Nothing, |state, request| {
-        Box::pin(devices::list(state, request))
-    })
-    .limited(rate::ACCOUNT),
-    route(Verb::DELETE, "/auth/devices/{device}", Access::Bearer, Schema::Nothing, |state, request| {
-        Box::pin(devices::forget(state, request))
-    })
-    .limited(rate::CHANGE),
-    route(Verb::GET, "/auth/status", Access::Bearer, Schema::Nothing, |state, request| {
-        Box::pin(sessions::status(state, request))
-    })
-    .limited(rate::ACCOUNT),
-    route(Verb::POST, "/auth/step-up", Access::Bearer, Schema::Json, |state, request| {
-        Box::pin(sessions::step_up(state, request))
-    })
-    .limited(rate::LOGIN),
-    route(Verb::POST, "/auth/password-reset/request", Access::Open, Schema::Json, |state, request| {
-        Box::pin(password_reset::request(state, request))
-    })
-    .limited(rate::RESET),
-    route(Verb::POST, "/auth/password-reset/confirm", Access::Open, Schema::Json, |state, request| {
-        Box::pin(password_reset::confirm(state, request))
-    })
-    .limited(rate::CODE),
-    route(Verb::POST, "/auth/password-change", Access::FreshBearer, Schema::Json, |state, request| {
-        Box::pin(password_change::change(state, request))
-    })
-    .limited(rate::LOGIN),
-    route(Verb::POST, "/auth/email-change", Access::FreshBearer, Schema::Json, |state, request| {
-        Box::pin(email_change::begin(state, request))
-    })
-    .limited(rate::RESET),
-    route(Verb::POST, "/auth/email-change/confirm", Access::Open, Schema::Json, |state, request| {
-        Box::pin(email_change::confirm(state, request))
-    })
-    .limited(rate::CODE),
-    route(Verb::POST, "/auth/email-change/undo", Access::Open, Schema::Json, |state, request| {
-        Box::pin(email_change::undo(state, request))
-    })
-    .limited(rate::CODE),
-    route(Verb::GET, "/users/me", Access::Bearer, Schema::Nothing, |state, request| Box::pin(me::show(state, request)))
-        .limited(rate::ACCOUNT),
-    route(Verb::PUT, "/users/me", Access::Bearer, Schema::Json, |state, request| Box::pin(me::edit(state, request)))
-        .limited(rate::CHANGE),
-    route(Verb::DELETE, "/users/me", Access::FreshBearer, Schema::Json, |state, request| {
-        Box::pin(me::delete(state, request))
-    })
-    .limited(rate::LOGIN),
-    route(Verb::GET, "/users/me/export", Access::FreshBearer, Schema::Nothing, |state, request| {
-        Box::pin(me::export(state, request))
-    })
-    .limited(rate::EXPORT),
-];
+use self::login::TokensBody;
 
-const fn route(
-    method: Verb,
-    path: &'static str,
-    access: Access,
-    schema: Schema,
-    run: crate::route_group::Run<AppState>,
-) -> Route<AppState> {
-    Route { method, path, access, bucket: None, schema, run }
+routes! {
+    static ROUTES: AppState, call;
+    GET "/auth/config", open, none => 200(config::Config), PAGE, config::show;
+    POST "/auth/register", open, json(register::Body) => 202(MovedBody), REGISTER, register::begin;
+    GET "/auth/register/{flow}", open, none => 200(register::Status), STATUS, register::status;
+    POST "/auth/register/{flow}/resend", open, no_members => 202(MovedBody), RESEND, register::resend;
+    POST "/auth/verify-email", open, json(verify_email::Body) => 200(verify_email::Verified), CODE, verify_email::verify;
+    POST "/auth/login", open, json(login::Body) => 200(TokensBody), LOGIN, login::login;
+    POST "/auth/refresh", open, json(refresh::Body) => 200(TokensBody), REFRESH, refresh::refresh;
+    POST "/auth/logout", open, json(refresh::Body) => 204, CHANGE, logout::logout;
+    POST "/auth/logout-all", bearer_or_repeat, no_members => 204, CHANGE, sessions::leave_all;
+    GET "/auth/sessions", bearer, none => 200(sessions::Sessions), ACCOUNT, sessions::list;
+    DELETE "/auth/sessions/{session}", bearer, none => 204, CHANGE, sessions::revoke;
+    POST "/auth/sessions/end", open, json(sessions::Link) => 204, CODE, sessions::disown;
+    GET "/auth/devices", bearer, none => 200(devices::Devices), ACCOUNT, devices::list;
+    DELETE "/auth/devices/{device}", bearer, none => 204, CHANGE, devices::forget;
+    GET "/auth/status", bearer, none => 200(sessions::Status), ACCOUNT, sessions::status;
+    POST "/auth/step-up", bearer, json(sessions::StepUp) => 200(TokensBody), LOGIN, sessions::step_up;
+    POST "/auth/password-reset/request", open, json(password_reset::Forgotten) => 202(MovedBody), RESET, password_reset::request;
+    POST "/auth/password-reset/confirm", open, json(password_reset::Confirmation) => 200(password_reset::Done), CODE, password_reset::confirm;
+    POST "/auth/password-change", fresh_bearer, json(password_change::Body) => 200(password_change::Changed), LOGIN, password_change::change;
+    POST "/auth/email-change", fresh_bearer, json(email_change::Wanted) => 202(MovedBody), RESET, email_change::begin;
+    POST "/auth/email-change/confirm", open, json(email_change::Proof) => 200(email_change::Settled), CODE, email_change::confirm;
+    POST "/auth/email-change/undo", open, json(email_change::Undo) => 200(email_change::Settled), CODE, email_change::undo;
+    GET "/users/me", bearer, none => 200(me::Profile), ACCOUNT, me::show;
+    PUT "/users/me", bearer, json(me::Edit) => 200(me::Profile), CHANGE, me::edit;
+    DELETE "/users/me", fresh_bearer, json(me::Farewell) => 202(MovedBody), LOGIN, me::delete;
+    GET "/users/me/export", fresh_bearer, none => 200(me::ExportBody), EXPORT, me::export;
+}
+
+/// The lines of its table.
+pub fn lines() -> impl Iterator<Item = &'static Line> {
+    ROUTES.iter().map(|route| &route.line)
 }
 
 /// The route group of the JSON interface.
@@ -150,36 +72,6 @@ pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> 
     Ok(RouteGroup::new("api", Arc::clone(state), ROUTES)?.below(&["/auth", "/users"]).cross_origin())
 }
 
-/// Who asks. An `Idempotency-Key` of 1 to 255 visible ASCII characters makes the request a repeatable one.
-pub(crate) fn caller(request: &Request) -> Result<Caller, Problem> {
-    let mut keys = request.headers().get_all("idempotency-key").iter();
-    let repeat = match (keys.next(), keys.next()) {
-        (None, _) => None,
-        (Some(key), None) if matches!(key.len(), 1..=255) && key.as_bytes().iter().all(u8::is_ascii_graphic) => {
-            let key = String::from_utf8_lossy(key.as_bytes()).into_owned();
-            Some(Repeat { route: format!("{} {}", request.method(), request.path()), key })
-        }
-        _ => return Err(Problem::unreadable("Send one Idempotency-Key of 1 to 255 visible ASCII characters.")),
-    };
-    Ok(Caller { repeat, ..stranger(request) })
-}
-
-/// Who asks, at an endpoint that has its own way with repeats.
-pub(crate) fn stranger(request: &Request) -> Caller {
-    Caller {
-        trace: request.id().to_owned(),
-        address: request.client(),
-        device: request.words_of("user-agent").map(Cow::into_owned),
-        known_by: device::presented(request).map(str::to_owned),
-        repeat: None,
-    }
-}
-
-/// Whose access token it is.
-pub(crate) fn signed_in(request: &Request) -> Result<&SignedIn, Problem> {
-    request.extensions().get::<SignedIn>().ok_or_else(Problem::no_token)
-}
-
 /// What is wrong with a body that takes a link's token, or a code with its flow.
 fn code_or_token(token: &Option<String>, flow: &Option<String>, code: &Option<String>) -> Problem {
     let pointer = match (token, flow, code) {
@@ -188,11 +80,6 @@ fn code_or_token(token: &Option<String>, flow: &Option<String>, code: &Option<St
         _ => "/token",
     };
     Problem::unreadable_at(pointer, "Send `token`, or `flow` and `code`.")
-}
-
-/// An instant as RFC 3339 in UTC, to the millisecond; empty beyond the year 9999, which no clock of ours shows.
-pub(crate) fn instant(at: Timestamp) -> String {
-    cairn_actors::instant::text(at).unwrap_or_default()
 }
 
 /// A flow, as every answer shows it.
@@ -246,17 +133,18 @@ impl From<Moved> for MovedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::rate;
 
     #[test]
     fn every_bucket_that_a_route_names_is_in_the_table() {
-        let named: Vec<_> = ROUTES.iter().filter_map(|route| route.bucket).collect();
+        let named: Vec<_> = lines().filter_map(|line| line.bucket).collect();
         assert!(named.len() >= 4, "{named:?}");
         assert!(named.iter().all(|bucket| rate::is_known(bucket)), "{named:?}");
     }
 
     #[test]
     fn every_route_is_limited() {
-        let free: Vec<_> = ROUTES.iter().filter(|route| route.bucket.is_none()).map(|route| route.path).collect();
+        let free: Vec<_> = lines().filter(|line| line.bucket.is_none()).map(|line| line.path).collect();
         assert!(free.is_empty(), "{free:?}");
     }
 }

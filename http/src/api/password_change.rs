@@ -4,35 +4,38 @@
 use std::sync::Arc;
 
 use cairn_actors::password::Password;
-use http::StatusCode;
+use cairn_actors::services::session::SignedIn;
 use serde::{Deserialize, Serialize};
 
 use super::login::TokensBody;
-use super::{caller, instant, signed_in};
-use crate::reply::Reply;
+use crate::access::caller;
+use crate::problem::Problem;
+use crate::reply::instant;
 use crate::request::Request;
-use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     current_password: Password,
     new_password: Password,
 }
 
 #[derive(Serialize)]
-struct Changed {
+pub(super) struct Changed {
     changed_at: String,
     #[serde(flatten)]
     tokens: TokensBody,
 }
 
-pub(super) async fn change(state: Arc<AppState>, request: Request) -> Answer {
-    let (caller, who) = (caller(&request)?, signed_in(&request)?);
-    let Body { current_password, new_password } = request.json()?;
-    let services = &state.services;
-    let changed = services.change_password(&caller, who, &current_password, new_password).await;
-    let (at, tokens) = changed?;
-    Reply::json(StatusCode::OK, &Changed { changed_at: instant(at), tokens: TokensBody::from(tokens) })
+pub(super) async fn change(
+    state: Arc<AppState>,
+    request: Request,
+    who: SignedIn,
+    body: Body,
+) -> Result<Changed, Problem> {
+    let caller = caller::repeatable(&request)?;
+    let Body { current_password, new_password } = body;
+    let (at, tokens) = state.services.change_password(&caller, &who, &current_password, new_password).await?;
+    Ok(Changed { changed_at: instant(at), tokens: tokens.into() })
 }

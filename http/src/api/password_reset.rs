@@ -3,24 +3,23 @@
 use std::sync::Arc;
 
 use cairn_actors::password::Password;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, MovedBody, caller};
-use crate::reply::Reply;
+use super::{FlowBody, MovedBody};
+use crate::access::caller;
+use crate::problem::Problem;
 use crate::request::Request;
-use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Forgotten {
+pub(super) struct Forgotten {
     email: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Confirmation {
+pub(super) struct Confirmation {
     token: Option<String>,
     flow: Option<String>,
     code: Option<String>,
@@ -28,26 +27,22 @@ struct Confirmation {
 }
 
 #[derive(Serialize)]
-struct Done {
+pub(super) struct Done {
     flow: FlowBody,
 }
 
-pub(super) async fn request(state: Arc<AppState>, request: Request) -> Answer {
-    let body: Forgotten = request.json()?;
-    let services = &state.services;
-    let moved = services.request_reset(&caller(&request)?, &body.email).await;
-    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved?))
+pub(super) async fn request(state: Arc<AppState>, request: Request, body: Forgotten) -> Result<MovedBody, Problem> {
+    Ok(state.services.request_reset(&caller::repeatable(&request)?, &body.email).await?.into())
 }
 
-pub(super) async fn confirm(state: Arc<AppState>, request: Request) -> Answer {
-    let caller = caller(&request)?;
+pub(super) async fn confirm(state: Arc<AppState>, request: Request, body: Confirmation) -> Result<Done, Problem> {
+    let caller = caller::repeatable(&request)?;
     let services = &state.services;
-    let Confirmation { token, flow, code, new_password } = request.json()?;
+    let Confirmation { token, flow, code, new_password } = body;
     let moved = match (token, flow, code) {
-        (Some(token), None, None) => services.confirm_reset_by_link(&caller, &token, new_password).await,
-        (None, Some(flow), Some(code)) => services.confirm_reset_by_code(&caller, &flow, &code, new_password).await,
+        (Some(token), None, None) => services.confirm_reset_by_link(&caller, &token, new_password).await?,
+        (None, Some(flow), Some(code)) => services.confirm_reset_by_code(&caller, &flow, &code, new_password).await?,
         (token, flow, code) => return Err(super::code_or_token(&token, &flow, &code)),
     };
-    let moved = moved?;
-    Reply::json(StatusCode::OK, &Done { flow: moved.flow.into() })
+    Ok(Done { flow: moved.flow.into() })
 }

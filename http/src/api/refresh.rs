@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use serde::Deserialize;
 
 use super::login::TokensBody;
-use super::stranger;
-use crate::reply::Reply;
+use crate::access::caller;
+use crate::problem::Problem;
 use crate::request::Request;
-use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]
@@ -18,8 +16,6 @@ pub(super) struct Body {
     pub(super) refresh_token: String,
 }
 
-pub(super) async fn refresh(state: Arc<AppState>, request: Request) -> Answer {
-    let body: Body = request.json()?;
-    let tokens = state.services.refresh(&stranger(&request), &body.refresh_token).await?;
-    Reply::json(StatusCode::OK, &TokensBody::from(tokens))
+pub(super) async fn refresh(state: Arc<AppState>, request: Request, body: Body) -> Result<TokensBody, Problem> {
+    Ok(state.services.refresh(&caller::of(&request), &body.refresh_token).await?.into())
 }

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use cairn_actors::password::Password;
 use cairn_actors::services::registration::Typed;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, MovedBody, caller, instant};
-use crate::reply::Reply;
+use super::{FlowBody, MovedBody};
+use crate::access::caller;
+use crate::problem::Problem;
+use crate::reply::instant;
 use crate::request::Request;
-use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     email: String,
     password: Password,
     username: Option<String>,
@@ -25,17 +25,16 @@ struct Body {
 }
 
 /// Begins a registration: 202 whether or not the address has an account.
-pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
-    let caller = caller(&request)?;
-    let Body { email, password, username, first_name, last_name, accept_disposable } = request.json()?;
+pub(super) async fn begin(state: Arc<AppState>, request: Request, body: Body) -> Result<MovedBody, Problem> {
+    let caller = caller::repeatable(&request)?;
+    let Body { email, password, username, first_name, last_name, accept_disposable } = body;
     let accept_disposable = accept_disposable.unwrap_or_default();
     let typed = Typed { email, password, username, first_name, last_name, accept_disposable };
-    let moved = state.services.register(&caller, typed).await?;
-    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved))
+    Ok(state.services.register(&caller, typed).await?.into())
 }
 
 #[derive(Serialize)]
-struct Status {
+pub(super) struct Status {
     flow: FlowBody,
     mail: MailBody,
 }
@@ -47,16 +46,14 @@ struct MailBody {
 }
 
 /// Where a registration stands, and where its letter is.
-pub(super) async fn status(state: Arc<AppState>, request: Request) -> Answer {
+pub(super) async fn status(state: Arc<AppState>, request: Request) -> Result<Status, Problem> {
     let (flow, mail) = state.services.registration(request.param("flow")).await?;
     let mail = MailBody { state: mail.state.word(), at: instant(mail.at) };
-    Reply::json(StatusCode::OK, &Status { flow: flow.into(), mail })
+    Ok(Status { flow: flow.into(), mail })
 }
 
 /// Sends another letter.
-pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
-    request.no_members()?;
-    let caller = caller(&request)?;
-    let moved = state.services.resend_registration(&caller, request.param("flow")).await?;
-    Reply::json(StatusCode::ACCEPTED, &MovedBody::from(moved))
+pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Result<MovedBody, Problem> {
+    let caller = caller::repeatable(&request)?;
+    Ok(state.services.resend_registration(&caller, request.param("flow")).await?.into())
 }

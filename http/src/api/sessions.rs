@@ -4,17 +4,16 @@
 use std::sync::Arc;
 
 use cairn_actors::password::Password;
+use cairn_actors::services::session::SignedIn;
 use cairn_actors::services::sessions::SessionView;
 use cairn_runtime::Timestamp;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::login::TokensBody;
-use super::{caller, instant, signed_in, stranger};
+use crate::access::caller;
 use crate::problem::Problem;
-use crate::reply::Reply;
+use crate::reply::instant;
 use crate::request::Request;
-use crate::route_group::Answer;
 use crate::state::AppState;
 
 /// A session, as its user is shown it.
@@ -37,85 +36,70 @@ impl From<SessionView> for SessionBody {
 }
 
 #[derive(Serialize)]
-struct Sessions {
+pub(super) struct Sessions {
     sessions: Vec<SessionBody>,
 }
 
 #[derive(Serialize)]
-struct Status<'a> {
-    user: StatusUser<'a>,
+pub(super) struct Status {
+    user: StatusUser,
     session: String,
     auth_time: String,
-    amr: &'a [String],
+    amr: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct StatusUser<'a> {
+struct StatusUser {
     id: String,
-    email: &'a str,
+    email: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StepUp {
+pub(super) struct StepUp {
     password: Password,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Link {
+pub(super) struct Link {
     token: String,
     new_password: Option<Password>,
 }
 
-pub(super) async fn list(state: Arc<AppState>, request: Request) -> Answer {
-    let services = &state.services;
-    let sessions = services.sessions(signed_in(&request)?).await?;
-    Reply::json(StatusCode::OK, &Sessions { sessions: sessions.into_iter().map(SessionBody::from).collect() })
+pub(super) async fn list(state: Arc<AppState>, _request: Request, who: SignedIn) -> Result<Sessions, Problem> {
+    let sessions = state.services.sessions(&who).await?;
+    Ok(Sessions { sessions: sessions.into_iter().map(SessionBody::from).collect() })
 }
 
-pub(super) async fn revoke(state: Arc<AppState>, request: Request) -> Answer {
-    let services = &state.services;
-    let revoked = services.revoke_session(&stranger(&request), signed_in(&request)?, request.param("session")).await;
-    revoked?;
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+pub(super) async fn revoke(state: Arc<AppState>, request: Request, who: SignedIn) -> Result<(), Problem> {
+    Ok(state.services.revoke_session(&caller::of(&request), &who, request.param("session")).await?)
 }
 
-pub(super) async fn disown(state: Arc<AppState>, request: Request) -> Answer {
-    let caller = caller(&request)?;
-    let Link { token, new_password } = request.json()?;
-    let services = &state.services;
-    services.disown_session(&caller, &token, new_password).await?;
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+pub(super) async fn disown(state: Arc<AppState>, request: Request, body: Link) -> Result<(), Problem> {
+    let caller = caller::repeatable(&request)?;
+    state.services.disown_session(&caller, &body.token, body.new_password).await?;
+    Ok(())
 }
 
-pub(super) async fn leave_all(state: Arc<AppState>, request: Request) -> Answer {
-    request.no_members()?;
-    let caller = caller(&request)?;
-    // The service judges the token itself: a repeat comes with a token whose session is over.
-    let token = request.bearer().ok_or_else(Problem::credentials)?;
-    let services = &state.services;
-    services.sign_out_everywhere(&caller, token).await?;
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+pub(super) async fn leave_all(state: Arc<AppState>, request: Request, token: String) -> Result<(), Problem> {
+    Ok(state.services.sign_out_everywhere(&caller::repeatable(&request)?, &token).await?)
 }
 
-pub(super) async fn status(_state: Arc<AppState>, request: Request) -> Answer {
-    let who = signed_in(&request)?;
-    Reply::json(
-        StatusCode::OK,
-        &Status {
-            user: StatusUser { id: who.user.id.text(), email: who.user.address.typed() },
-            session: who.claims.sid.clone(),
-            auth_time: instant(Timestamp(who.claims.auth_time.saturating_mul(1_000))),
-            amr: &who.amr,
-        },
-    )
+pub(super) async fn status(_state: Arc<AppState>, _request: Request, who: SignedIn) -> Result<Status, Problem> {
+    Ok(Status {
+        user: StatusUser { id: who.user.id.text(), email: who.user.address.typed().to_owned() },
+        session: who.claims.sid,
+        auth_time: instant(Timestamp(who.claims.auth_time.saturating_mul(1_000))),
+        amr: who.amr,
+    })
 }
 
-pub(super) async fn step_up(state: Arc<AppState>, request: Request) -> Answer {
-    let caller = caller(&request)?;
-    let StepUp { password } = request.json()?;
-    let services = &state.services;
-    let tokens = services.step_up(&caller, signed_in(&request)?, &password).await;
-    Reply::json(StatusCode::OK, &TokensBody::from(tokens?))
+pub(super) async fn step_up(
+    state: Arc<AppState>,
+    request: Request,
+    who: SignedIn,
+    body: StepUp,
+) -> Result<TokensBody, Problem> {
+    Ok(state.services.step_up(&caller::repeatable(&request)?, &who, &body.password).await?.into())
 }

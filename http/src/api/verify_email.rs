@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use cairn_actors::password::Password;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, UserBody, caller};
+use super::{FlowBody, UserBody};
+use crate::access::caller;
 use crate::problem::Problem;
-use crate::reply::Reply;
 use crate::request::Request;
-use crate::route_group::Answer;
 use crate::state::AppState;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     flow: Option<String>,
     code: Option<String>,
     token: Option<String>,
@@ -23,24 +21,24 @@ struct Body {
 }
 
 #[derive(Serialize)]
-struct Verified {
+pub(super) struct Verified {
     flow: FlowBody,
     user: UserBody,
 }
 
-pub(super) async fn verify(state: Arc<AppState>, request: Request) -> Answer {
-    let caller = caller(&request)?;
+pub(super) async fn verify(state: Arc<AppState>, request: Request, body: Body) -> Result<Verified, Problem> {
+    let caller = caller::repeatable(&request)?;
     let services = &state.services;
-    let (moved, user) = match request.json()? {
+    let (moved, user) = match body {
         Body { flow: Some(flow), code: Some(code), token: None, password: None } => {
-            services.verify_by_code(&caller, &flow, &code).await
+            services.verify_by_code(&caller, &flow, &code).await?
         }
         Body { flow: None, code: None, token: Some(token), password: Some(password) } => {
-            services.verify_by_link(&caller, &token, &password).await
+            services.verify_by_link(&caller, &token, &password).await?
         }
         body => return Err(incomplete(&body)),
-    }?;
-    Reply::json(StatusCode::OK, &Verified { flow: moved.flow.into(), user: UserBody::from(&user) })
+    };
+    Ok(Verified { flow: moved.flow.into(), user: UserBody::from(&user) })
 }
 
 fn incomplete(body: &Body) -> Problem {

@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cairn_actors::services::Services;
+use cairn_actors::services::ping::Pinged;
+use cairn_runtime::store::Finding;
 use cairn_runtime::{Timestamp, telemetry};
 use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, StatusCode};
-use serde_json::json;
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
 
 use crate::access::{Access, Admission};
-use crate::api::instant;
 use crate::problem::Problem;
-use crate::reply::Reply;
+use crate::reply::{Reply, instant};
 use crate::request::Request;
-use crate::route_group::{Answer, Route, RouteGroup, Run, Schema, TableFault};
+use crate::route::{Answer, Line, call, routes};
+use crate::route_group::{RouteGroup, TableFault};
 
 /// Whether the process should be sent requests. Red until it is ready, and again from the signal to stop on.
 #[derive(Clone, Debug, Default)]
@@ -59,32 +61,27 @@ impl Admission for Operations {
         self.services.engine.now()
     }
 
-    fn enter<'a>(&'a self, _door: Access, _request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
+    fn admit<'a>(&'a self, _door: Access, _request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async { Err(Problem::credentials()) })
     }
 }
 
-static ROUTES: &[Route<Operations>] = &[
-    get("/health", |_, _| Box::pin(async { ok() })),
-    get("/health/live", |_, _| Box::pin(async { ok() })),
-    get("/health/ready", |operations, _| Box::pin(ready(operations))),
-    get("/health/db", |operations, _| Box::pin(database(operations))),
-    get("/health/runtime", |operations, _| Box::pin(runtime(operations))),
-    get("/metrics", |operations, _| Box::pin(metrics_page(operations))),
-    get("/runtime/status", |operations, _| Box::pin(status(operations))),
-    get("/runtime/audit", |operations, _| Box::pin(audit(operations))),
-    Route {
-        method: Method::POST,
-        path: "/runtime/ping",
-        access: Access::Open,
-        bucket: None,
-        schema: Schema::Json,
-        run: |operations, request| Box::pin(ping(operations, request)),
-    },
-];
+routes! {
+    static ROUTES: Operations, call;
+    GET "/health", open, none => 200(Health) | 503(Health), unlimited, |_, _| async { good() };
+    GET "/health/live", open, none => 200(Health) | 503(Health), unlimited, |_, _| async { good() };
+    GET "/health/ready", open, none => 200(Health) | 503(Health), unlimited, |operations, _| ready(operations);
+    GET "/health/db", open, none => 200(Health) | 503(Health), unlimited, |operations, _| database(operations);
+    GET "/health/runtime", open, none => 200(Health) | 503(Health), unlimited, |operations, _| runtime(operations);
+    GET "/metrics", open, none => file, unlimited, |operations, _| metrics_page(operations);
+    GET "/runtime/status", open, none => 200(Status), unlimited, |operations, _| status(operations);
+    GET "/runtime/audit", open, none => 200(AuditBody), unlimited, |operations, _| audit(operations);
+    POST "/runtime/ping", open, no_members => 200(PingBody), unlimited, ping;
+}
 
-const fn get(path: &'static str, run: Run<Operations>) -> Route<Operations> {
-    Route { method: Method::GET, path, access: Access::Open, bucket: None, schema: Schema::Nothing, run }
+/// The lines of its table.
+pub fn lines() -> impl Iterator<Item = &'static Line> {
+    ROUTES.iter().map(|route| &route.line)
 }
 
 /// The route group of the operations listener.
@@ -95,42 +92,49 @@ pub fn group(operations: Operations) -> Result<RouteGroup<Operations>, TableFaul
     Ok(RouteGroup::new("operations", Arc::new(operations), ROUTES)?.everything_else())
 }
 
-fn ok() -> Answer {
-    Reply::json(StatusCode::OK, &json!({ "status": "ok" }))
+/// How a part of the process is.
+#[derive(Serialize)]
+struct Health {
+    /// What an operator should know though it is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<&'static str>,
+    /// `ok` or `unavailable`.
+    status: &'static str,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
 }
 
-fn verdict(good: bool, why: &str) -> Answer {
-    if good {
-        ok()
-    } else {
-        Reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "unavailable", "why": why }))
-    }
+fn good() -> Answer {
+    Reply::json(StatusCode::OK, &Health { remark: None, status: "ok", why: None })
+}
+
+fn bad(why: impl Into<String>) -> Answer {
+    let health = Health { remark: None, status: "unavailable", why: Some(why.into()) };
+    Reply::json(StatusCode::SERVICE_UNAVAILABLE, &health)
 }
 
 async fn ready(operations: Arc<Operations>) -> Answer {
     let engine = &operations.services.engine;
     if !engine.is_available() {
-        return verdict(false, "the database is away");
+        return bad("the database is away");
     }
     if !operations.readiness.get() {
-        return verdict(false, "starting or stopping");
+        return bad("starting or stopping");
     }
-    match (operations.remark)() {
-        Some(remark) => Reply::json(StatusCode::OK, &json!({ "status": "ok", "remark": remark })),
-        None => ok(),
-    }
+    Reply::json(StatusCode::OK, &Health { remark: (operations.remark)(), status: "ok", why: None })
 }
 
 async fn database(operations: Arc<Operations>) -> Answer {
     match operations.services.engine.store().ping().await {
-        Ok(()) => ok(),
-        Err(why) => verdict(false, &why.to_string()),
+        Ok(()) => good(),
+        Err(why) => bad(why.to_string()),
     }
 }
 
 async fn runtime(operations: Arc<Operations>) -> Answer {
     let engine = &operations.services.engine;
-    verdict(engine.flushes().await, "the committer does not answer")
+    if engine.flushes().await { good() } else { bad("the committer does not answer") }
 }
 
 /// How long the metrics wait for the database. What it says of itself is then as old as its last answer.
@@ -144,57 +148,91 @@ async fn metrics_page(operations: Arc<Operations>) -> Answer {
     Ok(Reply::bytes(StatusCode::OK, kind, (operations.metrics)()))
 }
 
-async fn status(operations: Arc<Operations>) -> Answer {
-    let services = &operations.services;
-    let store = services.engine.store();
-    let (live, backlog) = (store.live().await?, store.backlog().await?);
-    let active = services.engine.active() as u64;
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "node": services.engine.node(),
-            "started_at": instant(operations.started_at),
-            "flows": {
-                "active": active,
-                "idle": live.saturating_sub(active),
-                "quarantined": backlog.quarantined,
-            },
-            "outbox": { "pending": backlog.pending, "dead": backlog.dead },
-            "committer": { "queued": services.engine.queued() },
-        }),
-    )
+/// How much there is to do on this node and in the database.
+#[derive(Serialize)]
+struct Status {
+    committer: CommitterCounts,
+    flows: FlowCounts,
+    node: String,
+    outbox: OutboxCounts,
+    started_at: String,
 }
 
-async fn audit(operations: Arc<Operations>) -> Answer {
-    let services = &operations.services;
-    let now = services.engine.now();
-    let found = services.engine.store().audit(now).await?;
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "ok": found.findings.is_empty(),
-            "findings": found.findings,
-            "counted": { "flows": found.flows, "events": found.events, "deliveries": found.deliveries },
-        }),
-    )
+#[derive(Serialize)]
+struct FlowCounts {
+    active: u64,
+    idle: u64,
+    quarantined: u64,
 }
 
-async fn ping(operations: Arc<Operations>, request: Request) -> Answer {
+#[derive(Serialize)]
+struct OutboxCounts {
+    dead: u64,
+    pending: u64,
+}
+
+#[derive(Serialize)]
+struct CommitterCounts {
+    queued: usize,
+}
+
+async fn status(operations: Arc<Operations>) -> Result<Status, Problem> {
+    let engine = &operations.services.engine;
+    let (live, backlog) = (engine.store().live().await?, engine.store().backlog().await?);
+    let active = engine.active() as u64;
+    Ok(Status {
+        node: engine.node().to_owned(),
+        started_at: instant(operations.started_at),
+        flows: FlowCounts { active, idle: live.saturating_sub(active), quarantined: backlog.quarantined },
+        outbox: OutboxCounts { pending: backlog.pending, dead: backlog.dead },
+        committer: CommitterCounts { queued: engine.queued() },
+    })
+}
+
+/// What an audit of the database has found.
+#[derive(Serialize)]
+struct AuditBody {
+    counted: Counted,
+    findings: Vec<Finding>,
+    ok: bool,
+}
+
+#[derive(Serialize)]
+struct Counted {
+    deliveries: u64,
+    events: u64,
+    flows: u64,
+}
+
+async fn audit(operations: Arc<Operations>) -> Result<AuditBody, Problem> {
+    let engine = &operations.services.engine;
+    let found = engine.store().audit(engine.now()).await?;
+    let counted = Counted { flows: found.flows, events: found.events, deliveries: found.deliveries };
+    Ok(AuditBody { ok: found.findings.is_empty(), findings: found.findings, counted })
+}
+
+/// How long a flow took from the request to its second commit.
+#[derive(Serialize)]
+struct PingBody {
+    flow: String,
+    method: cairn_runtime::Method,
+    parts: PingParts,
+    total_ms: f64,
+}
+
+#[derive(Serialize)]
+struct PingParts {
+    start_ms: f64,
+    step_ms: f64,
+}
+
+async fn ping(operations: Arc<Operations>, request: Request) -> Result<PingBody, Problem> {
     // Its type is what a form of another site cannot send.
     if !request.headers().contains_key(CONTENT_TYPE) {
         return Err(Problem::media_type("Send application/json with an empty object, or nothing at all."));
     }
-    request.no_members()?;
-    let services = &operations.services;
-    let pinged = services.ping(request.id()).await?;
+    let Pinged { flow, method, start, step } = operations.services.ping(request.id()).await?;
     let millis = |span: Duration| (span.as_secs_f64() * 1e6).round() / 1e3;
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "flow": pinged.flow,
-            "method": pinged.method,
-            "total_ms": millis(pinged.start + pinged.step),
-            "parts": { "start_ms": millis(pinged.start), "step_ms": millis(pinged.step) },
-        }),
-    )
+    let parts = PingParts { start_ms: millis(start), step_ms: millis(step) };
+    Ok(PingBody { flow, method, total_ms: millis(start + step), parts })
 }

@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 use super::colour::Accent;
 use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::route_group::Answer;
+use crate::route::Answer;
 
 /// A picture of the operator's.
 #[derive(Clone, Debug)]

@@ -1,8 +1,6 @@
 //! The links of letters behind a button: `/email-change`, `/undo-email-change`, `/end-session`. A mail scanner that opens
 //! one consumes nothing. Where somebody may know the password, a new one is chosen behind the button.
 
-use std::sync::Arc;
-
 use cairn_actors::effects::UserId;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
@@ -12,12 +10,10 @@ use cairn_actors::services::session::SignedIn;
 use http::StatusCode;
 
 use super::page::{Page, Wrong, wrongs};
-use super::page_request::{PageRequest, typed};
+use super::page_request::{Form, PageRequest, Sent};
 use super::reset_password;
 use crate::problem::Problem;
-use crate::request::{Form, Request};
-use crate::route_group::Answer;
-use crate::state::AppState;
+use crate::route::Answer;
 
 /// Which letter's link it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,16 +169,16 @@ enum Here {
 
 /// The button of a link to a new address was pressed.
 async fn confirmed(request: &PageRequest, token: &str, form: &Form) -> Result<(), Refusal> {
-    let (services, caller) = (request.services(), request.caller());
+    let services = request.services();
     let flows = request.browser.flows();
-    let password = form.get("password").map(|text| Password::typed(text.to_owned()));
+    let password = form.secret("password").map(|text| Password::typed(text.to_owned()));
     let by = match (confirmed_here(request, token).await, &password) {
         (Ok(Some(Here::SignedIn(user))), _) => ConfirmedBy::SignedIn(user),
         (Ok(Some(Here::Began)), _) => ConfirmedBy::Browser(&flows),
         (_, Some(password)) => ConfirmedBy::Password(password),
         (_, None) => ConfirmedBy::Nobody,
     };
-    services.confirm_email_by_link(&caller, token, by).await.map(|_| ())
+    services.confirm_email_by_link(form.caller(), token, by).await.map(|_| ())
 }
 
 /// Whether the link, used once, still sets a new password: the one from before is out of force.
@@ -204,24 +200,19 @@ fn new_password(request: &PageRequest, link: Link, token: &str, other: Option<&S
     page.note(other.and_then(|other| request.stays_signed_in(other)))
 }
 
-pub(super) async fn show(state: Arc<AppState>, request: Request, link: Link) -> Answer {
-    let request = PageRequest::new(state, request);
+pub(super) async fn show(request: PageRequest, link: Link) -> Answer {
     let token = request.query("token").unwrap_or_default();
     page(&request, link, &token, Vec::new()).await
 }
 
 /// The button was pressed.
-pub(super) async fn press(state: Arc<AppState>, request: Request, link: Link) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let token = typed(&form, "token");
-    if !request.holds(&form) {
-        return page(&request, link, &token, request.held_up()).await;
-    }
+pub(super) async fn press(request: PageRequest, sent: Sent, link: Link) -> Answer {
+    let token = sent.typed().text("token");
+    let Sent::Good(form) = sent else { return page(&request, link, &token, request.held_up()).await };
     let pressed = match link {
         Link::EmailChange => confirmed(&request, &token, &form).await,
-        Link::Undo => return undo(&request, &token, form.get("new_password")).await,
-        Link::EndSession => return disown(&request, &token, form.get("new_password")).await,
+        Link::Undo => return undo(&request, &token, &form).await,
+        Link::EndSession => return disown(&request, &token, &form).await,
     };
     let pages = link.pages();
     // Asked after the button: it may have ended the session that was there before.
@@ -232,7 +223,7 @@ pub(super) async fn press(state: Arc<AppState>, request: Request, link: Link) ->
         Err(Refusal::AddressTaken) => request.draw(say("email_change/taken").status(StatusCode::CONFLICT)),
         Err(why @ (Refusal::Credentials | Refusal::SlowDown(_))) if link == Link::EmailChange => {
             // Without the field there was nothing to be wrong: the page asks for it.
-            let asked = form.get("password").is_some() || why != Refusal::Credentials;
+            let asked = form.secret("password").is_some() || why != Refusal::Credentials;
             let wrong = wrongs(&request.state.theme, &why, request.now()).filter(|_| asked).unwrap_or_default();
             request.refused(confirm(&request, &token, other.as_ref()).await?, wrong, &why)
         }
@@ -246,9 +237,10 @@ pub(super) async fn press(state: Arc<AppState>, request: Request, link: Link) ->
 }
 
 /// The change is taken back, or a new password set with the link that did so.
-async fn undo(request: &PageRequest, token: &str, password: Option<&str>) -> Answer {
+async fn undo(request: &PageRequest, token: &str, form: &Form) -> Answer {
+    let password = form.secret("new_password");
     let typed = password.map(|password| Password::typed(password.to_owned()));
-    let undone = request.services().undo_email_change(&request.caller(), token, typed).await;
+    let undone = request.services().undo_email_change(form.caller(), token, typed).await;
     // Asked after the button: it may have ended the session that was there before.
     let other = somebody_else(request, token).await?;
     match undone {
@@ -266,9 +258,10 @@ async fn undo(request: &PageRequest, token: &str, password: Option<&str>) -> Ans
 }
 
 /// It was somebody else who signed in: they are out, and a new password is chosen at once.
-async fn disown(request: &PageRequest, token: &str, password: Option<&str>) -> Answer {
+async fn disown(request: &PageRequest, token: &str, form: &Form) -> Answer {
+    let password = form.secret("new_password");
     let typed = password.map(|password| Password::typed(password.to_owned()));
-    let disowned = request.services().disown_session(&request.caller(), token, typed).await;
+    let disowned = request.services().disown_session(form.caller(), token, typed).await;
     // Asked after the button: it may have ended the session that was there before.
     let other = somebody_else(request, token).await?;
     let say = |words, lead| request.draw(message(request, words, lead, other.as_ref()));

@@ -1,7 +1,5 @@
 //! `/login` and `/logout`: an address or a username, the password, and back to where one wanted to go.
 
-use std::sync::Arc;
-
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
@@ -9,13 +7,11 @@ use cairn_actors::services::session::{Identifier, SignedIn as Somebody};
 use cairn_runtime::Flow;
 
 use super::page::{Page, Wrong};
-use super::page_request::{PageRequest, typed, with_query};
+use super::page_request::{PageRequest, Sent, with_query};
 use crate::access::cookie::Cookie;
 use crate::problem::Problem;
-use crate::request::Request;
-use crate::route_group::Answer;
-use crate::sign_in::{self, SignedIn};
-use crate::state::AppState;
+use crate::route::Answer;
+use crate::sign_in::SignedIn;
 
 /// Where a person is who wanted to go nowhere.
 const HOME: &str = "/account";
@@ -47,9 +43,8 @@ fn leave(somebody: &Somebody, next: &str) -> Page {
     page.say("address", somebody.user.address.typed()).put("next", next).put("second", HOME)
 }
 
-pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let next = request.next(None);
+pub(super) async fn show(request: PageRequest) -> Answer {
+    let next = request.next();
     if let Some(somebody) = request.signed_in().await? {
         let back = with_query("/login", &[("next", &next)]);
         let page = already(&somebody, &back);
@@ -68,19 +63,17 @@ async fn unfinished(request: &PageRequest) -> Result<bool, Problem> {
     Ok(begun?.is_some_and(|begun| begun.address.is_some()))
 }
 
-pub(super) async fn sign_in(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let sent = request.form()?;
-    let (identifier, next) = (typed(&sent, "identifier"), request.next(Some(&sent)));
-    let stay = sent.get("stay").is_some();
+pub(super) async fn sign_in(request: PageRequest, sent: Sent) -> Answer {
+    let typed = sent.typed();
+    let (identifier, next, stay) = (typed.text("identifier"), typed.next(), typed.has("stay"));
     let again = form(&request, &identifier, &next, stay);
     let destination = if next.is_empty() { HOME } else { next.as_str() };
-    if !request.holds(&sent) {
+    let Sent::Good(sent) = sent else {
         // A second tab: the sign-in of the first is this one's too.
         let elsewhere = !request.is_limited() && request.signed_in().await?.is_some();
         return if elsewhere { request.go(destination) } else { request.stale(again) };
-    }
-    let password = sent.get("password").unwrap_or_default();
+    };
+    let password = sent.secret("password").unwrap_or_default();
     let mut missing = Vec::new();
     for (field, value, code) in
         [("identifier", identifier.trim(), "identifier"), ("password", password, "password.missing")]
@@ -95,7 +88,7 @@ pub(super) async fn sign_in(state: Arc<AppState>, request: Request) -> Answer {
     let trimmed = identifier.trim();
     let by = if trimmed.contains('@') { Identifier::Email(trimmed) } else { Identifier::Username(trimmed) };
     let password = Password::typed(password.to_owned());
-    match sign_in::sign_in(&request.state, &request, &request.caller(), by, &password).await {
+    match request.sign_in(&sent, by, &password).await {
         Ok(SignedIn { tokens, device }) => {
             let cookie = request.services().session_cookie(&tokens.session).await?;
             // Whoever signs in to have a deleted account back is told that they have it.
@@ -118,9 +111,8 @@ pub(super) async fn sign_in(state: Arc<AppState>, request: Request) -> Answer {
 }
 
 /// The button that signs out, for whoever follows a link or types the path: opening a page ends nothing.
-pub(super) async fn ask_to_sign_out(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let next = request.next(None);
+pub(super) async fn ask_to_sign_out(request: PageRequest) -> Answer {
+    let next = request.next();
     match request.signed_in().await? {
         Some(somebody) => request.draw(leave(&somebody, &next)),
         None => request.go("/signed-out"),
@@ -129,22 +121,20 @@ pub(super) async fn ask_to_sign_out(state: Arc<AppState>, request: Request) -> A
 
 /// Ends the session of this browser and leads to `next`, or says that it is done. On a shared computer the browser is
 /// forgotten as well.
-pub(super) async fn sign_out(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let next = request.next(Some(&form));
-    if !request.holds(&form) {
+pub(super) async fn sign_out(request: PageRequest, sent: Sent) -> Answer {
+    let next = sent.typed().next();
+    let Sent::Good(form) = sent else {
         return match request.signed_in().await? {
             Some(somebody) => request.stale(leave(&somebody, &next)),
             None => request.go("/login"),
         };
-    }
-    let forget = form.get("forget").is_some();
+    };
+    let forget = form.typed().has("forget");
     if forget {
-        request.services().forget_shown_device(&request.caller()).await?;
+        request.services().forget_shown_device(form.caller()).await?;
     }
     if let Some(cookie) = &request.browser.session {
-        request.services().leave(&request.caller(), cookie).await?;
+        request.services().leave(form.caller(), cookie).await?;
     }
     let reply = request.go(if next.is_empty() { "/signed-out" } else { &next })?;
     let reply = request.without_session(reply);
@@ -155,7 +145,6 @@ pub(super) async fn sign_out(state: Arc<AppState>, request: Request) -> Answer {
 }
 
 /// Where one is after signing out.
-pub(super) async fn signed_out(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
+pub(super) async fn signed_out(request: PageRequest) -> Answer {
     request.draw(Page::message("login/signed_out", "/login"))
 }

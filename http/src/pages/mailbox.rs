@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use cairn_actors::letters::mailbox::{Mail, view};
-use http::StatusCode;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
 use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
@@ -12,13 +13,18 @@ use serde::Serialize;
 use super::page::Page;
 use super::plain;
 use crate::problem::Problem;
-use crate::reply::Reply;
 use crate::request::Request;
-use crate::route_group::Answer;
+use crate::route::{Answer, WithHeaders, reply};
 use crate::state::AppState;
 
 /// Letters shown at most: the newest.
 const MOST: u32 = 1_000;
+
+/// All letters, oldest first.
+#[derive(Serialize)]
+pub(super) struct Mails {
+    mails: Vec<Mail>,
+}
 
 /// A letter on the page.
 #[derive(Serialize)]
@@ -57,7 +63,7 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
         let newest_first: Vec<Shown<'_>> = mails.iter().rev().map(Shown::from).collect();
         plain(&state, &Page::new("mailbox.html").put("mails", Value::from(Serde(newest_first))))
     } else {
-        let letters = Reply::json(StatusCode::OK, &serde_json::json!({ "mails": mails }))?;
-        Ok(letters.header(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store")))
+        let letters = WithHeaders::new(Mails { mails }).header(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        reply::<Mails>(StatusCode::OK, letters)
     }
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
+use serde::Serialize;
 
-use crate::access::{Access, rate};
+use crate::access::rate::{ADVICE, CHANGE, CODE, EVENTS, HISTORY, LOGIN, PAGE, REGISTER, RESEND, RESET};
+use crate::api::me::ExportBody;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::route_group::{Answer, Route, RouteGroup, Run, Schema, TableFault};
+use crate::route::{Answer, Line, call, reply, routes};
+use crate::route_group::{RouteGroup, TableFault};
 use crate::state::AppState;
 
 mod account;
@@ -30,91 +33,115 @@ mod verify_email;
 mod waiting;
 mod words;
 
+use self::account::Who;
 pub use self::assets::Logo;
 pub use self::colour::{Accent, NoAccent};
 use self::links::Link;
 use self::page_request::PageRequest;
 pub use self::theme::{Brand, Theme};
 
-static ROUTES: &[Route<AppState>] = &[
-    page("/", |state, request| Box::pin(home(state, request))),
-    page("/register", |state, request| Box::pin(register::show(state, request))),
-    form("/register", |state, request| Box::pin(register::begin(state, request))).limited(rate::REGISTER),
-    form("/password-strength", |state, request| Box::pin(advice::advise(state, request))).limited(rate::ADVICE),
-    page("/verify-email", |state, request| Box::pin(verify_email::show(state, request))),
-    form("/verify-email", |state, request| Box::pin(verify_email::verify(state, request))).limited(rate::CODE),
-    form("/verify-email/resend", |state, request| Box::pin(verify_email::resend(state, request))).limited(rate::RESEND),
-    page("/verify-email/resend", |state, request| Box::pin(back(state, request, "/verify-email"))),
-    page("/verify-email/events", |state, request| Box::pin(verify_email::events(state, request))).limited(rate::EVENTS),
-    page("/login", |state, request| Box::pin(login::show(state, request))),
-    form("/login", |state, request| Box::pin(login::sign_in(state, request))).limited(rate::LOGIN),
-    page("/logout", |state, request| Box::pin(login::ask_to_sign_out(state, request))),
-    form("/logout", |state, request| Box::pin(login::sign_out(state, request))).limited(rate::CHANGE),
-    page("/signed-out", |state, request| Box::pin(login::signed_out(state, request))),
-    page("/forgot-password", |state, request| Box::pin(reset_password::ask(state, request))),
-    form("/forgot-password", |state, request| Box::pin(reset_password::begin(state, request))).limited(rate::RESET),
-    page("/reset-password", |state, request| Box::pin(reset_password::show(state, request))),
-    form("/reset-password", |state, request| Box::pin(reset_password::reset(state, request))).limited(rate::CODE),
-    form("/reset-password/resend", |state, request| Box::pin(reset_password::resend(state, request)))
-        .limited(rate::RESET),
-    page("/reset-password/resend", |state, request| Box::pin(back(state, request, "/reset-password"))),
-    page("/reset-password/events", |state, request| Box::pin(reset_password::events(state, request)))
-        .limited(rate::EVENTS),
-    page("/account", |state, request| Box::pin(account::show(state, request))),
-    page("/account/profile", |state, request| Box::pin(account::profile::show(state, request))),
-    form("/account/profile", |state, request| Box::pin(account::profile::save(state, request))).limited(rate::CHANGE),
-    page("/account/password", |state, request| Box::pin(account::password::show(state, request))),
-    form("/account/password", |state, request| Box::pin(account::password::change(state, request)))
-        .limited(rate::LOGIN),
-    page("/account/email", |state, request| Box::pin(account::email::show(state, request))),
-    form("/account/email", |state, request| Box::pin(account::email::begin(state, request))).limited(rate::RESET),
-    form("/account/email/code", |state, request| Box::pin(account::email::confirm(state, request))).limited(rate::CODE),
-    form("/account/email/resend", |state, request| Box::pin(account::email::resend(state, request)))
-        .limited(rate::RESET),
-    page("/account/email/code", |state, request| Box::pin(back(state, request, "/account/email"))),
-    page("/account/email/resend", |state, request| Box::pin(back(state, request, "/account/email"))),
-    page("/account/email/events", |state, request| Box::pin(account::email::events(state, request)))
-        .limited(rate::EVENTS),
-    page("/account/sessions", |state, request| Box::pin(account::sessions::show(state, request))),
-    form("/account/sessions/end", |state, request| Box::pin(account::sessions::end(state, request)))
-        .limited(rate::CHANGE),
-    page("/account/devices", |state, request| Box::pin(account::devices::show(state, request))),
-    form("/account/devices/forget", |state, request| Box::pin(account::devices::forget(state, request)))
-        .limited(rate::CHANGE),
-    page("/account/history", |state, request| Box::pin(account::history::show(state, request))).limited(rate::HISTORY),
-    page("/account/export", |state, request| Box::pin(account::export::show(state, request))),
-    form("/account/export", |state, request| Box::pin(account::export::download(state, request))).limited(rate::LOGIN),
-    page("/account/delete", |state, request| Box::pin(account::deletion::show(state, request))),
-    form("/account/delete", |state, request| Box::pin(account::deletion::delete(state, request))).limited(rate::LOGIN),
-    page("/email-change", |state, request| Box::pin(links::show(state, request, Link::EmailChange))),
-    form("/email-change", |state, request| Box::pin(links::press(state, request, Link::EmailChange)))
-        .limited(rate::CODE),
-    page("/undo-email-change", |state, request| Box::pin(links::show(state, request, Link::Undo))),
-    form("/undo-email-change", |state, request| Box::pin(links::press(state, request, Link::Undo))).limited(rate::CODE),
-    page("/end-session", |state, request| Box::pin(links::show(state, request, Link::EndSession))),
-    form("/end-session", |state, request| Box::pin(links::press(state, request, Link::EndSession))).limited(rate::CODE),
-    Route {
-        method: Method::GET,
-        path: "/dev/mail",
-        access: Access::Loopback,
-        bucket: None,
-        schema: Schema::Nothing,
-        run: |state, request| Box::pin(mailbox::show(state, request)),
-    },
-    page("/health", |_, _| Box::pin(async { Reply::json(StatusCode::OK, &serde_json::json!({ "status": "ok" })) }))
-        .unlimited(),
-    page("/assets/{file}", |state, request| Box::pin(async move { state.theme.assets.serve(request.param("file")) }))
-        .unlimited(),
-];
-
-/// What is shown to everybody.
-const fn page(path: &'static str, run: Run<AppState>) -> Route<AppState> {
-    Route { method: Method::GET, path, access: Access::Open, bucket: Some(rate::PAGE), schema: Schema::Nothing, run }
+/// Calls a handler of this table. A page's is given the request as pages see it; then, where the line asks for a session,
+/// who is signed in, and everybody else is led to sign in; then a form after the check of its token. A handler of data
+/// is called as everywhere.
+macro_rules! page_call {
+    ($state:ident, $request:ident, open, none, [200($says:ty)], $run:expr) => {
+        call!($state, $request, open, none, [200($says)], $run)
+    };
+    ($state:ident, $request:ident, open, none, [file], $run:expr) => {
+        call!($state, $request, open, none, [file], $run)
+    };
+    ($state:ident, $request:ident, loopback, none, [$($said:tt)+], $run:expr) => {
+        call!($state, $request, open, none, [$($said)+], $run)
+    };
+    ($state:ident, $request:ident, open, none, [$($said:tt)+], $run:expr) => {
+        ($run)(PageRequest::new($state, $request))
+    };
+    ($state:ident, $request:ident, own_form, form, [200($says:ty)], $run:expr) => { async move {
+        let (request, sent) = PageRequest::with_form($state, $request)?;
+        reply::<$says>(StatusCode::OK, ($run)(request, sent).await?)
+    }};
+    ($state:ident, $request:ident, own_form, form, [$($said:tt)+], $run:expr) => { async move {
+        let (request, sent) = PageRequest::with_form($state, $request)?;
+        ($run)(request, sent).await
+    }};
+    ($state:ident, $request:ident, session, none, [$($said:tt)+], $run:expr) => { async move {
+        let request = PageRequest::new($state, $request);
+        match request.who().await {
+            Who::Somebody(who) => ($run)(request, *who).await,
+            Who::Nobody(answer) => answer,
+        }
+    }};
+    ($state:ident, $request:ident, session_form, form, [$($said:tt)+], $run:expr) => { async move {
+        let (request, sent) = PageRequest::with_form($state, $request)?;
+        match request.who().await {
+            Who::Somebody(who) => ($run)(request, *who, sent).await,
+            Who::Nobody(answer) => answer,
+        }
+    }};
+    ($state:ident, $request:ident, session_form_or_repeat, form, [$($said:tt)+], $run:expr) => { async move {
+        let (request, sent) = PageRequest::with_form($state, $request)?;
+        let who = request.who().await;
+        ($run)(request, who, sent).await
+    }};
+}
+routes! {
+    static ROUTES: AppState, page_call;
+    GET "/", open, none => page, PAGE, home;
+    GET "/register", open, none => page, PAGE, register::show;
+    POST "/register", own_form, form => page, REGISTER, register::begin;
+    POST "/password-strength", own_form, form => 200(advice::Advice), ADVICE, advice::advise;
+    GET "/verify-email", open, none => page, PAGE, verify_email::show;
+    POST "/verify-email", own_form, form => page, CODE, verify_email::verify;
+    POST "/verify-email/resend", own_form, form => page, RESEND, verify_email::resend;
+    GET "/verify-email/resend", open, none => page, PAGE, |request| back(request, "/verify-email");
+    GET "/verify-email/events", open, none => events, EVENTS, verify_email::events;
+    GET "/login", open, none => page, PAGE, login::show;
+    POST "/login", own_form, form => page, LOGIN, login::sign_in;
+    GET "/logout", open, none => page, PAGE, login::ask_to_sign_out;
+    POST "/logout", own_form, form => page, CHANGE, login::sign_out;
+    GET "/signed-out", open, none => page, PAGE, login::signed_out;
+    GET "/forgot-password", open, none => page, PAGE, reset_password::ask;
+    POST "/forgot-password", own_form, form => page, RESET, reset_password::begin;
+    GET "/reset-password", open, none => page, PAGE, reset_password::show;
+    POST "/reset-password", own_form, form => page, CODE, reset_password::reset;
+    POST "/reset-password/resend", own_form, form => page, RESEND, reset_password::resend;
+    GET "/reset-password/resend", open, none => page, PAGE, |request| back(request, "/reset-password");
+    GET "/reset-password/events", open, none => events, EVENTS, reset_password::events;
+    GET "/account", session, none => page, PAGE, account::show;
+    GET "/account/profile", session, none => page, PAGE, account::profile::show;
+    POST "/account/profile", session_form, form => page, CHANGE, account::profile::save;
+    GET "/account/password", session, none => page, PAGE, account::password::show;
+    POST "/account/password", session_form_or_repeat, form => page, LOGIN, account::password::change;
+    GET "/account/email", session, none => page, PAGE, account::email::show;
+    POST "/account/email", session_form, form => page, RESET, account::email::begin;
+    POST "/account/email/code", session_form, form => page, CODE, account::email::confirm;
+    POST "/account/email/resend", session_form, form => page, RESET, account::email::resend;
+    GET "/account/email/code", open, none => page, PAGE, |request| back(request, "/account/email");
+    GET "/account/email/resend", open, none => page, PAGE, |request| back(request, "/account/email");
+    GET "/account/email/events", open, none => events, EVENTS, account::email::events;
+    GET "/account/sessions", session, none => page, PAGE, account::sessions::show;
+    POST "/account/sessions/end", session_form, form => page, CHANGE, account::sessions::end;
+    GET "/account/devices", session, none => page, PAGE, account::devices::show;
+    POST "/account/devices/forget", session_form, form => page, CHANGE, account::devices::forget;
+    GET "/account/history", session, none => page, HISTORY, account::history::show;
+    GET "/account/export", session, none => page, PAGE, account::export::show;
+    POST "/account/export", session_form, form => page | 200(ExportBody), LOGIN, account::export::download;
+    GET "/account/delete", session, none => page, PAGE, account::deletion::show;
+    POST "/account/delete", session_form_or_repeat, form => page, LOGIN, account::deletion::delete;
+    GET "/email-change", open, none => page, PAGE, |request| links::show(request, Link::EmailChange);
+    POST "/email-change", own_form, form => page, CODE, |request, sent| links::press(request, sent, Link::EmailChange);
+    GET "/undo-email-change", open, none => page, PAGE, |request| links::show(request, Link::Undo);
+    POST "/undo-email-change", own_form, form => page, CODE, |request, sent| links::press(request, sent, Link::Undo);
+    GET "/end-session", open, none => page, PAGE, |request| links::show(request, Link::EndSession);
+    POST "/end-session", own_form, form => page, CODE, |request, sent| links::press(request, sent, Link::EndSession);
+    GET "/dev/mail", loopback, none => page | 200(mailbox::Mails), unlimited, mailbox::show;
+    GET "/health", open, none => 200(Health), unlimited, health;
+    GET "/assets/{file}", open, none => file, unlimited, asset;
 }
 
-/// What a form of ours sends.
-const fn form(path: &'static str, run: Run<AppState>) -> Route<AppState> {
-    Route { method: Method::POST, path, access: Access::OwnForm, bucket: None, schema: Schema::Form, run }
+/// The lines of its table.
+pub fn lines() -> impl Iterator<Item = &'static Line> {
+    ROUTES.iter().map(|route| &route.line)
 }
 
 /// The route group of pages. It says 404 for every path that no group has.
@@ -122,27 +149,39 @@ const fn form(path: &'static str, run: Run<AppState>) -> Route<AppState> {
 /// # Errors
 /// When the table contradicts itself.
 pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> {
-    Ok(RouteGroup::new("pages", Arc::clone(state), ROUTES)?
-        .error_page(problem_page::tell)
-        .forms_again()
-        .everything_else())
+    let group = RouteGroup::new("pages", Arc::clone(state), ROUTES)?;
+    Ok(group.error_page(problem_page::tell).forms_again().everything_else())
+}
+
+/// That the server answers.
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+async fn health(_state: Arc<AppState>, _request: Request) -> Result<Health, Problem> {
+    Ok(Health { status: "ok" })
 }
 
 /// The start: one's account, or the way to it.
-async fn home(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
+async fn home(request: PageRequest) -> Answer {
     let there = if request.browser.session.is_some() { "/account" } else { "/login" };
     request.go(there)
 }
 
 /// Where only a form is sent to, opened as a page: from the address bar, or because it was answered there with a page.
-async fn back(state: Arc<AppState>, request: Request, page: &'static str) -> Answer {
-    PageRequest::new(state, request).go(page)
+async fn back(request: PageRequest, page: &'static str) -> Answer {
+    request.go(page)
+}
+
+/// A stylesheet, script or picture.
+async fn asset(state: Arc<AppState>, request: Request) -> Answer {
+    state.theme.assets.serve(request.param("file"))
 }
 
 /// Where password managers are led to: see [`account::password::well_known`].
 pub(crate) async fn change_password(state: Arc<AppState>, request: Request) -> Answer {
-    account::password::well_known(state, request).await
+    account::password::well_known(PageRequest::new(state, request)).await
 }
 
 /// A page that needs no browser's name.
@@ -156,13 +195,14 @@ fn plain(state: &AppState, page: &page::Page) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::rate;
 
     #[test]
     fn every_route_is_limited_but_what_costs_nothing() {
-        let free: Vec<_> = ROUTES.iter().filter(|route| route.bucket.is_none()).map(|route| route.path).collect();
+        let free: Vec<_> = lines().filter(|line| line.bucket.is_none()).map(|line| line.path).collect();
         // The mailbox is for the machine itself.
         assert_eq!(free, ["/dev/mail", "/health", "/assets/{file}"]);
-        let named: Vec<_> = ROUTES.iter().filter_map(|route| route.bucket).collect();
+        let named: Vec<_> = lines().filter_map(|line| line.bucket).collect();
         assert!(named.iter().all(|bucket| rate::is_known(bucket)), "{named:?}");
     }
 }

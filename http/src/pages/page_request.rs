@@ -1,28 +1,32 @@
 //! A request to a page with the browser that it came from, and how pages go back to it.
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use cairn_actors::password::Password;
 use cairn_actors::services::browser::FLOWS_A_COOKIE;
-use cairn_actors::services::session::SignedIn;
-use cairn_actors::services::{Caller, Refusal, Repeat, Services};
+use cairn_actors::services::session::{Identifier, SignedIn};
+use cairn_actors::services::{Caller, Refusal, Services};
 use cairn_runtime::Timestamp;
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::page::{Page, Wrong, wrongs};
 use super::words::fill;
 use crate::access::browser::Browser;
 use crate::access::cookie::Cookie;
-use crate::access::{Limited, csrf};
-use crate::api;
+use crate::access::{Limited, caller, csrf};
 use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::request::{Form, Request};
-use crate::route_group::Answer;
+use crate::request::Request;
+use crate::route::Answer;
+use crate::sign_in;
 use crate::state::AppState;
+
+mod form;
+
+pub(super) use self::form::{Form, Sent, Typed};
 
 /// A request to a page.
 pub(super) struct PageRequest {
@@ -33,18 +37,9 @@ pub(super) struct PageRequest {
     carried_on: AtomicBool,
     /// Until when forms from this client do nothing.
     limited: Option<Timestamp>,
+    /// A form's token came, whatever it is worth.
+    brought_token: bool,
 }
-
-impl Deref for PageRequest {
-    type Target = Request;
-
-    fn deref(&self) -> &Request {
-        &self.request
-    }
-}
-
-/// Values that a form may carry; longer ones are nobody's address, code or name.
-const LONGEST_FIELD: usize = 4_096;
 
 impl PageRequest {
     pub(super) fn new(state: Arc<AppState>, request: Request) -> Self {
@@ -53,7 +48,62 @@ impl PageRequest {
         let browser = Browser::of(&request, request.names(), engine.seed(), ours);
         let limited = request.extensions().get::<Limited>();
         let limited = limited.map(|limited| engine.now().after(Duration::from_secs(limited.seconds)));
-        Self { state, request, browser, carried_on: AtomicBool::new(false), limited }
+        Self { state, request, browser, carried_on: AtomicBool::new(false), limited, brought_token: false }
+    }
+
+    /// A request with the form that came.
+    ///
+    /// # Errors
+    /// 400 when the form is badly encoded; ours never are.
+    pub(super) fn with_form(state: Arc<AppState>, request: Request) -> Result<(Self, Sent), Problem> {
+        let form = request.form()?;
+        let brought_token = form.get(csrf::FIELD).is_some();
+        let request = Self { brought_token, ..Self::new(state, request) };
+        let sent = Sent::check(&request, form);
+        Ok((request, sent))
+    }
+
+    /// Signs in with what a form says.
+    ///
+    /// # Errors
+    /// As [`sign_in::sign_in`].
+    pub(super) async fn sign_in(
+        &self,
+        form: &Form,
+        identifier: Identifier<'_>,
+        password: &Password,
+    ) -> Result<sign_in::SignedIn, Refusal> {
+        sign_in::sign_in(&self.state, &self.request, form.caller(), identifier, password).await
+    }
+
+    /// A query parameter, decoded.
+    pub(super) fn query(&self, name: &str) -> Option<String> {
+        self.request.query(name)
+    }
+
+    /// A header as text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.request.header(name)
+    }
+
+    /// The method.
+    pub(super) fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The path.
+    pub(super) fn path(&self) -> &str {
+        self.request.path()
+    }
+
+    /// The table's pattern of the path.
+    pub(super) fn route(&self) -> &'static str {
+        self.request.route()
+    }
+
+    /// The request's id, to be named in logs.
+    pub(super) fn id(&self) -> &str {
+        self.request.id()
     }
 
     pub(super) fn services(&self) -> &Services {
@@ -64,19 +114,9 @@ impl PageRequest {
         self.services().engine.now()
     }
 
-    /// Who asks.
-    pub(super) fn caller(&self) -> Caller {
-        api::stranger(&self.request)
-    }
-
-    /// Who asks, with a key by which a form that is sent twice acts once. The browser's name is part of it.
-    pub(super) fn caller_once(&self, key: &str) -> Caller {
-        let repeat = (!self.browser.is_new && !key.is_empty()).then(|| {
-            let route = format!("{} {}", self.method(), self.route());
-            let key = key.chars().take(64).collect::<String>();
-            Repeat { route, key: format!("{} {key}", self.browser.id) }
-        });
-        Caller { repeat, ..self.caller() }
+    /// Who asks. Only a form that was checked gives it to a handler: opening a page does nothing.
+    fn caller(&self) -> Caller {
+        caller::of(&self.request)
     }
 
     /// A key for a form that is given out now.
@@ -84,23 +124,12 @@ impl PageRequest {
         self.services().engine.input().0.crockford()
     }
 
-    /// The form that came. A page's own forms are never badly encoded.
-    pub(super) fn form(&self) -> Result<Form, Problem> {
-        self.request.form()
-    }
-
-    /// Whether the form that came may do anything: it was given to this browser by us, and not too many come from there.
-    /// Every handler of a form asks this first, and shows the form again where it does not hold.
-    pub(super) fn holds(&self, form: &Form) -> bool {
-        !self.is_limited() && csrf::holds(&self.services().engine.world(), &self.browser, form.get(csrf::FIELD))
-    }
-
     /// Whether too many forms come from there.
     pub(super) fn is_limited(&self) -> bool {
         self.limited.is_some()
     }
 
-    /// Why the form that came has done nothing: see [`PageRequest::holds`].
+    /// Why the form that came has done nothing: see [`Sent::HeldUp`].
     pub(super) fn held_up(&self) -> Vec<Wrong> {
         let text = match self.limited {
             Some(until) => {
@@ -115,8 +144,7 @@ impl PageRequest {
     /// Whether the form that came is one of ours, from a browser that has kept none of the cookies that came with it:
     /// pressing once more would help nobody.
     fn keeps_no_cookies(&self) -> bool {
-        !self.headers().contains_key(http::header::COOKIE)
-            && self.form().is_ok_and(|form| form.get(csrf::FIELD).is_some())
+        !self.request.headers().contains_key(http::header::COOKIE) && self.brought_token
     }
 
     /// Who is signed in. The database away is told; whatever else is wrong with the cookie, nobody is.
@@ -174,7 +202,7 @@ impl PageRequest {
         let drawn = page.draw(&self.state.theme, &token);
         let html = drawn.map_err(|why| Problem::fault(format!("the template {}: {why:#}", page.template)))?;
         let mut reply = Reply::html(page.status, html);
-        if self.method() == http::Method::POST {
+        if self.method() == Method::POST {
             // What a form was answered with is where "back" leads to. Not stored, a browser could only ask the person
             // whether to send the form again.
             reply = reply.header(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
@@ -267,20 +295,10 @@ impl PageRequest {
         }
     }
 
-    /// Where the person wanted to go: a path of ours and nothing else.
-    pub(super) fn next(&self, form: Option<&Form>) -> String {
-        let wanted = match form {
-            Some(form) => form.get("next").map(str::to_owned),
-            None => self.query("next"),
-        };
-        wanted.filter(|next| is_local(next)).unwrap_or_default()
+    /// Where the query says that the person wanted to go: a path of ours and nothing else.
+    pub(super) fn next(&self) -> String {
+        self.query("next").filter(|next| is_local(next)).unwrap_or_default()
     }
-}
-
-/// A field's value as it is kept for the person: no line breaks, no endless ones.
-pub(super) fn typed(form: &Form, name: &str) -> String {
-    let value = form.get(name).unwrap_or_default();
-    value.chars().filter(|character| *character != '\0').take(LONGEST_FIELD).collect()
 }
 
 /// Whether a text is a path of this host: browsers take `//x` and `/\x` for another one, and drop tabs and line breaks

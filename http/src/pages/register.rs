@@ -1,7 +1,5 @@
 //! `/register`: an address and a password; the rules of the password stand there before they are broken.
 
-use std::sync::Arc;
-
 use cairn_actors::address::Address;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
@@ -11,14 +9,12 @@ use cairn_runtime::Flow;
 use http::StatusCode;
 
 use super::page::Page;
-use super::page_request::{PageRequest, typed, with_query};
-use crate::request::{Form, Request};
-use crate::route_group::Answer;
-use crate::state::AppState;
+use super::page_request::{PageRequest, Sent, Typed, with_query};
+use crate::route::Answer;
 
 /// What was typed, to be shown again. Never the password.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Typed {
+pub(super) struct Fields {
     email: String,
     username: String,
     first_name: String,
@@ -31,18 +27,18 @@ pub(super) struct Typed {
     ask_disposable: bool,
 }
 
-impl Typed {
-    fn of(request: &PageRequest, form: &Form) -> Self {
-        let once = typed(form, "once");
+impl Fields {
+    fn of(request: &PageRequest, typed: &Typed) -> Self {
+        let once = typed.text("once");
         Self {
-            email: typed(form, "email"),
-            username: typed(form, "username"),
-            first_name: typed(form, "first_name"),
-            last_name: typed(form, "last_name"),
-            next: request.next(Some(form)),
+            email: typed.text("email"),
+            username: typed.text("username"),
+            first_name: typed.text("first_name"),
+            last_name: typed.text("last_name"),
+            next: typed.next(),
             once: if once.is_empty() { request.once() } else { once },
-            accept_disposable: form.get("accept_disposable").is_some(),
-            ask_disposable: form.get("accept_disposable").is_some(),
+            accept_disposable: typed.has("accept_disposable"),
+            ask_disposable: typed.has("accept_disposable"),
         }
     }
 
@@ -62,7 +58,7 @@ impl Typed {
 }
 
 /// The form.
-pub(super) fn page(typed: &Typed) -> Page {
+pub(super) fn page(typed: &Fields) -> Page {
     Page::new("register/form.html")
         .put("email", typed.email.as_str())
         .put("username", typed.username.as_str())
@@ -80,13 +76,12 @@ fn closed() -> Page {
     Page::message("register/closed", "/login")
 }
 
-pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
+pub(super) async fn show(request: PageRequest) -> Answer {
     if !request.services().engine.world().settings.registration {
         return request.draw(closed());
     }
     if let Some(signed_in) = request.signed_in().await? {
-        let next = request.next(None);
+        let next = request.next();
         let page = super::login::already(&signed_in, &with_query("/register", &[("next", &next)]));
         return request.draw(if next.is_empty() { page } else { page.put("lead", next) });
     }
@@ -100,27 +95,24 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
             .map_or_else(String::new, |address| address.typed().to_owned()),
         None => String::new(),
     };
-    let typed = Typed { next: request.next(None), once: request.once(), email, ..Typed::default() };
+    let typed = Fields { next: request.next(), once: request.once(), email, ..Fields::default() };
     request.draw(page(&typed))
 }
 
-pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let typed = Typed::of(&request, &form);
-    if !request.holds(&form) {
+pub(super) async fn begin(request: PageRequest, sent: Sent) -> Answer {
+    let typed = Fields::of(&request, sent.typed());
+    let Sent::Good(form) = sent else {
         return match request.signed_in().await?.filter(|_| !request.is_limited()) {
             // The form is from before a sign-in in this browser, perhaps the one that it led to itself.
             Some(somebody) => request.draw(super::login::already(&somebody, "/register")),
             None => request.stale(page(&typed)),
         };
-    }
-    let password = || Password::typed(form.get("password").unwrap_or_default().to_owned());
-    let mut answer =
-        request.services().register(&request.caller_once(&typed.once), typed.for_service(password())).await;
+    };
+    let password = || form.password("password");
+    let mut answer = request.services().register(&form.caller_once(&typed.once), typed.for_service(password())).await;
     if matches!(answer, Err(Refusal::Mismatch)) {
         // The same form with other words in it: somebody went back and changed their mind.
-        answer = request.services().register(&request.caller(), typed.for_service(password())).await;
+        answer = request.services().register(form.caller(), typed.for_service(password())).await;
     }
     match answer {
         Ok(moved) => {
@@ -132,7 +124,7 @@ pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
         Err(why) => {
             let asks = |value: &BadValue| value.code == "disposable_unconfirmed";
             let ask = matches!(&why, Refusal::Values(values) if values.iter().any(asks));
-            let typed = Typed { ask_disposable: typed.ask_disposable || ask, ..typed };
+            let typed = Fields { ask_disposable: typed.ask_disposable || ask, ..typed };
             request.again(page(&typed), why)
         }
     }

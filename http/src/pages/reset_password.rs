@@ -1,22 +1,17 @@
 //! `/forgot-password` and `/reset-password`: asking for a letter, waiting for it, and setting a new password by its code
 //! or its link.
 
-use std::sync::Arc;
-
 use cairn_actors::address::Address;
 use cairn_actors::flows::recovery::Recovery;
-use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::Standing;
 use cairn_runtime::Flow;
 use http::StatusCode;
 
 use super::page::{Page, Wrong, wrongs};
-use super::page_request::{PageRequest, typed, with_query};
+use super::page_request::{PageRequest, Sent, with_query};
 use super::waiting::{self, Waiting};
-use crate::request::Request;
-use crate::route_group::Answer;
-use crate::state::AppState;
+use crate::route::Answer;
 
 const PATH: &str = "/reset-password";
 const ASK: &str = "/forgot-password";
@@ -35,25 +30,20 @@ pub(super) fn form(email: &str, once: &str) -> Page {
     Page::new("forgot_password/form.html").put("email", email).put("once", once)
 }
 
-pub(super) async fn ask(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
+pub(super) async fn ask(request: PageRequest) -> Answer {
     let another = request.query("for").is_some();
     let somebody = request.signed_in().await?.filter(|_| !another);
     let email = somebody.map_or_else(String::new, |somebody| somebody.user.address.typed().to_owned());
     request.draw(form(&email, &request.once()))
 }
 
-pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let sent = request.form()?;
-    let (email, once) = (typed(&sent, "email"), typed(&sent, "once"));
-    if !request.holds(&sent) {
-        return request.stale(form(&email, &once));
-    }
+pub(super) async fn begin(request: PageRequest, sent: Sent) -> Answer {
+    let (email, once) = (sent.typed().text("email"), sent.typed().text("once"));
+    let Sent::Good(sent) = sent else { return request.stale(form(&email, &once)) };
     let bare = Address::parse_forgiving(&email).map_or_else(|_| email.clone(), |address| address.typed().to_owned());
-    let mut answer = request.services().request_reset(&request.caller_once(&once), &bare).await;
+    let mut answer = request.services().request_reset(&sent.caller_once(&once), &bare).await;
     if matches!(answer, Err(Refusal::Mismatch)) {
-        answer = request.services().request_reset(&request.caller(), &bare).await;
+        answer = request.services().request_reset(sent.caller(), &bare).await;
     }
     match answer {
         Ok(moved) => {
@@ -64,8 +54,7 @@ pub(super) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
     }
 }
 
-pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
+pub(super) async fn show(request: PageRequest) -> Answer {
     match request.query("token") {
         Some(token) => link(&request, &token, Vec::new()).await,
         None => {
@@ -120,28 +109,23 @@ fn over(words: &'static str) -> Page {
     Page::message(words, ASK).put("second", "/login").status(StatusCode::GONE)
 }
 
-pub(super) async fn reset(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let sent = request.form()?;
-    let password = Password::typed(sent.get("new_password").unwrap_or_default().to_owned());
-    if let Some(token) = sent.get("token") {
-        if !request.holds(&sent) {
-            return link(&request, token, request.held_up()).await;
-        }
-        return match request.services().confirm_reset_by_link(&request.caller(), token, password).await {
+pub(super) async fn reset(request: PageRequest, sent: Sent) -> Answer {
+    if let Some(token) = sent.typed().get("token").map(str::to_owned) {
+        let Sent::Good(form) = sent else { return link(&request, &token, request.held_up()).await };
+        let password = form.password("new_password");
+        return match request.services().confirm_reset_by_link(form.caller(), &token, password).await {
             Ok(_) => done(&request),
-            Err(Refusal::FlowEnded(_)) => link(&request, token, Vec::new()).await,
+            Err(Refusal::FlowEnded(_)) => link(&request, &token, Vec::new()).await,
             Err(why) => match wrongs(&request.state.theme, &why, request.now()) {
-                Some(wrong) => link(&request, token, wrong).await,
+                Some(wrong) => link(&request, &token, wrong).await,
                 None => Err(why.into()),
             },
         };
     }
-    let (flow, code) = (typed(&sent, "flow"), typed(&sent, "code"));
-    if !request.holds(&sent) {
-        return wait(&request, Some(&flow), &code, request.held_up()).await;
-    }
-    match request.services().confirm_reset_by_code(&request.caller(), &flow, &code, password).await {
+    let (flow, code) = (sent.typed().text("flow"), sent.typed().text("code"));
+    let Sent::Good(form) = sent else { return wait(&request, Some(&flow), &code, request.held_up()).await };
+    let password = form.password("new_password");
+    match request.services().confirm_reset_by_code(form.caller(), &flow, &code, password).await {
         Ok(_) => done(&request),
         Err(why) => {
             // A code that was right enough to be looked at stays in its field when it is the password that is not.
@@ -157,20 +141,16 @@ fn done(request: &PageRequest) -> Answer {
 }
 
 /// Another letter, please.
-pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let flow = typed(&form, "flow");
-    if !request.holds(&form) {
-        return wait(&request, Some(&flow), "", request.held_up()).await;
-    }
-    match request.services().resend_reset(&request.caller(), &flow).await {
+pub(super) async fn resend(request: PageRequest, sent: Sent) -> Answer {
+    let flow = sent.typed().text("flow");
+    let Sent::Good(form) = sent else { return wait(&request, Some(&flow), "", request.held_up()).await };
+    match request.services().resend_reset(form.caller(), &flow).await {
         Ok(_) => request.go(&WAITING.at(&flow, "")),
         Err(why) => wait(&request, Some(&flow), "", waiting::not_again(&request, why)?).await,
     }
 }
 
 /// Tells the waiting page when its flow moves.
-pub(super) async fn events(state: Arc<AppState>, request: Request) -> Answer {
-    WAITING.events(&PageRequest::new(state, request)).await
+pub(super) async fn events(request: PageRequest) -> Answer {
+    WAITING.events(&request).await
 }

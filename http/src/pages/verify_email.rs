@@ -1,8 +1,6 @@
 //! `/verify-email`: the page that waits for the mail, and the page that the link in the mail opens. A mail scanner that
 //! opens it consumes nothing.
 
-use std::sync::Arc;
-
 use cairn_actors::effects::UserId;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
@@ -12,15 +10,13 @@ use cairn_runtime::Flow;
 use http::StatusCode;
 
 use super::page::{Page, Wrong};
-use super::page_request::{PageRequest, typed, with_query};
+use super::page_request::{Form, PageRequest, Sent, with_query};
 use super::waiting::{self, Waiting};
 use super::words::fill;
 use crate::access::device;
 use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::request::Request;
-use crate::route_group::Answer;
-use crate::state::AppState;
+use crate::route::Answer;
 
 const PATH: &str = "/verify-email";
 const WAITING: Waiting = Waiting {
@@ -31,13 +27,12 @@ const WAITING: Waiting = Waiting {
     form_id: "verify-code",
 };
 
-pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
+pub(super) async fn show(request: PageRequest) -> Answer {
     match request.query("token") {
         Some(token) => link(&request, &token, Vec::new()).await,
         None => {
             let flow = request.query("flow");
-            let next = request.next(None);
+            let next = request.next();
             wait(&request, flow.as_deref(), &next, "", Vec::new()).await
         }
     }
@@ -142,21 +137,19 @@ fn over(words: &'static str, lead: &str) -> Page {
     Page::message(words, lead).status(StatusCode::GONE)
 }
 
-pub(super) async fn verify(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let stale = !request.holds(&form);
-    if let Some(token) = form.get("token") {
-        return by_link(&request, token, form.get("password"), stale).await;
+pub(super) async fn verify(request: PageRequest, sent: Sent) -> Answer {
+    if let Some(token) = sent.typed().get("token").map(str::to_owned) {
+        return by_link(&request, &token, sent).await;
     }
-    let (flow, code, next) = (typed(&form, "flow"), typed(&form, "code"), request.next(Some(&form)));
-    if stale {
+    let typed = sent.typed();
+    let (flow, code, next) = (typed.text("flow"), typed.text("code"), typed.next());
+    let Sent::Good(form) = sent else {
         return wait(&request, Some(&flow), &next, &code, request.held_up()).await;
-    }
-    match request.services().verify_by_code(&request.caller(), &flow, &code).await {
+    };
+    match request.services().verify_by_code(form.caller(), &flow, &code).await {
         Ok((_, user)) => {
             let next = if next.is_empty() { request.destination(&flow) } else { next };
-            match enter(&request, &flow, user.id, &next).await? {
+            match enter(&request, &form, &flow, user.id, &next).await? {
                 Some(reply) => Ok(reply),
                 // Shown at a URL of its own, so that loading it again sends nothing again.
                 None if WAITING.begun(&request, Some(&flow)).await?.is_some() => request.go(&WAITING.at(&flow, &next)),
@@ -169,10 +162,9 @@ pub(super) async fn verify(state: Arc<AppState>, request: Request) -> Answer {
 }
 
 /// The button behind a link was pressed.
-async fn by_link(request: &PageRequest, token: &str, password: Option<&str>, stale: bool) -> Answer {
-    if stale {
-        return link(request, token, request.held_up()).await;
-    }
+async fn by_link(request: &PageRequest, token: &str, sent: Sent) -> Answer {
+    let Sent::Good(form) = sent else { return link(request, token, request.held_up()).await };
+    let password = form.secret("password");
     let answer = match password {
         Some("") if next_of_link(request, token).await?.is_none() => {
             let missing = Wrong { field: Some("password"), text: request.error("password.missing") };
@@ -180,15 +172,15 @@ async fn by_link(request: &PageRequest, token: &str, password: Option<&str>, sta
         }
         Some(password) if !password.is_empty() => {
             let password = Password::typed(password.to_owned());
-            request.services().verify_by_link(&request.caller(), token, &password).await
+            request.services().verify_by_link(form.caller(), token, &password).await
         }
-        _ => request.services().verify_here(&request.caller(), token, &request.browser.flows()).await,
+        _ => request.services().verify_here(form.caller(), token, &request.browser.flows()).await,
     };
     match answer {
         Ok((moved, user)) => {
             // What has been done is no failure for want of where to go next.
             let next = next_of_link(request, token).await.ok().flatten().unwrap_or_default();
-            match enter(request, &moved.flow.id, user.id, &next).await? {
+            match enter(request, &form, &moved.flow.id, user.id, &next).await? {
                 Some(reply) => Ok(reply),
                 None => request.draw(verified(request, &login(&next)).await?),
             }
@@ -210,13 +202,19 @@ async fn by_link(request: &PageRequest, token: &str, password: Option<&str>, sta
 
 /// The address is proved. In the browser that began the registration its owner is signed in, and led to where they wanted
 /// to go; whoever else is signed in there stays so. `None`: they sign in by themselves.
-async fn enter(request: &PageRequest, flow: &str, user: UserId, next: &str) -> Result<Option<Reply>, Problem> {
+async fn enter(
+    request: &PageRequest,
+    form: &Form,
+    flow: &str,
+    user: UserId,
+    next: &str,
+) -> Result<Option<Reply>, Problem> {
     let there = home(next);
     if let Some(somebody) = request.signed_in().await? {
         // The form was sent twice, or from two tabs.
         return if somebody.user.id == user { request.go(&there).map(Some) } else { Ok(None) };
     }
-    let entered = match request.services().enter_registered(&request.caller(), flow, &request.browser.flows()).await {
+    let entered = match request.services().enter_registered(form.caller(), flow, &request.browser.flows()).await {
         Ok(Some(entered)) => entered,
         Ok(None) => return Ok(None),
         Err(why) => {
@@ -249,20 +247,16 @@ async fn verified(request: &PageRequest, lead: &str) -> Result<Page, Problem> {
 }
 
 /// Another letter, please.
-pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let (flow, next) = (typed(&form, "flow"), request.next(Some(&form)));
-    if !request.holds(&form) {
-        return wait(&request, Some(&flow), &next, "", request.held_up()).await;
-    }
-    match request.services().resend_registration(&request.caller(), &flow).await {
+pub(super) async fn resend(request: PageRequest, sent: Sent) -> Answer {
+    let (flow, next) = (sent.typed().text("flow"), sent.typed().next());
+    let Sent::Good(form) = sent else { return wait(&request, Some(&flow), &next, "", request.held_up()).await };
+    match request.services().resend_registration(form.caller(), &flow).await {
         Ok(_) => request.go(&WAITING.at(&flow, &next)),
         Err(why) => wait(&request, Some(&flow), &next, "", waiting::not_again(&request, why)?).await,
     }
 }
 
 /// Tells the waiting page when its flow moves.
-pub(super) async fn events(state: Arc<AppState>, request: Request) -> Answer {
-    WAITING.events(&PageRequest::new(state, request)).await
+pub(super) async fn events(request: PageRequest) -> Answer {
+    WAITING.events(&request).await
 }

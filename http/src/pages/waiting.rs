@@ -18,7 +18,7 @@ use super::theme::Theme;
 use super::words::fill;
 use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::route_group::Answer;
+use crate::route::Answer;
 
 /// One of the pages that wait for a mail: whose flow it is, and where it lies. Another letter is asked for, and its events
 /// are told, below it.

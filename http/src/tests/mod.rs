@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,6 +30,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::access::Limited;
+use crate::route::routes;
 use crate::server::{Ended, serve};
 use crate::*;
 
@@ -60,12 +61,15 @@ impl Demo {
 
 struct Caller(String);
 
+/// A bucket of this server.
+const DEMO: &str = "demo";
+
 impl Admission for Demo {
     fn now(&self) -> Timestamp {
         Timestamp(0)
     }
 
-    fn enter<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
+    fn admit<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
             if request.route() == "/auth/steps" {
                 self.step("entered").await;
@@ -140,96 +144,71 @@ async fn carried(request: Request) -> Answer {
     }
 }
 
-const fn route(method: Method, path: &'static str, schema: Schema, run: Run<Demo>) -> Route<Demo> {
-    Route { method, path, access: Access::Open, bucket: None, schema, run }
+/// Whom the admission has let in.
+async fn whom(request: Request) -> Answer {
+    let caller = request.extensions().get::<Arc<Caller>>().map(|caller| caller.0.clone());
+    Reply::json(StatusCode::OK, &json!({"caller": caller}))
 }
 
-const fn with_access(path: &'static str, access: Access) -> Route<Demo> {
-    Route {
-        method: Method::POST,
-        path,
-        access,
-        bucket: None,
-        schema: Schema::Nothing,
-        run: |_, request| {
-            Box::pin(async move {
-                let caller = request.extensions().get::<Arc<Caller>>().map(|caller| caller.0.clone());
-                Reply::json(StatusCode::OK, &json!({"caller": caller}))
-            })
-        },
-    }
+/// What a thing is asked with.
+async fn thing(request: Request) -> Answer {
+    let thing = json!({"id": request.param("id"), "q": request.query("q"), "route": request.route()});
+    Reply::json(StatusCode::OK, &thing)
 }
 
-static API: [Route<Demo>; 14] = [
-    route(Method::GET, "/auth/great", Schema::Nothing, |demo, _| Box::pin(great(demo))),
-    Route {
-        method: Method::POST,
-        path: "/auth/steps",
-        access: Access::Bearer,
-        bucket: None,
-        schema: Schema::Json,
-        run: |demo, request| Box::pin(steps(demo, request)),
-    },
-    route(Method::GET, "/health", Schema::Nothing, |_, _| {
-        Box::pin(async { Reply::json(StatusCode::OK, &json!({"status": "ok"})) })
-    }),
-    route(Method::POST, "/auth/echo", Schema::Json, |_, request| Box::pin(echo(request))),
-    route(Method::GET, "/auth/things/{id}", Schema::Nothing, |_, request| {
-        Box::pin(async move {
-            Reply::json(
-                StatusCode::OK,
-                &json!({"id": request.param("id"), "q": request.query("q"), "route": request.route()}),
-            )
-        })
-    }),
-    route(Method::DELETE, "/auth/things/{id}", Schema::Nothing, |_, _| {
-        Box::pin(async { Ok(Reply::empty(StatusCode::NO_CONTENT)) })
-    }),
-    route(Method::POST, "/auth/count", Schema::Nothing, |_, request| {
-        Box::pin(async move { Reply::json(StatusCode::OK, &json!({"octets": request.body().len()})) })
-    }),
-    route(Method::GET, "/auth/panic", Schema::Nothing, |_, _| Box::pin(async { panic!("the secret reason") })),
-    route(Method::GET, "/auth/carried", Schema::Nothing, |_, request| Box::pin(carried(request))),
-    route(Method::GET, "/auth/wait", Schema::Nothing, |demo, _| Box::pin(wait(demo))),
-    with_access("/users/me", Access::Bearer),
-    with_access("/users/danger", Access::FreshBearer),
-    with_access("/local", Access::Loopback),
-    Route {
-        method: Method::POST,
-        path: "/auth/limited",
-        access: Access::Bearer,
-        bucket: Some("demo"),
-        schema: Schema::Nothing,
-        run: |_, _| Box::pin(async { Ok(Reply::empty(StatusCode::NO_CONTENT)) }),
-    },
-];
+async fn health() -> Answer {
+    Reply::json(StatusCode::OK, &json!({"status": "ok"}))
+}
 
-static PAGES: [Route<Demo>; 3] = [
-    route(Method::GET, "/page", Schema::Nothing, |_, _| {
-        Box::pin(async { Ok(Reply::html(StatusCode::OK, "<!doctype html><p>hello")) })
-    }),
-    Route {
-        method: Method::POST,
-        path: "/page",
-        access: Access::OwnForm,
-        bucket: None,
-        schema: Schema::Form,
-        run: |_, request| {
-            Box::pin(async move {
-                let form = request.form()?;
-                Ok(Reply::html(StatusCode::OK, form.get("code").unwrap_or_default().to_owned()))
-            })
-        },
-    },
-    Route {
-        method: Method::POST,
-        path: "/page/limited",
-        access: Access::OwnForm,
-        bucket: Some("demo"),
-        schema: Schema::Form,
-        run: |_, request| Box::pin(async move { limited(&request) }),
-    },
-];
+async fn count(request: Request) -> Answer {
+    Reply::json(StatusCode::OK, &json!({"octets": request.body().len()}))
+}
+
+async fn nothing() -> Answer {
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+async fn hello() -> Answer {
+    Ok(Reply::html(StatusCode::OK, "<!doctype html><p>hello"))
+}
+
+async fn code(request: Request) -> Answer {
+    let form = request.form()?;
+    Ok(Reply::html(StatusCode::OK, form.get("code").unwrap_or_default().to_owned()))
+}
+
+/// Every handler of these tables is given state and request, and answers as it likes.
+macro_rules! plain {
+    ($state:ident, $request:ident, $access:ident, $body:ident $(($wants:ty))?, [$($said:tt)+], $run:expr) => {
+        ($run)($state, $request)
+    };
+}
+use plain;
+
+routes! {
+    static API: Demo, plain;
+    GET "/auth/great", open, none => page, unlimited, |demo, _| great(demo);
+    POST "/auth/steps", bearer, json(Named) => 200(Value), unlimited, steps;
+    GET "/health", open, none => 200(Value), unlimited, |_, _| health();
+    POST "/auth/echo", open, json(Named) => 200(Value), unlimited, |_, request| echo(request);
+    GET "/auth/things/{id}", open, none => 200(Value), unlimited, |_, request| thing(request);
+    DELETE "/auth/things/{id}", open, none => 204, unlimited, |_, _| nothing();
+    POST "/auth/count", open, none => 200(Value), unlimited, |_, request| count(request);
+    GET "/auth/panic", open, none => 204, unlimited, |_, _| async { panic!("the secret reason") };
+    GET "/auth/carried", open, none => 200(Value), unlimited, |_, request| carried(request);
+    GET "/auth/wait", open, none => 200(Value), unlimited, |demo, _| wait(demo);
+    POST "/users/me", bearer, none => 200(Value), unlimited, |_, request| whom(request);
+    POST "/users/danger", fresh_bearer, none => 200(Value), unlimited, |_, request| whom(request);
+    POST "/local", loopback, none => 200(Value), unlimited, |_, request| whom(request);
+    POST "/auth/limited", bearer, none => 204, DEMO, |_, _| nothing();
+}
+
+routes! {
+    static PAGES: Demo, plain;
+    GET "/page", open, none => page, unlimited, |_, _| hello();
+    POST "/page", own_form, form => page, unlimited, |_, request| code(request);
+    POST "/page/limited", own_form, form => page, DEMO, |_, request| async move { limited(&request) };
+}
 
 /// A form that keeps its promise: see [`RouteGroup::forms_again`].
 fn limited(request: &Request) -> Answer {
@@ -248,8 +227,8 @@ fn fresh_id() -> String {
 }
 
 fn router(demo: &Arc<Demo>, settings: Settings) -> warp::filters::BoxedFilter<(warp::reply::Response,)> {
-    let api = RouteGroup::new("api", Arc::clone(demo), &API).unwrap().below(&["/auth", "/users"]).cross_origin();
-    let pages = RouteGroup::new("pages", Arc::clone(demo), &PAGES).unwrap().everything_else().forms_again().error_page(
+    let api = RouteGroup::new("api", Arc::clone(demo), API).unwrap().below(&["/auth", "/users"]).cross_origin();
+    let pages = RouteGroup::new("pages", Arc::clone(demo), PAGES).unwrap().everything_else().forms_again().error_page(
         |_, problem, request_id| {
             let page = format!("<!doctype html><h1>{}</h1><p>{request_id}", problem.kind().title());
             Reply::html(problem.status(), page)

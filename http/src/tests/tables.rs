@@ -272,11 +272,19 @@ async fn a_defect_is_told_without_its_reason_and_harms_nobody_else() {
 
 #[test]
 fn a_table_that_contradicts_itself_is_found_when_the_group_is_built() {
-    static TWICE: [Route<Demo>; 2] = [with_access("/a", Access::Open), with_access("/a", Access::Bearer)];
-    static UNCLEAR: [Route<Demo>; 2] = [with_access("/{a}", Access::Open), with_access("/{b}", Access::Open)];
+    routes! {
+        static TWICE: Demo, plain;
+        POST "/a", open, none => 204, unlimited, |_, _| nothing();
+        POST "/a", bearer, none => 204, unlimited, |_, _| nothing();
+    }
+    routes! {
+        static UNCLEAR: Demo, plain;
+        POST "/{a}", open, none => 204, unlimited, |_, _| nothing();
+        POST "/{b}", open, none => 204, unlimited, |_, _| nothing();
+    }
     let demo = || Arc::new(Demo::default());
-    assert!(matches!(RouteGroup::new("r", demo(), &TWICE).err(), Some(TableFault::Twice { path: "/a", .. })));
-    assert!(matches!(RouteGroup::new("r", demo(), &UNCLEAR).err(), Some(TableFault::Pattern { .. })));
+    assert!(matches!(RouteGroup::new("r", demo(), TWICE).err(), Some(TableFault::Twice { path: "/a", .. })));
+    assert!(matches!(RouteGroup::new("r", demo(), UNCLEAR).err(), Some(TableFault::Pattern { .. })));
 }
 
 /// Keeps the keys of everything that is counted.

@@ -1,8 +1,6 @@
 //! What requests are grown from: one good request for every route of every table, and a test that none is forgotten.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
+use cairn_http::{Line, api, operations, pages, well_known};
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +65,7 @@ const fn form(route: &'static str, fields: &'static str) -> Seed {
     seed("POST", route, route, Body::Form(fields))
 }
 
-const fn operations(method: &'static str, route: &'static str) -> Seed {
+const fn behind(method: &'static str, route: &'static str) -> Seed {
     Seed { method, route, target: route, body: Body::None, operations: true }
 }
 
@@ -183,75 +181,31 @@ pub const SEEDS: &[Seed] = &[
     page("/dev/mail", "/dev/mail?to=<email>"),
     page("/health", "/health"),
     page("/assets/{file}", "/assets/cairn.css"),
-    operations("GET", "/health"),
-    operations("GET", "/health/live"),
-    operations("GET", "/health/ready"),
-    operations("GET", "/health/db"),
-    operations("GET", "/health/runtime"),
-    operations("GET", "/metrics"),
-    operations("GET", "/runtime/status"),
-    operations("GET", "/runtime/audit"),
-    Seed { body: Body::Json("{}"), ..operations("POST", "/runtime/ping") },
+    behind("GET", "/health"),
+    behind("GET", "/health/live"),
+    behind("GET", "/health/ready"),
+    behind("GET", "/health/db"),
+    behind("GET", "/health/runtime"),
+    behind("GET", "/metrics"),
+    behind("GET", "/runtime/status"),
+    behind("GET", "/runtime/audit"),
+    Seed { body: Body::Json("{}"), ..behind("POST", "/runtime/ping") },
 ];
 
-/// The routes of a table as its source says them: method and pattern.
-fn routes(source: &str) -> BTreeSet<(String, String)> {
-    let tables = source.split("static ROUTES").skip(1).filter_map(|rest| rest.split("\n];").next());
-    let mut found = BTreeSet::new();
-    for table in tables {
-        // Each way in which a table's line may begin, and the method that it stands for; else the line names it.
-        for (mark, method) in [
-            (" route(", None),
-            (" Route {", None),
-            (" page(", Some("GET")),
-            (" get(", Some("GET")),
-            (" form(", Some("POST")),
-        ] {
-            for line in table.split(mark).skip(1) {
-                let named = || line.split_once("Verb::").or_else(|| line.split_once("Method::")).map(|(_, rest)| rest);
-                let method = method
-                    .map(str::to_owned)
-                    .or_else(|| Some(named()?.chars().take_while(char::is_ascii_uppercase).collect()));
-                let path = line.split('"').nth(1).expect("a route has a path");
-                found.insert((method.expect("a route has a method"), path.to_owned()));
-            }
-        }
-    }
-    found
+/// The lines of all tables, those of the operations listener last, each with whether it is one.
+pub fn lines() -> impl Iterator<Item = (&'static Line, bool)> {
+    let public = api::lines().chain(well_known::lines()).chain(pages::lines());
+    public.map(|line| (line, false)).chain(operations::lines().map(|line| (line, true)))
 }
 
 #[test]
 fn every_route_of_every_table_has_a_seed() {
-    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("http/src")];
-    let mut forgotten = Vec::new();
-    let mut tables = 0;
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() && !path.ends_with("src/tests") {
-                open.push(path);
-                continue;
-            }
-            if path.extension().is_none_or(|ending| ending != "rs") {
-                continue;
-            }
-            let routes = routes(&fs::read_to_string(&path).unwrap());
-            tables += usize::from(!routes.is_empty());
-            let behind = path.ends_with("operations/mod.rs");
-            forgotten.extend(routes.into_iter().filter(|(method, route)| {
-                !SEEDS.iter().any(|s| s.method == method && s.route == route && s.operations == behind)
-            }));
-        }
-    }
-    assert!(tables >= 4, "the tables were not found");
+    let forgotten: Vec<_> = lines()
+        .filter(|(line, operations)| {
+            !SEEDS.iter().any(|s| line.method == s.method && line.path == s.route && *operations == s.operations)
+        })
+        .map(|(line, _)| (line.method.as_str(), line.path))
+        .collect();
+    assert!(lines().count() > 70, "the tables were not read");
     assert!(forgotten.is_empty(), "give these a seed in tests/hostile/fuzz/seeds.rs: {forgotten:?}");
-}
-
-#[test]
-fn the_lines_of_a_table_are_read() {
-    let source = "static ROUTES: &[Route] = &[\n    route(Verb::PUT, \"/a\", x),\n    page(\"/b\", x),\n    form(\"/b\", x).limited(y),\n    \
-                  Route {\n        method: Method::GET,\n        path: \"/c/{d}\",\n    },\n];\nfn other() { page(\"/no\") }";
-    let found = routes(source);
-    let found: Vec<(&str, &str)> = found.iter().map(|(method, path)| (method.as_str(), path.as_str())).collect();
-    assert_eq!(found, [("GET", "/b"), ("GET", "/c/{d}"), ("POST", "/b"), ("PUT", "/a")]);
 }

@@ -1,47 +1,35 @@
 //! `/account/delete`: the end of an account, with the days in which it can be had back.
 
-use std::sync::Arc;
-
-use cairn_actors::password::Password;
+use cairn_actors::services::session::SignedIn;
 use cairn_runtime::Timestamp;
 
 use super::super::page::Page;
-use super::super::page_request::PageRequest;
+use super::super::page_request::{PageRequest, Sent};
 use super::Who;
-use crate::request::Request;
-use crate::route_group::Answer;
-use crate::state::AppState;
+use crate::route::Answer;
 
 /// The form.
 pub(in crate::pages) fn page(address: &str) -> Page {
     Page::new("account/delete.html").put("address", address)
 }
 
-pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    match request.who().await {
-        Who::Somebody(who) => request.draw(page(who.user.address.typed())),
-        Who::Nobody(answer) => answer,
-    }
+pub(in crate::pages) async fn show(request: PageRequest, who: SignedIn) -> Answer {
+    request.draw(page(who.user.address.typed()))
 }
 
-pub(in crate::pages) async fn delete(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let who = match request.who().await {
+pub(in crate::pages) async fn delete(request: PageRequest, who: Who, sent: Sent) -> Answer {
+    let who = match who {
         Who::Somebody(who) => who,
         Who::Nobody(answer) => return twice(&request, answer).await,
     };
     let again = page(who.user.address.typed());
-    if !request.holds(&form) {
-        return request.stale(again);
-    }
+    let Sent::Good(form) = sent else { return request.stale(again) };
     let missing = request.unless_typed(&form, "password");
     if !missing.is_empty() {
         return request.draw(again.wrong(missing));
     }
-    let password = Password::typed(form.get("password").unwrap_or_default().to_owned());
-    match request.services().delete_account(&request.caller(), &who, &password).await {
+    let password = form.password("password");
+    match request.services().delete_account(form.caller(), &who, &password).await {
         Ok(moved) => {
             let until = moved.flow.expires_at.unwrap_or(request.now());
             farewell(&request, until)

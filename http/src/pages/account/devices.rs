@@ -1,20 +1,17 @@
 //! `/account/devices`: the browsers and programs that one's account knows, and forgetting them.
 
-use std::sync::Arc;
-
 use cairn_actors::services::Refusal;
 use cairn_actors::services::arrival::in_words;
 use cairn_actors::services::devices::DeviceView;
+use cairn_actors::services::session::SignedIn;
 use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
 use super::super::page::Page;
-use super::super::page_request::{PageRequest, typed};
-use super::{At, Who};
-use crate::request::Request;
-use crate::route_group::Answer;
-use crate::state::AppState;
+use super::super::page_request::{PageRequest, Sent};
+use super::At;
+use crate::route::Answer;
 
 #[derive(Serialize)]
 struct Shown {
@@ -46,31 +43,18 @@ fn list(request: &PageRequest, devices: Vec<DeviceView>) -> Page {
     page(Value::from(Serde(shown)))
 }
 
-pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
+pub(in crate::pages) async fn show(request: PageRequest, who: SignedIn) -> Answer {
     let devices = request.services().devices(&who).await?;
     request.draw(list(&request, devices).note(request.said()))
 }
 
 /// Forgets the one that is named, and signs it out where that is wanted, too.
-pub(in crate::pages) async fn forget(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
+pub(in crate::pages) async fn forget(request: PageRequest, who: SignedIn, sent: Sent) -> Answer {
     let devices = request.services().devices(&who).await?;
-    if !request.holds(&form) {
-        return request.stale(list(&request, devices));
-    }
-    let (named, ends) = (typed(&form, "device"), form.get("end").is_some());
+    let Sent::Good(form) = sent else { return request.stale(list(&request, devices)) };
+    let (named, ends) = (form.typed().text("device"), form.typed().has("end"));
     let left = ends && devices.iter().any(|known| known.current && known.id == named);
-    match request.services().forget_device(&request.caller(), &who, &named, ends).await {
+    match request.services().forget_device(form.caller(), &who, &named, ends).await {
         Ok(()) if left => Ok(request.without_session(request.go("/signed-out")?)),
         Ok(()) | Err(Refusal::NotFound) => request.go("/account/devices?said=forgotten"),
         Err(why) => Err(why.into()),

@@ -1,23 +1,18 @@
 //! `/account/email`: another address, asked for with the password and proved by a letter to it.
 
-use std::sync::Arc;
-
 use cairn_actors::address::Address;
 use cairn_actors::flows::email_change::EmailChange;
-use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::SignedIn;
 use cairn_runtime::Flow;
 use http::{Method, StatusCode};
 
 use super::super::page::{Page, Wrong};
-use super::super::page_request::{PageRequest, typed, with_query};
+use super::super::page_request::{PageRequest, Sent, with_query};
 use super::super::waiting::{self, Waiting};
-use super::{Who, done};
+use super::done;
 use crate::problem::Problem;
-use crate::request::Request;
-use crate::route_group::Answer;
-use crate::state::AppState;
+use crate::route::Answer;
 
 const PATH: &str = "/account/email";
 const WAITING: Waiting = Waiting {
@@ -33,12 +28,7 @@ pub(in crate::pages) fn page(address: &str, new_email: &str, once: &str) -> Page
     Page::new("account/email.html").put("address", address).put("new_email", new_email).put("once", once)
 }
 
-pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
+pub(in crate::pages) async fn show(request: PageRequest, who: SignedIn) -> Answer {
     match request.query("flow") {
         Some(flow) if is_anothers(&request, &who, &flow).await? => anothers(&request, &who, &flow),
         Some(flow) => wait(&request, &who, &flow, "", Vec::new()).await,
@@ -81,18 +71,10 @@ async fn wait(request: &PageRequest, who: &SignedIn, flow: &str, code: &str, wro
     }
 }
 
-pub(in crate::pages) async fn begin(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
-    let (new_email, once) = (typed(&form, "new_email"), typed(&form, "once"));
+pub(in crate::pages) async fn begin(request: PageRequest, who: SignedIn, sent: Sent) -> Answer {
+    let (new_email, once) = (sent.typed().text("new_email"), sent.typed().text("once"));
     let again = page(who.user.address.typed(), &new_email, &once);
-    if !request.holds(&form) {
-        return request.stale(again);
-    }
+    let Sent::Good(form) = sent else { return request.stale(again) };
     let mut missing = request.unless_typed(&form, "password");
     if !missing.is_empty() {
         if new_email.trim().is_empty() {
@@ -101,11 +83,11 @@ pub(in crate::pages) async fn begin(state: Arc<AppState>, request: Request) -> A
         return request.draw(again.wrong(missing));
     }
     let bare = Address::parse_forgiving(&new_email).map_or_else(|_| new_email.clone(), |a| a.typed().to_owned());
-    let password = || Password::typed(form.get("password").unwrap_or_default().to_owned());
+    let password = || form.password("password");
     let services = request.services();
-    let mut answer = services.change_email(&request.caller_once(&once), &who, &bare, true, &password()).await;
+    let mut answer = services.change_email(&form.caller_once(&once), &who, &bare, true, &password()).await;
     if matches!(answer, Err(Refusal::Mismatch)) {
-        answer = services.change_email(&request.caller(), &who, &bare, true, &password()).await;
+        answer = services.change_email(form.caller(), &who, &bare, true, &password()).await;
     }
     match answer {
         Ok(moved) => {
@@ -117,21 +99,13 @@ pub(in crate::pages) async fn begin(state: Arc<AppState>, request: Request) -> A
 }
 
 /// The code of the letter.
-pub(in crate::pages) async fn confirm(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
-    let (flow, code) = (typed(&form, "flow"), typed(&form, "code"));
+pub(in crate::pages) async fn confirm(request: PageRequest, who: SignedIn, sent: Sent) -> Answer {
+    let (flow, code) = (sent.typed().text("flow"), sent.typed().text("code"));
     if is_anothers(&request, &who, &flow).await? {
         return anothers(&request, &who, &flow);
     }
-    if !request.holds(&form) {
-        return wait(&request, &who, &flow, &code, request.held_up()).await;
-    }
-    match request.services().confirm_email_by_code(&request.caller(), &flow, &code).await {
+    let Sent::Good(form) = sent else { return wait(&request, &who, &flow, &code, request.held_up()).await };
+    match request.services().confirm_email_by_code(form.caller(), &flow, &code).await {
         Ok(_) => done(&request, "email"),
         Err(Refusal::AddressTaken) => {
             request.draw(Page::message("email_change/taken", "/account").status(StatusCode::CONFLICT))
@@ -141,27 +115,19 @@ pub(in crate::pages) async fn confirm(state: Arc<AppState>, request: Request) ->
 }
 
 /// Another letter, please.
-pub(in crate::pages) async fn resend(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
-    let flow = typed(&form, "flow");
+pub(in crate::pages) async fn resend(request: PageRequest, who: SignedIn, sent: Sent) -> Answer {
+    let flow = sent.typed().text("flow");
     if is_anothers(&request, &who, &flow).await? {
         return anothers(&request, &who, &flow);
     }
-    if !request.holds(&form) {
-        return wait(&request, &who, &flow, "", request.held_up()).await;
-    }
-    match request.services().resend_email_change(&request.caller(), &who, &flow).await {
+    let Sent::Good(form) = sent else { return wait(&request, &who, &flow, "", request.held_up()).await };
+    match request.services().resend_email_change(form.caller(), &who, &flow).await {
         Ok(_) => request.go(&WAITING.at(&flow, "")),
         Err(why) => wait(&request, &who, &flow, "", waiting::not_again(&request, why)?).await,
     }
 }
 
 /// Tells the waiting page when its flow moves.
-pub(in crate::pages) async fn events(state: Arc<AppState>, request: Request) -> Answer {
-    WAITING.events(&PageRequest::new(state, request)).await
+pub(in crate::pages) async fn events(request: PageRequest) -> Answer {
+    WAITING.events(&request).await
 }

@@ -1,8 +1,7 @@
 //! `/account/history`: what happened to one's account, newest first, page by page.
 
-use std::sync::Arc;
-
 use cairn_actors::directory::HistoryPlace;
+use cairn_actors::services::session::SignedIn;
 use cairn_runtime::{Id, InputId, Timestamp};
 use minijinja::Value;
 use minijinja::value::Serde;
@@ -10,10 +9,8 @@ use serde::Serialize;
 
 use super::super::page::Page;
 use super::super::page_request::{PageRequest, with_query};
-use super::{At, Who};
-use crate::request::Request;
-use crate::route_group::Answer;
-use crate::state::AppState;
+use super::At;
+use crate::route::Answer;
 
 #[derive(Serialize)]
 struct Shown {
@@ -37,12 +34,7 @@ fn read(text: &str) -> Option<HistoryPlace> {
     Some(HistoryPlace { at: Timestamp(at.parse().ok()?), input: InputId(Id::parse_crockford(input)?) })
 }
 
-pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
+pub(in crate::pages) async fn show(request: PageRequest, who: SignedIn) -> Answer {
     let before = request.query("before").as_deref().and_then(read);
     let found = request.services().history(&who, before).await?;
     let words = &request.state.theme.words.history;

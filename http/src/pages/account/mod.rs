@@ -1,7 +1,5 @@
 //! `/account`: what is known of whoever is signed in, and what they may do about it.
 
-use std::sync::Arc;
-
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::SignedIn;
 use cairn_runtime::Timestamp;
@@ -10,11 +8,9 @@ use minijinja::value::Serde;
 use serde::Serialize;
 
 use super::page::{Page, Wrong};
-use super::page_request::{PageRequest, is_local, with_query};
-use crate::api;
-use crate::request::{Form, Request};
-use crate::route_group::Answer;
-use crate::state::AppState;
+use super::page_request::{Form, PageRequest, is_local, with_query};
+use crate::reply::instant;
+use crate::route::Answer;
 
 pub(super) mod deletion;
 pub(super) mod devices;
@@ -34,7 +30,7 @@ pub(super) struct At {
 
 impl At {
     pub(super) fn of(request: &PageRequest, at: Timestamp) -> Self {
-        Self { iso: api::instant(at), said: request.state.theme.words.past(at, request.now()) }
+        Self { iso: instant(at), said: request.state.theme.words.past(at, request.now()) }
     }
 }
 
@@ -65,7 +61,7 @@ impl PageRequest {
 
     /// What is wrong where no password stands in its field: nobody's guess, so none is counted.
     fn unless_typed(&self, form: &Form, secret: &'static str) -> Vec<Wrong> {
-        match form.get(secret) {
+        match form.secret(secret) {
             None | Some("") => vec![Wrong { field: Some(secret), text: self.error("password.missing") }],
             Some(_) => Vec::new(),
         }
@@ -99,12 +95,7 @@ fn done(request: &PageRequest, what: &str) -> Answer {
     request.go(&with_query("/account", &[("said", what)]))
 }
 
-pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
+pub(super) async fn show(request: PageRequest, who: SignedIn) -> Answer {
     let user = &who.user;
     let name = user.name().unwrap_or_default();
     let username = user.username.as_ref().map(ToString::to_string).unwrap_or_default();

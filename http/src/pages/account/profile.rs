@@ -1,17 +1,14 @@
 //! `/account/profile`: one's names.
 
-use std::sync::Arc;
-
 use cairn_actors::directory::User;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::profile::TypedProfile;
+use cairn_actors::services::session::SignedIn;
 
 use super::super::page::Page;
-use super::super::page_request::{PageRequest, typed};
-use super::{Who, done};
-use crate::request::{Form, Request};
-use crate::route_group::Answer;
-use crate::state::AppState;
+use super::super::page_request::{PageRequest, Sent, Typed};
+use super::done;
+use crate::route::Answer;
 
 /// The form: as it is, or as it was typed.
 pub(in crate::pages) fn page(username: &str, first_name: &str, last_name: &str, version: i64) -> Page {
@@ -30,30 +27,19 @@ fn of_user(user: &User) -> Page {
 }
 
 /// What was typed, to be saved over the version that the person sees now.
-fn of_form(form: &Form, version: i64) -> Page {
-    page(&typed(form, "username"), &typed(form, "first_name"), &typed(form, "last_name"), version)
+fn of_form(typed: &Typed, version: i64) -> Page {
+    page(&typed.text("username"), &typed.text("first_name"), &typed.text("last_name"), version)
 }
 
-pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    match request.who().await {
-        Who::Somebody(who) => request.draw(of_user(&who.user)),
-        Who::Nobody(answer) => answer,
-    }
+pub(in crate::pages) async fn show(request: PageRequest, who: SignedIn) -> Answer {
+    request.draw(of_user(&who.user))
 }
 
-pub(in crate::pages) async fn save(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
-    if !request.holds(&form) {
-        return request.stale(of_form(&form, who.user.version));
-    }
-    let version = form.get("version").and_then(|version| version.parse().ok()).unwrap_or(who.user.version);
-    let some = |name: &str| Some(typed(&form, name).trim().to_owned()).filter(|text| !text.is_empty());
+pub(in crate::pages) async fn save(request: PageRequest, who: SignedIn, sent: Sent) -> Answer {
+    let Sent::Good(form) = sent else { return request.stale(of_form(sent.typed(), who.user.version)) };
+    let typed = form.typed();
+    let version = typed.get("version").and_then(|version| version.parse().ok()).unwrap_or(who.user.version);
+    let some = |name: &str| Some(typed.text(name).trim().to_owned()).filter(|text| !text.is_empty());
     let names =
         TypedProfile { username: some("username"), first_name: some("first_name"), last_name: some("last_name") };
     let same = |field: &Option<String>, present: Option<&str>| field.as_deref() == present;
@@ -65,10 +51,10 @@ pub(in crate::pages) async fn save(state: Arc<AppState>, request: Request) -> An
         // Sent twice, or with nothing changed: it is as they want it.
         return done(&request, "profile");
     }
-    match request.services().edit_profile(&request.caller(), &who, version, names).await {
+    match request.services().edit_profile(form.caller(), &who, version, names).await {
         Ok(_) => done(&request, "profile"),
         // What stands there now has another version; what was typed is saved over it when they press once more.
-        Err(why @ Refusal::Changed) => request.again_beside(of_form(&form, who.user.version), why, "password"),
-        Err(why) => request.again_beside(of_form(&form, version), why, "password"),
+        Err(why @ Refusal::Changed) => request.again_beside(of_form(typed, who.user.version), why, "password"),
+        Err(why) => request.again_beside(of_form(typed, version), why, "password"),
     }
 }

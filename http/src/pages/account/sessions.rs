@@ -1,20 +1,17 @@
 //! `/account/sessions`: where one is signed in, and ending that.
 
-use std::sync::Arc;
-
 use cairn_actors::services::Refusal;
 use cairn_actors::services::arrival::in_words;
+use cairn_actors::services::session::SignedIn;
 use cairn_actors::services::sessions::SessionView;
 use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
 use super::super::page::Page;
-use super::super::page_request::{PageRequest, typed};
-use super::{At, Who};
-use crate::request::Request;
-use crate::route_group::Answer;
-use crate::state::AppState;
+use super::super::page_request::{PageRequest, Sent};
+use super::At;
+use crate::route::Answer;
 
 #[derive(Serialize)]
 struct Shown {
@@ -47,33 +44,20 @@ fn list(request: &PageRequest, sessions: Vec<SessionView>) -> Page {
     page(Value::from(Serde(shown)), others)
 }
 
-pub(in crate::pages) async fn show(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
+pub(in crate::pages) async fn show(request: PageRequest, who: SignedIn) -> Answer {
     let sessions = request.services().sessions(&who).await?;
     request.draw(list(&request, sessions).note(request.said()))
 }
 
 /// Ends the one that is named, or all but this one.
-pub(in crate::pages) async fn end(state: Arc<AppState>, request: Request) -> Answer {
-    let request = PageRequest::new(state, request);
-    let form = request.form()?;
-    let who = match request.who().await {
-        Who::Somebody(who) => who,
-        Who::Nobody(answer) => return answer,
-    };
+pub(in crate::pages) async fn end(request: PageRequest, who: SignedIn, sent: Sent) -> Answer {
     let sessions = request.services().sessions(&who).await?;
-    if !request.holds(&form) {
-        return request.stale(list(&request, sessions));
-    }
-    let named = typed(&form, "session");
+    let Sent::Good(form) = sent else { return request.stale(list(&request, sessions)) };
+    let named = form.typed().text("session");
     let ended = sessions.iter().filter(|session| if named.is_empty() { !session.current } else { session.id == named });
     let mut left = false;
     for session in ended {
-        match request.services().revoke_session(&request.caller(), &who, &session.id).await {
+        match request.services().revoke_session(form.caller(), &who, &session.id).await {
             Ok(()) | Err(Refusal::NotFound) => left |= session.current,
             Err(why) => return Err(why.into()),
         }
