@@ -21,7 +21,7 @@ use cairn_actors::workers::budget::{Budgeted, SentLetters};
 use cairn_actors::workers::mailer::{Mailer, SmtpSettings, Worlds};
 use cairn_actors::world::World;
 use cairn_http::operations::{Operations, Readiness};
-use cairn_http::{AppState, Hosts, Limits, Port, Router};
+use cairn_http::{AppState, Hosts, Limits, Port, Router, TableFault};
 use cairn_persistence::address::is_postgres;
 use cairn_persistence::keys::KeysError;
 use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
@@ -34,6 +34,7 @@ use cairn_runtime::{Clock, Dice, Engine, Id, Parts, Tuning};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use warp::filters::BoxedFilter;
+use warp::reply::Response;
 
 use crate::config::{Config, is_on_loopback};
 use crate::{health, output, process, telemetry, theme};
@@ -195,13 +196,10 @@ async fn serve(config: Config) -> Result<(), String> {
     settings.limits.connections_each = (shares.public / 4).max(8);
     settings.limits.proxies.clone_from(&settings.trusted_proxies);
     let limits = settings.limits.clone();
-    let front = Router::new(settings)
-        .with(cairn_http::api::group(&state).map_err(|why| said(&why))?)
-        .with(cairn_http::well_known::group(&state).map_err(|why| said(&why))?)
-        .with(cairn_http::pages::group(&state).map_err(|why| said(&why))?)
-        .filter();
+    let front = public_routes(settings, &state).map_err(|why| said(&why))?;
     let back = Router::new(cairn_http::Settings::for_operations(request_id, config.ops_hosts.clone()))
         .with(cairn_http::operations::group(desk).map_err(|why| said(&why))?)
+        .map_err(|why| said(&why))?
         .filter();
 
     let (ended, mut ends) = tokio::sync::mpsc::channel(2);
@@ -326,11 +324,23 @@ fn request_id() -> String {
     Id::from_bytes(cairn_runtime::clock::derive_bytes(&seed, "request", 0)).crockford()
 }
 
+/// All that the public listener answers.
+fn public_routes(
+    settings: cairn_http::Settings,
+    state: &Arc<AppState>,
+) -> Result<BoxedFilter<(Response,)>, TableFault> {
+    let router = Router::new(settings)
+        .with(cairn_http::api::group(state)?)?
+        .with(cairn_http::well_known::group(state)?)?
+        .with(cairn_http::pages::group(state)?)?;
+    Ok(router.filter())
+}
+
 /// A port was bound in `serve`. It survives the task that accepts on it, and is closed by the stop.
 fn listener(
     name: &'static str,
     port: Port,
-    filter: BoxedFilter<(warp::reply::Response,)>,
+    filter: BoxedFilter<(Response,)>,
     limits: Limits,
     stopping: watch::Receiver<bool>,
     ended: tokio::sync::mpsc::Sender<()>,

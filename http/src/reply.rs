@@ -16,7 +16,8 @@ pub const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
-const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+/// The policy of what is no page: it loads nothing.
+pub(crate) const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A year (RFC 6797; ASVS 5.0, 3.4.1).
@@ -107,6 +108,15 @@ impl Reply {
         self
     }
 
+    /// A page gets the policy of its group. What is no page loads nothing at all.
+    #[must_use]
+    pub(crate) fn with_page_policy(mut self, policy: &HeaderValue) -> Self {
+        if self.is_html() {
+            self.headers.entry(CONTENT_SECURITY_POLICY).or_insert_with(|| policy.clone());
+        }
+        self
+    }
+
     pub(crate) fn is_html(&self) -> bool {
         self.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
     }
@@ -116,7 +126,6 @@ impl Reply {
     /// coming without TLS.
     #[must_use]
     pub(crate) fn completed(mut self, method: &Method, request_id: &str, no_store: bool, transport: Transport) -> Self {
-        let html = self.is_html();
         let headers = &mut self.headers;
         if let Ok(id) = HeaderValue::try_from(request_id) {
             headers.insert(REQUEST_ID, id);
@@ -127,7 +136,7 @@ impl Reply {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
-        headers.entry(CONTENT_SECURITY_POLICY).or_insert(if html { PAGE_POLICY } else { DATA_POLICY });
+        headers.entry(CONTENT_SECURITY_POLICY).or_insert(DATA_POLICY);
         headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(PERMISSIONS_POLICY, PERMISSIONS);
@@ -177,11 +186,13 @@ mod tests {
 
     #[test]
     fn a_page_may_load_nothing_of_others_and_data_nothing_at_all() {
-        let page = Reply::html(StatusCode::OK, "").completed(&Method::GET, "r", false, Transport::Any);
+        let page = Reply::html(StatusCode::OK, "").with_page_policy(&PAGE_POLICY);
+        let page = page.completed(&Method::GET, "r", false, Transport::Any);
         let policy = page.headers.get(CONTENT_SECURITY_POLICY).and_then(|value| value.to_str().ok()).unwrap_or("");
         assert!(policy.starts_with("default-src 'none';"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
-        let data = Reply::empty(StatusCode::NO_CONTENT).completed(&Method::GET, "r", true, Transport::Tls);
+        let data = Reply::empty(StatusCode::NO_CONTENT).with_page_policy(&PAGE_POLICY);
+        let data = data.completed(&Method::GET, "r", true, Transport::Tls);
         assert_eq!(data.headers.get(CONTENT_SECURITY_POLICY), Some(&DATA_POLICY));
         assert_eq!(data.headers.get(CACHE_CONTROL), Some(&HeaderValue::from_static("no-store")));
         assert_eq!(data.headers.get(CONTENT_LENGTH), None);

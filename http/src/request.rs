@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -28,7 +29,8 @@ pub(crate) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// The head of a request before a route group has looked at it.
+/// The head of a request as it came.
+#[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) path: String,
@@ -86,12 +88,9 @@ impl Head {
 /// One request. The body is empty until it is metered and admitted.
 #[derive(Debug)]
 pub struct Request {
-    pub(crate) method: Method,
+    pub(crate) head: Arc<Head>,
+    /// With escapes of unreserved characters undone.
     pub(crate) path: String,
-    pub(crate) raw_query: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) peer: SocketAddr,
-    pub(crate) client: IpAddr,
     pub(crate) id: String,
     pub(crate) route: &'static str,
     pub(crate) params: Vec<(String, String)>,
@@ -105,7 +104,7 @@ impl Request {
     /// The method as the client wrote it; HEAD where a GET handler runs for a HEAD.
     #[must_use]
     pub fn method(&self) -> &Method {
-        &self.method
+        &self.head.method
     }
 
     /// The path, with escapes of unreserved characters undone and all others as they came.
@@ -123,13 +122,13 @@ impl Request {
     /// The headers as they came.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+        &self.head.headers
     }
 
     /// One header as text; `None` when it is absent or not visible ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The request's id, to be named in logs.
@@ -141,19 +140,19 @@ impl Request {
     /// The other end of the socket, which may be a proxy.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.head.peer
     }
 
     /// The client's address, through trusted proxies.
     #[must_use]
     pub fn client(&self) -> IpAddr {
-        self.client
+        self.head.client
     }
 
     /// Whether the peer itself sits on this machine and nobody forwards for it.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        is_local(self.peer, &self.headers)
+        is_local(self.head.peer, &self.head.headers)
     }
 
     /// A parameter of the path by its name in the pattern, decoded. Empty when the pattern has no such name.
@@ -165,13 +164,13 @@ impl Request {
     /// The query string without its question mark, as it came.
     #[must_use]
     pub fn raw_query(&self) -> &str {
-        &self.raw_query
+        &self.head.query
     }
 
     /// The first query parameter of this name, decoded; what was broken in it is U+FFFD.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {
-        decode::query(&self.raw_query).into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+        decode::query(&self.head.query).into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// The token of `Authorization: Bearer …` (RFC 6750, section 2.1), never from anywhere else.
@@ -179,7 +178,7 @@ impl Request {
     /// `None`: no bearer token at all. An empty text: something that can be no token, such as two headers.
     #[must_use]
     pub fn bearer(&self) -> Option<&str> {
-        let mut given = self.headers.get_all(AUTHORIZATION).iter();
+        let mut given = self.head.headers.get_all(AUTHORIZATION).iter();
         let first = given.next()?;
         if given.next().is_some() {
             return Some("");
@@ -197,14 +196,14 @@ impl Request {
     /// What is said by a header that others fill in, with U+FFFD for the bytes that are no UTF-8. `None` when it is absent.
     #[must_use]
     pub fn words_of(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
+        self.head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
     }
 
     /// The value of a cookie (RFC 6265, section 5.4): the first of this name that is text. What bytes another site's
     /// cookie on the same line has does not matter.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        cookies(&self.headers).find_map(|(known, value)| {
+        cookies(&self.head.headers).find_map(|(known, value)| {
             let ours = known == name.as_bytes() && value.is_ascii();
             std::str::from_utf8(value).ok().filter(|_| ours)
         })
@@ -218,7 +217,7 @@ impl Request {
     /// Whether the client asks for a page rather than for data.
     #[must_use]
     pub fn wants_html(&self) -> bool {
-        wants_html(&self.headers)
+        wants_html(&self.head.headers)
     }
 
     /// The body as it came.
@@ -276,14 +275,35 @@ impl Request {
         let Some(wanted) = body.media_type() else { return Ok(()) };
         let refused = || Problem::media_type(format!("Send the body as {wanted} in UTF-8."));
         let plain = |encoding: &http::HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
-        if self.headers.get_all(CONTENT_ENCODING).iter().any(|encoding| !plain(encoding)) {
+        if self.head.headers.get_all(CONTENT_ENCODING).iter().any(|encoding| !plain(encoding)) {
             return Err(refused().detail("Send the body without compressing it."));
         }
-        let mut given = self.headers.get_all(CONTENT_TYPE).iter();
+        let mut given = self.head.headers.get_all(CONTENT_TYPE).iter();
         match (given.next(), given.next()) {
             (None, _) if self.body.is_empty() => Ok(()),
             (Some(kind), None) if is_media_type(&String::from_utf8_lossy(kind.as_bytes()), wanted) => Ok(()),
             _ => Err(refused()),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Request {
+    /// A request of no listener.
+    pub(crate) fn of_test(headers: HeaderMap, query: &str, body: &'static [u8]) -> Self {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let (path, query) = ("/".to_owned(), query.to_owned());
+        let head = Head { method: Method::POST, path: path.clone(), query, headers, peer, client: peer.ip() };
+        Self {
+            head: Arc::new(head),
+            path,
+            id: "r".to_owned(),
+            route: "/",
+            params: Vec::new(),
+            body: Bytes::from_static(body),
+            nesting: 64,
+            extensions: Extensions::new(),
+            names: Names::of("http://127.0.0.1:8080"),
         }
     }
 }
@@ -446,21 +466,7 @@ mod tests {
         pairs.for_each(|(name, value)| {
             map.append(name, value);
         });
-        Request {
-            method: Method::POST,
-            path: "/".to_owned(),
-            raw_query: "a=1&b=%41&a=2".to_owned(),
-            headers: map,
-            peer: SocketAddr::from(([127, 0, 0, 1], 1)),
-            client: IpAddr::from([127, 0, 0, 1]),
-            id: "r".to_owned(),
-            route: "/",
-            params: Vec::new(),
-            body: Bytes::from_static(body),
-            nesting: 64,
-            extensions: Extensions::new(),
-            names: Names::of("http://127.0.0.1:8080"),
-        }
+        Request::of_test(map, "a=1&b=%41&a=2", body)
     }
 
     fn status_of_json(kind: &[&'static str], body: &'static [u8]) -> u16 {
@@ -529,11 +535,13 @@ mod tests {
 
     #[test]
     fn what_others_fill_in_hides_nothing_of_ours() {
-        let mut found = request(&[("cookie", "city=Zürich; a=1; ü=2"), ("accept", "text/html, x/ü;q=0.1")], b"");
+        let found = request(&[("cookie", "city=Zürich; a=1; ü=2"), ("accept", "text/html, x/ü;q=0.1")], b"");
         let latin = |text: &[u8]| HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from(0));
-        found.headers.append("cookie", latin(b"\xfc=\xe4; b=3; c=M\xf6we"));
-        found.headers.insert("user-agent", latin(b"M\xf6we/1"));
-        found.headers.insert("content-type", latin(b"application/json; name=M\xf6we"));
+        let mut headers = found.headers().clone();
+        headers.append("cookie", latin(b"\xfc=\xe4; b=3; c=M\xf6we"));
+        headers.insert("user-agent", latin(b"M\xf6we/1"));
+        headers.insert("content-type", latin(b"application/json; name=M\xf6we"));
+        let found = Request::of_test(headers, "", b"");
         assert_eq!([found.cookie("a"), found.cookie("b"), found.cookie("c")], [Some("1"), Some("3"), None]);
         assert_eq!(found.words_of("user-agent").as_deref(), Some("M\u{fffd}we/1"));
         assert!(found.wants_html());
@@ -543,8 +551,9 @@ mod tests {
     #[test]
     fn cookies_are_named_where_they_are_what_is_too_much() {
         let head = |headers: &[(&'static str, &'static str)]| {
-            let Request { method, path, headers, peer, client, .. } = request(headers, b"");
-            Head { method, path, query: String::new(), headers, peer, client }
+            let headers = request(headers, b"").headers().clone();
+            let Request { head, .. } = Request::of_test(headers, "", b"");
+            head
         };
         let limits = Limits { header_bytes: 60, ..Limits::default() };
         let refused =

@@ -4,7 +4,7 @@
 //! the interface. The order in which a request is judged is the order of [`RouteGroup::judge`], and visible there.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_TYPE, EXPECT,
-    ORIGIN, RETRY_AFTER, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, EXPECT, ORIGIN,
+    RETRY_AFTER, VARY,
 };
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
@@ -23,16 +23,37 @@ use crate::access::client_address::client_network;
 use crate::access::cookie::Names;
 use crate::access::host::names_this_machine;
 use crate::access::{Access, Admission, Carried, Limited, sent_by_another_site};
-use crate::decode;
 use crate::load::{Held, Load};
 use crate::problem::{Kind, Problem};
-use crate::reply::Reply;
-use crate::request::{BodyStream, Head, Request, collect, crowded, discard, wants_html};
+use crate::reply::{DATA_POLICY, Reply};
+use crate::request::{BodyStream, Head, Request, collect, crowded, discard};
 use crate::route::{Answer, Route};
 use crate::router::{Settings, is_below};
 
-/// The page that tells a person of a problem, given the request's id. Status and headers are put on it afterwards.
-pub type ErrorPage<S> = fn(&S, &Problem, &str) -> Reply;
+/// How a group tells of problems: as a document, as a page, as its protocol wants it.
+pub(crate) type ErrorWriter<S> = fn(&S, &Problem, &Refused<'_>) -> Reply;
+
+/// A request that was refused, as error writers see it.
+pub(crate) struct Refused<'a> {
+    /// Its head.
+    pub(crate) head: &'a Head,
+    /// Its id.
+    pub(crate) id: &'a str,
+}
+
+/// Tells of a problem as `application/problem+json` (RFC 9457).
+fn document<S>(_state: &S, problem: &Problem, refused: &Refused<'_>) -> Reply {
+    problem.to_reply(refused.id)
+}
+
+/// Whose scripts may call a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cors {
+    /// Those of our own pages.
+    OwnPages,
+    /// Those of the origins that the settings list, too.
+    Listed,
+}
 
 /// Headers that scripts of a listed origin may read, and may send.
 const EXPOSED: &str = "etag, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id";
@@ -64,21 +85,23 @@ pub enum TableFault {
     },
 }
 
+/// What a table has at one path.
 struct Entry<S: 'static> {
     pattern: &'static str,
     routes: Vec<&'static Route<S>>,
     allow: HeaderValue,
 }
 
-/// A table of routes compiled for use.
+/// A table of routes, and what holds for all its answers.
 pub struct RouteGroup<S: 'static> {
     name: &'static str,
     state: Arc<S>,
-    paths: matchit::Router<Entry<S>>,
+    entries: Vec<Entry<S>>,
     prefixes: &'static [&'static str],
     everything_else: bool,
-    cross_origin: bool,
-    error_page: Option<ErrorPage<S>>,
+    cors: Cors,
+    errors: ErrorWriter<S>,
+    page_policy: HeaderValue,
     forms_again: bool,
 }
 
@@ -99,23 +122,19 @@ impl<S: Admission> RouteGroup<S> {
                 None => by_path.push((line.path, vec![route])),
             }
         }
-        let mut paths = matchit::Router::new();
-        for (pattern, routes) in by_path {
+        let entry = |(pattern, routes): (&'static str, Vec<&'static Route<S>>)| {
             let allow = allow_of(&routes);
-            paths.insert(pattern, Entry { pattern, routes, allow }).map_err(|error| TableFault::Pattern {
-                group: name,
-                path: pattern,
-                why: error.to_string(),
-            })?;
-        }
+            Entry { pattern, routes, allow }
+        };
         Ok(Self {
             name,
             state,
-            paths,
+            entries: by_path.into_iter().map(entry).collect(),
             prefixes: &[],
             everything_else: false,
-            cross_origin: false,
-            error_page: None,
+            cors: Cors::OwnPages,
+            errors: document::<S>,
+            page_policy: DATA_POLICY,
             forms_again: false,
         })
     }
@@ -134,17 +153,24 @@ impl<S: Admission> RouteGroup<S> {
         self
     }
 
-    /// Scripts of the listed origins may call this group.
+    /// Whose scripts may call this group. Without it: those of our own pages.
     #[must_use]
-    pub fn cross_origin(mut self) -> Self {
-        self.cross_origin = true;
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = cors;
         self
     }
 
-    /// Who asks for HTML is told of problems by this page.
+    /// The content-security policy of the group's pages. Without it they may load nothing.
     #[must_use]
-    pub fn error_page(mut self, page: ErrorPage<S>) -> Self {
-        self.error_page = Some(page);
+    pub fn page_policy(mut self, policy: HeaderValue) -> Self {
+        self.page_policy = policy;
+        self
+    }
+
+    /// How the group tells of problems. Without it: as `application/problem+json`.
+    #[must_use]
+    pub(crate) fn errors(mut self, writer: ErrorWriter<S>) -> Self {
+        self.errors = writer;
         self
     }
 
@@ -157,17 +183,18 @@ impl<S: Admission> RouteGroup<S> {
     }
 
     /// Decides what happens to a request, in this order: its bounds, its path, its method, the meter, the access.
-    async fn judge(&self, settings: &Settings, head: &Head, id: &str, trail: &mut Trail) -> Result<Next<S>, Problem> {
+    async fn judge(&self, settings: &Settings, arrival: Arrival, trail: &mut Trail) -> Result<Next<S>, Problem> {
+        let Arrival { head, path, found, id, refused } = arrival;
+        if let Some(problem) = refused {
+            return Err(problem);
+        }
         head.check(&settings.limits)?;
-        let path = decode::normal_path(&head.path).ok_or_else(Problem::not_found)?;
-        let found = self.paths.at(&path).map_err(|_| Problem::not_found())?;
-        let entry = found.value;
+        let (path, found) = path.zip(found).ok_or_else(Problem::not_found)?;
+        let entry = self.entries.get(found.entry).ok_or_else(Problem::not_found)?;
         trail.route = entry.pattern;
-        let params: Option<Vec<_>> =
-            found.params.iter().map(|(name, raw)| Some((name.to_owned(), decode::segment(raw)?))).collect();
-        let params = params.ok_or_else(Problem::not_found)?;
+        let params = found.params.ok_or_else(Problem::not_found)?;
         if head.method == Method::OPTIONS {
-            entry.allow_preflight(head, trail);
+            entry.allow_preflight(&head, trail);
             return Ok(Next::Said(Reply::empty(StatusCode::NO_CONTENT).header(ALLOW, entry.allow.clone())));
         }
         let route = entry.serving(&head.method).ok_or_else(|| Problem::method(entry.allow.clone()))?;
@@ -175,13 +202,9 @@ impl<S: Admission> RouteGroup<S> {
             trail.forget_welcome();
         }
         let mut request = Request {
-            method: head.method.clone(),
-            client: head.client,
-            path: path.into_owned(),
-            raw_query: head.query.clone(),
-            headers: head.headers.clone(),
-            peer: head.peer,
-            id: id.to_owned(),
+            head,
+            path,
+            id,
             route: entry.pattern,
             params,
             body: Bytes::new(),
@@ -204,14 +227,14 @@ impl<S: Admission> RouteGroup<S> {
         match route.line.access {
             Access::Open | Access::Session => {}
             Access::OwnForm | Access::SessionForm | Access::SessionFormOrRepeat => {
-                if sent_by_another_site(&request.headers, &settings.own_origin) {
+                if sent_by_another_site(request.headers(), &settings.own_origin) {
                     return Err(Problem::another_site());
                 }
             }
             Access::Loopback => {
                 let near = request.is_local()
-                    && names_this_machine(&request.headers)
-                    && !sent_by_another_site(&request.headers, &settings.own_origin);
+                    && names_this_machine(request.headers())
+                    && !sent_by_another_site(request.headers(), &settings.own_origin);
                 if !near {
                     return Err(Problem::not_found());
                 }
@@ -226,22 +249,19 @@ impl<S: Admission> RouteGroup<S> {
     async fn answer(
         &self,
         settings: &Settings,
-        head: &Head,
-        body: BodyStream,
         arrival: Arrival,
+        body: BodyStream,
+        load: &Arc<Load>,
         trail: &mut Trail,
     ) -> Answer {
-        let Arrival { id, load, refused } = arrival;
-        let judged = match refused {
-            None => self.judge(settings, head, &id, trail).await,
-            Some(problem) => Err(problem),
-        };
+        let head = Arc::clone(&arrival.head);
+        let judged = self.judge(settings, arrival, trail).await;
         // Held until the handler has ended.
         let mut held = load.body(client_network(head.client)).ok_or_else(crowded)?;
         let (route, mut request) = match judged {
             Ok(Next::Run(route, request)) => (route, request),
             Ok(Next::ShowAgain(route, request, slow)) => {
-                return self.show_again(settings, head, body, &mut held, (route, request), *slow).await;
+                return self.show_again(settings, &head, body, &mut held, (route, request), *slow).await;
             }
             Ok(Next::Said(reply)) => {
                 discard(&head.headers, body, &settings.limits).await;
@@ -261,7 +281,7 @@ impl<S: Admission> RouteGroup<S> {
     fn may_show_again(&self, settings: &Settings, route: &Route<S>, request: &Request) -> bool {
         self.forms_again
             && route.line.access.is_own_form()
-            && !sent_by_another_site(&request.headers, &settings.own_origin)
+            && !sent_by_another_site(request.headers(), &settings.own_origin)
             && request.wants_html()
     }
 
@@ -304,7 +324,7 @@ impl<S: Admission> RouteGroup<S> {
     /// Names a listed origin as welcome. Others get no such header and are served all the same: their browser keeps
     /// the answer from them, and our own pages' posts carry an origin as well.
     fn welcome_origin(&self, settings: &Settings, head: &Head, trail: &mut Trail) {
-        if !self.cross_origin || settings.cors_origins.is_empty() {
+        if self.cors == Cors::OwnPages || settings.cors_origins.is_empty() {
             return;
         }
         trail.headers.append(VARY, HeaderValue::from_static("origin"));
@@ -316,7 +336,8 @@ impl<S: Admission> RouteGroup<S> {
     }
 
     /// Renders a problem, and logs what is ours to mend: once, here, where it is handled.
-    fn tell(&self, problem: &Problem, head: &Head, id: &str, route: &'static str) -> Reply {
+    fn tell(&self, problem: &Problem, refused: &Refused<'_>, route: &'static str) -> Reply {
+        let id = refused.id;
         match problem.kind() {
             Kind::Fault => {
                 let cause = problem.logged().unwrap_or("no cause given");
@@ -328,17 +349,9 @@ impl<S: Admission> RouteGroup<S> {
             }
             _ => {}
         }
-        match self.error_page {
-            Some(page) if wants_html(&head.headers) => {
-                // The page is drawn by a template, which may have its own defect.
-                let drawn = std::panic::catch_unwind(AssertUnwindSafe(|| page(&self.state, problem, id)));
-                match drawn {
-                    Ok(page) if page.headers.contains_key(CONTENT_TYPE) => problem.dress(page),
-                    _ => problem.to_reply(id),
-                }
-            }
-            _ => problem.to_reply(id),
-        }
+        // It may draw a page by a template, which may have its own defect.
+        let told = panic::catch_unwind(AssertUnwindSafe(|| (self.errors)(&self.state, problem, refused)));
+        told.unwrap_or_else(|_| problem.to_reply(refused.id))
     }
 }
 
@@ -402,55 +415,81 @@ fn allow_of<S>(routes: &[&'static Route<S>]) -> HeaderValue {
     HeaderValue::try_from(methods.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
 }
 
-/// A route group whatever its handlers share, as the composition of groups sees it.
+/// A route group whatever its handlers share, as the router sees it.
 pub(crate) trait AnyGroup: Send + Sync + 'static {
-    /// Whether a path is this group's to answer.
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// The patterns of its table; where one stands among them is where [`Found::entry`] finds it.
+    fn patterns(&self) -> Vec<&'static str>;
+
+    /// Whether a path that no table has is this group's to refuse.
     fn claims(&self, path: &str) -> bool;
 
     /// Answers, whatever the request is.
     fn serve(
         self: Arc<Self>,
         settings: Arc<Settings>,
-        head: Head,
-        body: BodyStream,
         arrival: Arrival,
+        body: BodyStream,
+        load: Arc<Load>,
     ) -> BoxFuture<'static, Reply>;
 }
 
-/// How a request comes to its group.
+/// A request as it comes to its group.
 pub(crate) struct Arrival {
+    /// Its head.
+    pub(crate) head: Arc<Head>,
+    /// Its path with escapes of unreserved characters undone; `None` when it is none.
+    pub(crate) path: Option<String>,
+    /// What the tables have at this path.
+    pub(crate) found: Option<Found>,
     /// Its id.
     pub(crate) id: String,
-    /// Where its body is counted.
-    pub(crate) load: Arc<Load>,
     /// Why it is refused whatever the group thinks of it.
     pub(crate) refused: Option<Problem>,
 }
 
+/// A path that a table has.
+pub(crate) struct Found {
+    /// Where its pattern stands among the group's.
+    pub(crate) entry: usize,
+    /// What the pattern's parameters are, decoded; `None` when one cannot be.
+    pub(crate) params: Option<Vec<(String, String)>>,
+}
+
 impl<S: Admission> AnyGroup for RouteGroup<S> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn patterns(&self) -> Vec<&'static str> {
+        self.entries.iter().map(|entry| entry.pattern).collect()
+    }
+
     fn claims(&self, path: &str) -> bool {
-        let normal = decode::normal_path(path);
-        let path = normal.as_deref().unwrap_or(path);
-        self.everything_else || self.prefixes.iter().any(|prefix| is_below(path, prefix)) || self.paths.at(path).is_ok()
+        self.everything_else || self.prefixes.iter().any(|prefix| is_below(path, prefix))
     }
 
     fn serve(
         self: Arc<Self>,
         settings: Arc<Settings>,
-        head: Head,
-        body: BodyStream,
         arrival: Arrival,
+        body: BodyStream,
+        load: Arc<Load>,
     ) -> BoxFuture<'static, Reply> {
         Box::pin(async move {
-            let id = arrival.id.clone();
+            let (head, id) = (Arc::clone(&arrival.head), arrival.id.clone());
             let began = Instant::now();
             let mut trail = Trail { route: UNMATCHED, headers: HeaderMap::new(), carried: Carried::default() };
             self.welcome_origin(&settings, &head, &mut trail);
             let answer =
-                AssertUnwindSafe(self.answer(&settings, &head, body, arrival, &mut trail)).catch_unwind().await;
+                AssertUnwindSafe(self.answer(&settings, arrival, body, &load, &mut trail)).catch_unwind().await;
             let answer = answer.unwrap_or_else(|panic| Err(Problem::fault(said_by(&*panic))));
-            let mut reply =
-                answer.unwrap_or_else(|problem| self.tell(&problem.told_at(self.state.now()), &head, &id, trail.route));
+            let refused = Refused { head: &head, id: &id };
+            let reply =
+                answer.unwrap_or_else(|problem| self.tell(&problem.told_at(self.state.now()), &refused, trail.route));
+            let mut reply = reply.with_page_policy(&self.page_policy);
             for (name, value) in &trail.headers {
                 if name == VARY {
                     reply.headers.append(name, value.clone());

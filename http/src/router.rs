@@ -1,5 +1,7 @@
-//! The route groups put together: one boxed warp filter each, tried in order, and an answer to every request whatever it is.
+//! The route groups put together: one match of the path over all their tables, and an answer to every request whatever it
+//! is.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -26,7 +28,7 @@ use crate::load::Load;
 use crate::problem::Problem;
 use crate::reply::{Reply, Transport};
 use crate::request::{BodyStream, Head, Peer, crowded, discard};
-use crate::route_group::{AnyGroup, Arrival, RouteGroup, UNMATCHED, count, said_by};
+use crate::route_group::{AnyGroup, Arrival, Found, RouteGroup, TableFault, UNMATCHED, count, said_by};
 
 /// What holds for all route groups.
 #[derive(Clone, Debug)]
@@ -94,8 +96,6 @@ impl Settings {
     }
 
     fn is_private(&self, path: &str) -> bool {
-        let normal = decode::normal_path(path);
-        let path = normal.as_deref().unwrap_or(path);
         self.no_store.iter().any(|prefix| is_below(path, prefix))
     }
 }
@@ -105,70 +105,116 @@ pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The route groups of one listener, in the order in which they are asked.
+/// The route groups of one listener.
 pub struct Router {
     settings: Arc<Settings>,
     groups: Vec<Arc<dyn AnyGroup>>,
+    paths: matchit::Router<Place>,
+}
+
+/// Where a pattern stands: in which group, and where among its patterns.
+#[derive(Clone, Copy)]
+struct Place {
+    group: usize,
+    entry: usize,
 }
 
 impl Router {
     /// A listener without route groups: every path is a 404.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), groups: Vec::new() }
+        Self { settings: Arc::new(settings), groups: Vec::new(), paths: matchit::Router::new() }
     }
 
     /// Adds a group behind those already there.
-    #[must_use]
-    pub fn with<S: Admission>(mut self, group: RouteGroup<S>) -> Self {
+    ///
+    /// # Errors
+    /// [`TableFault::Pattern`] when a path of its table cannot be told from one that is there, or is malformed.
+    pub fn with<S: Admission>(mut self, group: RouteGroup<S>) -> Result<Self, TableFault> {
+        let (name, patterns, place) = (group.name(), group.patterns(), self.groups.len());
+        for (entry, path) in patterns.into_iter().enumerate() {
+            let added = self.paths.insert(path, Place { group: place, entry });
+            added.map_err(|error| TableFault::Pattern { group: name, path, why: error.to_string() })?;
+        }
         self.groups.push(Arc::new(group));
-        self
+        Ok(self)
     }
 
     /// The filter to be served: it answers every request and rejects none.
     #[must_use]
     pub fn filter(self) -> BoxedFilter<(Response,)> {
-        let Self { settings, groups } = self;
-        let load = Load::new(&settings.limits);
-        let serving = |group| answering(Arc::clone(&settings), Arc::clone(&load), group);
-        let last = serving(Arc::new(Nowhere) as Arc<dyn AnyGroup>);
-        let all = groups.into_iter().rev().fold(last, |behind, group| serving(group).or(behind).unify().boxed());
-        // No filter above rejects but to pass a request on. Should a change ever break that, a client still gets a
-        // problem and not a library's text.
-        all.recover(move |rejection: Rejection| {
-            let settings = Arc::clone(&settings);
-            async move { Ok::<_, Infallible>(rejected(&settings, &rejection)) }
-        })
-        .unify()
-        .boxed()
+        // Counts the requests that do not come through our accept loop, which counts its own.
+        let (load, router) = (Load::new(&self.settings.limits), Arc::new(self));
+        let last = Arc::clone(&router);
+        warp::method()
+            .and(warp::path::full())
+            .and(raw_query())
+            .and(warp::header::headers_cloned())
+            .and(warp::ext::optional::<Peer>())
+            .and(warp::ext::optional::<Arc<Load>>())
+            .and(body())
+            .then(move |method, path: FullPath, query, headers, peer: Option<Peer>, loaded: Option<Arc<Load>>, body| {
+                // Requests made in tests have no peer; no share of anything applies to them.
+                let peer = peer.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |Peer(address)| address);
+                let client = client_address(peer, &headers, &router.settings.trusted_proxies);
+                let head = Head { method, path: path.as_str().to_owned(), query, headers, peer, client };
+                let load = loaded.unwrap_or_else(|| Arc::clone(&load));
+                Arc::clone(&router).answer(load, Arc::new(head), body)
+            })
+            // No filter above rejects. Should a change ever break that, a client still gets a problem and not a library's
+            // text.
+            .recover(move |rejection: Rejection| {
+                let router = Arc::clone(&last);
+                async move { Ok::<_, Infallible>(rejected(&router.settings, &rejection)) }
+            })
+            .unify()
+            .boxed()
     }
-}
 
-/// `load` counts the requests that do not come through our accept loop, which counts its own.
-fn answering(settings: Arc<Settings>, load: Arc<Load>, group: Arc<dyn AnyGroup>) -> BoxedFilter<(Response,)> {
-    let claimant = Arc::clone(&group);
-    let claimed = warp::path::full()
-        .and_then(move |path: FullPath| {
-            let claimed = claimant.claims(path.as_str());
-            async move { if claimed { Ok(()) } else { Err(warp::reject::not_found()) } }
-        })
-        .untuple_one();
-    claimed
-        .and(warp::method())
-        .and(warp::path::full())
-        .and(raw_query())
-        .and(warp::header::headers_cloned())
-        .and(warp::ext::optional::<Peer>())
-        .and(warp::ext::optional::<Arc<Load>>())
-        .and(body())
-        .then(move |method, path: FullPath, query, headers, peer: Option<Peer>, loaded: Option<Arc<Load>>, body| {
-            // A request that did not come through our accept loop has no peer, and is nobody's neighbour.
-            let peer = peer.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |Peer(address)| address);
-            let client = client_address(peer, &headers, &settings.trusted_proxies);
-            let head = Head { method, path: path.as_str().to_owned(), query, headers, peer, client };
-            answer(Arc::clone(&settings), loaded.unwrap_or_else(|| Arc::clone(&load)), Arc::clone(&group), head, body)
-        })
-        .boxed()
+    /// The group that answers a path, and what its table has there.
+    fn find(&self, path: &str) -> (Option<&Arc<dyn AnyGroup>>, Option<Found>) {
+        match self.paths.at(path) {
+            Ok(found) => {
+                let place = *found.value;
+                let params = found.params.iter().map(|(name, raw)| Some((name.to_owned(), decode::segment(raw)?)));
+                (self.groups.get(place.group), Some(Found { entry: place.entry, params: params.collect() }))
+            }
+            Err(_) => (self.groups.iter().find(|group| group.claims(path)), None),
+        }
+    }
+
+    /// Answers one request. What its group does runs in a task of its own, to its end: a client that hangs up, or resets
+    /// its stream, changes nothing of it.
+    async fn answer(self: Arc<Self>, load: Arc<Load>, head: Arc<Head>, body: BodyStream) -> Response {
+        let settings = Arc::clone(&self.settings);
+        let id = head.given_id().unwrap_or_else(settings.new_request_id);
+        let path = decode::normal_path(&head.path);
+        let private = settings.is_private(path.as_deref().unwrap_or(&head.path));
+        let refused = settings.refuse(&head);
+        let reply = if refused.is_none() && head.method == Method::OPTIONS && head.path == "*" {
+            // RFC 9110, section 9.3.7: the server as a whole is asked.
+            let reply = Reply::empty(StatusCode::NO_CONTENT)
+                .header(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            count(UNMATCHED, &head.method, reply.status, Duration::ZERO);
+            reply
+        } else {
+            let (group, found) = self.find(path.as_deref().unwrap_or(&head.path));
+            let path = path.map(Cow::into_owned);
+            let admitted = load.admit(client_network(head.client));
+            let refused = refused.or_else(|| admitted.is_none().then(crowded));
+            let arrival = Arrival { head: Arc::clone(&head), path, found, id: id.clone(), refused };
+            let serving = match group {
+                Some(group) => Arc::clone(group).serve(Arc::clone(&settings), arrival, body, Arc::clone(&load)),
+                None => Box::pin(nowhere(Arc::clone(&settings), arrival, body)),
+            };
+            let serving = caught(serving, id.clone());
+            match admitted {
+                Some(admitted) => load.run(admitted, serving).await.unwrap_or_else(|| crowded().to_reply(&id)),
+                None => serving.await,
+            }
+        };
+        reply.completed(&head.method, &id, private, settings.transport()).into_response()
+    }
 }
 
 fn raw_query() -> impl Filter<Extract = (String,), Error = Infallible> + Clone {
@@ -186,38 +232,6 @@ fn whole_chunks<B: Buf>(
     stream: impl Stream<Item = Result<B, warp::Error>> + Send,
 ) -> impl Stream<Item = Result<Bytes, warp::Error>> + Send {
     stream.map(|chunk| chunk.map(|mut chunk| chunk.copy_to_bytes(chunk.remaining())))
-}
-
-/// Answers one request. What its group does runs in a task of its own, to its end: a client that hangs up, or resets its
-/// stream, changes nothing of it.
-async fn answer(
-    settings: Arc<Settings>,
-    load: Arc<Load>,
-    group: Arc<dyn AnyGroup>,
-    head: Head,
-    body: BodyStream,
-) -> Response {
-    let id = head.given_id().unwrap_or_else(settings.new_request_id);
-    let (method, private) = (head.method.clone(), settings.is_private(&head.path));
-    let refused = settings.refuse(&head);
-    let reply = if refused.is_none() && head.method == Method::OPTIONS && head.path == "*" {
-        // RFC 9110, section 9.3.7: the server as a whole is asked.
-        let reply = Reply::empty(StatusCode::NO_CONTENT)
-            .header(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
-        count(UNMATCHED, &head.method, reply.status, Duration::ZERO);
-        reply
-    } else {
-        let admitted = load.admit(client_network(head.client));
-        let refused = refused.or_else(|| admitted.is_none().then(crowded));
-        let arrival = Arrival { id: id.clone(), load: Arc::clone(&load), refused };
-        let serving = group.serve(Arc::clone(&settings), head, body, arrival);
-        let serving = caught(serving, id.clone());
-        match admitted {
-            Some(admitted) => load.run(admitted, serving).await.unwrap_or_else(|| crowded().to_reply(&id)),
-            None => serving.await,
-        }
-    };
-    reply.completed(&method, &id, private, settings.transport()).into_response()
 }
 
 async fn caught(serving: BoxFuture<'static, Reply>, id: String) -> Reply {
@@ -240,29 +254,13 @@ fn rejected(settings: &Settings, rejection: &Rejection) -> Response {
     problem.to_reply(&id).completed(&Method::GET, &id, true, settings.transport()).into_response()
 }
 
-/// What stands behind all route groups: nothing is here.
-struct Nowhere;
-
-impl AnyGroup for Nowhere {
-    fn claims(&self, _path: &str) -> bool {
-        true
-    }
-
-    fn serve(
-        self: Arc<Self>,
-        settings: Arc<Settings>,
-        head: Head,
-        body: BodyStream,
-        arrival: Arrival,
-    ) -> BoxFuture<'static, Reply> {
-        Box::pin(async move {
-            let Arrival { id, refused, .. } = arrival;
-            let problem = refused.or_else(|| head.check(&settings.limits).err()).unwrap_or_else(Problem::not_found);
-            discard(&head.headers, body, &settings.limits).await;
-            count(UNMATCHED, &head.method, problem.status(), Duration::ZERO);
-            problem.to_reply(&id)
-        })
-    }
+/// Answers where no group does: nothing is there.
+async fn nowhere(settings: Arc<Settings>, arrival: Arrival, body: BodyStream) -> Reply {
+    let Arrival { head, id, refused, .. } = arrival;
+    let problem = refused.or_else(|| head.check(&settings.limits).err()).unwrap_or_else(Problem::not_found);
+    discard(&head.headers, body, &settings.limits).await;
+    count(UNMATCHED, &head.method, problem.status(), Duration::ZERO);
+    problem.to_reply(&id)
 }
 
 /// Tells the recorder of metrics what the front counts, and makes the counters whose labels are known, at 0.

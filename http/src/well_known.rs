@@ -11,7 +11,7 @@ use crate::pages;
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::route::{Line, WithHeaders, call, routes};
-use crate::route_group::{RouteGroup, TableFault};
+use crate::route_group::{Cors, RouteGroup, TableFault};
 use crate::state::AppState;
 
 routes! {
@@ -30,7 +30,7 @@ pub fn lines() -> impl Iterator<Item = &'static Line> {
 /// # Errors
 /// When the table contradicts itself.
 pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> {
-    Ok(RouteGroup::new("well-known", Arc::clone(state), ROUTES)?.below(&["/.well-known"]).cross_origin())
+    Ok(RouteGroup::new("well-known", Arc::clone(state), ROUTES)?.below(&["/.well-known"]).cors(Cors::Listed))
 }
 
 /// A JWK set.

@@ -11,7 +11,7 @@ use crate::access::rate::{ACCOUNT, CHANGE, CODE, EXPORT, LOGIN, PAGE, REFRESH, R
 use crate::problem::Problem;
 use crate::reply::instant;
 use crate::route::{Line, call, routes};
-use crate::route_group::{RouteGroup, TableFault};
+use crate::route_group::{Cors, RouteGroup, TableFault};
 use crate::state::AppState;
 
 mod config;
@@ -69,7 +69,7 @@ pub fn lines() -> impl Iterator<Item = &'static Line> {
 /// # Errors
 /// When the table contradicts itself.
 pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> {
-    Ok(RouteGroup::new("api", Arc::clone(state), ROUTES)?.below(&["/auth", "/users"]).cross_origin())
+    Ok(RouteGroup::new("api", Arc::clone(state), ROUTES)?.below(&["/auth", "/users"]).cors(Cors::Listed))
 }
 
 /// What is wrong with a body that takes a link's token, or a code with its flow.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::access::rate::{ADVICE, CHANGE, CODE, EVENTS, HISTORY, LOGIN, PAGE, REGISTER, RESEND, RESET};
 use crate::api::me::ExportBody;
 use crate::problem::Problem;
-use crate::reply::Reply;
+use crate::reply::{PAGE_POLICY, Reply};
 use crate::request::Request;
 use crate::route::{Answer, Line, call, reply, routes};
 use crate::route_group::{RouteGroup, TableFault};
@@ -150,7 +150,7 @@ pub fn lines() -> impl Iterator<Item = &'static Line> {
 /// When the table contradicts itself.
 pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> {
     let group = RouteGroup::new("pages", Arc::clone(state), ROUTES)?;
-    Ok(group.error_page(problem_page::tell).forms_again().everything_else())
+    Ok(group.errors(problem_page::tell).page_policy(PAGE_POLICY).forms_again().everything_else())
 }
 
 /// That the server answers.

@@ -11,6 +11,8 @@ use super::plain;
 use super::words::fill;
 use crate::problem::{Kind, Problem};
 use crate::reply::Reply;
+use crate::request::wants_html;
+use crate::route_group::Refused;
 use crate::state::AppState;
 
 /// The name of a problem's words. What is not listed says that it could not be read.
@@ -27,8 +29,19 @@ fn name(kind: Kind) -> &'static str {
     }
 }
 
-/// Tells a person of a problem, and what to do next.
-pub(super) fn tell(state: &AppState, problem: &Problem, request_id: &str) -> Reply {
+/// Tells a person of a problem by a page, and a program by a document.
+pub(super) fn tell(state: &AppState, problem: &Problem, refused: &Refused<'_>) -> Reply {
+    if !wants_html(&refused.head.headers) {
+        return problem.to_reply(refused.id);
+    }
+    match page(state, problem, refused.id) {
+        page if page.is_html() => problem.dress(page),
+        _ => problem.to_reply(refused.id),
+    }
+}
+
+/// The page of a problem, with what to do next.
+fn page(state: &AppState, problem: &Problem, request_id: &str) -> Reply {
     if problem.kind() == Kind::HeadersTooLarge {
         return too_large(state, problem, request_id);
     }

@@ -30,6 +30,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::access::Limited;
+use crate::reply::PAGE_POLICY;
+use crate::request::wants_html;
 use crate::route::routes;
 use crate::server::{Ended, serve};
 use crate::*;
@@ -227,14 +229,16 @@ fn fresh_id() -> String {
 }
 
 fn router(demo: &Arc<Demo>, settings: Settings) -> warp::filters::BoxedFilter<(warp::reply::Response,)> {
-    let api = RouteGroup::new("api", Arc::clone(demo), API).unwrap().below(&["/auth", "/users"]).cross_origin();
-    let pages = RouteGroup::new("pages", Arc::clone(demo), PAGES).unwrap().everything_else().forms_again().error_page(
-        |_, problem, request_id| {
-            let page = format!("<!doctype html><h1>{}</h1><p>{request_id}", problem.kind().title());
-            Reply::html(problem.status(), page)
-        },
-    );
-    Router::new(settings).with(api).with(pages).filter()
+    let api = RouteGroup::new("api", Arc::clone(demo), API).unwrap().below(&["/auth", "/users"]).cors(Cors::Listed);
+    let pages = RouteGroup::new("pages", Arc::clone(demo), PAGES).unwrap().everything_else().forms_again();
+    let pages = pages.page_policy(PAGE_POLICY).errors(|_, problem, refused| {
+        if !wants_html(&refused.head.headers) {
+            return problem.to_reply(refused.id);
+        }
+        let page = format!("<!doctype html><h1>{}</h1><p>{}", problem.kind().title(), refused.id);
+        problem.dress(Reply::html(problem.status(), page))
+    });
+    Router::new(settings).with(api).unwrap().with(pages).unwrap().filter()
 }
 
 struct TestServer {

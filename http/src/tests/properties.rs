@@ -1,15 +1,13 @@
 //! What holds of requests whatever their bytes are: paths, queries, forms, JSON, cookies, and the headers that name
 //! things.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::access::browser::Browser;
-use crate::access::cookie::Names;
 use crate::decode;
 use crate::json;
 use crate::request::{Head, Request};
@@ -85,21 +83,7 @@ fn encoded(text: &str) -> String {
 }
 
 fn request(headers: HeaderMap) -> Request {
-    Request {
-        method: Method::GET,
-        path: "/".to_owned(),
-        raw_query: String::new(),
-        headers,
-        peer: SocketAddr::from(([127, 0, 0, 1], 1)),
-        client: IpAddr::from([127, 0, 0, 1]),
-        id: "r".to_owned(),
-        route: "/",
-        params: Vec::new(),
-        body: Bytes::new(),
-        nesting: 64,
-        extensions: Extensions::new(),
-        names: Names::of("http://127.0.0.1:8080"),
-    }
+    Request::of_test(headers, "", b"")
 }
 
 /// Lines of one header, of those that can be one.
@@ -231,7 +215,7 @@ proptest! {
         }
         let request = request(lines("authorization", &all));
         prop_assert!(request.bearer().is_none_or(|token| !two || token.is_empty()));
-        let is_json = Request { headers: lines("content-type", &all), body: Bytes::from_static(b"{}"), ..request };
+        let is_json = Request::of_test(lines("content-type", &all), "", b"{}");
         let taken = is_json.check_media_type(Body::NoMembers).is_ok();
         prop_assert!(!taken || (!two && raw.to_ascii_lowercase().trim_ascii_start().starts_with(b"application/json")));
     }

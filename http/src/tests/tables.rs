@@ -271,7 +271,7 @@ async fn a_defect_is_told_without_its_reason_and_harms_nobody_else() {
 }
 
 #[test]
-fn a_table_that_contradicts_itself_is_found_when_the_group_is_built() {
+fn a_table_that_contradicts_itself_or_another_is_found_before_it_is_served() {
     routes! {
         static TWICE: Demo, plain;
         POST "/a", open, none => 204, unlimited, |_, _| nothing();
@@ -282,9 +282,15 @@ fn a_table_that_contradicts_itself_is_found_when_the_group_is_built() {
         POST "/{a}", open, none => 204, unlimited, |_, _| nothing();
         POST "/{b}", open, none => 204, unlimited, |_, _| nothing();
     }
-    let demo = || Arc::new(Demo::default());
-    assert!(matches!(RouteGroup::new("r", demo(), TWICE).err(), Some(TableFault::Twice { path: "/a", .. })));
-    assert!(matches!(RouteGroup::new("r", demo(), UNCLEAR).err(), Some(TableFault::Pattern { .. })));
+    let group = |name, table| RouteGroup::new(name, Arc::new(Demo::default()), table);
+    let router = || Router::new(Settings::new(fresh_id, "https://id.example"));
+    assert!(matches!(group("r", TWICE).err(), Some(TableFault::Twice { path: "/a", .. })));
+    let unclear = router().with(group("r", UNCLEAR).unwrap()).err();
+    assert!(matches!(unclear, Some(TableFault::Pattern { group: "r", path: "/{b}", .. })), "{unclear:?}");
+    // What one group has, no other can have.
+    let there = router().with(group("first", PAGES).unwrap()).unwrap();
+    let again = there.with(group("second", PAGES).unwrap()).err();
+    assert!(matches!(again, Some(TableFault::Pattern { group: "second", path: "/page", .. })), "{again:?}");
 }
 
 /// Keeps the keys of everything that is counted.

@@ -119,7 +119,8 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
     let state = AppState::new(services, false, Theme::read(Brand::default(), None).unwrap());
     let filter = Router::new(cairn_http::Settings::new(|| "id".to_owned(), url))
         .with(cairn_http::api::group(&state).unwrap())
-        .with(cairn_http::pages::group(&state).unwrap())
+        .and_then(|router| router.with(cairn_http::pages::group(&state)?))
+        .unwrap()
         .filter();
 
     let mut request = request(&grow::plain(seed, cast).bytes);
