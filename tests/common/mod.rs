@@ -1,5 +1,6 @@
 //! What is common to all endpoints (API.md, section 1), held against real ones.
 
+mod access;
 mod bounds;
 mod idempotency;
 mod methods;

@@ -4,6 +4,7 @@
 //! The dice's seed is printed; `CAIRN_SEED` asks for the same dice again.
 
 mod cast;
+mod forms;
 mod grow;
 mod hang_ups;
 mod seeds;
@@ -11,12 +12,14 @@ mod seeds;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_http::{Line, Said};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use self::cast::Cast;
 use self::grow::Grown;
+use self::seeds::Seed;
 use crate::support::{App, Dice, Kind, Person, announce, eventually, proving, raw};
 
 of_each_kind!(no_bytes_of_a_client_cause_a_fault);
@@ -95,7 +98,34 @@ async fn each_seed_is_understood(app: &App) {
         // Those that come after the end of their session or link are told so.
         let fits = matches!(status, 200..=399 | 401 | 409 | 410 | 412 | 422 | 429);
         assert!(fits, "{seed:?} is not understood:\n{}", String::from_utf8_lossy(&answer));
+        says_what_its_line_says(seed, &answer);
     }
+}
+
+/// An answer that is no problem is one of those that the line of the table names.
+fn says_what_its_line_says(seed: &Seed, answer: &[u8]) {
+    let text = String::from_utf8_lossy(answer);
+    let head = text.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
+    let status = raw::status(answer).unwrap_or_default();
+    let is = |kind: &str| head.contains(&format!("\r\ncontent-type: {kind}"));
+    let line = seed.line();
+    if is("application/problem+json") {
+        return;
+    }
+    let fits = line.answers.iter().any(|said| match said {
+        Said::Json(wanted, _) => status == wanted.as_u16() && is("application/json"),
+        Said::Nothing => status == 204,
+        Said::Page => is("text/html") || status == 303,
+        Said::Events => status == 200 && is("text/event-stream"),
+        Said::File => status == 200,
+    });
+    let refused = status >= 400 && is("text/html") && !is_data(line);
+    assert!(fits || refused, "{line:?} was answered with\n{head}");
+}
+
+/// Whether a line says nothing but data, to programs.
+fn is_data(line: &Line) -> bool {
+    line.answers.iter().all(|said| matches!(said, Said::Json(..) | Said::Nothing))
 }
 
 fn judge(grown: &Grown, answer: &[u8], case: &str) {

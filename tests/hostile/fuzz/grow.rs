@@ -177,10 +177,15 @@ const FORWARDING: [&str; 30] = [
 
 /// A seed as it is: the request that a well-behaved client sends.
 pub fn plain(seed: &Seed, cast: &Cast) -> Grown {
+    with_token(seed, cast, "form_token=<form_token>&")
+}
+
+/// The same with another token of the form, or none.
+pub fn with_token(seed: &Seed, cast: &Cast, token: &str) -> Grown {
     let (kind, body) = match seed.body {
         Body::Json(template) => ("application/json", cast.plain(template, Place::Json)),
         Body::Form(fields) => {
-            ("application/x-www-form-urlencoded", cast.plain(&format!("form_token=<form_token>&{fields}"), Place::Form))
+            ("application/x-www-form-urlencoded", cast.plain(&format!("{token}{fields}"), Place::Form))
         }
         Body::None => ("", String::new()),
     };

@@ -198,6 +198,16 @@ pub fn lines() -> impl Iterator<Item = (&'static Line, bool)> {
     public.map(|line| (line, false)).chain(operations::lines().map(|line| (line, true)))
 }
 
+impl Seed {
+    /// The line of the table that it is for.
+    pub fn line(&self) -> &'static Line {
+        let fits = |(line, operations): &(&Line, bool)| {
+            line.method == self.method && line.path == self.route && *operations == self.operations
+        };
+        lines().find(fits).unwrap_or_else(|| panic!("{self:?} is for no line of a table")).0
+    }
+}
+
 #[test]
 fn every_route_of_every_table_has_a_seed() {
     let forgotten: Vec<_> = lines()
