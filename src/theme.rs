@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use cairn_actors::letters;
-use cairn_http::pages::{Accent, Brand, Logo, Theme};
+use cairn_http::theme::{Accent, Brand, Logo, Theme};
 
 use crate::config::Config;
 use crate::output::say;

@@ -15,6 +15,7 @@ pub mod route_group;
 pub mod router;
 pub mod server;
 pub mod state;
+pub mod theme;
 pub mod well_known;
 
 mod connection;

@@ -11,9 +11,9 @@ use futures_util::future::BoxFuture;
 use crate::access::caller::IDEMPOTENCY_KEY;
 use crate::access::rate::{Limiter, Quotas};
 use crate::access::{Access, Admission, Carried, Metered};
-use crate::pages::Theme;
 use crate::problem::Problem;
 use crate::request::Request;
+use crate::theme::Theme;
 
 /// What the handlers of the public route groups share.
 pub struct AppState {

@@ -8,10 +8,10 @@ use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 use serde::Serialize;
 
-use super::page::wrongs;
 use super::page_request::{Form, PageRequest, Sent};
 use crate::problem::Problem;
 use crate::route::WithHeaders;
+use crate::theme::wrongs;
 
 /// What would help, or that it is good; nothing where there is nothing to say.
 #[derive(Serialize)]

@@ -9,11 +9,11 @@ use cairn_actors::services::email_change::ConfirmedBy;
 use cairn_actors::services::session::SignedIn;
 use http::StatusCode;
 
-use super::page::{Page, Wrong, wrongs};
 use super::page_request::{Form, PageRequest, Sent};
 use super::reset_password;
 use crate::problem::Problem;
 use crate::route::Answer;
+use crate::theme::{Page, Wrong, wrongs};
 
 /// Which letter's link it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use cairn_actors::services::Refusal;
 use cairn_actors::services::session::{Identifier, SignedIn as Somebody};
 use cairn_runtime::Flow;
 
-use super::page::{Page, Wrong};
 use super::page_request::{PageRequest, Sent, with_query};
 use crate::access::cookie::Cookie;
 use crate::problem::Problem;
 use crate::route::Answer;
 use crate::sign_in::SignedIn;
+use crate::theme::{Page, Wrong};
 
 /// Where a person is who wanted to go nowhere.
 const HOME: &str = "/account";

@@ -10,12 +10,12 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::page::Page;
 use super::plain;
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::route::{Answer, WithHeaders, reply};
 use crate::state::AppState;
+use crate::theme::Page;
 
 /// Letters shown at most: the newest.
 const MOST: u32 = 1_000;

@@ -13,32 +13,23 @@ use crate::request::Request;
 use crate::route::{Answer, Line, call, reply, routes};
 use crate::route_group::{RouteGroup, TableFault};
 use crate::state::AppState;
+use crate::theme::Page;
 
 mod account;
 mod advice;
-mod assets;
-mod colour;
-mod fixtures;
 mod links;
-mod lint;
 mod login;
 mod mailbox;
-mod page;
 mod page_request;
 mod problem_page;
 mod register;
 mod reset_password;
-mod theme;
 mod verify_email;
 mod waiting;
-mod words;
 
 use self::account::Who;
-pub use self::assets::Logo;
-pub use self::colour::{Accent, NoAccent};
 use self::links::Link;
 use self::page_request::PageRequest;
-pub use self::theme::{Brand, Theme};
 
 /// Calls a handler of this table. A page's is given the request as pages see it; then, where the line asks for a session,
 /// who is signed in, and everybody else is led to sign in; then a form after the check of its token. A handler of data
@@ -185,7 +176,7 @@ pub(crate) async fn change_password(state: Arc<AppState>, request: Request) -> A
 }
 
 /// A page that needs no browser's name.
-fn plain(state: &AppState, page: &page::Page) -> Answer {
+fn plain(state: &AppState, page: &Page) -> Answer {
     match page.draw(&state.theme, "") {
         Ok(html) => Ok(Reply::html(page.status, html)),
         Err(why) => Err(Problem::fault(format!("the template {}: {why:#}", page.template))),

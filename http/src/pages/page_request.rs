@@ -12,8 +12,6 @@ use cairn_runtime::Timestamp;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method, StatusCode};
 
-use super::page::{Page, Wrong, wrongs};
-use super::words::fill;
 use crate::access::browser::Browser;
 use crate::access::cookie::Cookie;
 use crate::access::{Limited, caller, csrf};
@@ -23,6 +21,7 @@ use crate::request::Request;
 use crate::route::Answer;
 use crate::sign_in;
 use crate::state::AppState;
+use crate::theme::{Page, Wrong, fill, wrongs};
 
 mod form;
 

@@ -6,14 +6,13 @@ use http::Uri;
 use minijinja::Value;
 use minijinja::value::Serde;
 
-use super::page::Page;
 use super::plain;
-use super::words::fill;
 use crate::problem::{Kind, Problem};
 use crate::reply::Reply;
 use crate::request::wants_html;
 use crate::route_group::Refused;
 use crate::state::AppState;
+use crate::theme::{Page, fill};
 
 /// The name of a problem's words. What is not listed says that it could not be read.
 fn name(kind: Kind) -> &'static str {

@@ -8,9 +8,9 @@ use cairn_runtime::Flow;
 
 use http::StatusCode;
 
-use super::page::Page;
 use super::page_request::{PageRequest, Sent, Typed, with_query};
 use crate::route::Answer;
+use crate::theme::Page;
 
 /// What was typed, to be shown again. Never the password.
 #[derive(Clone, Debug, Default)]

@@ -8,10 +8,10 @@ use cairn_actors::services::browser::Standing;
 use cairn_runtime::Flow;
 use http::StatusCode;
 
-use super::page::{Page, Wrong, wrongs};
 use super::page_request::{PageRequest, Sent, with_query};
 use super::waiting::{self, Waiting};
 use crate::route::Answer;
+use crate::theme::{Page, Wrong, wrongs};
 
 const PATH: &str = "/reset-password";
 const ASK: &str = "/forgot-password";

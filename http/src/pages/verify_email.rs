@@ -9,14 +9,13 @@ use cairn_actors::services::browser::{Begun, Standing};
 use cairn_runtime::Flow;
 use http::StatusCode;
 
-use super::page::{Page, Wrong};
 use super::page_request::{Form, PageRequest, Sent, with_query};
 use super::waiting::{self, Waiting};
-use super::words::fill;
 use crate::access::device;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::route::Answer;
+use crate::theme::{Page, Wrong, fill};
 
 const PATH: &str = "/verify-email";
 const WAITING: Waiting = Waiting {

@@ -12,13 +12,11 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use minijinja::Value;
 
-use super::page::{Page, Wrong, wrongs};
 use super::page_request::{PageRequest, with_query};
-use super::theme::Theme;
-use super::words::fill;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::route::Answer;
+use crate::theme::{Page, Theme, Wrong, fill, wrongs};
 
 /// One of the pages that wait for a mail: whose flow it is, and where it lies. Another letter is asked for, and its events
 /// are told, below it.

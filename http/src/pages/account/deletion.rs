@@ -3,10 +3,10 @@
 use cairn_actors::services::session::SignedIn;
 use cairn_runtime::Timestamp;
 
-use super::super::page::Page;
 use super::super::page_request::{PageRequest, Sent};
 use super::Who;
 use crate::route::Answer;
+use crate::theme::Page;
 
 /// The form.
 pub(in crate::pages) fn page(address: &str) -> Page {

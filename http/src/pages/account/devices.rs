@@ -8,10 +8,10 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::super::page::Page;
 use super::super::page_request::{PageRequest, Sent};
 use super::At;
 use crate::route::Answer;
+use crate::theme::Page;
 
 #[derive(Serialize)]
 struct Shown {

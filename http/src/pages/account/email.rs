@@ -7,12 +7,12 @@ use cairn_actors::services::session::SignedIn;
 use cairn_runtime::Flow;
 use http::{Method, StatusCode};
 
-use super::super::page::{Page, Wrong};
 use super::super::page_request::{PageRequest, Sent, with_query};
 use super::super::waiting::{self, Waiting};
 use super::done;
 use crate::problem::Problem;
 use crate::route::Answer;
+use crate::theme::{Page, Wrong};
 
 const PATH: &str = "/account/email";
 const WAITING: Waiting = Waiting {

@@ -4,10 +4,10 @@ use cairn_actors::services::session::SignedIn;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 
-use super::super::page::Page;
 use super::super::page_request::{PageRequest, Sent};
 use crate::api::me::{self, ExportBody};
 use crate::route::{Answer, reply};
+use crate::theme::Page;
 
 /// The form.
 pub(in crate::pages) fn page(address: &str) -> Page {

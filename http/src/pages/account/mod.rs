@@ -7,10 +7,10 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::page::{Page, Wrong};
 use super::page_request::{Form, PageRequest, is_local, with_query};
 use crate::reply::instant;
 use crate::route::Answer;
+use crate::theme::{Page, Wrong, wrongs};
 
 pub(super) mod deletion;
 pub(super) mod devices;
@@ -72,7 +72,7 @@ impl PageRequest {
         if why == Refusal::SessionEnded {
             return self.go("/login");
         }
-        let Some(mut wrong) = super::page::wrongs(&self.state.theme, &why, self.now()) else {
+        let Some(mut wrong) = wrongs(&self.state.theme, &why, self.now()) else {
             return Err(why.into());
         };
         for one in &mut wrong {

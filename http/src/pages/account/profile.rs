@@ -5,10 +5,10 @@ use cairn_actors::services::Refusal;
 use cairn_actors::services::profile::TypedProfile;
 use cairn_actors::services::session::SignedIn;
 
-use super::super::page::Page;
 use super::super::page_request::{PageRequest, Sent, Typed};
 use super::done;
 use crate::route::Answer;
+use crate::theme::Page;
 
 /// The form: as it is, or as it was typed.
 pub(in crate::pages) fn page(username: &str, first_name: &str, last_name: &str, version: i64) -> Page {

@@ -9,7 +9,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::theme::Theme;
+use super::Theme;
 use super::words::{Texts, fill};
 
 /// Something wrong with what was sent: beside a field, or with the whole.

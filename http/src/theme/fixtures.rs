@@ -6,7 +6,7 @@ use minijinja::value::Serde;
 use serde_json::json;
 
 use super::page::{Page, Wrong};
-use super::theme::{TEMPLATES, Theme};
+use super::{TEMPLATES, Theme};
 
 /// The template of a page's words: its own, else the one for a button, for a new password or for a message.
 fn template(words: &str) -> &'static str {
@@ -181,7 +181,7 @@ mod tests {
 
     use std::collections::BTreeSet;
 
-    use super::super::theme::Brand;
+    use super::super::Brand;
     use super::*;
 
     fn theme() -> Theme {
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_people_type_is_text_on_a_page() {
-        let page = super::super::login::page("\"><script>alert('&')</script>", "", false);
+        let page = sample("login/form", false).put("identifier", "\"><script>alert('&')</script>");
         let page = page.draw(&theme(), "t").unwrap();
         assert!(page.contains("value=\"&quot;&gt;&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;\""), "{page}");
     }

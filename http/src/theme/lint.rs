@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::Theme;
 use super::colour::faint;
 use super::fixtures;
-use super::theme::Theme;
 
 /// A form as it would be sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::theme::{Brand, Theme};
+    use super::super::{Brand, Theme};
     use super::*;
 
     /// The warnings about our theme with one file in the place of ours.

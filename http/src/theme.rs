@@ -6,10 +6,20 @@ use std::path::Path;
 use cairn_actors::letters;
 use minijinja::{Environment, UndefinedBehavior};
 
-use super::assets::{Assets, Logo};
-use super::colour::Accent;
-use super::words::Words;
-use super::{fixtures, lint};
+use self::assets::Assets;
+use self::words::Words;
+
+mod assets;
+mod colour;
+mod fixtures;
+mod lint;
+mod page;
+mod words;
+
+pub use self::assets::Logo;
+pub use self::colour::{Accent, NoAccent};
+pub(crate) use self::page::{Page, Wrong, wrongs};
+pub(crate) use self::words::fill;
 
 /// What an operator says of themselves.
 #[derive(Clone, Debug)]
@@ -38,12 +48,12 @@ pub struct Theme {
 
 macro_rules! templates {
     ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_str!(concat!("../templates/", $name)))),+]
+        &[$(($name, include_str!(concat!("templates/", $name)))),+]
     };
 }
 
 /// Every template that there is. A folder may hold others in their place, but no more.
-pub(super) const TEMPLATES: &[(&str, &str)] = templates!(
+const TEMPLATES: &[(&str, &str)] = templates!(
     "layout.html",
     "parts.html",
     "waiting.html",
@@ -73,7 +83,7 @@ pub(super) const TEMPLATES: &[(&str, &str)] = templates!(
     "account/delete.html",
 );
 
-const STYLESHEET: &str = include_str!("../templates/cairn.css");
+const STYLESHEET: &str = include_str!("templates/cairn.css");
 /// The stylesheet's name in a folder of the operator's.
 const STYLESHEET_NAME: &str = "cairn.css";
 const WORDS_NAME: &str = "en.json";
