@@ -29,7 +29,7 @@ mod stream;
 mod tests;
 
 pub use access::host::Hosts;
-pub use access::{Access, Admission, Carried, Metered};
+pub use access::{Access, Admission, AnswerHeaders, Metered};
 pub use limits::Limits;
 pub use port::Port;
 pub use problem::{Problem, Unacceptable};

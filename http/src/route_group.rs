@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::access::client_address::client_network;
 use crate::access::cookie::Names;
 use crate::access::host::names_this_machine;
-use crate::access::{Access, Admission, Carried, Limited, sent_by_another_site};
+use crate::access::{Access, Admission, AnswerHeaders, Limited, sent_by_another_site};
 use crate::load::{Held, Load};
 use crate::problem::{Kind, Problem};
 use crate::reply::{DATA_POLICY, Reply};
@@ -212,7 +212,7 @@ impl<S: Admission> RouteGroup<S> {
             extensions: Extensions::new(),
             names: Names::of(&settings.own_origin),
         };
-        request.extensions_mut().insert(trail.carried.clone());
+        request.extensions_mut().insert(trail.answer_headers.clone());
         if let Some(bucket) = route.line.bucket {
             let metered = self.state.meter(bucket, &request);
             trail.headers.extend(metered.headers);
@@ -366,7 +366,7 @@ struct Trail {
     route: &'static str,
     headers: HeaderMap,
     /// What the handler adds.
-    carried: Carried,
+    answer_headers: AnswerHeaders,
 }
 
 impl Trail {
@@ -481,7 +481,8 @@ impl<S: Admission> AnyGroup for RouteGroup<S> {
         Box::pin(async move {
             let (head, id) = (Arc::clone(&arrival.head), arrival.id.clone());
             let began = Instant::now();
-            let mut trail = Trail { route: UNMATCHED, headers: HeaderMap::new(), carried: Carried::default() };
+            let mut trail =
+                Trail { route: UNMATCHED, headers: HeaderMap::new(), answer_headers: AnswerHeaders::default() };
             self.welcome_origin(&settings, &head, &mut trail);
             let answer =
                 AssertUnwindSafe(self.answer(&settings, arrival, body, &load, &mut trail)).catch_unwind().await;
@@ -497,7 +498,7 @@ impl<S: Admission> AnyGroup for RouteGroup<S> {
                     reply.headers.insert(name, value.clone());
                 }
             }
-            for (name, value) in &trail.carried.take() {
+            for (name, value) in &trail.answer_headers.take() {
                 reply.headers.append(name, value.clone());
             }
             count(trail.route, &head.method, reply.status, began.elapsed());

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::access::caller::IDEMPOTENCY_KEY;
 use crate::access::rate::{Limiter, Quotas};
-use crate::access::{Access, Admission, Carried, Metered};
+use crate::access::{Access, Admission, AnswerHeaders, Metered};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::theme::Theme;
@@ -54,8 +54,8 @@ impl AppState {
     pub(crate) fn meter_for(&self, bucket: &'static str, hash: &[u8], request: &Request) -> Result<(), Problem> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         let metered = limiter.take_for_hash(bucket, hash);
-        if let Some(carried) = request.extensions().get::<Carried>() {
-            carried.add(metered.headers);
+        if let Some(answer_headers) = request.extensions().get::<AnswerHeaders>() {
+            answer_headers.add(metered.headers);
         }
         metered.verdict
     }

@@ -94,9 +94,9 @@ pub(crate) struct Limited {
 /// Headers that the answer to one request will carry, however it ends. Every request has one among its extensions, so
 /// that a handler which finds out more than the meter could know may tell it on its refusals too.
 #[derive(Clone, Debug, Default)]
-pub struct Carried(Arc<Mutex<HeaderMap>>);
+pub struct AnswerHeaders(Arc<Mutex<HeaderMap>>);
 
-impl Carried {
+impl AnswerHeaders {
     /// Adds headers to those that are there.
     pub fn add(&self, headers: HeaderMap) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(headers);

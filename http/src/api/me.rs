@@ -64,7 +64,7 @@ pub(super) struct Edit {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Farewell {
+pub(super) struct DeletionBody {
     password: Password,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct ExportBody {
     sessions: Vec<SessionBody>,
     devices: Vec<DeviceBody>,
     flows: Vec<FlowRecordBody>,
-    history: Vec<HappenedBody>,
+    history: Vec<HistoryEntryBody>,
     /// Nothing was left out.
     complete: bool,
 }
@@ -90,7 +90,7 @@ struct FlowRecordBody {
 }
 
 #[derive(Serialize)]
-struct HappenedBody {
+struct HistoryEntryBody {
     at: String,
     kind: String,
     name: String,
@@ -105,7 +105,7 @@ impl From<FlowRecord> for FlowRecordBody {
     }
 }
 
-impl From<Happened> for HappenedBody {
+impl From<Happened> for HistoryEntryBody {
     fn from(happened: Happened) -> Self {
         let Happened { input: _, kind, flow: _, name, to, public, at } = happened;
         let mut details = serde_json::from_str(&public).unwrap_or_default();
@@ -156,7 +156,7 @@ pub(super) async fn delete(
     state: Arc<AppState>,
     request: Request,
     who: SignedIn,
-    body: Farewell,
+    body: DeletionBody,
 ) -> Result<MovedBody, Problem> {
     Ok(state.services.delete_account(&caller::of(&request), &who, &body.password).await?.into())
 }
@@ -176,7 +176,7 @@ pub(crate) fn file(export: Export) -> WithHeaders<ExportBody> {
         sessions: export.sessions.into_iter().map(SessionBody::from).collect(),
         devices: export.devices.into_iter().map(DeviceBody::from).collect(),
         flows: export.flows.into_iter().map(FlowRecordBody::from).collect(),
-        history: export.history.into_iter().map(HappenedBody::from).collect(),
+        history: export.history.into_iter().map(HistoryEntryBody::from).collect(),
         complete: export.complete,
     };
     let file = HeaderValue::from_static("attachment; filename=\"account.json\"");

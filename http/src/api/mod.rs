@@ -55,7 +55,7 @@ routes! {
     POST "/auth/email-change/undo", open, json(email_change::Undo) => 200(email_change::Settled), CODE, email_change::undo;
     GET "/users/me", bearer, none => 200(me::Profile), ACCOUNT, me::show;
     PUT "/users/me", bearer, json(me::Edit) => 200(me::Profile), CHANGE, me::edit;
-    DELETE "/users/me", fresh_bearer, json(me::Farewell) => 202(MovedBody), LOGIN, me::delete;
+    DELETE "/users/me", fresh_bearer, json(me::DeletionBody) => 202(MovedBody), LOGIN, me::delete;
     GET "/users/me/export", fresh_bearer, none => 200(me::ExportBody), EXPORT, me::export;
 }
 

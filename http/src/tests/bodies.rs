@@ -42,22 +42,22 @@ async fn a_chunked_body_is_counted_as_it_comes() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let server = TestServer::with(Limits { body_time: Duration::from_millis(20), ..Limits::default() }).await;
-    let mut line = server.line().await;
-    line.send("POST /auth/count HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf").await;
-    let told = line.hear().await;
+    let mut connection = server.connect().await;
+    connection.send("POST /auth/count HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf").await;
+    let told = connection.hear().await;
     told.problem(408, "timeout");
     assert_eq!(told.header("connection"), "close");
-    assert_eq!(line.end().await, b"");
+    assert_eq!(connection.end().await, b"");
 }
 
 #[tokio::test]
 async fn a_body_without_progress_is_given_up_before_its_time() {
     let server = TestServer::with(Limits { body_pause: Duration::from_millis(20), ..Limits::default() }).await;
     for begun in ["content-length: 10\r\n\r\nhalf", "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
-        let mut line = server.line().await;
-        line.send(format!("POST /auth/count HTTP/1.1\r\nhost: x\r\n{begun}")).await;
-        line.hear().await.problem(408, "timeout");
-        assert_eq!(line.end().await, b"");
+        let mut connection = server.connect().await;
+        connection.send(format!("POST /auth/count HTTP/1.1\r\nhost: x\r\n{begun}")).await;
+        connection.hear().await.problem(408, "timeout");
+        assert_eq!(connection.end().await, b"");
     }
 }
 
@@ -68,16 +68,16 @@ async fn bodies_in_flight_have_a_sum_and_each_client_a_share_of_it() {
         let head = format!("POST /auth/count HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
         [head.into_bytes(), vec![b'x'; length - 1]].concat()
     };
-    let mut held = server.line_from(2).await;
+    let mut held = server.connect_from(2).await;
     held.send(most(60_000)).await;
     // Its share, as soon as the first body has come in.
     let mut tries = 0;
     let refused = loop {
         tries += 1;
         assert!(tries < 1_000, "bodies without end");
-        let mut line = server.line_from(2).await;
-        line.send([most(20_000), b"x".to_vec()].concat()).await;
-        let told = line.hear().await;
+        let mut connection = server.connect_from(2).await;
+        connection.send([most(20_000), b"x".to_vec()].concat()).await;
+        let told = connection.hear().await;
         if told.status != 200 {
             break told;
         }
@@ -85,19 +85,19 @@ async fn bodies_in_flight_have_a_sum_and_each_client_a_share_of_it() {
     refused.problem(503, "unavailable");
     assert_eq!((refused.header("retry-after"), refused.header("connection")), ("1", "close"));
     // Another client is served, up to the sum.
-    let mut small = server.line_from(3).await;
+    let mut small = server.connect_from(3).await;
     small.send([most(20_000), b"x".to_vec()].concat()).await;
     assert_eq!(small.hear().await.json(), json!({"octets": 20_000}));
-    let mut great = server.line_from(3).await;
+    let mut great = server.connect_from(3).await;
     great.send([most(60_000), b"x".to_vec()].concat()).await;
     great.hear().await.problem(503, "unavailable");
     // What is served is given back.
     held.send("x").await;
     assert_eq!(held.hear().await.json(), json!({"octets": 60_000}));
     for _ in 0..3 {
-        let mut line = server.line_from(2).await;
-        line.send([most(60_000), b"x".to_vec()].concat()).await;
-        assert_eq!(line.hear().await.json(), json!({"octets": 60_000}));
+        let mut connection = server.connect_from(2).await;
+        connection.send([most(60_000), b"x".to_vec()].concat()).await;
+        assert_eq!(connection.hear().await.json(), json!({"octets": 60_000}));
     }
 }
 
@@ -105,12 +105,12 @@ async fn bodies_in_flight_have_a_sum_and_each_client_a_share_of_it() {
 async fn great_heads_that_are_coming_in_count_among_the_bodies() {
     let server = TestServer::with(Limits { bodies: 100_000, bodies_each: 30_000, ..Limits::default() }).await;
     let half = format!("GET /health HTTP/1.1\r\nhost: x\r\nx: {}", "x".repeat(20_000));
-    let mut first = server.line_from(2).await;
+    let mut first = server.connect_from(2).await;
     first.send(&half).await;
     // As soon as the first has come in, there is no room for a second one of this client.
     for tries in 1.. {
         assert!(tries < 1_000, "heads without end");
-        let mut second = server.line_from(2).await;
+        let mut second = server.connect_from(2).await;
         second.send(&half).await;
         second.send("\r\n\r\n").await;
         let _ = second.stream.shutdown().await;
@@ -118,11 +118,11 @@ async fn great_heads_that_are_coming_in_count_among_the_bodies() {
             break;
         }
     }
-    let mut other = server.line_from(3).await;
+    let mut other = server.connect_from(3).await;
     other.send(&half).await;
     other.send("\r\n\r\n").await;
     assert_eq!(other.hear().await.status, 200);
-    let mut small = server.line_from(2).await;
+    let mut small = server.connect_from(2).await;
     small.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(small.hear().await.status, 200);
     first.send("\r\n\r\n").await;
@@ -132,24 +132,24 @@ async fn great_heads_that_are_coming_in_count_among_the_bodies() {
 #[tokio::test]
 async fn a_body_that_breaks_off_is_unreadable() {
     let server = TestServer::open().await;
-    let mut line = server.line().await;
-    line.send("POST /auth/count HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf").await;
-    line.stream.shutdown().await.unwrap();
-    line.hear().await.problem(400, "unreadable");
+    let mut connection = server.connect().await;
+    connection.send("POST /auth/count HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf").await;
+    connection.stream.shutdown().await.unwrap();
+    connection.hear().await.problem(400, "unreadable");
 }
 
 #[tokio::test]
 async fn who_closes_one_half_still_hears_the_answer() {
     let server = TestServer::open().await;
-    let mut line = server.line().await;
-    line.send("GET /auth/wait HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    line.stream.shutdown().await.unwrap();
+    let mut connection = server.connect().await;
+    connection.send("GET /auth/wait HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    connection.stream.shutdown().await.unwrap();
     server.demo.entered.acquire().await.unwrap().forget();
     server.demo.gate.add_permits(1);
-    assert_eq!(line.hear().await.json(), json!({"waited": true}));
-    assert_eq!(line.end().await, b"");
+    assert_eq!(connection.hear().await.json(), json!({"waited": true}));
+    assert_eq!(connection.end().await, b"");
 
-    let mut idle = server.line().await;
+    let mut idle = server.connect().await;
     idle.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(idle.hear().await.status, 200);
     idle.stream.shutdown().await.unwrap();
@@ -159,11 +159,11 @@ async fn who_closes_one_half_still_hears_the_answer() {
 #[tokio::test]
 async fn a_client_that_asks_first_is_told_to_go_on_or_not_to() {
     let server = TestServer::open().await;
-    let mut line = server.line().await;
-    line.send("POST /auth/count HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n").await;
-    assert_eq!(line.head().await.status, 100);
-    line.send("four").await;
-    assert_eq!(line.hear().await.json(), json!({"octets": 4}));
+    let mut connection = server.connect().await;
+    connection.send("POST /auth/count HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n").await;
+    assert_eq!(connection.head().await.status, 100);
+    connection.send("four").await;
+    assert_eq!(connection.hear().await.json(), json!({"octets": 4}));
 
     for (path, length, status) in [("/auth/count", 65_537, 413), ("/users/me", 4, 401), ("/nowhere", 4, 404)] {
         let head =

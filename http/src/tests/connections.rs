@@ -10,7 +10,7 @@ const HEALTH: &str = "GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
 const WAIT: &str = "GET /auth/wait HTTP/1.1\r\nhost: x\r\n\r\n";
 const SOON: Duration = Duration::from_millis(20);
 
-impl Line {
+impl Connection {
     async fn health(&mut self) {
         self.send(HEALTH).await;
         assert_eq!(self.hear().await.json(), json!({"status": "ok"}));
@@ -20,11 +20,11 @@ impl Line {
 #[tokio::test]
 async fn a_head_that_does_not_come_is_cut_the_first_as_the_second() {
     let server = TestServer::with(Limits { head_time: SOON, ..Limits::default() }).await;
-    assert_eq!(server.line().await.end().await, b"");
-    let mut slow = server.line().await;
+    assert_eq!(server.connect().await.end().await, b"");
+    let mut slow = server.connect().await;
     slow.send("GET /health HTTP/1.1\r\nho").await;
     assert_eq!(slow.end().await, b"");
-    let mut second = server.line().await;
+    let mut second = server.connect().await;
     second.health().await;
     second.send("GET").await;
     assert_eq!(second.end().await, b"");
@@ -33,10 +33,10 @@ async fn a_head_that_does_not_come_is_cut_the_first_as_the_second() {
 #[tokio::test]
 async fn a_connection_without_requests_is_closed_but_not_one_that_waits_for_its_answer() {
     let server = TestServer::with(Limits { idle_time: SOON, ..Limits::default() }).await;
-    let mut waiting = server.line().await;
+    let mut waiting = server.connect().await;
     waiting.send(WAIT).await;
     server.demo.entered.acquire().await.unwrap().forget();
-    let mut idle = server.line().await;
+    let mut idle = server.connect().await;
     idle.health().await;
     assert_eq!(idle.end().await, b"");
     server.demo.gate.add_permits(1);
@@ -47,12 +47,12 @@ async fn a_connection_without_requests_is_closed_but_not_one_that_waits_for_its_
 #[tokio::test]
 async fn the_longest_idle_connection_gives_way() {
     let server = TestServer::with(Limits { connections: 2, ..Limits::default() }).await;
-    let mut first = server.line().await;
+    let mut first = server.connect().await;
     first.health().await;
-    let mut second = server.line().await;
+    let mut second = server.connect().await;
     second.health().await;
     first.health().await;
-    let mut third = server.line().await;
+    let mut third = server.connect().await;
     third.health().await;
     assert_eq!(second.end().await, b"");
     first.health().await;
@@ -64,28 +64,28 @@ async fn who_says_nothing_gives_way_to_who_speaks() {
     let server = TestServer::with(Limits { connections: 8, ..Limits::default() }).await;
     let mut silent = Vec::new();
     for _ in 0..40 {
-        silent.push(server.line().await);
+        silent.push(server.connect().await);
     }
-    server.line().await.health().await;
+    server.connect().await.health().await;
 }
 
 #[tokio::test]
 async fn when_all_are_busy_the_oldest_of_the_client_with_most_gives_way() {
     let server = TestServer::with(Limits { connections: 4, ..Limits::default() }).await;
     let busy = async |last: u8| {
-        let mut line = server.line_from(last).await;
-        line.send(WAIT).await;
+        let mut connection = server.connect_from(last).await;
+        connection.send(WAIT).await;
         server.demo.entered.acquire().await.unwrap().forget();
-        line
+        connection
     };
     let mut alone = busy(2).await;
     let oldest = busy(3).await;
     let (mut second, mut third) = (busy(3).await, busy(3).await);
-    server.line_from(4).await.health().await;
+    server.connect_from(4).await.health().await;
     assert_eq!(oldest.end().await, b"");
     server.demo.gate.add_permits(4);
-    for line in [&mut alone, &mut second, &mut third] {
-        assert_eq!(line.hear().await.json(), json!({"waited": true}));
+    for connection in [&mut alone, &mut second, &mut third] {
+        assert_eq!(connection.hear().await.json(), json!({"waited": true}));
     }
     server.demo.left.acquire_many(4).await.unwrap().forget();
 }
@@ -96,25 +96,25 @@ async fn a_client_has_a_share_of_the_connections_and_a_trusted_proxy_has_none() 
     let server = TestServer::with(Limits { connections: 7, connections_each: 2, proxies, ..Limits::default() }).await;
     let mut own = Vec::new();
     for _ in 0..3 {
-        let mut line = server.line_from(2).await;
-        line.health().await;
-        own.push(line);
+        let mut connection = server.connect_from(2).await;
+        connection.health().await;
+        own.push(connection);
     }
     assert_eq!(own.remove(0).end().await, b"", "its longest idle one");
     let mut proxy = Vec::new();
     for _ in 0..4 {
-        let mut line = server.line_from(9).await;
-        line.send(WAIT).await;
+        let mut connection = server.connect_from(9).await;
+        connection.send(WAIT).await;
         server.demo.entered.acquire().await.unwrap().forget();
-        proxy.push(line);
+        proxy.push(connection);
     }
     // The proxy has most, and is amid requests: others give way.
     for _ in 0..3 {
-        server.line_from(3).await.health().await;
+        server.connect_from(3).await.health().await;
     }
     server.demo.gate.add_permits(4);
-    for mut line in proxy {
-        assert_eq!(line.hear().await.status, 200);
+    for mut connection in proxy {
+        assert_eq!(connection.hear().await.status, 200);
     }
 }
 
@@ -143,12 +143,12 @@ async fn frames_that_are_no_requests_keep_no_connection_alive() {
     let ping = frame(6, 0, 0, &[7; 8]);
     let unknown = frame(0xfe, 0, 0, b"grease");
     for kind in [settings, window, ping, unknown] {
-        let mut line = server.line().await;
-        line.send([opening(&[]), frame(1, 5, 1, &head("/health"))].concat()).await;
+        let mut connection = server.connect().await;
+        connection.send([opening(&[]), frame(1, 5, 1, &head("/health"))].concat()).await;
         let mut turns = 0;
         // Each turn takes what came in answer, so that neither end is held up.
-        while line.stream.write_all(&kind).await.is_ok() {
-            while line.stream.try_read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
+        while connection.stream.write_all(&kind).await.is_ok() {
+            while connection.stream.try_read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
             turns += 1;
             assert!(turns < 1_000_000, "{kind:?} goes on for ever");
             tokio::task::yield_now().await;
@@ -161,33 +161,33 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_whatever_it_speaks() {
     let mut server = TestServer::with(Limits { answer_pause: SOON, ..Limits::default() }).await;
     // SETTINGS_INITIAL_WINDOW_SIZE: nothing at all, and one octet.
     for window in [0_u8, 1] {
-        let mut line = server.line().await;
+        let mut connection = server.connect().await;
         let settings = opening(&[0, 4, 0, 0, 0, window]);
-        line.send([settings, frame(1, 5, 1, &head("/health"))].concat()).await;
-        line.end().await;
+        connection.send([settings, frame(1, 5, 1, &head("/health"))].concat()).await;
+        connection.end().await;
     }
-    let mut line = server.line().await;
-    line.send("GET /auth/great HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut connection = server.connect().await;
+    connection.send("GET /auth/great HTTP/1.1\r\nhost: x\r\n\r\n").await;
     server.demo.left.acquire().await.unwrap().forget();
     server.stop();
     assert_eq!((&mut server.task).await.unwrap(), Ended { cut: 0 }, "it was waited for");
-    drop(line);
+    drop(connection);
 }
 
 #[tokio::test]
 async fn a_head_in_two_pieces_after_a_long_rest_is_served() {
     let server = TestServer::with(Limits { answer_pause: Duration::ZERO, ..Limits::default() }).await;
-    let mut line = server.line().await;
-    line.send(opening(&[])).await;
+    let mut connection = server.connect().await;
+    connection.send(opening(&[])).await;
     let request = frame(1, 5, 1, &head("/auth/wait"));
     let (begin, end) = request.split_at(12);
-    line.send(begin).await;
+    connection.send(begin).await;
     // Until the first piece has been seen, and the connection looked at.
     for _ in 0..1_000 {
         tokio::task::yield_now().await;
     }
-    line.send(end).await;
-    let closed = async { while line.more().await > 0 {} };
+    connection.send(end).await;
+    let closed = async { while connection.more().await > 0 {} };
     tokio::select! {
         entered = server.demo.entered.acquire() => entered.unwrap().forget(),
         () = closed => panic!("the connection was cut"),
@@ -199,24 +199,24 @@ async fn a_head_in_two_pieces_after_a_long_rest_is_served() {
 #[tokio::test]
 async fn a_head_in_frames_has_to_end_like_any_other() {
     let server = TestServer::with(Limits { head_time: SOON, ..Limits::default() }).await;
-    let mut line = server.line().await;
-    line.send([opening(&[]), frame(1, 5, 1, &head("/auth/wait"))].concat()).await;
+    let mut connection = server.connect().await;
+    connection.send([opening(&[]), frame(1, 5, 1, &head("/auth/wait"))].concat()).await;
     server.demo.entered.acquire().await.unwrap().forget();
     // Another request is being served, and this one's head never ends.
-    line.send(frame(1, 1, 3, &head("/health"))).await;
-    line.end().await;
+    connection.send(frame(1, 1, 3, &head("/health"))).await;
+    connection.end().await;
     server.demo.gate.add_permits(1);
 }
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_in_flight_and_closes_what_is_idle() {
     let mut server = TestServer::open().await;
-    let mut waiting = server.line().await;
+    let mut waiting = server.connect().await;
     waiting.send(WAIT).await;
     server.demo.entered.acquire().await.unwrap().forget();
-    let mut idle = server.line().await;
+    let mut idle = server.connect().await;
     idle.health().await;
-    let silent = server.line().await;
+    let silent = server.connect().await;
     server.stop();
     assert_eq!(idle.end().await, b"");
     assert_eq!(silent.end().await, b"");
@@ -230,16 +230,16 @@ async fn a_stop_finishes_what_is_in_flight_and_closes_what_is_idle() {
 #[tokio::test]
 async fn who_had_connected_before_the_stop_is_served() {
     let mut server = TestServer::open().await;
-    server.line().await.health().await;
-    let mut lines = Vec::new();
+    server.connect().await.health().await;
+    let mut opened = Vec::new();
     for _ in 0..20 {
-        let mut line = server.line().await;
-        line.send(HEALTH).await;
-        lines.push(line);
+        let mut connection = server.connect().await;
+        connection.send(HEALTH).await;
+        opened.push(connection);
     }
     server.stop();
-    for mut line in lines {
-        assert_eq!(line.hear().await.status, 200);
+    for mut connection in opened {
+        assert_eq!(connection.hear().await.status, 200);
     }
     assert_eq!(server.task.await.unwrap(), Ended { cut: 0 });
 }
@@ -247,10 +247,10 @@ async fn who_had_connected_before_the_stop_is_served() {
 #[tokio::test]
 async fn who_comes_after_the_stop_is_refused_while_others_are_served() {
     let mut server = TestServer::open().await;
-    let mut waiting = server.line().await;
+    let mut waiting = server.connect().await;
     waiting.send(WAIT).await;
     server.demo.entered.acquire().await.unwrap().forget();
-    let mut idle = server.line().await;
+    let mut idle = server.connect().await;
     idle.health().await;
     server.stop();
     // The port is closed before anybody is told to go.
@@ -267,7 +267,7 @@ async fn who_comes_after_the_stop_is_refused_while_others_are_served() {
 #[tokio::test]
 async fn a_stop_does_not_wait_for_ever() {
     let mut server = TestServer::with(Limits { drain_time: SOON, ..Limits::default() }).await;
-    let mut stuck = server.line().await;
+    let mut stuck = server.connect().await;
     stuck.send(WAIT).await;
     server.demo.entered.acquire().await.unwrap().forget();
     server.stop();
@@ -278,15 +278,15 @@ async fn a_stop_does_not_wait_for_ever() {
 #[tokio::test]
 async fn the_port_outlives_a_server_that_broke_off() {
     let server = TestServer::open().await;
-    let mut before = server.line().await;
+    let mut before = server.connect().await;
     before.health().await;
     server.task.abort();
     assert_eq!(before.end().await, b"");
     let mut meanwhile = TcpStream::connect(server.address).await.unwrap();
     meanwhile.write_all(HEALTH.as_bytes()).await.unwrap();
     let again = TestServer::on(server.port.clone(), Limits::default());
-    assert_eq!(Line { stream: meanwhile, rest: Vec::new() }.hear().await.status, 200);
-    again.line().await.health().await;
+    assert_eq!(Connection { stream: meanwhile, rest: Vec::new() }.hear().await.status, 200);
+    again.connect().await.health().await;
 }
 
 #[tokio::test]

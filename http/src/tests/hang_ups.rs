@@ -93,12 +93,12 @@ async fn a_stream_that_is_reset_ends_no_handler_and_a_stop_waits_for_it() {
 #[tokio::test]
 async fn a_connection_that_is_closed_ends_no_handler_and_a_stop_waits_for_it() {
     let mut server = TestServer::open().await;
-    let mut line = server.line().await;
-    line.send(WAIT).await;
+    let mut connection = server.connect().await;
+    connection.send(WAIT).await;
     server.demo.entered.acquire().await.unwrap().forget();
     // Closed with a reset, because something stands unread.
-    line.stream.set_zero_linger().unwrap();
-    drop(line);
+    connection.stream.set_zero_linger().unwrap();
+    drop(connection);
     server.stop();
     // What is left is the handler alone.
     while TcpStream::connect(server.address).await.is_ok() {}
@@ -110,11 +110,11 @@ async fn a_connection_that_is_closed_ends_no_handler_and_a_stop_waits_for_it() {
 #[tokio::test]
 async fn a_stop_does_not_wait_for_ever_for_a_handler_whose_client_has_gone() {
     let mut server = TestServer::with(Limits { drain_time: Duration::from_millis(20), ..Limits::default() }).await;
-    let mut line = server.line().await;
-    line.send(WAIT).await;
+    let mut connection = server.connect().await;
+    connection.send(WAIT).await;
     server.demo.entered.acquire().await.unwrap().forget();
-    line.stream.set_zero_linger().unwrap();
-    drop(line);
+    connection.stream.set_zero_linger().unwrap();
+    drop(connection);
     server.stop();
     assert_eq!((&mut server.task).await.unwrap(), Ended { cut: 1 });
 }
@@ -123,10 +123,10 @@ async fn a_stop_does_not_wait_for_ever_for_a_handler_whose_client_has_gone() {
 async fn requests_whose_client_has_gone_count_among_those_that_a_client_may_have() {
     let server = TestServer::with(Limits { requests_each: 2, ..Limits::default() }).await;
     for _ in 0..2 {
-        let mut line = server.line().await;
-        line.send(WAIT).await;
+        let mut connection = server.connect().await;
+        connection.send(WAIT).await;
         server.demo.entered.acquire().await.unwrap().forget();
-        line.stream.set_zero_linger().unwrap();
+        connection.stream.set_zero_linger().unwrap();
     }
     let refused = server.get("/health").await;
     refused.problem(503, "unavailable");
@@ -141,7 +141,7 @@ async fn requests_whose_client_has_gone_count_among_those_that_a_client_may_have
 #[tokio::test]
 async fn requests_of_all_clients_together_are_bounded() {
     let server = TestServer::with(Limits { requests: 1, ..Limits::default() }).await;
-    let mut waiting = server.line().await;
+    let mut waiting = server.connect().await;
     waiting.send(WAIT).await;
     server.demo.entered.acquire().await.unwrap().forget();
     let told = server.ask("GET /page HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n\r\n").await;

@@ -121,8 +121,8 @@ async fn targets_of_the_other_forms_are_understood() {
 #[tokio::test]
 async fn requests_sent_at_once_are_answered_in_order() {
     let server = TestServer::open().await;
-    let mut line = server.line().await;
-    line.send(
+    let mut connection = server.connect().await;
+    connection.send(
         "GET /auth/things/1 HTTP/1.1\r\nhost: x\r\n\r\n\
          POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}\
          POST /auth/echo HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 12\r\n\r\n{\"name\":\"b\"}\
@@ -130,19 +130,19 @@ async fn requests_sent_at_once_are_answered_in_order() {
          GET /auth/things/2 HTTP/1.1\r\nhost: x\r\n\r\n",
     )
     .await;
-    assert_eq!(line.hear().await.json()["id"], "1");
-    line.hear().await.problem(404, "not-found");
-    assert_eq!(line.hear().await.json()["name"], "b");
-    assert_eq!(line.head().await.status, 200);
-    assert_eq!(line.hear().await.json()["id"], "2");
+    assert_eq!(connection.hear().await.json()["id"], "1");
+    connection.hear().await.problem(404, "not-found");
+    assert_eq!(connection.hear().await.json()["name"], "b");
+    assert_eq!(connection.head().await.status, 200);
+    assert_eq!(connection.hear().await.json()["id"], "2");
 }
 
 #[tokio::test]
 async fn a_client_of_http_1_0_is_answered_and_let_go() {
     let server = TestServer::open().await;
-    let mut line = server.line().await;
-    line.send("GET /health HTTP/1.0\r\n\r\n").await;
-    let answer = String::from_utf8(line.end().await).unwrap();
+    let mut connection = server.connect().await;
+    connection.send("GET /health HTTP/1.0\r\n\r\n").await;
+    let answer = String::from_utf8(connection.end().await).unwrap();
     assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
     assert!(answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
 }

@@ -138,7 +138,7 @@ async fn steps(demo: Arc<Demo>, request: Request) -> Answer {
 async fn carried(request: Request) -> Answer {
     let mut headers = HeaderMap::new();
     headers.insert("ratelimit", HeaderValue::from_static("\"more\";r=0;t=1"));
-    request.extensions().get::<Carried>().unwrap().add(headers);
+    request.extensions().get::<AnswerHeaders>().unwrap().add(headers);
     match request.raw_query() {
         "refuse" => Err(Problem::slow_down(Duration::from_secs(1))),
         "panic" => panic!("after all"),
@@ -283,21 +283,21 @@ impl TestServer {
     }
 
     /// A connection from another client on this machine.
-    async fn line_from(&self, last: u8) -> Line {
+    async fn connect_from(&self, last: u8) -> Connection {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, last], 0).into()).unwrap();
-        Line { stream: socket.connect(self.address).await.unwrap(), rest: Vec::new() }
+        Connection { stream: socket.connect(self.address).await.unwrap(), rest: Vec::new() }
     }
 
-    async fn line(&self) -> Line {
-        Line { stream: TcpStream::connect(self.address).await.unwrap(), rest: Vec::new() }
+    async fn connect(&self) -> Connection {
+        Connection { stream: TcpStream::connect(self.address).await.unwrap(), rest: Vec::new() }
     }
 
     /// Sends octets on a connection of their own and reads one answer.
     async fn ask(&self, octets: impl AsRef<[u8]>) -> Told {
-        let mut line = self.line().await;
-        line.send(octets).await;
-        line.hear().await
+        let mut connection = self.connect().await;
+        connection.send(octets).await;
+        connection.hear().await
     }
 
     async fn get(&self, path: &str) -> Told {
@@ -314,12 +314,12 @@ impl TestServer {
     }
 }
 
-struct Line {
+struct Connection {
     stream: TcpStream,
     rest: Vec<u8>,
 }
 
-impl Line {
+impl Connection {
     /// Sends what the other end takes: it may hang up before the end.
     async fn send(&mut self, octets: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(octets.as_ref()).await;

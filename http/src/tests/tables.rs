@@ -18,9 +18,9 @@ async fn a_wrong_method_is_told_the_right_ones() {
         ("TRACE", "/health", "GET, HEAD, OPTIONS"),
         ("DELETE", "/page", "GET, HEAD, POST, OPTIONS"),
     ] {
-        let mut line = server.line().await;
-        line.send(format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
-        let told = line.head().await;
+        let mut connection = server.connect().await;
+        connection.send(format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        let told = connection.head().await;
         assert_eq!((told.status, told.header("allow")), (405, allow), "{method} {path}");
     }
     server.ask("POST /health HTTP/1.1\r\nhost: x\r\n\r\n").await.problem(405, "method");
@@ -42,17 +42,19 @@ async fn options_lists_the_methods_of_a_path() {
 async fn head_is_get_without_the_body() {
     let server = TestServer::open().await;
     for path in ["/health", "/page", "/auth/things/7", "/nowhere", "/auth/nowhere"] {
-        let mut line = server.line().await;
-        line.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: same\r\n\r\n")).await;
-        let mut get = line.hear().await;
-        line.send(format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nx-request-id: same\r\nconnection: close\r\n\r\n")).await;
-        let mut head = line.head().await;
+        let mut connection = server.connect().await;
+        connection.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: same\r\n\r\n")).await;
+        let mut get = connection.hear().await;
+        connection
+            .send(format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nx-request-id: same\r\nconnection: close\r\n\r\n"))
+            .await;
+        let mut head = connection.head().await;
         for told in [&mut get, &mut head] {
             told.headers.remove("date");
             told.headers.remove("connection");
         }
         assert_eq!((get.status, get.headers), (head.status, head.headers), "{path}");
-        assert_eq!(line.end().await, b"", "{path}");
+        assert_eq!(connection.end().await, b"", "{path}");
         assert!(!get.body.is_empty());
     }
 }
@@ -261,13 +263,13 @@ async fn a_listed_origin_is_welcome_and_no_other_is_refused() {
 #[tokio::test]
 async fn a_defect_is_told_without_its_reason_and_harms_nobody_else() {
     let server = TestServer::open().await;
-    let mut line = server.line().await;
-    line.send("GET /auth/panic HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    let told = line.hear().await;
+    let mut connection = server.connect().await;
+    connection.send("GET /auth/panic HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let told = connection.hear().await;
     told.problem(500, "fault");
     assert!(!String::from_utf8_lossy(&told.body).contains("secret"));
-    line.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    assert_eq!(line.hear().await.status, 200);
+    connection.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(connection.hear().await.status, 200);
 }
 
 #[test]
