@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::address::Address;
 use crate::effects::{Digest, UserId};
+use crate::followers::Followers;
 use crate::hasher::SealedHash;
 use crate::name::PersonName;
 use crate::username::Username;
@@ -141,6 +142,8 @@ pub trait Directory: Send + Sync + 'static {
     fn changes(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
     /// A user's sessions that have not ended, last used first, at most this many. Their fence may have moved.
     fn sessions(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
+    /// What of a user follows their fence and has not ended, last used first, at most this many.
+    fn followers(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Followers, StoreFault>>;
     /// What a user's sessions say to one more from a place, of which besides it `room` may be.
     fn visits(&self, user: UserId, place: Digest, room: u32) -> BoxFuture<'_, Result<Visits, StoreFault>>;
     /// Whether a device is known to a user: it was seen, and not forgotten since.

@@ -11,6 +11,7 @@ pub mod directory;
 pub mod disposable;
 pub mod effects;
 pub mod flows;
+pub mod followers;
 mod hashed_set;
 pub mod hasher;
 pub mod instant;

@@ -11,6 +11,7 @@ use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, UserCode};
 use crate::effects::{AskedBy, Digest};
 use crate::flows::issue::TypedCode;
+use crate::followers::{Follower, Followers};
 use crate::name::PersonName;
 use crate::password::Code;
 use crate::ring::Ring;
@@ -129,4 +130,9 @@ pub fn wrong_code<'a>(
 /// When the ring has not got the seal's key.
 pub fn user_code(world: &World, flow: FlowId, seal: &Seal) -> UserCode {
     credential::user_code(&world.ring, *flow.bytes(), seal).expect("the ring has the key")
+}
+
+/// What follows a user's fence, where that is these sessions.
+pub fn following(sessions: impl IntoIterator<Item = FlowId>) -> Followers {
+    sessions.into_iter().map(Follower::Session).collect()
 }

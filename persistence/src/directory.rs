@@ -8,8 +8,10 @@ use cairn_actors::address::Address;
 use cairn_actors::device;
 use cairn_actors::directory::{Directory, Happened, HistoryPlace, InSession, KnownDevice, User, Visits};
 use cairn_actors::effects::{self, Digest, UserId};
+use cairn_actors::flows::authorization::Authorization;
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::session::Session;
+use cairn_actors::followers::{Follower, Followers};
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::name::PersonName;
 use cairn_actors::username::Username;
@@ -350,6 +352,29 @@ impl Directory for SqlDirectory {
 
     fn sessions(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
         Box::pin(self.last_touched(self.living_sessions(user), limit))
+    }
+
+    fn followers(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Followers, StoreFault>> {
+        Box::pin(async move {
+            let found: Vec<(Vec<u8>, String)> = self
+                .flows_of_user(user)
+                .filter(flows::Column::Kind.is_in([Session::NAME, Authorization::NAME]))
+                .filter(flows::Column::Phase.eq("active"))
+                .select_only()
+                .columns([flows::Column::Id, flows::Column::Kind])
+                .order_by_desc(flows::Column::TouchedAt)
+                .order_by_desc(flows::Column::Id)
+                .limit(u64::from(limit))
+                .into_tuple()
+                .all(self.database.readers())
+                .await
+                .map_err(odd)?;
+            let follower = |(flow, kind): (Vec<u8>, String)| {
+                let flow = FlowId(id(&flow).map_err(odd)?);
+                Ok(if kind == Session::NAME { Follower::Session(flow) } else { Follower::Authorization(flow) })
+            };
+            found.into_iter().map(follower).collect()
+        })
     }
 
     fn visits(&self, user: UserId, place: Digest, room: u32) -> BoxFuture<'_, Result<Visits, StoreFault>> {

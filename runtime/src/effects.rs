@@ -127,6 +127,13 @@ impl<D: Domain> Effects<D> {
             && self.guards.iter().all(|guard| matches!(guard, Guard::Hold(..)))
     }
 
+    /// These, and then the others.
+    #[must_use]
+    pub fn with(mut self, others: Self) -> Self {
+        self.merge(others);
+        self
+    }
+
     fn merge(&mut self, other: Self) {
         self.guards.extend(other.guards);
         self.writes.extend(other.writes);

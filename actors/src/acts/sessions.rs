@@ -1,17 +1,17 @@
 //! Ending all sessions of a user at once.
 
-use cairn_runtime::{Deed, Effects, FlowId, Guard};
+use cairn_runtime::{Deed, Effects, Guard};
 use serde_json::json;
 
 use crate::effects::{Auth, Key, UserId, Write};
-use crate::flows::session::{Session, Signal};
+use crate::followers::Followers;
 
 /// The act's name.
 pub const SIGN_OUT_EVERYWHERE: &str = "sign_out_everywhere";
 
-/// Raises the user's fence, by which every session is over; the sessions are told, so that they tidy up after themselves.
+/// Raises the user's fence, by which every session is over; what follows it is told.
 /// No device is known any more: whoever signs in next is news.
-pub fn sign_out_everywhere(user: UserId, sessions: &[FlowId], lost: Option<&Key>) -> Deed<(), Auth> {
+pub fn sign_out_everywhere(user: UserId, followers: &Followers, lost: Option<&Key>) -> Deed<(), Auth> {
     let mut effects = Effects::none();
     // Lost: the account is gone, and its sessions with it.
     if lost.is_none() {
@@ -19,9 +19,7 @@ pub fn sign_out_everywhere(user: UserId, sessions: &[FlowId], lost: Option<&Key>
             .guard(Guard::Bump(Key::User(user), None))
             .guard(Guard::Bump(Key::Devices(user), None))
             .write(Write::ForgetDevices { user });
-        for session in sessions {
-            effects = effects.tell::<Session>(*session, &Signal::Fenced);
-        }
+        effects = effects.with(followers.fenced());
     }
     Deed { says: (), effects, user: Some(user.0), public: json!({ "user": user.text() }) }
 }

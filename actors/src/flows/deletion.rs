@@ -9,12 +9,12 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
-use super::session::{self, Session};
 use crate::address::Address;
 use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::followers::Followers;
 use crate::username::Username;
 
 /// How long a sign-in undoes it.
@@ -68,8 +68,8 @@ pub struct Start {
     pub address: Address,
     /// The username.
     pub username: Option<Username>,
-    /// Sessions to be told that they are over.
-    pub sessions: Vec<FlowId>,
+    /// What follows the fence that this moves.
+    pub followers: Followers,
 }
 
 impl Named for Start {
@@ -142,16 +142,14 @@ impl Flow for Deletion {
             until,
         };
         let letter = Letter::DeletionAsked { to: asked.address.clone(), until };
-        let mut step = go(Self::Waiting(Box::new(waiting)))
+        go(Self::Waiting(Box::new(waiting)))
             .bump_from(Key::User(user), asked.fence)
             .hold(Key::Devices(user), asked.devices)
             .bump_from(Key::Profile(user), asked.profile)
             .write(Write::SetDeletion { user, flow: Some(cx.flow), at: cx.now })
-            .send(Outgoing::external(Delivery::Letter(letter)).until(until));
-        for session in &asked.sessions {
-            step = step.tell::<Session>(*session, &session::Signal::Fenced);
-        }
-        step.says(Outcome::Waiting { until })
+            .send(Outgoing::external(Delivery::Letter(letter)).until(until))
+            .with(asked.followers.fenced())
+            .says(Outcome::Waiting { until })
     }
 
     fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, _cx: &Cx<'_, Auth>) -> Step<Self> {

@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 pub use self::words::{Account, Command, Confirmer, Later, NewPassword, Outcome, Signal, Start};
 use super::deletion::{self, Deletion};
 use super::issue::{self, Issues, Judged, NoLetter, TRIES, TypedCode, asked_letter};
-use super::session::{self, Session};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, Digest, Key, Letter, UserId, Write};
@@ -300,9 +299,7 @@ impl Changed {
         for later in &account.later {
             step = step.bump(key(&later.before)).tell::<EmailChange>(later.flow, &Signal::Undone);
         }
-        for session in &account.sessions {
-            step = step.tell::<Session>(*session, &session::Signal::Fenced);
-        }
+        step = step.with(account.followers.fenced());
         if let Some(deletion) = account.deletion {
             step = step.tell::<Deletion>(deletion, &deletion::Signal::Restored);
         }

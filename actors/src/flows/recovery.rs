@@ -10,10 +10,10 @@ use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Publi
 use serde::{Deserialize, Serialize};
 
 use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TRIES, TypedCode, asked_letter, letter_to_nobody};
-use super::session::{self, Session};
 use crate::address::Address;
 use crate::credential::{self, Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, UserId, Write};
+use crate::followers::Followers;
 use crate::hasher::{Proved, SealedHash};
 use crate::world::World;
 
@@ -102,8 +102,8 @@ pub struct NewPassword {
     /// It is the one that this flow has set already, checked against [`Recovery::password`] and nothing else: only
     /// that hash never changes. `None`: not asked, or it is another.
     pub same: Option<Proved>,
-    /// Sessions to be told that they are over.
-    pub sessions: Vec<FlowId>,
+    /// What follows the fence that this moves.
+    pub followers: Followers,
 }
 
 /// What may be asked of it.
@@ -213,28 +213,20 @@ impl Awaiting {
         }
         let Some(hash) = password.hash.clone() else { return stay().says(Outcome::Unhashed) };
         let until = cx.now.after(Duration::from_secs(REMEMBERED));
-        let (sessions, password, tries) = (&password.sessions, hash, self.letters.tries);
-        let mut step = go(Recovery::Reset(Box::new(Reset {
-            user,
-            password: password.clone(),
-            issue: issue.clone(),
-            tries,
-            until,
-        })))
-        // Raised, so that no other letter that was asked for before is good any more.
-        .bump_from(Key::Address(cx.world.address_key(&self.address)), self.number)
-        .bump(Key::User(user))
-        .bump(Key::Devices(user))
-        .write(Write::SetPassword { user, password, at: cx.now })
-        .write(Write::ForgetDevices { user })
-        .send(
-            Outgoing::external(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
-                .until(cx.now.after(issue::NOTICE)),
-        );
-        for session in sessions {
-            step = step.tell::<Session>(*session, &session::Signal::Fenced);
-        }
-        step.says(Outcome::Done { user, until })
+        let (followers, password, tries) = (&password.followers, hash, self.letters.tries);
+        go(Recovery::Reset(Box::new(Reset { user, password: password.clone(), issue: issue.clone(), tries, until })))
+            // Raised, so that no other letter that was asked for before is good any more.
+            .bump_from(Key::Address(cx.world.address_key(&self.address)), self.number)
+            .bump(Key::User(user))
+            .bump(Key::Devices(user))
+            .write(Write::SetPassword { user, password, at: cx.now })
+            .write(Write::ForgetDevices { user })
+            .send(
+                Outgoing::external(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
+                    .until(cx.now.after(issue::NOTICE)),
+            )
+            .with(followers.fenced())
+            .says(Outcome::Done { user, until })
     }
 
     /// Waits on with these letters.

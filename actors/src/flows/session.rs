@@ -20,6 +20,7 @@ use crate::acts::guesses::{self, Target};
 use crate::address::Address;
 use crate::credential::{Presented, Seal, of};
 use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::followers::Followers;
 use crate::hasher::SealedHash;
 use crate::world::Settings;
 
@@ -208,8 +209,8 @@ pub enum Command {
         password: SealedHash,
         /// Whom to tell.
         to: Address,
-        /// The user's other sessions, to be told that they are over.
-        others: Vec<FlowId>,
+        /// What follows the account's fence, but this session.
+        followers: Followers,
     },
     /// Its user ends it, from this session or another.
     Revoke,
@@ -535,22 +536,20 @@ impl Flow for Session {
                     .hold(Key::Devices(a.user), *devices)
                     .says(tokens)
             }
-            (Self::Active(a), Input::Asked(Command::ChangePassword { devices, password, to, others, .. })) => {
+            (Self::Active(a), Input::Asked(Command::ChangePassword { devices, password, to, followers, .. })) => {
                 let proved = a.proved(cx);
                 // Under a new salt no refresh token or cookie from before is this session's any more.
                 let issue = Seal { salt: cx.bytes("password changed"), ..proved.issue.clone() };
                 let next = Active { fence: a.fence.saturating_add(1), issue, ..proved };
                 let tokens = Some(Box::new(next.tokens()));
                 let letter = Letter::PasswordChanged { to: to.clone(), at: cx.now };
-                let mut step = go(Self::Active(Box::new(next)))
+                go(Self::Active(Box::new(next)))
                     .bump_from(Key::User(a.user), a.fence)
                     .hold(Key::Devices(a.user), *devices)
                     .write(Write::SetPassword { user: a.user, password: password.clone(), at: cx.now })
-                    .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
-                for other in others {
-                    step = step.tell::<Self>(*other, &Signal::Fenced);
-                }
-                step.says(Outcome::PasswordChanged { at: cx.now, tokens })
+                    .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)))
+                    .with(followers.fenced())
+                    .says(Outcome::PasswordChanged { at: cx.now, tokens })
             }
             (Self::Active(_), Input::Asked(Command::Revoke)) => self.end(End::Revoked, cx),
             (Self::Active(_), Input::Asked(Command::Disowned)) => self.end(End::Disowned, cx),

@@ -25,7 +25,7 @@ impl Services {
                 profile: user.version,
                 address: user.address,
                 username: user.username,
-                sessions: self.sessions_of(user.id).await?,
+                followers: self.followers_of(user.id).await?,
             };
             let asker = self.engine.asker(&caller.trace);
             let reply = self.engine.start::<Deletion>(asker, start).await?;

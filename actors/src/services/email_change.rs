@@ -318,7 +318,7 @@ impl Services {
     /// The account as it stands: the address with the number of its claim, and what must be told if it is taken back.
     async fn account(&self, flow: FlowId, user: UserId) -> Result<Option<Account>, Refusal> {
         let Some(user) = self.directory.by_id(user).await? else { return Ok(None) };
-        let sessions = self.sessions_of(user.id).await?;
+        let followers = self.followers_of(user.id).await?;
         let changes = self.directory.changes(user.id, MOST).await?;
         let changes = self.engine.read_all::<EmailChange>(changes)?;
         let changes = changes.iter().filter_map(|seen| {
@@ -335,7 +335,7 @@ impl Services {
             address: user.address,
             number: user.number,
             fence: user.fence,
-            sessions,
+            followers,
             deletion: user.deletion,
         }))
     }

@@ -33,10 +33,9 @@ impl Services {
         }
         self.prove(caller, who, current).await?;
         let password = self.worthy_hash(new, own_words_of(user), "/new_password", Lane::SignIn).await?;
-        let sessions = self.sessions_of(user.id).await?;
-        let others = sessions.into_iter().filter(|session| *session != who.session).collect();
+        let followers = self.followers_of(user.id).await?.without(who.session);
         let (fence, devices, to) = (user.fence, user.devices, user.address.clone());
-        let command = Command::ChangePassword { fence, devices, password, to, others };
+        let command = Command::ChangePassword { fence, devices, password, to, followers };
         let reply = self.engine.call::<Session>(who.session, asker, command).await?;
         self.changed(reply).await
     }

@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::credential::{Presented, of};
 use crate::flows::issue::TypedCode;
 use crate::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
+use crate::followers::Followers;
 use crate::hasher::{Lane, Verdict};
 use crate::password::Password;
 use crate::strength::OwnWords;
@@ -145,7 +146,7 @@ impl Services {
                 return Ok(before);
             }
         }
-        let nothing = NewPassword { hash: None, same: None, sessions: Vec::new() };
+        let nothing = NewPassword { hash: None, same: None, followers: Followers::default() };
         let reply = self.engine.call::<Recovery>(flow, asker, command(proof, nothing)).await?;
         // It has become right since the row was read; asked again, it is.
         if reply.outcome == Outcome::Unhashed { Err(Refusal::Fault(Fault::Contended)) } else { Ok(reply) }
@@ -187,11 +188,11 @@ impl Services {
             Verdict::Wrong => None,
         };
         let hash = hash?;
-        let sessions = match state.user() {
-            Some(user) => self.sessions_of(user).await?,
-            None => Vec::new(),
+        let followers = match state.user() {
+            Some(user) => self.followers_of(user).await?,
+            None => Followers::default(),
         };
-        Ok(NewPassword { hash: Some(hash), same, sessions })
+        Ok(NewPassword { hash: Some(hash), same, followers })
     }
 }
 

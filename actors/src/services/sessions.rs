@@ -11,11 +11,12 @@ use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::effects::{Key, UserId};
 use crate::flows::session::{Account, Command, Outcome, Session};
+use crate::followers::Followers;
 use crate::hasher::Lane;
 use crate::password::Password;
 
 /// How many sessions of one user are looked at: no setting lets there be more.
-pub(super) const MOST: u32 = 1_000;
+const MOST: u32 = 1_000;
 
 /// A session as its user sees it.
 #[derive(Clone, Debug)]
@@ -68,9 +69,9 @@ impl Services {
         Ok(self.engine.read_all(self.directory.sessions(user, MOST).await?)?)
     }
 
-    /// The ids of a user's sessions that have not ended.
-    pub(super) async fn sessions_of(&self, user: UserId) -> Result<Vec<FlowId>, Refusal> {
-        Ok(self.directory.sessions(user, MOST).await?.into_iter().map(|row| row.id).collect())
+    /// What of a user is told when their fence moves. Those beyond the thousandth find out when they next come.
+    pub(super) async fn followers_of(&self, user: UserId) -> Result<Followers, Refusal> {
+        Ok(self.directory.followers(user, MOST).await?)
     }
 
     /// Ends one of the user's sessions. One that has ended already is told the same.
@@ -226,8 +227,8 @@ impl Services {
             // Perhaps by this very request, which came twice at once.
             return self.engine.recall::<()>(&asker).await?.map(|_| ()).ok_or(refusal);
         }
-        let sessions = self.sessions_of(user).await?;
-        let act = |lost: Option<&Key>| acts::sign_out_everywhere(user, &sessions, lost);
+        let followers = self.followers_of(user).await?;
+        let act = |lost: Option<&Key>| acts::sign_out_everywhere(user, &followers, lost);
         self.engine.act(acts::SIGN_OUT_EVERYWHERE, asker, |lost, _| act(lost)).await?;
         Ok(())
     }

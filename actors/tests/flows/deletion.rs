@@ -45,7 +45,7 @@ fn start(named: bool) -> Start {
         profile: 5,
         address: testing::address(ADDRESS),
         username: named.then(|| testing::username("ada-of-old")),
-        sessions: vec![session()],
+        followers: testing::following([session()]),
     }
 }
 

@@ -134,9 +134,9 @@ fn account(driver: &Driven) -> Account {
         _ => testing::address(ADDRESS),
     };
     let number = driver.number(&Key::Address(driver.world.address_key(&address))).unwrap_or_default();
-    let sessions = vec![FlowId(Id::v7(2, [2; 10])), FlowId(Id::v7(3, [3; 10]))];
+    let followers = testing::following([2, 3].map(|number| FlowId(Id::v7(number, [2; 10]))));
     let fence = driver.number(&Key::User(user())).unwrap_or_default();
-    Account { address, number, fence, sessions, later: Vec::new(), deletion: None }
+    Account { address, number, fence, followers, later: Vec::new(), deletion: None }
 }
 
 fn enter(driver: &Driven, code: Code) -> Command {

@@ -96,7 +96,7 @@ fn link(driver: &Driven, seal: &Seal) -> Presented<of::ResetPassword> {
 fn password(driver: &Driven, which: u8) -> NewPassword {
     let hash = SealedHash::from_text(format!("the-sealed-hash-{which}"));
     let same = driver.state().password().is_some_and(|set| *set == hash).then(Proved::pretended);
-    NewPassword { hash: Some(hash), same, sessions: vec![session()] }
+    NewPassword { hash: Some(hash), same, followers: testing::following([session()]) }
 }
 
 fn enter(driver: &Driven, code: Code, which: u8) -> Command {
@@ -374,7 +374,8 @@ fn the_proof_of_the_same_password_counts_for_nothing_before_one_is_set() {
     let seal = last(&driver);
     let hash = || SealedHash::from_text("the-sealed-hash-1".to_owned());
     let proved = |link| {
-        let password = NewPassword { hash: Some(hash()), same: Some(Proved::pretended()), sessions: Vec::new() };
+        let password =
+            NewPassword { hash: Some(hash()), same: Some(Proved::pretended()), followers: testing::following([]) };
         Command::Open { link, password }
     };
     let elsewhere = link(&driver, &seal.next(&driver.world.ring));
@@ -389,7 +390,7 @@ fn the_proof_of_the_same_password_counts_for_nothing_before_one_is_set() {
 fn a_password_that_was_not_hashed_is_never_set_and_costs_nothing_by_a_right_proof() {
     let mut driver = begun(true);
     let seal = last(&driver);
-    let nothing = || NewPassword { hash: None, same: None, sessions: Vec::new() };
+    let nothing = || NewPassword { hash: None, same: None, followers: testing::following([]) };
     let right = link(&driver, &seal);
     assert_eq!(driver.ask(at(1), Command::Open { link: right, password: nothing() }), Outcome::Unhashed);
     let right = || testing::typed_code(code(&driver, &seal));

@@ -149,7 +149,13 @@ fn end_link(driver: &Driven, own: bool) -> Presented<of::EndSession> {
 fn change_password(fence: i64) -> Command {
     let password = SealedHash::from_text("the-sealed-hash".to_owned());
     let to = testing::address(ADDRESS);
-    Command::ChangePassword { fence, devices: DEVICES, password, to, others: vec![FlowId(Id::v7(2, [2; 10]))] }
+    Command::ChangePassword {
+        fence,
+        devices: DEVICES,
+        password,
+        to,
+        followers: testing::following([FlowId(Id::v7(2, [2; 10]))]),
+    }
 }
 
 fn step_up(fence: i64) -> Command {

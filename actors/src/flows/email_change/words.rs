@@ -9,6 +9,7 @@ use crate::address::Address;
 use crate::credential::{Presented, Seal, of};
 use crate::effects::{AskedBy, Auth, Digest, UserId};
 use crate::flows::issue::TypedCode;
+use crate::followers::Followers;
 use crate::hasher::{Proved, SealedHash};
 
 /// What opens it.
@@ -47,8 +48,8 @@ pub struct Account {
     pub number: i64,
     /// The number of its fence.
     pub fence: i64,
-    /// Sessions to be told that they are over.
-    pub sessions: Vec<FlowId>,
+    /// What follows the account's fence.
+    pub followers: Followers,
     /// Changes that can still be taken back: of an account whose change is taken back those that were made after it,
     /// else all.
     pub later: Vec<Later>,

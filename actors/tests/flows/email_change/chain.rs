@@ -87,7 +87,7 @@ impl House {
             address: self.address.clone(),
             number: self.guards.get(&guard(&self.address)).copied().unwrap_or_default(),
             fence: self.guards.get(&Auth::guard(&Key::User(user()))).copied().unwrap_or_default(),
-            sessions: Vec::new(),
+            followers: testing::following([]),
             deletion: self.deletion,
         })
     }
@@ -186,10 +186,10 @@ impl House {
     fn delete(&mut self, now: Timestamp) {
         let Some(fence) = self.number(&Key::User(user())).filter(|_| self.deletion.is_none()) else { return };
         let mut driver = Driver::new(100 + u8::try_from(self.deletions.len()).unwrap());
-        let (address, username, sessions) = (self.address.clone(), None, Vec::new());
+        let (address, username, followers) = (self.address.clone(), None, testing::following([]));
         let devices = self.number(&Key::Devices(user())).unwrap_or_default();
         let start =
-            deletion::Start { user: user(), fence, devices, profile: self.version, address, username, sessions };
+            deletion::Start { user: user(), fence, devices, profile: self.version, address, username, followers };
         let says = driver.among(&mut self.guards, |driver| driver.start(now, &start));
         assert!(matches!(says, deletion::Outcome::Waiting { .. }), "nobody was faster: {says:?}");
         let writes = driver.writes.clone();

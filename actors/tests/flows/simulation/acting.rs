@@ -55,7 +55,7 @@ impl People {
         let mut told = self.sessions_of(user);
         told.retain(|_| desk.rng.chance(600));
         let order = Order::new("sign out everywhere", move |engine: Engine<Auth>, asker| {
-            let told = told.clone();
+            let told = testing::following(told.clone());
             async move {
                 let act = |lost: Option<&Key>| sessions::sign_out_everywhere(user, &told, lost);
                 Told::of(engine.act(SIGN_OUT_EVERYWHERE, asker, |lost, _| act(lost)).await)

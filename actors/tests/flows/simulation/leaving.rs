@@ -38,7 +38,7 @@ impl People {
             profile,
             address: address.clone(),
             username: username.clone(),
-            sessions: sessions.clone(),
+            followers: testing::following(sessions.clone()),
         });
         Some(Plan::hashed(Any::Deletion(Asked::Delete { user, fence, profile }), order, desk.rng))
     }

@@ -172,7 +172,7 @@ impl People {
             address: account.address.clone(),
             number: number.unwrap_or_default(),
             fence: account.fence,
-            sessions,
+            followers: testing::following(sessions),
             later: later.collect(),
             deletion: account.deletion,
         })

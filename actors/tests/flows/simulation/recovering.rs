@@ -94,7 +94,7 @@ impl People {
             let password = NewPassword {
                 hash: Some(password.clone()),
                 same: same.then(Proved::pretended),
-                sessions: sessions.clone(),
+                followers: testing::following(sessions.clone()),
             };
             match &proof {
                 Proof::Code(code) => {

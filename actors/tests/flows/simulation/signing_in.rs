@@ -7,6 +7,7 @@ use cairn_actors::credential::{Purpose, Seal, of};
 use cairn_actors::effects::{Auth, Key, UserId};
 use cairn_actors::flows::session::{Account, Arrival, Command, Notice, Outcome, Restores, SeenDevice, Session, Start};
 use cairn_actors::hasher::SealedHash;
+use cairn_actors::testing;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{FlowId, Id, Timestamp};
@@ -215,7 +216,7 @@ impl People {
             devices,
             password: password.clone(),
             to: to.clone(),
-            others: others.clone(),
+            followers: testing::following(others.clone()),
         });
         Some(Plan::hashed(Any::Session(asked), order, desk.rng))
     }
