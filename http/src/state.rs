@@ -8,7 +8,6 @@ use cairn_actors::services::{Refusal, Services};
 use cairn_runtime::Timestamp;
 use futures_util::future::BoxFuture;
 
-use crate::access::caller::IDEMPOTENCY_KEY;
 use crate::access::rate::{Limiter, Quotas};
 use crate::access::{Access, Admission, AnswerHeaders, Metered};
 use crate::problem::Problem;
@@ -73,15 +72,11 @@ impl Admission for AppState {
     fn admit<'a>(&'a self, access: Access, request: &'a mut Request) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
             let token = request.bearer().ok_or_else(Problem::no_token)?;
-            let signed_in = match self.services.signed_in(token).await {
-                // Perhaps it is over because of this very request: what was done under its key is told by the service.
-                Err(Refusal::SessionEnded)
-                    if access == Access::BearerOrRepeat && request.headers().contains_key(IDEMPOTENCY_KEY) =>
-                {
-                    return Ok(());
-                }
-                known => known?,
-            };
+            if access == Access::BearerOrRepeat {
+                // Perhaps its session is over because of this very request: the service tells, which reads it anyway.
+                return if self.services.is_ours(token) { Ok(()) } else { Err(Refusal::SessionEnded.into()) };
+            }
+            let signed_in = self.services.signed_in(token).await?;
             let engine = &self.services.engine;
             let age = engine.world().settings.step_up_age;
             // What the token says, not what the session knows: a step-up by its owner does not freshen a stolen token.

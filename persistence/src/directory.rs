@@ -359,7 +359,9 @@ impl Directory for SqlDirectory {
             let found: Vec<(Vec<u8>, String)> = self
                 .flows_of_user(user)
                 .filter(flows::Column::Kind.is_in([Session::NAME, Authorization::NAME]))
-                .filter(flows::Column::Phase.eq("active"))
+                // A session that can be disputed has ended; it only remembers by whom it was begun.
+                .filter(flows::Column::Phase.eq("active").or(flows::Column::Kind.ne(Session::NAME)))
+                .filter(flows::Column::WakeAt.is_not_null())
                 .select_only()
                 .columns([flows::Column::Id, flows::Column::Kind])
                 .order_by_desc(flows::Column::TouchedAt)

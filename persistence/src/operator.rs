@@ -2,7 +2,7 @@
 
 use cairn_runtime::store::{ENDED, PATIENCE, StoreFault, Verb};
 use cairn_runtime::{FlowId, Timestamp};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, UpdateMany};
 
 use crate::connect::Database;
@@ -41,8 +41,7 @@ fn mark(flow: FlowId, verb: Verb, now: Timestamp) -> UpdateMany<flows::Entity> {
     let update = flows::Entity::update_many()
         .col_expr(flows::Column::ClaimedBy, Expr::value(None::<String>))
         .filter(flows::Column::Id.eq(flow.bytes().to_vec()))
-        .filter(flows::Column::QuarantinedAt.is_not_null())
-        .filter(flows::Column::Phase.ne(ENDED));
+        .filter(waits_for_operator());
     let free = |update: UpdateMany<flows::Entity>| {
         update
             .col_expr(flows::Column::QuarantinedAt, Expr::value(None::<i64>))
@@ -64,6 +63,13 @@ fn mark(flow: FlowId, verb: Verb, now: Timestamp) -> UpdateMany<flows::Entity> {
             .col_expr(flows::Column::WakeAt, Expr::value(None::<i64>))
             .col_expr(flows::Column::TouchedAt, Expr::value(now.0)),
     }
+}
+
+/// What waits for an operator's word: in quarantine, and not ended by an operator. A flow that has a phase of that name
+/// itself has an instant to wake at until its own end.
+pub(crate) fn waits_for_operator() -> Condition {
+    let ended = flows::Column::Phase.eq(ENDED).and(flows::Column::WakeAt.is_null());
+    Condition::all().add(flows::Column::QuarantinedAt.is_not_null()).add(ended.not())
 }
 
 /// Ends what it failed at, and what it waits for.

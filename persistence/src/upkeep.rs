@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use cairn_actors::device::KNOWN_FOR;
 use cairn_actors::letters::mailbox::flow_text;
-use cairn_runtime::store::{
-    Audit, Backlog, ENDED, Finding, Retention, RetentionRule, RuledRows, StoreFault, whole_since,
-};
+use cairn_runtime::store::{Audit, Backlog, Finding, Retention, RetentionRule, RuledRows, StoreFault, whole_since};
 use cairn_runtime::{FlowId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};
 use sea_orm::{
@@ -18,6 +16,7 @@ use sea_orm::{
 use crate::connect::Database;
 use crate::entity::{devices, events, failures, flows, guards, id, outbox, users};
 use crate::fault::{Stage, fault};
+use crate::operator::waits_for_operator;
 
 /// Flows that the audit looks at in one statement.
 const PAGE: u64 = 2_000;
@@ -218,12 +217,12 @@ pub(crate) async fn live(database: &Database) -> Result<u64, StoreFault> {
 pub(crate) async fn backlog(database: &Database) -> Result<Backlog, StoreFault> {
     let db = database.slow_readers();
     let counted = async {
-        let aside = flows::Entity::find().filter(flows::Column::QuarantinedAt.is_not_null());
+        let aside = flows::Entity::find().filter(waits_for_operator());
         let waiting = outbox::Entity::find().filter(outbox::Column::Settled.is_null());
         let oldest = waiting.clone().select_only().column_as(outbox::Column::Created.min(), "oldest");
         let oldest: Option<Option<i64>> = oldest.into_tuple().one(db).await?;
         Ok(Backlog {
-            quarantined: aside.filter(flows::Column::Phase.ne(ENDED)).count(db).await?,
+            quarantined: aside.count(db).await?,
             pending: waiting.count(db).await?,
             dead: outbox::Entity::find().filter(outbox::Column::Dead.into_expr()).count(db).await?,
             oldest: oldest.flatten().map(Timestamp),
@@ -438,8 +437,7 @@ async fn set_aside(database: &Database, audit: &mut Audit) -> Result<(), DbErr> 
     let aside: Vec<(Vec<u8>, String, Option<String>)> = flows::Entity::find()
         .select_only()
         .columns([flows::Column::Id, flows::Column::Kind, flows::Column::QuarantineWhy])
-        .filter(flows::Column::QuarantinedAt.is_not_null())
-        .filter(flows::Column::Phase.ne(ENDED))
+        .filter(waits_for_operator())
         .order_by_desc(flows::Column::QuarantinedAt)
         .limit(TOLD)
         .into_tuple()

@@ -12,8 +12,7 @@ use crate::clock::Timestamp;
 pub struct Lane {
     /// Its name: in the outbox's column and in metrics. Never changed, for rows that wait are claimed by it.
     pub name: &'static str,
-    /// Deliveries in the hands of one node at once, each of them being carried. [`crate::Tuning::deliveries`] may allow
-    /// fewer.
+    /// Deliveries in the hands of one node above which it claims no more. [`crate::Tuning::deliveries`] may allow fewer.
     pub room: usize,
     /// How long a delivery that failed waits.
     pub back_off: BackOff,

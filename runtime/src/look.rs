@@ -9,7 +9,7 @@ use crate::clock::{Timestamp, derive};
 use crate::engine::{Engine, Fault};
 use crate::flow::{Cx, Flow, Input};
 use crate::id::{FlowId, Id};
-use crate::store::{ENDED, Row};
+use crate::store::Row;
 use crate::turn::{caught, said};
 
 /// How many deadlines in a row are acted on for a reader.
@@ -75,13 +75,14 @@ impl<D: crate::Domain> Engine<D> {
         Ok(seen)
     }
 
-    /// Those of the rows that can be read: what is set aside or was ended by an operator is nobody's to see.
+    /// Those of the rows that can be read: what is set aside or was ended by an operator is nobody's to see, and what
+    /// panics at its deadline will be set aside.
     ///
     /// # Errors
-    /// As [`Engine::read`], but for these two.
+    /// [`Fault::NotFound`] when a row is one of another kind.
     pub fn read_all<F: Flow<Domain = D>>(&self, rows: Vec<Row>) -> Result<Vec<Snapshot<F>>, Fault> {
         let read = rows.into_iter().map(|row| self.read(row));
-        read.filter(|seen| !matches!(seen, Err(Fault::Quarantined | Fault::Ended))).collect()
+        read.filter(|seen| !matches!(seen, Err(Fault::Quarantined | Fault::Ended | Fault::Defect(_)))).collect()
     }
 
     /// Does to what is seen what its wake-up will do to the row; whether that led anywhere.
@@ -106,7 +107,7 @@ impl<D: crate::Domain> Engine<D> {
 pub(crate) fn at_large(row: &Row) -> Result<(), Fault> {
     match &row.quarantined {
         None => Ok(()),
-        Some(_) if row.phase == ENDED => Err(Fault::Ended),
+        Some(_) if row.was_ended_by_operator() => Err(Fault::Ended),
         Some(_) => Err(Fault::Quarantined),
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, Either, select};
+use futures_util::future::{BoxFuture, Either, FutureExt, select};
 use tokio::sync::{Mutex, Notify};
 
 use crate::clock::derive_bytes;
@@ -194,8 +194,13 @@ async fn claim<D: Domain>(engine: &Engine<D>, lane: &LaneState) -> Result<usize,
 /// Looks for due deliveries when hinted at, and by itself now and then: what was lost in memory is found here.
 pub(crate) async fn run<D: Domain>(engine: Engine<D>) {
     let _alone = engine.0.outbox.running.lock().await;
+    // Kept over the rounds: whatever is hinted at meanwhile, everything is looked at when it is time.
+    let mut poll = engine.0.host.sleep(engine.0.tuning.poll);
     let mut all = true;
     loop {
+        if all {
+            poll = engine.0.host.sleep(engine.0.tuning.poll);
+        }
         let mut more = false;
         for lane in engine.0.outbox.lanes() {
             // Read in either case: what was hinted at before the claim is found by it.
@@ -209,15 +214,21 @@ pub(crate) async fn run<D: Domain>(engine: Engine<D>) {
                     more = true;
                 }
                 Ok(_) => {}
-                Err(why) => tracing::warn!(lane = lane.lane.name, %why, "due deliveries could not be claimed"),
+                Err(why) => {
+                    lane.hint();
+                    tracing::warn!(lane = lane.lane.name, %why, "due deliveries could not be claimed");
+                }
             }
         }
-        all = false;
-        if !more {
+        all = if more {
+            (&mut poll).now_or_never().is_some()
+        } else {
             let hinted = std::pin::pin!(engine.0.outbox.due.notified());
-            let poll = engine.0.host.sleep(engine.0.tuning.poll);
-            all = matches!(select(hinted, poll).await, Either::Right(_));
-        }
+            match select(&mut poll, hinted).await {
+                Either::Left(_) => true,
+                Either::Right(_) => false,
+            }
+        };
     }
 }
 

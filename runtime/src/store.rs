@@ -56,6 +56,19 @@ pub struct Row {
     pub touched_at: Timestamp,
 }
 
+impl Row {
+    /// Whether an operator has ended the flow. A flow that has a phase of this name itself, and is in quarantine there
+    /// before its own end, is not.
+    pub fn was_ended_by_operator(&self) -> bool {
+        self.quarantined.is_some() && self.phase == ENDED && self.wake_at.is_none()
+    }
+
+    /// Whether the flow waits for an operator's word.
+    pub fn waits_for_operator(&self) -> bool {
+        self.quarantined.is_some() && !self.was_ended_by_operator()
+    }
+}
+
 /// A flow set aside for the operator, its bytes untouched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantine {

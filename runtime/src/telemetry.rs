@@ -61,7 +61,7 @@ const WAKINGS: [&str; 2] = ["done", "failed"];
 pub fn describe() {
     describe_counter!(STEPS, "Committed steps of flows and acts, by phase before and after");
     describe_counter!(DELIVERIES, "Attempts at deliveries, by kind and result");
-    describe_gauge!(LANE_OPEN, "1 while deliveries of a lane are taken up, 0 while it rests after failures");
+    describe_gauge!(LANE_OPEN, "1 while deliveries of a lane are taken up, 0 from failures on until one gets through");
     describe_counter!(STALE, "Steps decided again because the row had moved meanwhile");
     describe_counter!(DIRECT, "Inputs brought to a flow without a shell");
     describe_counter!(ACTIVATIONS, "Shells hatched for flows");

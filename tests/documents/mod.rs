@@ -3,6 +3,7 @@
 
 mod code;
 mod links;
+mod routes;
 mod security;
 pub mod tables;
 mod tour;

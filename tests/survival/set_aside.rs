@@ -11,7 +11,7 @@ use crate::support::{Kind, eventually};
 /// What an operator, an older release or a wake-up that did not come leaves in a row.
 const CONDITIONS: [(&str, &str); 4] = [
     ("set aside", "quarantined_at = 1, quarantine_why = 'a test'"),
-    ("ended by the operator", "quarantined_at = 1, quarantine_why = 'a test', phase = 'ended'"),
+    ("ended by the operator", "quarantined_at = 1, quarantine_why = 'a test', phase = 'ended', wake_at = NULL"),
     ("of a shape that nobody reads", "schema = 0"),
     ("overdue", "wake_at = 1"),
 ];

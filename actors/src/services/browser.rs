@@ -144,7 +144,12 @@ impl Services {
             if wanted.is_some_and(|wanted| wanted != id.0) {
                 continue;
             }
-            let Some(flow) = self.waiting(id).await?.filter(|flow| flow.prefix() == prefix) else { continue };
+            let flow = match self.waiting(id).await {
+                // What the operator has set aside keeps nobody from the other flows of their browser.
+                Err(Refusal::Fault(Fault::Quarantined | Fault::Defect(_))) if wanted.is_none() => continue,
+                found => found?,
+            };
+            let Some(flow) = flow.filter(|flow| flow.prefix() == prefix) else { continue };
             // Where a flow has ended there is no salt to hold the cookie against, and nothing to be shown but the end.
             let genuine = match flow.cookie() {
                 Some(seal) => cookie.is_genuine(&world.ring, &seal.salt),
@@ -426,9 +431,9 @@ impl Services {
         let Some(cookie) = self.session_of(cookie) else { return Ok(()) };
         let flow = FlowId::from_bytes(cookie.flow());
         let asker = self.engine.asker(&caller.trace);
-        match self.engine.call::<Session>(flow, asker, Command::Leave(cookie)).await.map_err(Refusal::from) {
-            Ok(_) | Err(Refusal::NotFound) => Ok(()),
-            Err(other) => Err(other),
+        match self.engine.call::<Session>(flow, asker, Command::Leave(cookie)).await {
+            Ok(_) | Err(Fault::NotFound | Fault::Ended) => Ok(()),
+            Err(other) => Err(other.into()),
         }
     }
 

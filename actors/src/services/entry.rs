@@ -3,7 +3,7 @@
 //! What must stay true: no session begins on a proof from before the account's fence moved; whatever is told about a new
 //! device, room among sessions and an account that was to be deleted is in the commit that begins the session.
 
-use cairn_runtime::{Asker, Reply};
+use cairn_runtime::{Asker, FlowId, Reply};
 
 use super::arrival::agent;
 use super::{Caller, Refusal, Services};
@@ -36,11 +36,14 @@ pub(super) enum Entered {
     /// A session has begun.
     Begun {
         /// The session's tokens.
-        reply: Reply<Outcome>,
+        reply: Box<Reply<Outcome>>,
         /// The account was to be deleted, and this sign-in has called that off.
         restored: bool,
         /// The proof by which the device is known from now on.
         device: String,
+        /// Sessions for which there is no room any more: they are told in the commit, and over at once by
+        /// [`Services::make_room`].
+        crowded: Vec<FlowId>,
     },
     /// The account moved while the proof was looked at: it must be proved again.
     Moved,
@@ -75,8 +78,7 @@ impl Services {
         if reply.outcome == Outcome::Refused {
             return Ok(Entered::Moved);
         }
-        self.make_room(caller, &crowded).await;
         let device = device.proof(&self.engine.world(), self.engine.now());
-        Ok(Entered::Begun { reply, restored, device })
+        Ok(Entered::Begun { reply: Box::new(reply), restored, device, crowded })
     }
 }

@@ -74,7 +74,8 @@ impl Services {
             trace: Arc::from(caller.trace.as_str()),
         };
         let entry = Entry { user: &user, amr: &["pwd", "email"], device, is_known, forgets: None, asker };
-        let Entered::Begun { reply, device, .. } = self.enter(caller, entry).await? else { return Ok(None) };
+        let Entered::Begun { reply, device, crowded, .. } = self.enter(caller, entry).await? else { return Ok(None) };
+        self.make_room(caller, &crowded).await;
         match self.session_cookie(&reply.flow.0.text(Session::PREFIX)).await {
             Ok(cookie) => Ok(Some(Browser { cookie, device })),
             Err(Refusal::SessionEnded) => Ok(None),

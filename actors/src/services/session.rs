@@ -1,6 +1,6 @@
 //! Signing in, carrying a session on, ending it, and who a token stands for.
 
-use cairn_runtime::{Flow, FlowId, Id, Method, Reply, Timestamp};
+use cairn_runtime::{Fault, Flow, FlowId, Id, Method, Reply, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entered, Entry};
@@ -188,9 +188,6 @@ impl Services {
                     return Err(Refusal::Credentials);
                 }
             };
-            if proved.needs_rehash() {
-                self.rehash(caller, &known, password).await?;
-            }
             // A number that has moved since the device was recognised has made it unknown.
             let recognised = known_device.filter(|device| device.number() == known.devices);
             let entry = Entry {
@@ -202,8 +199,13 @@ impl Services {
                 asker: self.engine.asker(&caller.trace),
             };
             match self.enter(caller, entry).await? {
-                Entered::Begun { reply, restored, device } => {
-                    let tokens = self.tokens(reply, Some(known)).await?;
+                Entered::Begun { reply, restored, device, crowded } => {
+                    drop(attempt);
+                    self.make_room(caller, &crowded).await;
+                    if proved.needs_rehash() {
+                        self.rehash(caller, &known, password).await?;
+                    }
+                    let tokens = self.tokens(*reply, Some(known)).await?;
                     return Ok(Tokens { restored, device: Some(device), ..tokens });
                 }
                 Entered::Moved => user = self.user_by(identifier).await?,
@@ -261,10 +263,10 @@ impl Services {
         let Some(token) = self.presented(token) else { return Err(Refusal::SessionEnded) };
         let flow = FlowId::from_bytes(token.flow());
         let asker = self.engine.asker(&caller.trace);
-        match self.engine.call::<Session>(flow, asker, Command::Refresh(token)).await.map_err(Refusal::from) {
+        match self.engine.call::<Session>(flow, asker, Command::Refresh(token)).await {
             Ok(reply) => self.tokens(reply, None).await,
-            Err(Refusal::NotFound) => Err(Refusal::SessionEnded),
-            Err(other) => Err(other),
+            Err(Fault::NotFound | Fault::Ended) => Err(Refusal::SessionEnded),
+            Err(other) => Err(other.into()),
         }
     }
 
@@ -276,9 +278,9 @@ impl Services {
         let Some(token) = self.presented(token) else { return Ok(()) };
         let flow = FlowId::from_bytes(token.flow());
         let asker = self.engine.asker(&caller.trace);
-        match self.engine.call::<Session>(flow, asker, Command::SignOut(token)).await.map_err(Refusal::from) {
-            Ok(_) | Err(Refusal::NotFound) => Ok(()),
-            Err(other) => Err(other),
+        match self.engine.call::<Session>(flow, asker, Command::SignOut(token)).await {
+            Ok(_) | Err(Fault::NotFound | Fault::Ended) => Ok(()),
+            Err(other) => Err(other.into()),
         }
     }
 
@@ -323,6 +325,11 @@ impl Services {
         let world = self.engine.world();
         let (iss, now) = (world.settings.public_url.as_str(), self.engine.now().seconds());
         world.signing.verify(token, ACCESS_TOKEN, iss, iss, now).map_err(|_| Refusal::SessionEnded)
+    }
+
+    /// Whether an access token is one of ours and its time is not over. Whether its session lives is not asked.
+    pub fn is_ours(&self, token: &str) -> bool {
+        self.claims_of(token).is_ok()
     }
 
     /// Who a Bearer token stands for: the token is good, its session lives, and the fence of its user is where it was at the

@@ -69,7 +69,7 @@ impl Services {
         Ok(self.engine.read_all(self.directory.sessions(user, MOST).await?)?)
     }
 
-    /// What of a user is told when their fence moves. Those beyond the thousandth find out when they next come.
+    /// What of a user is told when their fence moves, at most a thousand: the others find out when they next come.
     pub(super) async fn followers_of(&self, user: UserId) -> Result<Followers, Refusal> {
         Ok(self.directory.followers(user, MOST).await?)
     }
@@ -140,7 +140,7 @@ impl Services {
             };
             let command = Command::Disown { link: parse()?, account };
             let reply = match self.engine.call::<Session>(flow, asker.clone(), command).await {
-                Err(Fault::NotFound) => return Err(Refusal::GARBAGE),
+                Err(Fault::NotFound | Fault::Ended) => return Err(Refusal::GARBAGE),
                 reply => reply?,
             };
             match (reply.outcome, &new_password) {
@@ -203,7 +203,7 @@ impl Services {
         for session in self.concerned(state).await? {
             let asker = self.engine.asker(&caller.trace);
             match self.engine.call::<Session>(session, asker, Command::Disowned).await {
-                Ok(_) | Err(Fault::NotFound) => {}
+                Ok(_) | Err(Fault::NotFound | Fault::Ended) => {}
                 Err(other) => return Err(other.into()),
             }
         }

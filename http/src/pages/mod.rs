@@ -95,7 +95,7 @@ routes! {
     POST "/forgot-password", own_form, form => page, RESET, reset_password::begin;
     GET "/reset-password", open, none => page, PAGE, reset_password::show;
     POST "/reset-password", own_form, form => page, CODE, reset_password::reset;
-    POST "/reset-password/resend", own_form, form => page, RESEND, reset_password::resend;
+    POST "/reset-password/resend", own_form, form => page, RESET, reset_password::resend;
     GET "/reset-password/resend", open, none => page, PAGE, |request| back(request, "/reset-password");
     GET "/reset-password/events", open, none => events, EVENTS, reset_password::events;
     GET "/account", session, none => page, PAGE, account::show;

@@ -76,3 +76,25 @@ async fn a_delivery_that_must_be_claimed_is_claimed_at_once() {
     assert_eq!((charged.lane.as_str(), charged.attempts), (CALLS.name, 1), "by way of a claim");
     assert_eq!(pump::deliver(&house.engine).await.unwrap(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_is_hinted_at_all_the_time_keeps_no_other_from_being_polled() {
+    let tuning = Tuning { poll: SECOND, deliveries: 1, ..Tuning::default() };
+    let plan = Plan { tuning, tasks: &["committer", "outbox"], ..Plan::new() };
+    let house = plan.build().await;
+    let (release, hangs) = tokio::sync::oneshot::channel();
+    house.town.next("book", Mood::Wait(hangs));
+    house.town.next("note", Mood::Later(Some(5 * SECOND)));
+    trip(&house).await;
+    house.start::<Faulty>(faulty::Begin { asks_the_world: true, ..faulty::Begin::default() }).await.unwrap();
+    until("the note was put off", || house.sim.outbox().iter().any(|one| !one.note.is_empty())).await;
+    house.clock.advance(6 * SECOND);
+    // Bookings come faster than the outbox looks by itself, and find no room.
+    for _ in 0..50 {
+        trip(&house).await;
+        tokio::time::advance(SECOND / 5).await;
+        tokio::task::yield_now().await;
+    }
+    until("the note has arrived", || house.town.notes().len() == 1).await;
+    release.send(()).unwrap();
+}

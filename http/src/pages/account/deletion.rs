@@ -20,7 +20,8 @@ pub(in crate::pages) async fn show(request: PageRequest, who: SignedIn) -> Answe
 pub(in crate::pages) async fn delete(request: PageRequest, who: Who, sent: Sent) -> Answer {
     let who = match who {
         Who::Somebody(who) => who,
-        Who::Nobody(answer) => return twice(&request, answer).await,
+        Who::Nobody(answer) if matches!(sent, Sent::Good(_)) => return twice(&request, answer).await,
+        Who::Nobody(answer) => return answer,
     };
     let again = page(who.user.address.typed());
     let Sent::Good(form) = sent else { return request.stale(again) };

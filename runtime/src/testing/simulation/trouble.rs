@@ -13,7 +13,7 @@ use super::world::with;
 use crate::clock::{Clock, Timestamp};
 use crate::flow::Domain;
 use crate::id::FlowId;
-use crate::store::{ENDED, Row, Store};
+use crate::store::{Row, Store};
 
 /// Begins a node anew some time after it died, for ever.
 pub(super) async fn revive<D: Domain>(cluster: Arc<Cluster<D>>) {
@@ -149,7 +149,7 @@ pub(super) fn is_at_rest<D: Domain>(cluster: &Cluster<D>, now: Timestamp) -> boo
 pub(super) fn operate<D: Domain>(cluster: &Cluster<D>, now: Timestamp) {
     let aside: Vec<Row> = cluster.memory.inspect(|tables| {
         let rows = tables.rows.values().map(|stored| &stored.row);
-        rows.filter(|row| row.quarantined.is_some() && row.phase != ENDED).cloned().collect()
+        rows.filter(|row| row.waits_for_operator()).cloned().collect()
     });
     for row in aside {
         if let Some(verb) = with(&cluster.workload, |workload| workload.operate(&row, now)) {

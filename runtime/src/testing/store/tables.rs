@@ -418,7 +418,7 @@ impl<D: Domain> Tables<D> {
     /// Does as the operator says.
     pub fn operate(&mut self, flow: FlowId, verb: Verb, now: Timestamp) -> bool {
         let Some(mut stored) = self.rows.get(&flow).cloned() else { return false };
-        if stored.row.quarantined.is_none() || stored.row.phase == ENDED {
+        if !stored.row.waits_for_operator() {
             return false;
         }
         stored.claimed_until = None;
@@ -593,7 +593,7 @@ impl<D: Domain> Tables<D> {
 
     /// Counts what waits.
     pub fn backlog(&self) -> Backlog {
-        let set_aside = |stored: &&Stored| stored.row.quarantined.is_some() && stored.row.phase != ENDED;
+        let set_aside = |stored: &&Stored| stored.row.waits_for_operator();
         Backlog {
             quarantined: self.rows.values().filter(set_aside).count() as u64,
             pending: self.due_deliveries.len() as u64,
@@ -634,7 +634,7 @@ impl<D: Domain> Tables<D> {
             }
         }
         for (flow, stored) in &self.rows {
-            if let Some(quarantine) = stored.row.quarantined.as_ref().filter(|_| stored.row.phase != ENDED) {
+            if let Some(quarantine) = stored.row.quarantined.as_ref().filter(|_| stored.row.waits_for_operator()) {
                 let what = format!("the {} flow is in quarantine: {}", stored.row.kind, quarantine.why);
                 findings.push(Finding { invariant: "I7".to_owned(), flow: Some(flow.to_string()), what });
             }
