@@ -41,6 +41,16 @@ pub struct Loan {
     #[serde(default)]
     pub wanted_by: Option<FlowId>,
 }
+
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Lent = "lent",
+        Overdue = "overdue",
+        Returned = "returned",
+        Missing = "missing",
+    }
+}
 // end: state
 
 // begin: words
@@ -102,16 +112,6 @@ impl Named for Hear {
 }
 
 // begin: flow
-phases! {
-    /// Where it stands.
-    pub enum Phase {
-        Lent = "lent",
-        Overdue = "overdue",
-        Returned = "returned",
-        Missing = "missing",
-    }
-}
-
 impl Flow for Lending {
     const NAME: &'static str = "lending";
     const PREFIX: &'static str = "len";
