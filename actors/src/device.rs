@@ -11,8 +11,9 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use cairn_runtime::{Id, Timestamp};
 use subtle::ConstantTimeEq;
 
-use crate::effects::{Digest, UserId};
+use crate::identity::user_id::UserId;
 use crate::ring::KeyId;
+use crate::secrets::digest::Digest;
 use crate::world::World;
 
 const LABEL: &str = "device";

@@ -14,6 +14,7 @@ pub mod flows;
 pub mod followers;
 mod hashed_set;
 pub mod hasher;
+pub mod identity;
 pub mod instant;
 pub mod letters;
 pub mod master_key;
@@ -23,6 +24,7 @@ pub mod password;
 pub mod reserved;
 pub mod ring;
 pub mod secret;
+pub mod secrets;
 pub mod services;
 pub mod signing;
 pub mod strength;
@@ -60,7 +62,7 @@ pub fn describe_metrics() {
         metrics::counter!("cairn_guesses_failed_total", "of" => word).increment(0);
         metrics::counter!("cairn_guesses_slowed_total", "of" => word).increment(0);
     }
-    for letter in effects::Letter::NAMES.iter().copied() {
+    for letter in letters::Letter::NAMES.iter().copied() {
         metrics::counter!("cairn_mail_over_budget_total", "letter" => letter).increment(0);
     }
     workers::mailer::describe_metrics();

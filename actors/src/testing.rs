@@ -9,12 +9,13 @@ use cairn_runtime::FlowId;
 
 use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, UserCode};
-use crate::effects::{AskedBy, Digest};
+use crate::effects::AskedBy;
 use crate::flows::issue::TypedCode;
 use crate::followers::{Follower, Followers};
 use crate::name::PersonName;
 use crate::password::Code;
 use crate::ring::Ring;
+use crate::secrets::digest::Digest;
 use crate::signing::{SealedSigningKey, SigningKeys};
 use crate::username::Username;
 use crate::world::{Settings, World};

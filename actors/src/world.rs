@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::acts::guesses::CODES_A_DAY;
 use crate::address::Address;
 use crate::disposable::Disposable;
-use crate::effects::Digest;
 use crate::reserved::Reserved;
 use crate::ring::Ring;
+use crate::secrets::digest::Digest;
 use crate::signing::SigningKeys;
 use crate::username::Username;
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cairn_actors::address::Address;
-use cairn_actors::effects::{Answer, Auth, Delivery, Letter};
+use cairn_actors::effects::{Answer, Auth, Delivery};
+use cairn_actors::letters::Letter;
 use cairn_actors::master_key::MasterKey;
 use cairn_actors::world::{Settings, World};
 use cairn_persistence::{AuthWrites, Database, Options};

@@ -9,7 +9,9 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Deed, Effects, Timestamp};
 use serde_json::json;
 
-use crate::effects::{Auth, Digest, UserId, Write};
+use crate::effects::{Auth, FailureWrite};
+use crate::identity::user_id::UserId;
+use crate::secrets::digest::Digest;
 use crate::world::{Settings, World};
 
 /// Failures within the hour that cost nothing.
@@ -142,14 +144,14 @@ impl Target {
 }
 
 /// The write that counts a failure, for the step or act that judges the guess. `by`: the network that it came from.
-pub fn failure(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Write {
-    Write::CountFailure { id: cx.id(target.word()), of: target.key(cx.world), by, at: cx.now }
+pub fn failure(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> FailureWrite {
+    FailureWrite::Count { id: cx.id(target.word()), of: target.key(cx.world), by, at: cx.now }
 }
 
 /// The write that forgets the failures of one network at what was guessed at, because the guess was right now. Those of
 /// other networks stay: that they were gone would tell their guessers that somebody has the account.
-pub fn forgotten(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Write {
-    Write::ClearFailures { of: target.key(cx.world), by, at: cx.now }
+pub fn forgotten(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> FailureWrite {
+    FailureWrite::Clear { of: target.key(cx.world), by, at: cx.now }
 }
 
 /// Counts a failure, of a device also for all devices of its account together (`also`). `user`: whose account it was, for

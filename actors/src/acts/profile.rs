@@ -4,7 +4,8 @@ use cairn_runtime::{Cx, Deed, Effects, Guard};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::effects::{Auth, Key, UserId, Write};
+use crate::effects::{Auth, Key, UserWrite};
+use crate::identity::user_id::UserId;
 use crate::name::PersonName;
 use crate::username::Username;
 
@@ -66,7 +67,7 @@ fn effects(edit: &Edit, cx: &Cx<'_, Auth>) -> Effects<Auth> {
         effects.guards.extend(before.map(|before| Guard::Release(Key::Username(before))));
         effects.guards.extend(username.clone().map(|username| Guard::Claim(Key::Username(username))));
     }
-    effects.write(Write::SetProfile { user, username, first_name, last_name, at: cx.now })
+    effects.write(UserWrite::SetProfile { user, username, first_name, last_name, at: cx.now })
 }
 
 #[cfg(test)]

@@ -20,8 +20,11 @@ use super::deletion::{self, Deletion};
 use super::issue::{self, Issues, Judged, NoLetter, TRIES, TypedCode, asked_letter};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
-use crate::effects::{AskedBy, Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::effects::{AskedBy, Auth, Delivery, DeviceWrite, Key, UserWrite};
 use crate::hasher::SealedHash;
+use crate::identity::user_id::UserId;
+use crate::letters::Letter;
+use crate::secrets::digest::Digest;
 use crate::world::World;
 
 /// How long the address from before can take a change back.
@@ -212,7 +215,7 @@ impl Awaiting {
         .claim(Key::Address(address_key))
         .bump_from(Key::Address(before), account.number)
         .bump(Key::Profile(user))
-        .write(Write::SetAddress { user, address: self.address.clone(), address_key, at: cx.now })
+        .write(UserWrite::SetAddress { user, address: self.address.clone(), address_key, at: cx.now })
         .send(Outgoing::external(Delivery::Letter(notice)).until(until))
         .says(Outcome::Changed { user, until })
     }
@@ -244,10 +247,10 @@ impl Changed {
         to: &Address,
         cx: &Cx<'_, Auth>,
     ) -> Going<EmailChange> {
-        let Some(password) = password else { return going.write(Write::SuspendPassword { user, at: cx.now }) };
+        let Some(password) = password else { return going.write(UserWrite::SuspendPassword { user, at: cx.now }) };
         let letter = Letter::PasswordChanged { to: to.clone(), at: cx.now };
         going
-            .write(Write::SetPassword { user, password: password.hash.clone(), at: cx.now })
+            .write(UserWrite::SetPassword { user, password: password.hash.clone(), at: cx.now })
             .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)))
     }
 
@@ -292,10 +295,10 @@ impl Changed {
             .bump_from(Key::User(user), account.fence)
             .bump(Key::Profile(user))
             .bump(Key::Devices(user))
-            .write(Write::ForgetDevices { user })
+            .write(DeviceWrite::ForgetAll { user })
             // Whether or not one waited when the account was read: it may have been asked for since.
-            .write(Write::SetDeletion { user, flow: None, at: cx.now })
-            .write(Write::SetAddress { user, address: self.before.clone(), address_key, at: cx.now });
+            .write(UserWrite::SetDeletion { user, flow: None, at: cx.now })
+            .write(UserWrite::SetAddress { user, address: self.before.clone(), address_key, at: cx.now });
         for later in &account.later {
             step = step.bump(key(&later.before)).tell::<EmailChange>(later.flow, &Signal::Undone);
         }

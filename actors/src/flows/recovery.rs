@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TRIES, TypedCode, asked_letter, letter_to_nobody};
 use crate::address::Address;
 use crate::credential::{self, Presented, Purpose, Seal, of};
-use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, UserId, Write};
+use crate::effects::{AskedBy, Auth, Delivery, DeviceWrite, Key, UserWrite};
 use crate::followers::Followers;
 use crate::hasher::{Proved, SealedHash};
+use crate::identity::user_id::UserId;
+use crate::letters::Letter;
 use crate::world::World;
 
 /// The phases.
@@ -219,8 +221,8 @@ impl Awaiting {
             .bump_from(Key::Address(cx.world.address_key(&self.address)), self.number)
             .bump(Key::User(user))
             .bump(Key::Devices(user))
-            .write(Write::SetPassword { user, password, at: cx.now })
-            .write(Write::ForgetDevices { user })
+            .write(UserWrite::SetPassword { user, password, at: cx.now })
+            .write(DeviceWrite::ForgetAll { user })
             .send(
                 Outgoing::external(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
                     .until(cx.now.after(issue::NOTICE)),

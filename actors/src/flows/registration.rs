@@ -13,8 +13,10 @@ use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TypedCode, asked_
 pub use super::issue::{RESENDS, TRIES};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
-use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, NewUser, UserId, Write};
+use crate::effects::{AskedBy, Auth, Delivery, Key, NewUser, UserWrite};
 use crate::hasher::{Proved, SealedHash};
+use crate::identity::user_id::UserId;
+use crate::letters::Letter;
 use crate::name::PersonName;
 use crate::username::Username;
 use crate::world::World;
@@ -228,7 +230,7 @@ impl Awaiting {
         if let Some(username) = &username {
             step = step.claim(Key::Username(username.clone()));
         }
-        step.write(Write::CreateUser(Box::new(NewUser {
+        step.write(UserWrite::Create(Box::new(NewUser {
             id: user,
             address: self.address.clone(),
             address_key,

@@ -3,6 +3,7 @@
 //! What must stay true: a letter is written again in the same words at every attempt; it holds nothing that the asker
 //! chose (else anybody mails anybody through us); code and links each stand alone on a line of the text part.
 
+mod letter;
 pub mod mailbox;
 mod stationery;
 mod words;
@@ -16,12 +17,12 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
+pub use self::letter::Letter;
 use self::stationery::{Stationery, stationery};
 pub use self::stationery::{doubts, escaped, install};
 pub use self::words::fill;
 use self::words::{Texts, fill_all};
 use crate::credential::{self, Purpose, Seal};
-use crate::effects::Letter;
 use crate::ring::KeyId;
 use crate::world::World;
 

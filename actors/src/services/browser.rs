@@ -11,12 +11,13 @@ use super::session::SignedIn;
 use super::{Caller, FlowView, Refusal, Services};
 use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, Token, of};
-use crate::effects::{Auth, UserId};
+use crate::effects::Auth;
 use crate::flows::email_change::EmailChange;
 use crate::flows::issue::{Issues, Judged};
 use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
 use crate::flows::session::{Command, Outcome, Session, Used};
+use crate::identity::user_id::UserId;
 
 /// A flow as its own browser may see it.
 #[derive(Clone, Debug)]
@@ -340,7 +341,7 @@ impl Services {
             return Ok(false);
         }
         // A password that was set since by other means is not this link's to replace.
-        let user = self.directory.by_id(user).await?;
+        let user = self.directory.users.by_id(user).await?;
         Ok(user.is_some_and(|user| link.used == Some(Used::Disowned { devices: user.devices })))
     }
 

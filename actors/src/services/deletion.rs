@@ -35,7 +35,7 @@ impl Services {
             }
             // The profile moved while the password was checked: by the same hand as likely as not. What moved the fence
             // has ended the session, or changed the password that was proved here.
-            user = match self.directory.by_id(user.id).await? {
+            user = match self.directory.users.by_id(user.id).await? {
                 Some(now) if now.fence == who.user.fence && now.devices == who.user.devices => now,
                 Some(_) => return Err(Refusal::Credentials),
                 None => return Err(Refusal::SessionEnded),

@@ -104,13 +104,13 @@ impl Services {
             return Ok(begun(before));
         }
         if let Some(username) = &names.username
-            && self.directory.by_username(username).await?.is_some()
+            && self.directory.users.by_username(username).await?.is_some()
         {
             return Err(Refusal::UsernameTaken);
         }
         let own = OwnWords::of([typed.email.as_str(), &username, &first, &last]);
         let password = self.worthy_hash(typed.password, own, "/password", Lane::Registration).await?;
-        let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
+        let owner = self.directory.users.by_address(self.engine.world().address_key(&address)).await?;
         let by = self.asked_by(caller, owner.as_ref()).await?;
         let Names { username, first_name, last_name } = names;
         let start = Start { address, username, first_name, last_name, password, known: owner.is_some(), by };
@@ -153,7 +153,7 @@ impl Services {
         let seen = self.look::<Registration>(flow).await?;
         let owner = match &seen.state {
             Registration::AwaitingCode(a) => {
-                self.directory.by_address(self.engine.world().address_key(&a.address)).await?
+                self.directory.users.by_address(self.engine.world().address_key(&a.address)).await?
             }
             _ => None,
         };
@@ -212,7 +212,7 @@ impl Services {
         let mut proved = None;
         if state.knows_link(&link, &world) {
             let users = match state.user() {
-                Some(user) => self.directory.by_id(user).await?.and_then(|user| user.password),
+                Some(user) => self.directory.users.by_id(user).await?.and_then(|user| user.password),
                 None => None,
             };
             let hash = state.password().or(users.as_ref());
@@ -260,7 +260,7 @@ impl Services {
             | Outcome::NoMoreLetters => return Err(Refusal::OVER),
         };
         let flow = FlowView::after::<Registration>(&reply, Some(until));
-        let (user, seen) = tokio::join!(self.directory.by_id(user), self.find::<Registration>(reply.flow));
+        let (user, seen) = tokio::join!(self.directory.users.by_id(user), self.find::<Registration>(reply.flow));
         let (user, seen) = (user?, seen?);
         let user = user.ok_or(Refusal::FlowEnded("The account that this made is no more. Register again."))?;
         // A repeat says what the first answer said: not to everybody who has the code where the account is by now.

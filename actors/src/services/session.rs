@@ -11,10 +11,11 @@ use crate::address::Address;
 use crate::credential::{self, Presented, Purpose, Token, of};
 use crate::device::Device;
 use crate::directory::User;
-use crate::effects::{Digest, UserId};
 use crate::flows::session::{Command, Minted, Outcome, Session};
 use crate::hasher::{Lane, Verdict};
+use crate::identity::user_id::UserId;
 use crate::password::Password;
+use crate::secrets::digest::Digest;
 use crate::signing::ACCESS_TOKEN;
 use crate::username::Username;
 use crate::world::World;
@@ -144,7 +145,7 @@ impl Services {
         let device = proof.and_then(|proof| Device::parse(&self.engine.world(), proof, self.engine.now()));
         let ours = device.filter(|device| device.user() == user.id && device.number() == user.devices);
         match ours {
-            Some(device) if self.directory.knows_device(user.id, device.id()).await? => Ok(Some(device)),
+            Some(device) if self.directory.devices.knows(user.id, device.id()).await? => Ok(Some(device)),
             _ => Ok(None),
         }
     }
@@ -229,11 +230,11 @@ impl Services {
     async fn user_by(&self, identifier: Identifier<'_>) -> Result<Option<User>, Refusal> {
         let found = match identifier {
             Identifier::Email(typed) => match Address::parse(typed) {
-                Ok(address) => self.directory.by_address(self.engine.world().address_key(&address)).await?,
+                Ok(address) => self.directory.users.by_address(self.engine.world().address_key(&address)).await?,
                 Err(_) => None,
             },
             Identifier::Username(typed) => match Username::parse(typed) {
-                Ok(username) => self.directory.by_username(&username).await?,
+                Ok(username) => self.directory.users.by_username(&username).await?,
                 Err(_) => None,
             },
         };
@@ -294,7 +295,7 @@ impl Services {
         };
         let user = match user {
             Some(user) => user,
-            None => self.directory.by_id(id).await?.ok_or(Refusal::SessionEnded)?,
+            None => self.directory.users.by_id(id).await?.ok_or(Refusal::SessionEnded)?,
         };
         let world = self.engine.world();
         let session = reply.flow.0.text(Session::PREFIX);

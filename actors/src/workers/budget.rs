@@ -150,8 +150,8 @@ fn free_among(mut sent: Vec<Option<Timestamp>>, most: usize, now: Timestamp) -> 
 }
 
 impl Courier<Auth> for Budgeted {
-    fn is_read_later(&self) -> bool {
-        self.courier.is_read_later()
+    fn is_read_later(&self, lane: &str) -> bool {
+        self.courier.is_read_later(lane)
     }
 
     fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
@@ -188,7 +188,9 @@ mod tests {
     use super::*;
     use crate::address::Address;
     use crate::credential::Seal;
-    use crate::effects::{AskedBy, Delivery, Digest, Letter};
+    use crate::effects::{AskedBy, Delivery};
+    use crate::letters::Letter;
+    use crate::secrets::digest::Digest;
     use crate::testing;
     use crate::world::Settings;
 

@@ -30,7 +30,8 @@ use self::lanes::{Held, Lanes, Shown};
 use self::line::{Broken, Dial, Line, Posted, Stage};
 pub use self::settings::{Dkim, Encryption, Said, SmtpSettings};
 use self::verdict::{Verdict, is_of_our_standing, judge};
-use crate::effects::{Answer, Auth, Letter};
+use crate::effects::{Answer, Auth};
+use crate::letters::Letter;
 use crate::letters::host;
 use crate::world::World;
 
@@ -144,7 +145,7 @@ impl Courier<Auth> for Mailer {
         })
     }
 
-    fn is_read_later(&self) -> bool {
+    fn is_read_later(&self, _lane: &str) -> bool {
         matches!(self.0, Way::Mailbox)
     }
 }

@@ -5,11 +5,12 @@ mod rules;
 use std::collections::BTreeMap;
 
 use cairn_actors::credential::{OfPurpose, Presented, Seal, UserCode, of};
-use cairn_actors::effects::{Key, UserId};
+use cairn_actors::effects::Key;
 use cairn_actors::flows::authorization::{
     Asking, Authorization, Command, End, Exchange, LONGEST_INTERVAL, Outcome, PATIENCE, Policy, Signal, Start, Tokens,
     Who,
 };
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::oauth::access::{Access, Wish};
 use cairn_actors::oauth::client::ClientId;
 use cairn_actors::oauth::pkce::{Challenge, Verifier};

@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use cairn_actors::credential::Seal;
-use cairn_actors::effects::{Auth, Key, Letter, Write};
+use cairn_actors::effects::{Auth, FailureWrite, Key, Write};
+use cairn_actors::letters::Letter;
 use cairn_actors::testing;
 use cairn_actors::world::{Settings, World};
 use cairn_runtime::Payload;
@@ -246,8 +247,11 @@ impl<F: Known> Driver<F> {
                 Payload::Answer { .. } => panic!("an answer is the engine's to write"),
             }
         }
-        let (counted, writes) =
-            step.effects.writes.into_iter().partition(|write| matches!(write, Write::CountFailure { .. }));
+        let (counted, writes) = step
+            .effects
+            .writes
+            .into_iter()
+            .partition(|write| matches!(write, Write::Failure(FailureWrite::Count { .. })));
         self.counted.extend::<Vec<_>>(counted);
         self.writes.extend::<Vec<_>>(writes);
         self.guards = guards;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cairn_actors::directory::{Happened, User};
-use cairn_actors::effects::UserId;
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::oauth::client::ClientId;
 use cairn_actors::password::Password;
 use cairn_actors::services::profile::{Export, FlowRecord, TypedProfile};

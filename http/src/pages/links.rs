@@ -1,7 +1,7 @@
 //! The links of letters behind a button: `/email-change`, `/undo-email-change`, `/end-session`. A mail scanner that opens
 //! one consumes nothing. Where somebody may know the password, a new one is chosen behind the button.
 
-use cairn_actors::effects::UserId;
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::Standing;

@@ -24,7 +24,7 @@ use cairn_actors::world::{Settings, World};
 use cairn_http::request::Peer;
 use cairn_http::theme::{Brand, Theme};
 use cairn_http::{AppState, Router};
-use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
+use cairn_persistence::{AuthWrites, Database, Options};
 use cairn_runtime::clock::{SystemClock, SystemDice};
 use cairn_runtime::nursery::{ActorHost, supervise};
 use cairn_runtime::{Clock, Engine, Parts, Tuning};
@@ -114,8 +114,7 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
     .flow::<Ping>()
     .build();
     let _supervision = supervise(host, engine.tasks()).await.unwrap();
-    let services =
-        Services { engine: engine.clone(), directory: Arc::new(SqlDirectory::new(database.clone())), hasher };
+    let services = Services { engine: engine.clone(), directory: database.directory(), hasher };
     let state = AppState::new(services, false, Theme::read(Brand::default(), None).unwrap());
     let filter = Router::new(cairn_http::Settings::new(|| "id".to_owned(), url))
         .with(cairn_http::api::group(&state).unwrap())

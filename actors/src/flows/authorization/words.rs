@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{End, Minted, Policy, Who};
 use crate::credential::{Presented, Seal, UserCode, of};
-use crate::effects::UserId;
+use crate::identity::user_id::UserId;
 use crate::oauth::access::{Access, TooWide, Wish};
 use crate::oauth::client::ClientId;
 use crate::oauth::pkce::{Challenge, Verifier};

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::credential::{Presented, Seal, of};
-use crate::effects::{AskedBy, Auth, Digest, UserId};
+use crate::effects::{AskedBy, Auth};
 use crate::flows::issue::TypedCode;
 use crate::followers::Followers;
 use crate::hasher::{Proved, SealedHash};
+use crate::identity::user_id::UserId;
+use crate::secrets::digest::Digest;
 
 /// What opens it.
 #[derive(Debug)]

@@ -13,7 +13,8 @@ use super::headers;
 use super::later;
 use super::line::Posted;
 use super::settings::SmtpSettings;
-use crate::effects::{Auth, Letter};
+use crate::effects::Auth;
+use crate::letters::Letter;
 use crate::letters::{LetterFault, Rendered, message_id, render};
 use crate::world::World;
 

@@ -14,10 +14,11 @@ use self::sink::{Script, Sink};
 use super::posted::on_the_wire;
 use super::*;
 use crate::credential::Seal;
-use crate::effects::{AskedBy, Delivery, Digest};
+use crate::effects::{AskedBy, Delivery};
 use crate::letters::render;
 use crate::letters::tests::world;
 use crate::ring::KeyId;
+use crate::secrets::digest::Digest;
 
 const FLOW: FlowId = FlowId::from_bytes([0x5a; 16]);
 const DELIVERY: DeliveryId = DeliveryId::from_bytes([7; 16]);

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use cairn_actors::credential::{OfPurpose, Presented, Purpose, Seal};
-use cairn_actors::effects::{Answer, Auth, Key, UserId};
+use cairn_actors::effects::{Answer, Auth, Key};
 use cairn_actors::flows::authorization::Authorization;
 use cairn_actors::flows::deletion::Deletion;
 use cairn_actors::flows::email_change::EmailChange;
@@ -18,6 +18,7 @@ use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::Session;
 use cairn_actors::hasher::SealedHash;
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::testing;
 use cairn_actors::world::{Settings, World};
 use cairn_runtime::engine::Builder;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cairn_actors::credential::{self, Purpose, Seal};
-use cairn_actors::effects::{Auth, Letter};
+use cairn_actors::effects::Auth;
 use cairn_actors::letters;
+use cairn_actors::letters::Letter;
 use cairn_actors::world::World;
 use cairn_runtime::outbox::Carrying;
 use cairn_runtime::testing::clock::Rng;

@@ -2,9 +2,10 @@
 //! twice, or two at once.
 
 use cairn_actors::credential::{Purpose, of};
-use cairn_actors::effects::{Auth, Key, UserId};
+use cairn_actors::effects::{Auth, Key};
 use cairn_actors::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::FlowId;

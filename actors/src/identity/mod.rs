@@ -1,0 +1,3 @@
+//! What tells one user from another.
+
+pub mod user_id;

@@ -1,0 +1,3 @@
+//! What is kept secret, and what hides behind a secret.
+
+pub mod digest;
