@@ -3,7 +3,7 @@
 use crate::clock::{Timestamp, derive_bytes};
 use crate::effects::{Effects, Opened, Outgoing};
 use crate::engine::{Asker, Engine};
-use crate::flow::{Domain, Public};
+use crate::flow::{Domain, Shown};
 use crate::id::{FlowId, InputId};
 use crate::outbox::HandOff;
 use crate::payload::{Payload, Sender};
@@ -22,7 +22,7 @@ pub(crate) struct Draft<D: Domain> {
 /// Who decides, and from what ids and seals are derived.
 pub(crate) struct Writer<'a, D: Domain> {
     pub(crate) engine: &'a Engine<D>,
-    pub(crate) world: &'a D::World,
+    pub(crate) environment: &'a D::Environment,
     pub(crate) seed: &'a [u8; 32],
     pub(crate) now: Timestamp,
     /// The flow, or the act.
@@ -37,18 +37,19 @@ pub(crate) fn row_of(
     kind: &str,
     schema: u32,
     version: u64,
-    public: Public,
+    shown: Shown,
     state: String,
     salt: [u8; 16],
     wake_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Row {
+    let Shown { phase, public } = shown;
     Row {
         id,
         kind: kind.to_owned(),
         schema,
         version,
-        phase: public.phase.to_owned(),
+        phase: phase.to_owned(),
         state,
         salt,
         wake_at,
@@ -96,22 +97,22 @@ impl<D: Domain> Writer<'_, D> {
             opened.kind,
             opened.schema,
             1,
-            opened.public.clone(),
+            opened.shown.clone(),
             opened.state.clone(),
             opened.salt,
             opened.wake_at,
             self.now,
         );
         let event = Event {
-            user: opened.public.user,
+            user: opened.shown.public.user,
             flow: opened.flow,
             version: 1,
             input: InputId::from_bytes(derive_bytes(self.seed, "opened", number)),
             kind: opened.kind.to_owned(),
             name: opened.input.to_owned(),
             from: String::new(),
-            to: opened.public.phase.to_owned(),
-            public: serde_json::to_string(&opened.public).unwrap_or_default(),
+            to: opened.shown.phase.to_owned(),
+            public: serde_json::to_string(&opened.shown).unwrap_or_default(),
             outcome: opened.outcome.clone(),
             fingerprint: None,
             node: self.engine.node().to_owned(),
@@ -124,8 +125,8 @@ impl<D: Domain> Writer<'_, D> {
     /// Adds a delivery. What may be tried again goes straight from memory to its carrier, if there is room: its claim is
     /// committed with it.
     fn deliver(&self, item: &mut Item<D>, outgoing: &Outgoing<D>, number: u64) -> Option<HandOff<D>> {
-        let Self { world, now, flow, kind, seed, .. } = *self;
-        let mut row = Sender { world, now, flow, kind, seed }.row(outgoing, number);
+        let Self { environment, now, flow, kind, seed, .. } = *self;
+        let mut row = Sender { environment, now, flow, kind, seed }.row(outgoing, number);
         let may_go = row.due <= now && !row.once;
         let hand_off = if may_go { HandOff::of(self.engine, &mut row, &outgoing.payload) } else { None };
         item.outbox.push(row);

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::clock::{Timestamp, derive};
 use crate::engine::{Engine, Fault};
-use crate::flow::{Cx, Flow, Input};
+use crate::flow::{Cx, Flow, Input, Shown};
 use crate::id::{FlowId, Id};
 use crate::store::Row;
 use crate::turn::{caught, said};
@@ -88,16 +88,16 @@ impl<D: crate::Domain> Engine<D> {
     /// Does to what is seen what its wake-up will do to the row; whether that led anywhere.
     fn act_on_deadline<F: Flow<Domain = D>>(&self, seen: &mut Snapshot<F>, salt: [u8; 16]) -> Result<bool, Fault> {
         let Some(due) = seen.wake_at.filter(|due| *due <= self.now()) else { return Ok(false) };
-        let (world, now) = (self.world(), self.now().max(seen.touched_at).max(due));
+        let (environment, now) = (self.environment(), self.now().max(seen.touched_at).max(due));
         // What the step sends and makes is thrown away, so it need not be unforeseeable.
         let seed = derive(&[0; 32], "reading", seen.version);
-        let cx = Cx::<D>::new(now, seen.id, seen.version, salt, seed, &world);
+        let cx = Cx::<D>::new(now, seen.id, seen.version, salt, seed, &environment);
         let woken = caught(self, F::NAME, || {
-            seen.state.on(&Input::Woken, None, &cx).to.map(|to| (to.public(), to.wake_at(), to))
+            seen.state.on(&Input::Woken, None, &cx).to.map(|to| (Shown::of(&to), to.wake_at(), to))
         })?;
-        let Some((public, wake_at, state)) = woken else { return Ok(false) };
+        let Some((Shown { phase, public }, wake_at, state)) = woken else { return Ok(false) };
         seen.version += 1;
-        (seen.state, seen.phase, seen.wake_at) = (state, public.phase.to_owned(), wake_at);
+        (seen.state, seen.phase, seen.wake_at) = (state, phase.to_owned(), wake_at);
         (seen.user, seen.touched_at) = (public.user, now);
         Ok(true)
     }

@@ -15,12 +15,12 @@ pub trait History: Send + Sync + 'static {
         user: UserId,
         before: Option<HistoryPlace>,
         limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>>;
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, StoreFault>>;
 }
 
 /// An event of a user's flows and acts, for their history.
 #[derive(Clone, Debug)]
-pub struct Happened {
+pub struct HistoryEntry {
     /// The input that caused it.
     pub input: InputId,
     /// The flow's kind.

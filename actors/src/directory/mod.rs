@@ -13,9 +13,9 @@ use std::sync::Arc;
 pub use self::devices::{Devices, KnownDevice};
 pub use self::failures::Failures;
 pub use self::flows::Flows;
-pub use self::history::{Happened, History, HistoryPlace};
+pub use self::history::{History, HistoryEntry, HistoryPlace};
 pub use self::letters::Letters;
-pub use self::sessions::{InSession, Sessions, Visits};
+pub use self::sessions::{EarlierSessions, InSession, Sessions};
 pub use self::users::{User, Users};
 
 /// Everything that can be read. Each function is one query on a connection that cannot write.

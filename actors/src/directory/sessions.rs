@@ -15,7 +15,12 @@ pub trait Sessions: Send + Sync + 'static {
     /// A user's sessions that have not ended, last used first, at most this many. Their fence may have moved.
     fn of(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
     /// What a user's sessions say to one more from a place, of which besides it `room` may be.
-    fn visits(&self, user: UserId, place: Digest, room: u32) -> BoxFuture<'_, Result<Visits, StoreFault>>;
+    fn earlier_sessions(
+        &self,
+        user: UserId,
+        place: Digest,
+        room: u32,
+    ) -> BoxFuture<'_, Result<EarlierSessions, StoreFault>>;
 }
 
 /// A session and its user, as one query finds them.
@@ -29,7 +34,7 @@ pub struct InSession {
 
 /// What a user's sessions, past and present, say to one more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Visits {
+pub struct EarlierSessions {
     /// The user has, or within the time that rows are kept had, a session from the same device and network.
     pub knows_place: bool,
     /// Sessions that have not ended but those last used, of which there is room for so many; at most a thousand.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use self::delivery::{AskedBy, Delivery, MAIL};
 pub use self::key::Key;
 pub use self::write::{DeviceWrite, FailureWrite, NewUser, UserWrite, Write};
+use crate::environment::Environment;
 use crate::letters::Letter;
-use crate::world::World;
 
 /// The domain of auth.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ impl Domain for Auth {
     type Key = Key;
     type Delivery = Delivery;
     type Answer = Answer;
-    type World = World;
+    type Environment = Environment;
 
     const KINDS: &'static [&'static str] = Delivery::KINDS;
     const LANES: &'static [Lane] = &[MAIL];
@@ -44,7 +44,7 @@ impl Domain for Auth {
     }
 
     fn retention() -> &'static [RetentionRule] {
-        retention::RULES
+        &retention::RULES
     }
 
     fn kind(delivery: &Delivery) -> &'static str {
@@ -55,25 +55,25 @@ impl Domain for Auth {
         delivery.lane()
     }
 
-    /// Letters to one mailbox are counted by their purses, and within that by the network that asked for them. What goes
-    /// to nobody waits for room as often and as long, in a purse that no letter is paid from.
-    fn charge(world: &World, delivery: &Delivery) -> Option<Charge> {
+    /// Letters to one mailbox are counted by their budget classes, and within that by the network that asked for them. What goes
+    /// to nobody waits for room as often and as long, in a budget class that no letter is paid from.
+    fn charge(environment: &Environment, delivery: &Delivery) -> Option<Charge> {
         let (letter, by, nobody) = match delivery {
             Delivery::Letter(letter) => (letter, None, ""),
             Delivery::AskedLetter { letter, by } => (letter, Some(by), ""),
             Delivery::ToNobody { letter, by } => (letter, Some(by), " of nobody"),
         };
         let known = if by.is_some_and(|by| by.known) { " of known browsers" } else { "" };
-        let of = [letter.purse(), nobody, known, " ", &letter.to().mailbox()].concat();
-        let budget = world.digest("mail budget", of.as_bytes()).0;
+        let of = [letter.budget_class(), nobody, known, " ", &letter.to().mailbox()].concat();
+        let budget = environment.digest("mail budget", of.as_bytes()).0;
         Some(Charge { budget, asked_by: by.map(|by| by.network.0) })
     }
 
-    fn seal(world: &World, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8> {
-        world.seal("outbox", context, plain, seed)
+    fn seal(environment: &Environment, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8> {
+        environment.seal("outbox", context, plain, seed)
     }
 
-    fn open(world: &World, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String> {
-        world.ring.open("outbox", context, sealed).map_err(|why| why.to_string())
+    fn open(environment: &Environment, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String> {
+        environment.ring.open("outbox", context, sealed).map_err(|why| why.to_string())
     }
 }

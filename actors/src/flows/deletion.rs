@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -122,10 +122,20 @@ impl Deletion {
     }
 }
 
+phases! {
+    /// Where a deletion stands. One that waits shows as verified: it was asked for by who may, and is not done.
+    pub enum Phase {
+        Waiting = "waiting" as "verified",
+        Restored = "restored" as "ended",
+        Done = "done",
+    }
+}
+
 impl Flow for Deletion {
     const NAME: &'static str = "deletion";
     const PREFIX: &'static str = "del";
     type Domain = Auth;
+    type Phase = Phase;
     type Start = Start;
     type Command = Never;
     type Signal = Signal;
@@ -138,7 +148,7 @@ impl Flow for Deletion {
         let (user, until) = (asked.user, cx.now.after(GRACE));
         let waiting = Waiting {
             user,
-            address: cx.world.address_key(&asked.address),
+            address: cx.environment.address_key(&asked.address),
             username: asked.username.clone(),
             // Raised by this very step.
             profile: asked.profile.saturating_add(1),
@@ -190,16 +200,19 @@ impl Flow for Deletion {
         }
     }
 
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Waiting(_) => Phase::Waiting,
+            Self::Restored { .. } => Phase::Restored,
+            Self::Done { .. } => Phase::Done,
+        }
+    }
+
     fn public(&self) -> Public {
-        let phase = match self {
-            Self::Waiting(_) => "verified",
-            Self::Restored { .. } => "ended",
-            Self::Done { .. } => "done",
-        };
         let shown = match self {
             Self::Waiting(waiting) => serde_json::json!({ "until": waiting.until }),
             _ => serde_json::Value::Null,
         };
-        Public { phase, user: Some(self.user().0), shown, ..Public::default() }
+        Public { user: Some(self.user().0), shown, ..Public::default() }
     }
 }

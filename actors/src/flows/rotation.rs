@@ -3,11 +3,16 @@
 //! What must stay true: one refresh token is the present one; the one before it gets the same answer within the grace
 //! time, because its client may have lost our reply; any older one shows that somebody else has a copy.
 
+use std::time::Duration;
+
 use cairn_runtime::{Cx, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{Presented, Seal, of};
 use crate::effects::Auth;
+
+/// How long the steps are on record that carry a session or an authorization on.
+pub(super) const ROUTINE: Duration = Duration::from_secs(7 * 86_400);
 
 /// All that an access token's text depends on besides its flow, so that a repeat gets the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +40,8 @@ impl Minted {
     }
 
     fn now(generation: u32, cx: &Cx<'_, Auth>) -> Self {
-        let until = cx.now.after(cx.world.settings.access_ttl);
-        Self { generation, at: cx.now, until, key: cx.world.signing.current().to_owned() }
+        let until = cx.now.after(cx.environment.settings.access_ttl);
+        Self { generation, at: cx.now, until, key: cx.environment.signing.current().to_owned() }
     }
 }
 
@@ -61,11 +66,11 @@ pub(super) fn standing(
     cx: &Cx<'_, Auth>,
 ) -> Standing {
     let shown = token.generation();
-    if !token.is_genuine(&cx.world.ring, &present.salt) || shown > present.n {
+    if !token.is_genuine(&cx.environment.ring, &present.salt) || shown > present.n {
         Standing::Foreign
     } else if shown == present.n {
         Standing::Present
-    } else if shown.checked_add(1) == Some(present.n) && cx.now < since.after(cx.world.settings.refresh_grace) {
+    } else if shown.checked_add(1) == Some(present.n) && cx.now < since.after(cx.environment.settings.refresh_grace) {
         Standing::Repeated
     } else {
         Standing::Replaced

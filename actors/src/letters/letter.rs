@@ -132,10 +132,10 @@ impl Letter {
         }
     }
 
-    /// The purse that it is paid from, each with the same budget: what strangers can cause must not use up what its
+    /// The budget class that it is paid from, each with the same budget: what strangers can cause must not use up what its
     /// owner needs, what a forgotten password can cause (by anybody) must not keep a notice of a theft away, and no
     /// number of notices, which a thief can cause, the two letters that tell how to undo a theft.
-    pub const fn purse(&self) -> &'static str {
+    pub const fn budget_class(&self) -> &'static str {
         match self {
             Self::RegistrationVerify { .. }
             | Self::RegistrationKnown { .. }

@@ -5,21 +5,15 @@
 use std::fmt;
 
 use cairn_runtime::Payload;
-use cairn_runtime::{Flow, FlowId, store};
+use cairn_runtime::store;
 use serde::Serialize;
 
 use super::{message_id, render};
 use crate::address::Address;
 use crate::effects::Auth;
-use crate::flows::authorization::Authorization;
-use crate::flows::deletion::Deletion;
-use crate::flows::email_change::EmailChange;
-use crate::flows::ping::Ping;
-use crate::flows::recovery::Recovery;
-use crate::flows::registration::Registration;
-use crate::flows::session::Session;
+use crate::environment::Environment;
+use crate::flows;
 use crate::instant;
-use crate::world::World;
 
 /// One letter as `/dev/mail` shows it. Holds its code and links, so it prints as dots.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -66,39 +60,24 @@ impl fmt::Debug for Mail {
 
 /// The letter of a row of the outbox. `None` for what is no letter, goes to nobody, was wiped, or is sealed or written under a key that
 /// this ring has not got.
-pub fn view(delivery: &store::Delivery, world: &World) -> Option<Mail> {
+pub fn view(delivery: &store::OutboxRow, environment: &Environment) -> Option<Mail> {
     if delivery.payload.is_empty() {
         return None;
     }
-    let Ok(Payload::External(carried)) = Payload::<Auth>::open(world, delivery) else { return None };
+    let Ok(Payload::External(carried)) = Payload::<Auth>::open(environment, delivery) else { return None };
     let letter = carried.mailed()?;
-    let rendered = render(letter, delivery.flow, world).ok()?;
+    let rendered = render(letter, delivery.flow, environment).ok()?;
     Some(Mail {
         id: delivery.id.to_string(),
-        message_id: message_id(delivery.id, world),
+        message_id: message_id(delivery.id, environment),
         to: letter.to().mailed().to_owned(),
-        from: world.settings.mail_from.clone(),
+        from: environment.settings.mail_from.clone(),
         subject: rendered.subject,
         text: rendered.text,
         html: rendered.html,
         at: instant::text(delivery.created)?,
         attempts: delivery.attempts,
         letter: letter.name(),
-        flow: flow_text(&delivery.flow_kind, delivery.flow),
+        flow: flows::id_text(&delivery.flow_kind, delivery.flow),
     })
-}
-
-/// The text of a flow's id with the prefix of its kind; without one for a kind that has none.
-pub fn flow_text(kind: &str, flow: FlowId) -> String {
-    let prefix = match kind {
-        Registration::NAME => Registration::PREFIX,
-        Recovery::NAME => Recovery::PREFIX,
-        Session::NAME => Session::PREFIX,
-        Authorization::NAME => Authorization::PREFIX,
-        EmailChange::NAME => EmailChange::PREFIX,
-        Deletion::NAME => Deletion::PREFIX,
-        Ping::NAME => Ping::PREFIX,
-        _ => return flow.to_string(),
-    };
-    flow.0.text(prefix)
 }

@@ -4,7 +4,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
 /// A keyed hash by which something personal is found again without standing there in clear. Made by
-/// [`crate::world::World::digest`]; its key never rotates.
+/// [`crate::world::Environment::digest`]; its key never rotates.
 ///
 /// As JSON it is a text of 43 characters. What was written before as a list of numbers, three times as long, is read, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

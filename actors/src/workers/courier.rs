@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use cairn_runtime::outbox::{Carrying, Courier, Trouble};
+use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use futures_util::future::BoxFuture;
 
 use crate::effects::{Answer, Auth, Delivery, MAIL};
@@ -29,8 +29,8 @@ impl fmt::Debug for Workers {
 }
 
 impl Courier<Auth> for Workers {
-    fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
-        self.of(&parcel.delivery).carry(parcel)
+    fn carry(&self, attempt: DeliveryAttempt<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
+        self.of(&attempt.delivery).carry(attempt)
     }
 
     fn is_read_later(&self, lane: &str) -> bool {
@@ -56,8 +56,8 @@ mod tests {
     struct Notes(Mutex<Vec<Delivery>>);
 
     impl Courier<Auth> for Notes {
-        fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
-            self.0.lock().unwrap().push(parcel.delivery);
+        fn carry(&self, attempt: DeliveryAttempt<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
+            self.0.lock().unwrap().push(attempt.delivery);
             std::future::ready(Ok(Answer::Accepted)).boxed()
         }
 
@@ -78,15 +78,15 @@ mod tests {
             Delivery::ToNobody { letter, by },
         ];
         for (number, delivery) in (1..).zip(&deliveries) {
-            let parcel = Carrying {
+            let attempt = DeliveryAttempt {
                 id: DeliveryId::from_bytes([number; 16]),
                 flow: FlowId::from_bytes([0; 16]),
-                attempt: 1,
+                number: 1,
                 created: Timestamp(1),
                 expires: None,
                 delivery: delivery.clone(),
             };
-            assert_eq!(workers.carry(parcel).now_or_never(), Some(Ok(Answer::Accepted)));
+            assert_eq!(workers.carry(attempt).now_or_never(), Some(Ok(Answer::Accepted)));
         }
         assert_eq!(*notes.0.lock().unwrap(), deliveries);
     }

@@ -1,7 +1,7 @@
 //! Deletion: its table, and what is left when it has run its course, or was called off.
 
 use cairn_actors::effects::{Auth, Key, UserWrite, Write};
-use cairn_actors::flows::deletion::{Deletion, Outcome, Signal, Start};
+use cairn_actors::flows::deletion::{self, Deletion, Outcome, Signal, Start};
 use cairn_actors::identity::user_id::UserId;
 use cairn_actors::letters::Letter;
 use cairn_actors::testing;
@@ -18,15 +18,7 @@ const PERSONAL: [&str; 4] = [ADDRESS, "dalbertina", "ovelace", "ada-of-old"];
 const FORTNIGHT: i64 = 14 * 86_400;
 
 impl Known for Deletion {
-    const PHASES: &'static [(&'static str, bool)] = &[("waiting", false), ("restored", true), ("done", true)];
-
-    fn tag(&self) -> &'static str {
-        match self {
-            Self::Waiting(_) => "waiting",
-            Self::Restored { .. } => "restored",
-            Self::Done { .. } => "done",
-        }
-    }
+    const OVER: &'static [deletion::Phase] = &[deletion::Phase::Restored, deletion::Phase::Done];
 }
 
 type Driven = Driver<Deletion>;
@@ -52,7 +44,7 @@ fn start(named: bool) -> Start {
 }
 
 fn keys(driver: &Driven) -> [Key; 4] {
-    let address = driver.world.address_key(&testing::address(ADDRESS));
+    let address = driver.environment.address_key(&testing::address(ADDRESS));
     [Key::User(user()), Key::Profile(user()), Key::Address(address), Key::Username(testing::username("ada-of-old"))]
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use cairn_actors::credential::Seal;
 use cairn_actors::effects::{Auth, FailureWrite, Key, Write};
+use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::letters::Letter;
 use cairn_actors::testing;
-use cairn_actors::world::{Settings, World};
 use cairn_runtime::Payload;
 use cairn_runtime::clock::{derive, derive_bytes};
-use cairn_runtime::{Cx, Domain, Flow, FlowId, Guard, Id, Input, Lost, Step, Timestamp};
+use cairn_runtime::flow::Shown;
+use cairn_runtime::{Cx, Domain, Flow, FlowId, Guard, Id, Input, Lost, Phase as _, Step, Timestamp};
 use proptest::prelude::ProptestConfig;
 
 /// The instant at which every test begins.
@@ -25,14 +26,16 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 
 /// What a driver must know of a flow that the contract does not say.
 pub(crate) trait Known: Flow<Domain = Auth> {
-    /// Its phases as they are written in its state, and whether each is the end.
-    const PHASES: &'static [(&'static str, bool)];
-    /// The phase as it is written. Matches all variants, so that a new one does not compile until it is listed.
-    fn tag(&self) -> &'static str;
+    /// The phases that are the end.
+    const OVER: &'static [Self::Phase];
+
+    /// The phase as it is written.
+    fn tag(&self) -> &'static str {
+        self.phase().name()
+    }
 
     fn is_over(&self) -> bool {
-        let tag = self.tag();
-        Self::PHASES.iter().find(|(phase, _)| *phase == tag).unwrap().1
+        Self::OVER.contains(&self.phase())
     }
 }
 
@@ -55,7 +58,7 @@ pub(crate) struct Told {
 /// One flow and the world around it.
 #[derive(Clone)]
 pub(crate) struct Driver<F: Known> {
-    pub(crate) world: Arc<World>,
+    pub(crate) environment: Arc<Environment>,
     pub(crate) flow: FlowId,
     pub(crate) state: Option<F>,
     pub(crate) version: u64,
@@ -77,18 +80,18 @@ pub(crate) struct Driver<F: Known> {
 
 impl<F: Known> Driver<F> {
     pub(crate) fn new(seed: u8) -> Self {
-        static WORLD: LazyLock<Arc<World>> = LazyLock::new(|| Arc::new(testing::world(1)));
-        Self::in_world(seed, Arc::clone(&WORLD))
+        static ENVIRONMENT: LazyLock<Arc<Environment>> = LazyLock::new(|| Arc::new(testing::environment(1)));
+        Self::in_environment(seed, Arc::clone(&ENVIRONMENT))
     }
 
     pub(crate) fn with(seed: u8, settings: Settings) -> Self {
-        Self::in_world(seed, Arc::new(testing::world_with(1, settings)))
+        Self::in_environment(seed, Arc::new(testing::environment_with(1, settings)))
     }
 
-    fn in_world(seed: u8, world: Arc<World>) -> Self {
+    fn in_environment(seed: u8, environment: Arc<Environment>) -> Self {
         let seed = [seed; 32];
         Self {
-            world,
+            environment,
             flow: FlowId(Id::v7(T0.0, derive_bytes(&seed, "flow", 0))),
             state: None,
             version: 0,
@@ -117,7 +120,7 @@ impl<F: Known> Driver<F> {
     /// What a decision at this instant knows.
     pub(crate) fn cx(&self, now: Timestamp) -> Cx<'_, Auth> {
         let seed = derive(&self.seed, "decision", self.decisions);
-        Cx::new(now.max(self.touched), self.flow, self.version, self.salt, seed, self.world.as_ref())
+        Cx::new(now.max(self.touched), self.flow, self.version, self.salt, seed, self.environment.as_ref())
     }
 
     pub(crate) fn start(&mut self, now: Timestamp, asked: &F::Start) -> F::Outcome {
@@ -271,7 +274,7 @@ impl<F: Known> Driver<F> {
             Some(due) => assert!(!state.is_over() && due > now, "{} is alive and has a next event", state.tag()),
             None => assert!(state.is_over(), "{} is alive and would never be woken", state.tag()),
         }
-        let public = state.public();
+        let public = Shown::of(state);
         self.hides(&serde_json::to_string(&public).unwrap(), "what is public");
         if state.is_over() {
             self.hides(&json, "a last state");

@@ -8,7 +8,7 @@ use cairn_runtime::{Id, Timestamp};
 use futures_util::future::BoxFuture;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::odd;
+use super::read_fault;
 use crate::connect::Database;
 use crate::entity::{devices, id};
 
@@ -26,7 +26,7 @@ impl Devices for SqlDevices {
                 .into_tuple()
                 .one(self.0.readers())
                 .await
-                .map_err(odd)?;
+                .map_err(read_fault)?;
             Ok(found.is_some())
         })
     }
@@ -40,10 +40,10 @@ impl Devices for SqlDevices {
                 .limit(u64::from(device::MOST))
                 .all(self.0.readers())
                 .await
-                .map_err(odd)?;
+                .map_err(read_fault)?;
             let known = |device: devices::Model| {
                 Ok(KnownDevice {
-                    id: id(&device.id).map_err(odd)?,
+                    id: id(&device.id).map_err(read_fault)?,
                     user_agent: device.user_agent,
                     client_address: device.client_address,
                     first_seen_at: Timestamp(device.first_seen_at),

@@ -7,7 +7,7 @@ use cairn_runtime::store::StoreFault;
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, Statement};
 
-use super::odd;
+use super::read_fault;
 use crate::connect::Database;
 
 /// Failures over a database.
@@ -19,8 +19,8 @@ impl Failures for SqlFailures {
         Box::pin(async move {
             let values = [guessed.0.to_vec().into(), after.0.into()];
             let statement = Statement::from_sql_and_values(self.0.backend(), failures(limit), values);
-            let rows = self.0.readers().query_all_raw(statement).await.map_err(odd)?;
-            rows.iter().map(|row| row.try_get_by_index(0).map(Timestamp).map_err(odd)).collect()
+            let rows = self.0.readers().query_all_raw(statement).await.map_err(read_fault)?;
+            rows.iter().map(|row| row.try_get_by_index(0).map(Timestamp).map_err(read_fault)).collect()
         })
     }
 }

@@ -2,17 +2,17 @@
 
 use cairn_actors::directory::Flows;
 use cairn_actors::flows::authorization::Authorization;
-use cairn_actors::flows::email_change::EmailChange;
-use cairn_actors::flows::session::Session;
+use cairn_actors::flows::email_change::{self, EmailChange};
+use cairn_actors::flows::session::{self, Session};
 use cairn_actors::followers::{Follower, Followers};
 use cairn_actors::identity::user_id::UserId;
 use cairn_runtime::store::{Row, StoreFault};
-use cairn_runtime::{Flow, FlowId};
+use cairn_runtime::{Flow, FlowId, Phase as _};
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
-use super::odd;
+use super::read_fault;
 use crate::connect::Database;
 use crate::entity::{flows, id};
 
@@ -39,8 +39,8 @@ pub(super) async fn last_touched(
         .limit(u64::from(limit))
         .all(database.readers())
         .await
-        .map_err(odd)?;
-    found.into_iter().map(|row| Row::try_from(row).map_err(odd)).collect()
+        .map_err(read_fault)?;
+    found.into_iter().map(|row| Row::try_from(row).map_err(read_fault)).collect()
 }
 
 impl Flows for SqlFlows {
@@ -63,7 +63,7 @@ impl Flows for SqlFlows {
         // Done, and not at its end: whatever else its user asks for does not crowd it out.
         let living = of_user(user)
             .filter(flows::Column::Kind.eq(EmailChange::NAME))
-            .filter(flows::Column::Phase.eq("done"))
+            .filter(flows::Column::Phase.eq(email_change::Phase::Changed.word()))
             .filter(flows::Column::WakeAt.is_not_null());
         Box::pin(last_touched(&self.0, living, limit))
     }
@@ -73,7 +73,9 @@ impl Flows for SqlFlows {
             let found: Vec<(Vec<u8>, String)> = of_user(user)
                 .filter(flows::Column::Kind.is_in([Session::NAME, Authorization::NAME]))
                 // A session that can be disputed has ended; it only remembers by whom it was begun.
-                .filter(flows::Column::Phase.eq("active").or(flows::Column::Kind.ne(Session::NAME)))
+                .filter(
+                    flows::Column::Phase.eq(session::Phase::Active.word()).or(flows::Column::Kind.ne(Session::NAME)),
+                )
                 .filter(flows::Column::WakeAt.is_not_null())
                 .select_only()
                 .columns([flows::Column::Id, flows::Column::Kind])
@@ -83,9 +85,9 @@ impl Flows for SqlFlows {
                 .into_tuple()
                 .all(self.0.readers())
                 .await
-                .map_err(odd)?;
+                .map_err(read_fault)?;
             let follower = |(flow, kind): (Vec<u8>, String)| {
-                let flow = FlowId(id(&flow).map_err(odd)?);
+                let flow = FlowId(id(&flow).map_err(read_fault)?);
                 Ok(if kind == Session::NAME { Follower::Session(flow) } else { Follower::Authorization(flow) })
             };
             found.into_iter().map(follower).collect()

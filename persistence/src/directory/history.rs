@@ -1,14 +1,15 @@
 //! What happened to users.
 
-use cairn_actors::directory::{Happened, History, HistoryPlace};
+use cairn_actors::directory::{History, HistoryEntry, HistoryPlace};
+use cairn_actors::flows::session;
 use cairn_actors::identity::user_id::UserId;
 use cairn_runtime::store::StoreFault;
-use cairn_runtime::{FlowId, InputId, Timestamp};
+use cairn_runtime::{FlowId, InputId, Phase as _, Timestamp};
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
-use super::odd;
+use super::read_fault;
 use crate::connect::Database;
 use crate::entity::{events, id};
 
@@ -22,13 +23,13 @@ impl History for SqlHistory {
         user: UserId,
         before: Option<HistoryPlace>,
         limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>> {
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, StoreFault>> {
         Box::pin(async move {
-            let found = own_history(user, before, limit).all(self.0.readers()).await.map_err(odd)?;
+            let found = own_history(user, before, limit).all(self.0.readers()).await.map_err(read_fault)?;
             let happened = |event: events::Model| {
                 let events::Model { input, kind, flow, name, to, public, at, .. } = event;
-                let (input, flow) = (InputId(id(&input).map_err(odd)?), FlowId(id(&flow).map_err(odd)?));
-                Ok(Happened { input, kind, flow, name, to, public, at: Timestamp(at) })
+                let (input, flow) = (InputId(id(&input).map_err(read_fault)?), FlowId(id(&flow).map_err(read_fault)?));
+                Ok(HistoryEntry { input, kind, flow, name, to, public, at: Timestamp(at) })
             };
             found.into_iter().map(happened).collect()
         })
@@ -39,7 +40,7 @@ impl History for SqlHistory {
 fn is_routine() -> Expr {
     let is = |column: events::Column, word: &'static str| Expr::col(column).eq(Expr::Constant(word.into()));
     let routine = is(events::Column::Name, "refresh").or(is(events::Column::Name, "seen"));
-    is(events::Column::To, "active").and(routine)
+    is(events::Column::To, session::Phase::Active.word()).and(routine)
 }
 
 /// The events of a user that are no routine, newest first, older than a place.

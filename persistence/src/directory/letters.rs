@@ -3,7 +3,7 @@
 use cairn_actors::directory::Letters;
 use cairn_actors::effects;
 use cairn_actors::workers::budget::{Charged, OVER, SentLetters};
-use cairn_runtime::store::{Delivery, StoreFault};
+use cairn_runtime::store::{OutboxRow, StoreFault};
 use cairn_runtime::{DeliveryId, Timestamp};
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::ExprTrait;
@@ -12,7 +12,7 @@ use sea_orm::{
     Value,
 };
 
-use super::odd;
+use super::read_fault;
 use crate::connect::Database;
 use crate::entity::{fixed, id, outbox};
 
@@ -21,7 +21,7 @@ use crate::entity::{fixed, id, outbox};
 pub(super) struct SqlLetters(pub(super) Database);
 
 impl Letters for SqlLetters {
-    fn newest(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn newest(&self, limit: u32) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(async move {
             let newest = outbox::Entity::find()
                 .filter(outbox::Column::Kind.is_not_in(["signal", "answer", effects::Delivery::NOBODY]))
@@ -34,8 +34,8 @@ impl Letters for SqlLetters {
                 .limit(u64::from(limit))
                 .all(self.0.readers())
                 .await
-                .map_err(odd)?;
-            newest.into_iter().rev().map(|row| Delivery::try_from(row).map_err(odd)).collect()
+                .map_err(read_fault)?;
+            newest.into_iter().rev().map(|row| OutboxRow::try_from(row).map_err(read_fault)).collect()
         })
     }
 }
@@ -62,7 +62,7 @@ impl SentLetters for SqlLetters {
             let values: [Value; 4] =
                 [budget.to_vec().into(), since.0.into(), created.0.into(), letter.bytes().to_vec().into()];
             let statement = Statement::from_sql_and_values(self.0.backend(), charged(most), values);
-            let rows = self.0.readers().query_all_raw(statement).await.map_err(odd)?;
+            let rows = self.0.readers().query_all_raw(statement).await.map_err(read_fault)?;
             let read = |row: &QueryResult| -> Result<Charged, DbErr> {
                 let asked_by: Option<Vec<u8>> = row.try_get_by_index(1)?;
                 Ok(Charged {
@@ -71,7 +71,7 @@ impl SentLetters for SqlLetters {
                     sent: row.try_get_by_index::<Option<i64>>(2)?.map(Timestamp),
                 })
             };
-            rows.iter().map(|row| read(row).map_err(odd)).collect()
+            rows.iter().map(|row| read(row).map_err(read_fault)).collect()
         })
     }
 }

@@ -40,6 +40,6 @@ impl Database {
     }
 }
 
-fn odd(error: DbErr) -> StoreFault {
+fn read_fault(error: DbErr) -> StoreFault {
     fault(Stage::Within, &error)
 }

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Value};
 
-use super::odd;
+use super::read_fault;
 use crate::connect::Database;
 use crate::entity::{guards, id, users};
 
@@ -25,8 +25,8 @@ impl SqlUsers {
     async fn one(&self, column: users::Column, value: impl Into<Value>) -> Result<Option<User>, StoreFault> {
         let mut select = select(self.0.backend());
         select.and_where(Expr::col((users::Entity, column)).eq(Expr::val(value.into())));
-        let found = self.0.readers().query_one(&select).await.map_err(odd)?;
-        found.map(|row| read(&row)).transpose().map_err(odd)
+        let found = self.0.readers().query_one(&select).await.map_err(read_fault)?;
+        found.map(|row| read(&row)).transpose().map_err(read_fault)
     }
 }
 
