@@ -3,9 +3,9 @@
 use cairn_runtime::{ActStep, Effects, FlowId, Id};
 use serde_json::json;
 
-use crate::device::Device;
 use crate::effects::{Auth, DeviceWrite};
 use crate::flows::session::{Session, Signal};
+use crate::identity::device::Device;
 use crate::identity::user_id::UserId;
 
 /// The act's name.

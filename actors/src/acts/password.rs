@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::directory::User;
 use crate::effects::{Auth, Key, UserWrite};
-use crate::hasher::SealedHash;
+use crate::secrets::hasher::SealedHash;
 
 /// The act's name.
 pub const REHASH: &str = "rehash";

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::effects::{Auth, Key, UserWrite};
+use crate::identity::name::PersonName;
 use crate::identity::user_id::UserId;
-use crate::name::PersonName;
-use crate::username::Username;
+use crate::identity::username::Username;
 
 /// The act's name.
 pub const EDIT_PROFILE: &str = "edit_profile";

@@ -4,12 +4,12 @@ use cairn_runtime::store::StoreFault;
 use cairn_runtime::{FlowId, Timestamp};
 use futures_util::future::BoxFuture;
 
-use crate::address::Address;
-use crate::hasher::SealedHash;
+use crate::identity::address::Address;
+use crate::identity::name::PersonName;
 use crate::identity::user_id::UserId;
-use crate::name::PersonName;
+use crate::identity::username::Username;
 use crate::secrets::digest::Digest;
-use crate::username::Username;
+use crate::secrets::hasher::SealedHash;
 
 /// Reads users.
 pub trait Users: Send + Sync + 'static {

@@ -4,8 +4,8 @@ use cairn_runtime::Id;
 use data_encoding::HEXLOWER;
 
 use crate::identity::user_id::UserId;
+use crate::identity::username::Username;
 use crate::secrets::digest::Digest;
-use crate::username::Username;
 
 /// What a step may claim, release, hold or bump.
 #[derive(Clone, Debug, PartialEq, Eq)]

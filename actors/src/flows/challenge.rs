@@ -10,13 +10,13 @@ use cairn_runtime::{Cx, Outgoing, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::acts::guesses::{self, Target};
-use crate::address::Address;
-use crate::credential::{self, OfPurpose, Presented, Purpose, Seal};
 use crate::effects::{AskedBy, Auth, Delivery, FailureWrite};
 use crate::environment::Environment;
+use crate::identity::address::Address;
 use crate::letters::Letter;
-use crate::password::Code;
+use crate::secrets::credential::{self, OfPurpose, Presented, Purpose, Seal};
 use crate::secrets::digest::Digest;
+use crate::secrets::password::Code;
 
 /// Wrong codes that a flow takes.
 pub const TRIES: u8 = 5;

@@ -12,13 +12,13 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
 use crate::effects::{Auth, Delivery, Key, UserWrite};
 use crate::followers::Followers;
+use crate::identity::address::Address;
 use crate::identity::user_id::UserId;
+use crate::identity::username::Username;
 use crate::letters::Letter;
 use crate::secrets::digest::Digest;
-use crate::username::Username;
 
 /// How long a sign-in undoes it.
 pub const GRACE: Duration = Duration::from_secs(14 * 86_400);

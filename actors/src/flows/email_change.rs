@@ -18,14 +18,14 @@ use serde::{Deserialize, Serialize};
 pub use self::words::{Account, Command, Confirmer, Later, NewPassword, Outcome, Signal, Start};
 use super::challenge::{self, Challenge, Checked, NoLetter, TRIES, TypedCode, asked_letter};
 use super::deletion::{self, Deletion};
-use crate::address::Address;
-use crate::credential::{Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, DeviceWrite, Key, UserWrite};
 use crate::environment::Environment;
-use crate::hasher::SealedHash;
+use crate::identity::address::Address;
 use crate::identity::user_id::UserId;
 use crate::letters::Letter;
+use crate::secrets::credential::{Presented, Purpose, Seal, of};
 use crate::secrets::digest::Digest;
+use crate::secrets::hasher::SealedHash;
 
 /// How long the address from before can take a change back.
 pub const UNDO: Duration = Duration::from_secs(7 * 86_400);

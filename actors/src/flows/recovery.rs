@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::challenge::{
     self, Challenge, Checked, NoLetter, REMEMBERED, TRIES, TypedCode, asked_letter, letter_to_nobody,
 };
-use crate::address::Address;
-use crate::credential::{self, Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, DeviceWrite, Key, UserWrite};
 use crate::environment::Environment;
 use crate::followers::Followers;
-use crate::hasher::{Proved, SealedHash};
+use crate::identity::address::Address;
 use crate::identity::user_id::UserId;
 use crate::letters::Letter;
+use crate::secrets::credential::{self, Presented, Purpose, Seal, of};
+use crate::secrets::hasher::{Proved, SealedHash};
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]

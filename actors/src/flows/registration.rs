@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use super::challenge::{self, Challenge, Checked, NoLetter, REMEMBERED, TypedCode, asked_letter};
 pub use super::challenge::{RESENDS, TRIES};
-use crate::address::Address;
-use crate::credential::{Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, Key, NewUser, UserWrite};
 use crate::environment::Environment;
-use crate::hasher::{Proved, SealedHash};
+use crate::identity::address::Address;
+use crate::identity::name::PersonName;
 use crate::identity::user_id::UserId;
+use crate::identity::username::Username;
 use crate::letters::Letter;
-use crate::name::PersonName;
-use crate::username::Username;
+use crate::secrets::credential::{Presented, Purpose, Seal, of};
+use crate::secrets::hasher::{Proved, SealedHash};
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -19,15 +19,15 @@ use super::deletion::{self, Deletion};
 pub use super::rotation::Minted;
 use super::rotation::{ROUTINE, Standing, standing};
 use crate::acts::guesses::{self, Target};
-use crate::address::Address;
-use crate::credential::{Presented, Seal, of};
 use crate::effects::{Auth, Delivery, DeviceWrite, Key, UserWrite};
 use crate::environment::Settings;
 use crate::followers::Followers;
-use crate::hasher::SealedHash;
+use crate::identity::address::Address;
 use crate::identity::user_id::UserId;
 use crate::letters::Letter;
+use crate::secrets::credential::{Presented, Seal, of};
 use crate::secrets::digest::Digest;
+use crate::secrets::hasher::SealedHash;
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]

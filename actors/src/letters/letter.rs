@@ -3,8 +3,8 @@
 use cairn_runtime::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
-use crate::credential::Seal;
+use crate::identity::address::Address;
+use crate::secrets::credential::Seal;
 
 /// A letter, with all that is needed to write it again in the same words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,9 +22,9 @@ use self::theme::{LetterTheme, theme};
 pub use self::theme::{escaped, install, warnings};
 pub use self::words::fill;
 use self::words::{Texts, fill_all};
-use crate::credential::{self, Purpose, Seal};
 use crate::environment::Environment;
-use crate::ring::KeyId;
+use crate::secrets::credential::{self, Purpose, Seal};
+use crate::secrets::ring::KeyId;
 
 /// A letter in words. Holds its code and links, so it prints as dots.
 #[derive(Clone, PartialEq, Eq)]

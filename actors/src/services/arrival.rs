@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use cairn_runtime::{FlowId, Timestamp};
 
 use super::{Caller, Refusal, Services};
-use crate::device::{AGENT, Device};
 use crate::directory::User;
 use crate::flows::session::{Arrival, Command, Notice, Restores, SeenDevice, Session, known_place};
+use crate::identity::device::{AGENT, Device};
 use crate::secrets::digest::Digest;
 
 impl Services {

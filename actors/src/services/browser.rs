@@ -9,15 +9,15 @@ use cairn_runtime::{Fault, Flow, FlowId, Id, Snapshot, Timestamp};
 use super::registration::{self, Mail, MailState};
 use super::session::SignedIn;
 use super::{Caller, FlowView, Refusal, Services};
-use crate::address::Address;
-use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, Token, of};
 use crate::effects::Auth;
 use crate::flows::challenge::{Challenge, Checked};
 use crate::flows::email_change::EmailChange;
 use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
 use crate::flows::session::{Command, Outcome, Session, Used};
+use crate::identity::address::Address;
 use crate::identity::user_id::UserId;
+use crate::secrets::credential::{self, OfPurpose, Presented, Purpose, Seal, Token, of};
 
 /// A flow as its own browser may see it.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use super::session::SignedIn;
 use super::{Caller, FlowReply, FlowView, Refusal, Services, TRIES};
 use crate::directory::User;
 use crate::flows::deletion::{Deletion, Outcome, Start};
-use crate::password::Password;
+use crate::secrets::password::Password;
 
 impl Services {
     /// Has an account deleted. Every session ends at once; a sign-in within fourteen days has the account back.

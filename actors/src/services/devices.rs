@@ -5,8 +5,8 @@ use cairn_runtime::{FlowId, Id, Timestamp};
 use super::session::SignedIn;
 use super::{Caller, Refusal, Services};
 use crate::acts::devices::{self, FORGET_DEVICE};
-use crate::device::Device;
 use crate::flows::session::{Command, Session};
+use crate::identity::device::Device;
 use crate::identity::user_id::UserId;
 
 /// A device as its user sees it.

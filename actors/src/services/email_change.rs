@@ -9,17 +9,17 @@ use super::session::SignedIn;
 use super::typed::{self, Typed};
 use super::{BadValue, Caller, FlowReply, FlowView, Refusal, Services, TRIES};
 use crate::acts::guesses::Target;
-use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::flows::challenge::TypedCode;
 use crate::flows::email_change::{
     Account, CHANGES, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Start,
 };
-use crate::hasher::{Lane, Verdict};
 use crate::identity::user_id::UserId;
 use crate::instant;
-use crate::password::Password;
-use crate::strength::OwnWords;
+use crate::secrets::credential::{Presented, of};
+use crate::secrets::hasher::{Lane, Verdict};
+use crate::secrets::password::Password;
+use crate::secrets::strength::OwnWords;
 
 /// Who opens the link of a letter to a new address: by what the account is theirs.
 #[derive(Clone, Copy, Debug)]

@@ -9,11 +9,11 @@ use cairn_runtime::{FlowId, Timestamp};
 
 use super::{Caller, Refusal, Services};
 use crate::acts::guesses::{self, CLEARED, FAILED, MOST, Target};
-use crate::address::Address;
 use crate::flows::challenge::TypedCode;
-use crate::hasher::{HashFault, Lane, Proved, SealedHash, Turn, Verdict};
+use crate::identity::address::Address;
 use crate::identity::user_id::UserId;
-use crate::password::{Code, Password};
+use crate::secrets::hasher::{HashFault, Lane, Proved, SealedHash, Turn, Verdict};
+use crate::secrets::password::{Code, Password};
 use crate::workers::budget;
 
 /// A guess that may be made now. As long as it is held, nobody else guesses at the same target on this node.

@@ -14,10 +14,10 @@ use crate::acts::guesses::Target;
 use crate::directory::{Directory, InSession, User};
 use crate::effects::{AskedBy, Auth};
 use crate::flows::session::Session;
-use crate::hasher::{HashFault, Hasher, Lane};
 use crate::identity::user_id::UserId;
-use crate::password::Password;
 use crate::secrets::digest::Digest;
+use crate::secrets::hasher::{HashFault, Hasher, Lane};
+use crate::secrets::password::Password;
 
 pub mod arrival;
 pub mod browser;

@@ -10,11 +10,11 @@ use cairn_runtime::{Asker, Flow, InputId, Snapshot};
 
 use super::entry::{Entered, Entry};
 use super::{Caller, Refusal, Services, first};
-use crate::credential::{Presented, Token, of};
-use crate::device::Device;
 use crate::flows::registration::Registration;
 use crate::flows::session::Session;
+use crate::identity::device::Device;
 use crate::identity::user_id::UserId;
+use crate::secrets::credential::{Presented, Token, of};
 
 /// A browser that is signed in.
 #[derive(Debug)]

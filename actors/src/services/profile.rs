@@ -11,7 +11,7 @@ use super::{Caller, Refusal, Services};
 use crate::acts::profile::{self, Edit, Edited};
 use crate::directory::{HistoryEntry, HistoryPlace, User};
 use crate::flows;
-use crate::password::Password;
+use crate::secrets::password::Password;
 
 /// How many flows, and how many events, an export holds at most.
 const MOST: u32 = 1_000;

@@ -6,14 +6,14 @@ use super::password::own_words_of;
 use super::typed::{self, bad};
 use super::{Caller, FlowReply, FlowView, Refusal, Services};
 use crate::acts::guesses::Target;
-use crate::address::Address;
-use crate::credential::{Presented, of};
 use crate::flows::challenge::TypedCode;
 use crate::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
 use crate::followers::Followers;
-use crate::hasher::{Lane, Verdict};
-use crate::password::Password;
-use crate::strength::OwnWords;
+use crate::identity::address::Address;
+use crate::secrets::credential::{Presented, of};
+use crate::secrets::hasher::{Lane, Verdict};
+use crate::secrets::password::Password;
+use crate::secrets::strength::OwnWords;
 
 /// What proves the address.
 enum Proof {

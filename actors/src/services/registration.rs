@@ -5,14 +5,14 @@ use cairn_runtime::{FlowId, Reply, Snapshot, Timestamp};
 use super::typed::{self, Names};
 use super::{Caller, FlowReply, FlowView, Refusal, Services};
 use crate::acts::guesses::Target;
-use crate::address::Address;
-use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::environment::Settings;
 use crate::flows::registration::{Command, Outcome, Registration, Shown, Start};
-use crate::hasher::Lane;
-use crate::password::Password;
-use crate::strength::OwnWords;
+use crate::identity::address::Address;
+use crate::secrets::credential::{Presented, of};
+use crate::secrets::hasher::Lane;
+use crate::secrets::password::Password;
+use crate::secrets::strength::OwnWords;
 use crate::workers::budget;
 
 /// The letters of a registration that is awaited.

@@ -7,18 +7,18 @@ use super::entry::{Entered, Entry};
 use super::{Caller, Refusal, Services};
 use crate::acts::guesses::Target;
 use crate::acts::password;
-use crate::address::Address;
-use crate::credential::{self, Presented, Purpose, Token, of};
-use crate::device::Device;
 use crate::directory::User;
 use crate::environment::Environment;
 use crate::flows::session::{Command, Minted, Outcome, Session};
-use crate::hasher::{Lane, Verdict};
+use crate::identity::address::Address;
+use crate::identity::device::Device;
 use crate::identity::user_id::UserId;
-use crate::password::Password;
+use crate::identity::username::Username;
+use crate::secrets::credential::{self, Presented, Purpose, Token, of};
 use crate::secrets::digest::Digest;
-use crate::signing::ACCESS_TOKEN;
-use crate::username::Username;
+use crate::secrets::hasher::{Lane, Verdict};
+use crate::secrets::password::Password;
+use crate::secrets::signing::ACCESS_TOKEN;
 
 /// By what somebody signs in.
 #[derive(Clone, Copy, Debug)]

@@ -7,14 +7,14 @@ use super::session::{SignedIn, Tokens};
 use super::{Caller, Refusal, Services, TRIES};
 use crate::acts::guesses::Target;
 use crate::acts::sessions as acts;
-use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::effects::Key;
 use crate::flows::session::{Account, Command, Outcome, Session};
 use crate::followers::Followers;
-use crate::hasher::Lane;
 use crate::identity::user_id::UserId;
-use crate::password::Password;
+use crate::secrets::credential::{Presented, of};
+use crate::secrets::hasher::Lane;
+use crate::secrets::password::Password;
 
 /// How many sessions of one user are looked at: no setting lets there be more.
 const MOST: u32 = 1_000;

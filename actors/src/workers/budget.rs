@@ -187,11 +187,11 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::address::Address;
-    use crate::credential::Seal;
     use crate::effects::{AskedBy, Delivery};
     use crate::environment::Settings;
+    use crate::identity::address::Address;
     use crate::letters::Letter;
+    use crate::secrets::credential::Seal;
     use crate::secrets::digest::Digest;
     use crate::testing;
 
@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn seal() -> Seal {
-        Seal { key: crate::ring::KeyId(1), n: 0, salt: [0; 16] }
+        Seal { key: crate::secrets::ring::KeyId(1), n: 0, salt: [0; 16] }
     }
 
     fn reset(to: &str) -> Letter {

@@ -4,7 +4,6 @@ mod rules;
 
 use std::collections::BTreeMap;
 
-use cairn_actors::credential::{OfPurpose, Presented, Seal, UserCode, of};
 use cairn_actors::effects::Key;
 use cairn_actors::flows::authorization::{
     self, Asking, Authorization, Command, End, Exchange, LONGEST_INTERVAL, Outcome, PATIENCE, Policy, Signal, Start,
@@ -16,6 +15,7 @@ use cairn_actors::oauth::client::ClientId;
 use cairn_actors::oauth::pkce::{Challenge, Verifier};
 use cairn_actors::oauth::scope::Scope;
 use cairn_actors::oauth::uri::AbsoluteUri;
+use cairn_actors::secrets::credential::{OfPurpose, Presented, Seal, UserCode, of};
 use cairn_actors::testing;
 use cairn_runtime::{Flow, Id, Input, Lost, Timestamp};
 use proptest::prelude::*;

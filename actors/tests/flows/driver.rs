@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use cairn_actors::credential::Seal;
 use cairn_actors::effects::{Auth, FailureWrite, Key, Write};
 use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::Seal;
 use cairn_actors::testing;
 use cairn_runtime::Payload;
 use cairn_runtime::clock::{derive, derive_bytes};
@@ -285,7 +285,8 @@ impl<F: Known> Driver<F> {
         for secret in &self.personal {
             assert!(!text.contains(secret), "{what} shows {secret}: {text}");
         }
-        let salt = serde_json::to_value(Seal { key: cairn_actors::ring::KeyId(1), n: 0, salt: self.salt }).unwrap();
+        let salt =
+            serde_json::to_value(Seal { key: cairn_actors::secrets::ring::KeyId(1), n: 0, salt: self.salt }).unwrap();
         let salt = salt["salt"].as_str().unwrap().to_owned();
         assert!(what != "what is public" || !text.contains(&salt), "{what} shows a salt: {text}");
     }

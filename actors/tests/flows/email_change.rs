@@ -4,17 +4,17 @@ mod chain;
 
 use std::sync::{Arc, LazyLock};
 
-use cairn_actors::address::Address;
-use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{DeviceWrite, Key, UserWrite, Write};
 use cairn_actors::environment::Environment;
 use cairn_actors::flows::email_change::{
     self, Account, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Signal, Start,
 };
-use cairn_actors::hasher::{Proved, SealedHash};
+use cairn_actors::identity::address::Address;
 use cairn_actors::identity::user_id::UserId;
 use cairn_actors::letters::Letter;
-use cairn_actors::password::Code;
+use cairn_actors::secrets::credential::{Presented, Purpose, Seal, of};
+use cairn_actors::secrets::hasher::{Proved, SealedHash};
+use cairn_actors::secrets::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::{Flow, FlowId, Id, Input, Lost, Timestamp};
 use proptest::prelude::*;

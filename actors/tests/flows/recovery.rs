@@ -1,13 +1,13 @@
 //! Recovery: its table, and what must hold whatever is typed, in whatever order, at whatever time.
 
-use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{DeviceWrite, Key, UserWrite, Write};
 use cairn_actors::flows::challenge::TypedCode;
 use cairn_actors::flows::recovery::{self, Command, NewPassword, Outcome, Recovery, Start};
-use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::identity::user_id::UserId;
 use cairn_actors::letters::Letter;
-use cairn_actors::password::Code;
+use cairn_actors::secrets::credential::{Presented, Purpose, Seal, of};
+use cairn_actors::secrets::hasher::{Proved, SealedHash};
+use cairn_actors::secrets::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::{Flow, FlowId, Id, Input, Timestamp};
 use proptest::prelude::*;

@@ -2,17 +2,17 @@
 
 mod model;
 
-use cairn_actors::credential::{Presented, Seal, of};
 use cairn_actors::effects::{DeviceWrite, Key, UserWrite, Write};
 use cairn_actors::environment::Settings;
 use cairn_actors::flows::session::{
     self, Account, Active, Arrival, Command, End, Link, Notice, Outcome, Restores, SeenDevice, Session, Signal, Start,
     known_place,
 };
-use cairn_actors::hasher::SealedHash;
 use cairn_actors::identity::user_id::UserId;
 use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::{Presented, Seal, of};
 use cairn_actors::secrets::digest::Digest;
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_actors::testing;
 use cairn_runtime::{Flow, FlowId, Id, Input, Lost};
 

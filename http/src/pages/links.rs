@@ -2,7 +2,7 @@
 //! one consumes nothing. Where somebody may know the password, a new one is chosen behind the button.
 
 use cairn_actors::identity::user_id::UserId;
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::Standing;
 use cairn_actors::services::email_change::ConfirmedBy;

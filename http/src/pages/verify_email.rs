@@ -3,7 +3,7 @@
 
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::identity::user_id::UserId;
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::{OpenFlow, Standing};
 use cairn_runtime::Flow;

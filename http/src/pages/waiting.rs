@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cairn_actors::address::Address;
 use cairn_actors::flows::recovery::Recovery;
+use cairn_actors::identity::address::Address;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::browser::OpenFlow;
 use cairn_actors::services::registration::{Mail, MailState};

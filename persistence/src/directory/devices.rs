@@ -1,7 +1,7 @@
 //! Devices that accounts know.
 
-use cairn_actors::device;
 use cairn_actors::directory::{Devices, KnownDevice};
+use cairn_actors::identity::device;
 use cairn_actors::identity::user_id::UserId;
 use cairn_runtime::store::StoreFault;
 use cairn_runtime::{Id, Timestamp};

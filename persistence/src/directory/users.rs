@@ -1,12 +1,12 @@
 //! Users, each read with the numbers that a step about them holds.
 
-use cairn_actors::address::Address;
 use cairn_actors::directory::{User, Users};
-use cairn_actors::hasher::SealedHash;
+use cairn_actors::identity::address::Address;
+use cairn_actors::identity::name::PersonName;
 use cairn_actors::identity::user_id::UserId;
-use cairn_actors::name::PersonName;
+use cairn_actors::identity::username::Username;
 use cairn_actors::secrets::digest::Digest;
-use cairn_actors::username::Username;
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_runtime::store::StoreFault;
 use cairn_runtime::{FlowId, Timestamp};
 use futures_util::future::BoxFuture;

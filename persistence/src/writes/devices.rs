@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use cairn_actors::device::MOST;
 use cairn_actors::effects::DeviceWrite;
+use cairn_actors::identity::device::MOST;
 use cairn_actors::identity::user_id::UserId;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, WindowStatement};
 use sea_orm::{

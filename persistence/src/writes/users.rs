@@ -171,9 +171,9 @@ fn row(user: &NewUser) -> ActiveModel {
 
 #[cfg(test)]
 mod tests {
-    use cairn_actors::address::Address;
-    use cairn_actors::hasher::SealedHash;
+    use cairn_actors::identity::address::Address;
     use cairn_actors::secrets::digest::Digest;
+    use cairn_actors::secrets::hasher::SealedHash;
     use cairn_runtime::{Id, Timestamp};
     use serde_json::json;
 

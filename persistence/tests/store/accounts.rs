@@ -1,16 +1,16 @@
 //! Accounts as they change: several kinds of change to several users in one batch, what the directory reads of them, and
 //! the migration that gave profiles their numbers.
 
-use cairn_actors::device;
 use cairn_actors::directory::{Directory, EarlierSessions, KnownDevice, User};
 use cairn_actors::effects::{Auth, DeviceWrite, Key, NewUser, UserWrite, Write};
 use cairn_actors::flows::email_change::{self, EmailChange};
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::{self, Arrival, Session};
-use cairn_actors::hasher::SealedHash;
+use cairn_actors::identity::device;
+use cairn_actors::identity::name::PersonName;
 use cairn_actors::identity::user_id::UserId;
-use cairn_actors::name::PersonName;
 use cairn_actors::secrets::digest::Digest;
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_actors::testing;
 use cairn_persistence::{AuthWrites, Database};
 use cairn_runtime::store::{Item, Retention, Store, Verdict};

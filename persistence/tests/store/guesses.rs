@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use cairn_actors::acts::guesses::FAILED;
 use cairn_actors::effects::{Key, NewUser, UserWrite};
-use cairn_actors::hasher::Lane;
 use cairn_actors::identity::user_id::UserId;
-use cairn_actors::password::Password;
+use cairn_actors::secrets::hasher::Lane;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::registration::Typed;
 use cairn_actors::services::session::Identifier;
 use cairn_actors::services::{Caller, Refusal};

@@ -15,7 +15,7 @@ pub enum DeviceWrite {
         id: Id,
         /// Whose.
         user: UserId,
-        /// The user agent, as the browser or program says it, at most [`crate::device::AGENT`] characters of it.
+        /// The user agent, as the browser or program says it, at most [`crate::identity::device::AGENT`] characters of it.
         user_agent: Option<String>,
         /// The address that the sign-in came from.
         client_address: Option<String>,
@@ -28,7 +28,7 @@ pub enum DeviceWrite {
         id: Id,
         /// Whose.
         user: UserId,
-        /// The user agent, as the browser or program says it, at most [`crate::device::AGENT`] characters of it.
+        /// The user agent, as the browser or program says it, at most [`crate::identity::device::AGENT`] characters of it.
         user_agent: Option<String>,
         /// The address that the sign-in came from.
         client_address: Option<String>,

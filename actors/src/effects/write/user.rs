@@ -4,12 +4,12 @@ use cairn_runtime::{FlowId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Write;
-use crate::address::Address;
-use crate::hasher::SealedHash;
+use crate::identity::address::Address;
+use crate::identity::name::PersonName;
 use crate::identity::user_id::UserId;
-use crate::name::PersonName;
+use crate::identity::username::Username;
 use crate::secrets::digest::Digest;
-use crate::username::Username;
+use crate::secrets::hasher::SealedHash;
 
 /// A user comes to be, changes, or is no more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

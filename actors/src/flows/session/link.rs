@@ -9,14 +9,14 @@ use cairn_runtime::{Cx, FlowId, Id, Lost, Outgoing, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
 use super::{Active, End, Outcome, Session, Signal};
-use crate::address::Address;
-use crate::credential::{Presented, Seal, of};
 use crate::effects::{Auth, Delivery, DeviceWrite, Key, UserWrite};
 use crate::flows::challenge;
-use crate::hasher::SealedHash;
+use crate::identity::address::Address;
 use crate::identity::user_id::UserId;
 use crate::letters::Letter;
+use crate::secrets::credential::{Presented, Seal, of};
 use crate::secrets::digest::Digest;
+use crate::secrets::hasher::SealedHash;
 
 /// How long after a sign-in the link of its new-device letter can set a new password. It ends sessions for longer.
 pub const SETS_PASSWORD: Duration = Duration::from_secs(7 * 86_400);

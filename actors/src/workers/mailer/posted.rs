@@ -122,7 +122,8 @@ mod tests {
 
     /// The whole mail, dots unstuffed.
     fn mail(from: &str, rendered: Rendered) -> String {
-        let letter = Letter::RegistrationWelcome { to: crate::address::Address::parse("alice@example.net").unwrap() };
+        let letter =
+            Letter::RegistrationWelcome { to: crate::identity::address::Address::parse("alice@example.net").unwrap() };
         let attempt = DeliveryAttempt {
             id: DeliveryId::from_bytes([7; 16]),
             flow: FlowId::from_bytes([9; 16]),

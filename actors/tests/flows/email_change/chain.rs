@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use cairn_actors::address::Address;
 use cairn_actors::effects::{Auth, DeviceWrite, Key, UserWrite, Write};
 use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::flows::deletion::{self, Deletion};
 use cairn_actors::flows::email_change::{self, Account, Command, Confirmer, EmailChange, Later, Outcome, Start};
+use cairn_actors::identity::address::Address;
 use cairn_actors::letters::Letter;
 use cairn_actors::testing;
 use cairn_runtime::{Domain, Flow, FlowId, Id, Input, Timestamp};

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use cairn_actors::credential::{Purpose, UserCode, of};
 use cairn_actors::effects::{Auth, Key};
 use cairn_actors::flows::authorization::{
     Asking, Authorization, Command, Exchange, Outcome, Policy, Start, Tokens, Who,
@@ -15,6 +14,7 @@ use cairn_actors::oauth::client::ClientId;
 use cairn_actors::oauth::pkce::{Challenge, Verifier};
 use cairn_actors::oauth::scope::Scope;
 use cairn_actors::oauth::uri::AbsoluteUri;
+use cairn_actors::secrets::credential::{Purpose, UserCode, of};
 use cairn_actors::testing;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{FlowId, Id};

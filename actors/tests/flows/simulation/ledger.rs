@@ -12,15 +12,15 @@ use std::sync::Arc;
 
 use cairn_actors::acts::profile::EDIT_PROFILE;
 use cairn_actors::acts::sessions::SIGN_OUT_EVERYWHERE;
-use cairn_actors::address::Address;
-use cairn_actors::credential::Seal;
 use cairn_actors::effects::{Auth, DeviceWrite, FailureWrite, Key, UserWrite, Write};
 use cairn_actors::environment::Environment;
 use cairn_actors::flows::{authorization, recovery, registration, session};
-use cairn_actors::hasher::SealedHash;
+use cairn_actors::identity::address::Address;
 use cairn_actors::identity::user_id::UserId;
 use cairn_actors::oauth::scope::OFFLINE_ACCESS;
+use cairn_actors::secrets::credential::Seal;
 use cairn_actors::secrets::digest::Digest;
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_runtime::store::{Event, Row};
 use cairn_runtime::testing::store::{Logged, Tables};
 use cairn_runtime::{Domain, FlowId, Guard, Id, InputId, Timestamp};

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cairn_actors::credential::{Seal, of};
 use cairn_actors::flows::registration::{Command as Prove, Outcome as Proved, Registration};
 use cairn_actors::flows::session::{Command, Outcome, Session, Start};
 use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::credential::{Seal, of};
 use cairn_actors::testing;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{Fault, FlowId, InputId, Reply};

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cairn_actors::effects::{Auth, Delivery, Key, NewUser, UserWrite, Write};
-use cairn_actors::hasher::Lane;
 use cairn_actors::identity::user_id::UserId;
 use cairn_actors::letters::Letter;
-use cairn_actors::password::Password;
+use cairn_actors::secrets::hasher::Lane;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::{Caller, Refusal, Repeat, Services};
 use cairn_actors::testing;
 use cairn_runtime::nursery::ActorHost;

@@ -2,12 +2,12 @@
 //! called off or delete; and which addresses are claimed for whom meanwhile.
 
 use cairn_actors::acts::profile::Edited;
-use cairn_actors::address::Address;
 use cairn_actors::effects::{Auth, DeviceWrite, Key, NewUser, UserWrite, Write};
 use cairn_actors::flows::{deletion, email_change};
-use cairn_actors::hasher::SealedHash;
+use cairn_actors::identity::address::Address;
 use cairn_actors::identity::user_id::UserId;
 use cairn_actors::secrets::digest::Digest;
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_runtime::store::Event;
 use cairn_runtime::testing::store::Logged;
 use cairn_runtime::{Domain, FlowId, Guard, InputId, Timestamp};

@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use crate::environment::Environment;
 use crate::identity::user_id::UserId;
-use crate::ring::KeyId;
+use crate::secrets::ring::KeyId;
 use crate::secrets::digest::Digest;
 
 const LABEL: &str = "device";
