@@ -21,7 +21,7 @@ use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{Flow, FlowId, Id};
 
 use super::flow::{Plan, SimulatedFlow, Step};
-use super::ledger::{Chain, Handed, Ledger};
+use super::ledger::{Chain, IssuedTokens, Ledger};
 use super::people::{Common, number, presented, recent, state};
 use super::post::text;
 use super::rows::View;
@@ -143,9 +143,9 @@ impl SimulatedFlow for Authorizations {
             3 => carry_on(common, desk, &grant),
             4 => {
                 let (_, token) = some_token(&grant.tokens, desk.rng)?;
-                let (world, client) = (common.world.clone(), grant.client);
+                let (environment, client) = (common.environment.clone(), grant.client);
                 let order = Order::call::<Authorization>("revoke", grant.flow, move || Command::Revoke {
-                    token: presented(&world, of::RefreshToken, &token),
+                    token: presented(&environment, of::RefreshToken, &token),
                     client,
                 });
                 Some(Plan::at_once(Asked::Revoke, order))
@@ -181,14 +181,14 @@ impl SimulatedFlow for Authorizations {
     fn hear(&mut self, common: &mut Common, asked: &Asked, told: &Told, doom: Option<String>) -> Result<Heard, String> {
         let outcome: Outcome = told.says().ok_or("these are not its words")?;
         common.ledger.count(Self::NAME, &outcome);
-        let world = &common.world;
+        let environment = &common.environment;
         let grant = self.asked_for.iter_mut().rev().find(|grant| grant.flow == told.flow);
         match (asked, outcome, grant) {
             (Asked::Request { client, policy, device }, outcome, None) => {
                 let codes = match (device, outcome) {
                     (true, Outcome::DeviceRequested { issue, .. }) => {
-                        let code = text(world, Purpose::DeviceCode, told.flow, &issue);
-                        Some((code, testing::user_code(world, told.flow, &issue)))
+                        let code = text(environment, Purpose::DeviceCode, told.flow, &issue);
+                        Some((code, testing::user_code(environment, told.flow, &issue)))
                     }
                     (false, Outcome::Requested { .. }) => None,
                     _ => return Err("a request awaits somebody".to_owned()),
@@ -213,7 +213,7 @@ impl SimulatedFlow for Authorizations {
                 if state.as_deref() != Some(STATE) || issue.n != 0 {
                     return Err("the client does not know it again".to_owned());
                 }
-                let code = text(world, Purpose::AuthorizationCode, told.flow, &issue);
+                let code = text(environment, Purpose::AuthorizationCode, told.flow, &issue);
                 grant.who = Some(*user);
                 match grant.code.replace(code.clone()) {
                     Some(before) if before != code => Err("there are two codes".to_owned()),
@@ -285,7 +285,7 @@ impl SimulatedFlow for Authorizations {
                     ledger.complain(format!("the grant {} gave tokens for {} after {known}", event.flow, event.name));
                 }
                 let Tokens { user, issue, minted, expires_at, .. } = *tokens;
-                ledger.hand(step, &held, user, Handed { issue, minted }, expires_at);
+                ledger.hand(step, &held, user, IssuedTokens { issue, minted }, expires_at);
             }
             Outcome::Ended { .. } | Outcome::Denied { .. } | Outcome::SlowDown { .. } => {}
             other => ledger.complain(format!("the grant {} moved, and said {other:?}", event.flow)),
@@ -299,7 +299,7 @@ impl SimulatedFlow for Authorizations {
         }
         if let Authorization::Active(active) = state {
             let grant = active.grant;
-            let handed = Handed { issue: grant.issue, minted: active.minted };
+            let handed = IssuedTokens { issue: grant.issue, minted: active.minted };
             view.chain(row, (active.who.user, active.who.fence), &handed, grant.expires_at);
         }
     }
@@ -350,8 +350,8 @@ impl Authorizations {
         doom: Option<String>,
     ) -> Result<(), String> {
         let Tokens { client, issue, minted, access, .. } = tokens;
-        let token = text(&common.world, Purpose::RefreshToken, flow, &issue);
-        common.good_tokens(flow, &Handed { issue: issue.clone(), minted }, doom)?;
+        let token = text(&common.environment, Purpose::RefreshToken, flow, &issue);
+        common.good_tokens(flow, &IssuedTokens { issue: issue.clone(), minted }, doom)?;
         let grant = self.grant(flow);
         if client != grant.client || access.scope.has("admin") {
             return Err("they are another's".to_owned());
@@ -405,15 +405,15 @@ fn redeem(common: &Common, desk: &mut Desk<'_, Auth>, grant: &Granted) -> Option
     };
     let client = if slip == Some(Slip::Client) { client(9) } else { grant.client };
     let (hasty, narrow, bare) = (desk.rng.chance(300), desk.rng.chance(200), desk.rng.chance(300));
-    let (world, device) = (common.world.clone(), grant.device.is_some());
+    let (environment, device) = (common.environment.clone(), grant.device.is_some());
     let asked = Asked::Redeem { flow: grant.flow, slip };
     let order = Order::call::<Authorization>("redeem", grant.flow, move || {
         if device {
-            return Command::Poll { code: presented(&world, of::DeviceCode, &code), client, hasty };
+            return Command::Poll { code: presented(&environment, of::DeviceCode, &code), client, hasty };
         }
         let verifier = if slip == Some(Slip::Verifier) { "x".repeat(43) } else { VERIFIER.to_owned() };
         Command::Exchange(Exchange {
-            code: presented(&world, of::AuthorizationCode, &code),
+            code: presented(&environment, of::AuthorizationCode, &code),
             client,
             verifier: Verifier::parse(verifier).expect("a verifier"),
             redirect_uri: (!bare).then(|| uri(REDIRECT)),
@@ -436,9 +436,9 @@ fn carry_on(common: &Common, desk: &mut Desk<'_, Auth>, grant: &Granted) -> Opti
     };
     let token = if slip == Some(Slip::Forged) { common.forged(Purpose::RefreshToken, grant.flow) } else { token };
     let client = if slip == Some(Slip::Client) { client(9) } else { grant.client };
-    let (world, narrow) = (common.world.clone(), desk.rng.chance(200));
+    let (environment, narrow) = (common.environment.clone(), desk.rng.chance(200));
     let order = Order::call::<Authorization>("refresh", grant.flow, move || Command::Refresh {
-        token: presented(&world, of::RefreshToken, &token),
+        token: presented(&environment, of::RefreshToken, &token),
         client,
         wish: wish(slip, narrow),
     });

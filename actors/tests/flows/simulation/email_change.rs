@@ -115,9 +115,10 @@ impl SimulatedFlow for AddressChanges {
             }
             60..82 => {
                 let mail = some_mail(common, desk, Purpose::EmailChange)?;
-                let (world, link, account) = (common.world.clone(), mail.link, self.account(common, desk, mail.flow));
+                let (environment, link, account) =
+                    (common.environment.clone(), mail.link, self.account(common, desk, mail.flow));
                 let order = Order::call::<EmailChange>("open", mail.flow, move || Command::Open {
-                    link: presented(&world, of::EmailChange, &link),
+                    link: presented(&environment, of::EmailChange, &link),
                     by: Confirmer::Password(Arc::new(Proved::pretended())),
                     account: account.clone(),
                 });
@@ -132,9 +133,9 @@ impl SimulatedFlow for AddressChanges {
                 }
                 let forged = desk.rng.chance(30);
                 let link = if forged { common.forged(Purpose::UndoEmailChange, mail.flow) } else { mail.link };
-                let (world, account) = (common.world.clone(), self.account(common, desk, mail.flow));
+                let (environment, account) = (common.environment.clone(), self.account(common, desk, mail.flow));
                 let order = Order::call::<EmailChange>("undo", mail.flow, move || Command::Undo {
-                    link: presented(&world, of::UndoEmailChange, &link),
+                    link: presented(&environment, of::UndoEmailChange, &link),
                     account: account.clone(),
                     password: None,
                 });
@@ -336,7 +337,7 @@ impl SimulatedFlow for AddressChanges {
 
     /// The address from before is kept while a change can be taken back, and what was taken for a while after that.
     fn keys(&self, view: &mut View<'_>) {
-        let key = |address| Key::Address(view.ledger.world.address_key(address));
+        let key = |address| Key::Address(view.ledger.environment.address_key(address));
         for change in self.proved.values() {
             match change.stage {
                 Stage::Standing => view.has(&key(&change.before), change.number),
@@ -360,7 +361,7 @@ impl AddressChanges {
         let again: Option<(UserId, i64)> = again.into_iter().find_map(|session| Common::in_session(desk, session));
         let (user, fence) = again.or_else(|| common.signed_in(desk))?;
         let address = common.some_address(desk.rng);
-        let address_key = common.world.address_key(&address);
+        let address_key = common.environment.address_key(&address);
         let ledger = &common.ledger;
         let account = ledger.users.get(&user)?;
         if account.address_key == address_key {
@@ -455,7 +456,7 @@ impl AddressChanges {
         if stage != Stage::Standing {
             ledger.complain(format!("email_change {flow} took a change back that was {stage:?} by then"));
         }
-        if to != ledger.world.address_key(&before) {
+        if to != ledger.environment.address_key(&before) {
             ledger.complain(format!("email_change {flow} took back to another address than the one from before"));
         }
         let mut later = 0;

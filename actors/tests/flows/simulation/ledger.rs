@@ -15,13 +15,13 @@ use std::sync::Arc;
 
 use cairn_actors::address::Address;
 use cairn_actors::effects::{Auth, Digest, UserId, Write};
-use cairn_actors::world::World;
+use cairn_actors::environment::Environment;
 use cairn_runtime::FlowId;
 use cairn_runtime::store::Event;
 use cairn_runtime::testing::store::Tables;
 
 pub(super) use self::accounts::Account;
-pub(super) use self::chains::{Chain, Handed};
+pub(super) use self::chains::{Chain, IssuedTokens};
 use super::flow::{Step, Weighted};
 use super::tally::{Tally, word};
 
@@ -40,7 +40,7 @@ pub(super) struct Letters {
 }
 
 pub(super) struct Ledger {
-    pub(super) world: Arc<World>,
+    pub(super) environment: Arc<Environment>,
     tally: Tally,
     lines: usize,
     writes: usize,
@@ -74,9 +74,9 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(world: Arc<World>, tally: Tally) -> Self {
+    pub(super) fn new(environment: Arc<Environment>, tally: Tally) -> Self {
         Self {
-            world,
+            environment,
             tally,
             lines: 0,
             writes: 0,

@@ -12,12 +12,12 @@ use std::time::Duration;
 use cairn_actors::address::Address;
 use cairn_actors::credential::{OfPurpose, Presented, Purpose, Seal};
 use cairn_actors::effects::{Answer, Auth, Key, UserId};
+use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::flows::session::Session;
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::testing;
-use cairn_actors::world::{Settings, World};
 use cairn_runtime::engine::Builder;
-use cairn_runtime::outbox::Carrying;
+use cairn_runtime::outbox::DeliveryAttempt;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Next, Told, Workload};
 use cairn_runtime::testing::store::{SimStore, Tables};
@@ -28,7 +28,7 @@ use super::deletion::Deletions;
 use super::edit_profile::ProfileEdits;
 use super::email_change::AddressChanges;
 use super::flow::{Weighted, weighted};
-use super::ledger::{Handed, Ledger};
+use super::ledger::{IssuedTokens, Ledger};
 use super::post::{self, Post};
 use super::recovery::Recoveries;
 use super::registration::Registrations;
@@ -60,7 +60,7 @@ pub(super) struct SignedIn {
 
 /// What people know of each other's doings, and the world with them, whatever the flow.
 pub(super) struct Common {
-    pub(super) world: Arc<World>,
+    pub(super) environment: Arc<Environment>,
     pub(super) ledger: Ledger,
     pub(super) post: Post,
     pub(super) sessions: Vec<SignedIn>,
@@ -122,8 +122,8 @@ impl Common {
 
     /// A credential that anybody can see is not ours, once its flow's row is read.
     pub(super) fn forged(&self, purpose: Purpose, flow: FlowId) -> String {
-        let seal = Seal::new(&self.world.ring, [0x66; 16]);
-        post::text(&self.world, purpose, flow, &seal)
+        let seal = Seal::new(&self.environment.ring, [0x66; 16]);
+        post::text(&self.environment, purpose, flow, &seal)
     }
 
     /// A client that is told that a flow is over may believe it.
@@ -132,7 +132,7 @@ impl Common {
     }
 
     /// Tokens that may be had, and are those that history knows.
-    pub(super) fn good_tokens(&self, flow: FlowId, handed: &Handed, doom: Option<String>) -> Result<(), String> {
+    pub(super) fn good_tokens(&self, flow: FlowId, handed: &IssuedTokens, doom: Option<String>) -> Result<(), String> {
         match doom.or_else(|| self.ledger.contradicts(flow, handed)) {
             Some(why) => Err(why),
             None => Ok(()),
@@ -154,7 +154,7 @@ pub(super) struct People {
 impl People {
     /// People all of whose doings are counted.
     pub(super) fn counted(tally: Tally) -> Self {
-        static WORLD: LazyLock<Arc<World>> = LazyLock::new(|| {
+        static ENVIRONMENT: LazyLock<Arc<Environment>> = LazyLock::new(|| {
             // A history lasts about a minute: short enough spans that some end in it by themselves.
             let settings = Settings {
                 refresh_grace: Duration::from_secs(5),
@@ -165,13 +165,13 @@ impl People {
                 resend_cooldown: Duration::from_secs(1),
                 ..Settings::default()
             };
-            Arc::new(testing::world_with(1, settings))
+            Arc::new(testing::environment_with(1, settings))
         });
-        let world = Arc::clone(&WORLD);
+        let environment = Arc::clone(&ENVIRONMENT);
         let common = Common {
-            ledger: Ledger::new(Arc::clone(&world), tally),
-            post: Post::new(Arc::clone(&world)),
-            world,
+            ledger: Ledger::new(Arc::clone(&environment), tally),
+            post: Post::new(Arc::clone(&environment)),
+            environment,
             sessions: Vec::new(),
             passwords: 0,
         };
@@ -228,8 +228,8 @@ pub(super) fn victim<T>(of: &[T]) -> Option<&T> {
 }
 
 /// What was typed or shown, as the endpoint reads it.
-pub(super) fn presented<P: OfPurpose>(world: &World, purpose: P, text: &str) -> Presented<P> {
-    Presented::parse(&world.ring, purpose, text).expect("it was rendered")
+pub(super) fn presented<P: OfPurpose>(environment: &Environment, purpose: P, text: &str) -> Presented<P> {
+    Presented::parse(&environment.ring, purpose, text).expect("it was rendered")
 }
 
 impl Workload<Auth> for People {
@@ -237,8 +237,8 @@ impl Workload<Auth> for People {
         self.flows.iter().fold(builder, |builder, flow| flow.actor.register(builder))
     }
 
-    fn world(&self) -> Arc<World> {
-        Arc::clone(&self.common.world)
+    fn environment(&self) -> Arc<Environment> {
+        Arc::clone(&self.common.environment)
     }
 
     fn next(&mut self, client: usize, desk: &mut Desk<'_, Auth>) -> Next<Auth> {
@@ -270,7 +270,7 @@ impl Workload<Auth> for People {
         }
     }
 
-    fn carried(&mut self, carried: &Carrying<Auth>, rng: &mut Rng) -> Answer {
+    fn carried(&mut self, carried: &DeliveryAttempt<Auth>, rng: &mut Rng) -> Answer {
         self.read();
         self.common.post.take(carried, &mut self.common.ledger, &self.flows, rng);
         Answer::Accepted

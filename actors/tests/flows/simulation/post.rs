@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use cairn_actors::credential::{self, Purpose, Seal};
 use cairn_actors::effects::Auth;
+use cairn_actors::environment::Environment;
 use cairn_actors::letters;
-use cairn_actors::world::World;
-use cairn_runtime::outbox::Carrying;
+use cairn_runtime::outbox::DeliveryAttempt;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{DeliveryId, FlowId};
 
@@ -27,7 +27,7 @@ pub(super) struct Mail {
 
 /// All mailboxes.
 pub(super) struct Post {
-    world: Arc<World>,
+    environment: Arc<Environment>,
     mails: Vec<Mail>,
     taken: BTreeMap<DeliveryId, Option<Mail>>,
     /// What the letters of a flow carried, and how many there were.
@@ -35,8 +35,8 @@ pub(super) struct Post {
 }
 
 impl Post {
-    pub(super) fn new(world: Arc<World>) -> Self {
-        Self { world, mails: Vec::new(), taken: BTreeMap::new(), carried: BTreeMap::new() }
+    pub(super) fn new(environment: Arc<Environment>) -> Self {
+        Self { environment, mails: Vec::new(), taken: BTreeMap::new(), carried: BTreeMap::new() }
     }
 
     /// One of the last letters of a purpose.
@@ -46,7 +46,13 @@ impl Post {
     }
 
     /// A letter comes, perhaps again; what is wrong with it goes to the ledger.
-    pub(super) fn take(&mut self, carried: &Carrying<Auth>, ledger: &mut Ledger, flows: &[Weighted], rng: &mut Rng) {
+    pub(super) fn take(
+        &mut self,
+        carried: &DeliveryAttempt<Auth>,
+        ledger: &mut Ledger,
+        flows: &[Weighted],
+        rng: &mut Rng,
+    ) {
         let Some(letter) = carried.delivery.mailed() else { return };
         let flow = carried.flow;
         let sender = flows.iter().find(|sender| ledger.kind(flow) == Some(sender.actor.name()));
@@ -58,7 +64,7 @@ impl Post {
         let mail = credential.map(|(purpose, seal)| self.read(flow, purpose, &seal));
         // The mailer writes it in words; that takes its time, so not every one.
         if rng.chance(10) {
-            let words = letters::render(letter, carried.flow, &self.world).expect("every letter has its words");
+            let words = letters::render(letter, carried.flow, &self.environment).expect("every letter has its words");
             let whole =
                 mail.as_ref().is_none_or(|mail| words.text.contains(&mail.code) && words.text.contains(&mail.link));
             if !whole {
@@ -98,9 +104,10 @@ impl Post {
     }
 
     fn read(&self, flow: FlowId, purpose: Purpose, seal: &Seal) -> Mail {
-        let code = credential::code(&self.world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
+        let code =
+            credential::code(&self.environment.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
         let code = if has_code(purpose) { code.expose().to_string() } else { String::new() };
-        Mail { flow, purpose, code, link: text(&self.world, purpose, flow, seal) }
+        Mail { flow, purpose, code, link: text(&self.environment, purpose, flow, seal) }
     }
 }
 
@@ -110,7 +117,7 @@ fn has_code(purpose: Purpose) -> bool {
 }
 
 /// A credential as it stands in a letter or reply.
-pub(super) fn text(world: &World, purpose: Purpose, flow: FlowId, seal: &Seal) -> String {
-    let token = credential::render(&world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
+pub(super) fn text(environment: &Environment, purpose: Purpose, flow: FlowId, seal: &Seal) -> String {
+    let token = credential::render(&environment.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
     token.expose().to_owned()
 }

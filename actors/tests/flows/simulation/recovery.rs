@@ -193,7 +193,7 @@ fn recover(common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Asked>
             person(number)
         }
     };
-    let address_key = common.world.address_key(&address);
+    let address_key = common.environment.address_key(&address);
     let user = common.ledger.by_address.get(&address_key).copied();
     let number = desk.store.inspect(|tables| number(tables, &Key::Address(address_key))).unwrap_or(0);
     let order = Order::start::<Recovery>("recover", move || Start {
@@ -214,7 +214,7 @@ fn prove(common: &mut Common, desk: &mut Desk<'_, Auth>, flow: FlowId, proof: Pr
     let password = again.unwrap_or_else(|| common.new_password());
     let (by_code, user) = (matches!(proof, Proof::Code(_)), state.and_then(|state| state.user()));
     let asked = Asked::Prove { flow, by_code, password: password.clone(), user };
-    let world = common.world.clone();
+    let environment = common.environment.clone();
     let sessions = user.map(|user| common.some_sessions_of(user, desk.rng)).unwrap_or_default();
     let order = Order::call::<Recovery>("prove", flow, move || {
         let password = NewPassword {
@@ -227,7 +227,7 @@ fn prove(common: &mut Common, desk: &mut Desk<'_, Auth>, flow: FlowId, proof: Pr
                 let code = testing::typed_code(Code::parse(code).expect("six digits"));
                 Command::Enter { code, password }
             }
-            Proof::Link(link) => Command::Open { link: presented(&world, of::ResetPassword, link), password },
+            Proof::Link(link) => Command::Open { link: presented(&environment, of::ResetPassword, link), password },
         }
     });
     Plan::hashed(asked, order, desk.rng)

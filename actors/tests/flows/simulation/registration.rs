@@ -87,9 +87,9 @@ impl SimulatedFlow for Registrations {
                 let typed = self.begun.iter().find(|began| began.flow == mail.flow)?.password.clone();
                 let knows = desk.rng.chance(850);
                 let proved = knows && is_password_of(common, desk, mail.flow, &typed);
-                let (world, link) = (common.world.clone(), mail.link);
+                let (environment, link) = (common.environment.clone(), mail.link);
                 let order = Order::call::<Registration>("open", mail.flow, move || Command::Open {
-                    link: presented(&world, of::VerifyEmail, &link),
+                    link: presented(&environment, of::VerifyEmail, &link),
                     password: proved.then(Proved::pretended),
                 });
                 let asked = Asked::Open { proved };
@@ -191,11 +191,11 @@ impl Registrations {
     fn open_here(&self, common: &Common, desk: &mut Desk<'_, Auth>, mail: Mail) -> Option<Plan<Asked>> {
         let began = if desk.rng.chance(800) { mail.flow } else { recent(&self.begun, desk.rng)?.flow };
         let seal = desk.store.inspect(|tables| state::<Registration>(tables, began)?.cookie())?;
-        let cookie = text(&common.world, Purpose::FlowCookie, began, &seal);
-        let (world, link) = (common.world.clone(), mail.link);
+        let cookie = text(&common.environment, Purpose::FlowCookie, began, &seal);
+        let (environment, link) = (common.environment.clone(), mail.link);
         let order = Order::call::<Registration>("open here", mail.flow, move || Command::OpenHere {
-            link: presented(&world, of::VerifyEmail, &link),
-            cookie: presented(&world, of::FlowCookie, &cookie),
+            link: presented(&environment, of::VerifyEmail, &link),
+            cookie: presented(&environment, of::FlowCookie, &cookie),
         });
         let asked = Asked::Open { proved: began == mail.flow };
         Some(Plan::at_once(asked, order))
@@ -214,7 +214,7 @@ fn register(common: &mut Common, desk: &mut Desk<'_, Auth>) -> Plan<Asked> {
     let password = common.new_password();
     let address = common.some_address(desk.rng);
     let ledger = &common.ledger;
-    let known = ledger.by_address.contains_key(&common.world.address_key(&address));
+    let known = ledger.by_address.contains_key(&common.environment.address_key(&address));
     let name = format!("nick.{}", ledger.by_username.len() as u64 + desk.rng.below(3));
     let username = (desk.rng.chance(600) && !ledger.by_username.contains_key(&name)).then(|| testing::username(&name));
     let asked = Asked::Register { password: password.clone() };

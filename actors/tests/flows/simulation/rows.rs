@@ -9,7 +9,7 @@ use cairn_runtime::testing::store::Tables;
 use cairn_runtime::{Domain, Flow, Timestamp};
 
 use super::flow::Weighted;
-use super::ledger::{Handed, Ledger};
+use super::ledger::{IssuedTokens, Ledger};
 
 /// What is personal in whatever flow; each names more of its own.
 const PERSONAL: [&str; 7] = ["Person.", "person.", "@example", "nick.", "Givenname", "Familyname", "sealed-hash"];
@@ -134,7 +134,7 @@ impl View<'_> {
     }
 
     /// A chain of tokens stands where history left it, and under no fence that has not come to be.
-    pub(super) fn chain(&mut self, row: &Row, (user, fence): (UserId, i64), present: &Handed, ends: Timestamp) {
+    pub(super) fn chain(&mut self, row: &Row, (user, fence): (UserId, i64), present: &IssuedTokens, ends: Timestamp) {
         let chain = self.ledger.chains.get(&row.id);
         let stands = chain.is_some_and(|chain| {
             let stands = (chain.user, chain.fence, chain.handed.last()) == (Some(user), fence, Some(present));

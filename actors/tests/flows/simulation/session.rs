@@ -15,7 +15,7 @@ use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{Flow, FlowId, Id, Timestamp};
 
 use super::flow::{Plan, Reading, SimulatedFlow, Step};
-use super::ledger::{Chain, Handed, Ledger};
+use super::ledger::{Chain, IssuedTokens, Ledger};
 use super::people::{Common, SignedIn, number, presented, recent};
 use super::post::text;
 use super::rows::View;
@@ -121,8 +121,8 @@ impl SimulatedFlow for Sessions {
             let (n, token) = some_token(&held.tokens, desk.rng)?;
             (Some(n), token)
         };
-        let world = common.world.clone();
-        let token = move || presented(&world, of::RefreshToken, &token);
+        let environment = common.environment.clone();
+        let token = move || presented(&environment, of::RefreshToken, &token);
         Some(if lot < 94 {
             let order = Order::call::<Session>("refresh", flow, move || Command::Refresh(token()));
             Plan::at_once(Asked::Refresh { flow, shown }, order)
@@ -164,13 +164,13 @@ impl SimulatedFlow for Sessions {
         common.ledger.count(Self::NAME, &outcome);
         match (asked, outcome) {
             (Asked::SignIn { user: of, .. }, Outcome::Tokens { user, issue, minted, .. }) => {
-                let handed = Handed { issue, minted };
+                let handed = IssuedTokens { issue, minted };
                 common.good_tokens(told.flow, &handed, doom)?;
                 if user != *of || handed.issue.n != 0 {
                     return Err(format!("{of:?} signed in"));
                 }
-                let token = text(&common.world, Purpose::RefreshToken, told.flow, &handed.issue);
-                let cookie = text(&common.world, Purpose::SessionCookie, told.flow, &handed.issue);
+                let token = text(&common.environment, Purpose::RefreshToken, told.flow, &handed.issue);
+                let cookie = text(&common.environment, Purpose::SessionCookie, told.flow, &handed.issue);
                 let tokens = BTreeMap::from([(0, token)]);
                 self.browsers.push(Browser { flow: told.flow, user, cookie, copied: None, tokens });
                 common.sessions.push(SignedIn { flow: told.flow, user });
@@ -178,7 +178,7 @@ impl SimulatedFlow for Sessions {
             }
             (Asked::SignIn { .. }, Outcome::Refused) => Ok(Heard::Anything),
             (Asked::Refresh { flow, shown: Some(shown) }, Outcome::Tokens { issue, minted, .. }) => {
-                let handed = Handed { issue, minted };
+                let handed = IssuedTokens { issue, minted };
                 common.good_tokens(*flow, &handed, doom)?;
                 if handed.issue.n != shown + 1 {
                     return Err(format!("{} does not follow {shown}", handed.issue.n));
@@ -187,7 +187,7 @@ impl SimulatedFlow for Sessions {
                 Ok(Heard::Anything)
             }
             (Asked::StepUp { flow, .. }, Outcome::Tokens { issue, minted, .. }) => {
-                let handed = Handed { issue, minted };
+                let handed = IssuedTokens { issue, minted };
                 common.good_tokens(*flow, &handed, doom)?;
                 self.keep(common, *flow, &handed)?;
                 Ok(Heard::Moved)
@@ -199,11 +199,11 @@ impl SimulatedFlow for Sessions {
                 let Some(Outcome::Tokens { issue, minted, .. }) = tokens.map(|tokens| *tokens) else {
                     return Err("it gave no tokens".to_owned());
                 };
-                let handed = Handed { issue, minted };
+                let handed = IssuedTokens { issue, minted };
                 common.good_tokens(*flow, &handed, doom)?;
                 self.keep(common, *flow, &handed)?;
                 // What the browser has kept from before is of an older salt; now and then somebody has a copy.
-                let cookie = text(&common.world, Purpose::SessionCookie, *flow, &Seal { n: 0, ..handed.issue });
+                let cookie = text(&common.environment, Purpose::SessionCookie, *flow, &Seal { n: 0, ..handed.issue });
                 if let Some(held) = self.browsers.iter_mut().rev().find(|held| held.flow == *flow) {
                     held.copied = Some(std::mem::replace(&mut held.cookie, cookie));
                 }
@@ -274,7 +274,7 @@ impl SimulatedFlow for Sessions {
         }
         match outcome {
             Outcome::Tokens { user, issue, minted, expires_at, .. } => {
-                let handed = Handed { issue, minted };
+                let handed = IssuedTokens { issue, minted };
                 if event.name == "step_up"
                     && let Some(chain) = ledger.chains.get_mut(&event.flow)
                 {
@@ -332,7 +332,7 @@ impl SimulatedFlow for Sessions {
         // What is kept of a session after its end, because of the link in a letter, has its time.
         let Session::Active(active) = view.read_lingering(row, is_over, true) else { return };
         view.has(&Key::Session(row.id.0), 0);
-        let handed = Handed { issue: active.issue, minted: active.minted };
+        let handed = IssuedTokens { issue: active.issue, minted: active.minted };
         view.chain(row, (active.user, active.fence), &handed, active.expires_at);
     }
 }
@@ -343,8 +343,9 @@ impl Sessions {
         let held = recent(&self.browsers, desk.rng)?;
         let copied = held.copied.clone().filter(|_| desk.rng.chance(200));
         let is_copied = copied.is_some();
-        let (flow, world, cookie) = (held.flow, common.world.clone(), copied.unwrap_or_else(|| held.cookie.clone()));
-        let cookie = move || presented(&world, of::SessionCookie, &cookie);
+        let (flow, environment, cookie) =
+            (held.flow, common.environment.clone(), copied.unwrap_or_else(|| held.cookie.clone()));
+        let cookie = move || presented(&environment, of::SessionCookie, &cookie);
         Some(if desk.rng.chance(850) {
             let order = Order::call::<Session>("seen", flow, move || Command::Seen(cookie()));
             Plan::at_once(Asked::Seen { flow, is_copied }, order)
@@ -379,8 +380,8 @@ impl Sessions {
     }
 
     /// A refresh token that somebody was told; one generation has one.
-    fn keep(&mut self, common: &Common, flow: FlowId, handed: &Handed) -> Result<(), String> {
-        let token = text(&common.world, Purpose::RefreshToken, flow, &handed.issue);
+    fn keep(&mut self, common: &Common, flow: FlowId, handed: &IssuedTokens) -> Result<(), String> {
+        let token = text(&common.environment, Purpose::RefreshToken, flow, &handed.issue);
         let held = self.browsers.iter_mut().rev().find(|held| held.flow == flow).ok_or("nobody began it")?;
         match held.tokens.insert(handed.issue.n, token.clone()) {
             Some(before) if before != token => Err("the chain forks".to_owned()),
@@ -470,7 +471,7 @@ fn sign_in(common: &Common, desk: &mut Desk<'_, Auth>, user: UserId) -> Option<P
             tables.rows.get(&deletion).map(|stored| stored.row.wake_at.unwrap_or(Timestamp(i64::MAX)))
         })
     });
-    let place = desk.rng.chance(500).then(|| common.world.digest("place", &desk.rng.below(3).to_be_bytes()));
+    let place = desk.rng.chance(500).then(|| common.environment.digest("place", &desk.rng.below(3).to_be_bytes()));
     let is_new = desk.rng.chance(250);
     let mut crowded = common.sessions_of(user);
     crowded.truncate(usize::from(desk.rng.chance(100)));
@@ -506,7 +507,7 @@ fn sign_in(common: &Common, desk: &mut Desk<'_, Auth>, user: UserId) -> Option<P
 /// The link of a new-device letter is used, once or more often, with or without a new password.
 fn disown(common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Asked>> {
     let mail = common.post.recent(Purpose::EndSession, desk.rng)?;
-    let (world, link, flow) = (common.world.clone(), mail.link, mail.flow);
+    let (environment, link, flow) = (common.environment.clone(), mail.link, mail.flow);
     let password = desk.rng.chance(400).then(|| common.new_password());
     let user = common.ledger.chains.get(&flow).and_then(|chain| chain.user)?;
     let devices = desk.store.inspect(|tables| number(tables, &Key::Devices(user)));
@@ -515,7 +516,7 @@ fn disown(common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Asked>>
     others.retain(|other| *other != flow && desk.rng.chance(300));
     let asked = Asked::Disown { flow, password: password.clone() };
     let order = Order::call::<Session>("disown", flow, move || Command::Disown {
-        link: presented(&world, of::EndSession, &link),
+        link: presented(&environment, of::EndSession, &link),
         account: devices.zip(to.clone()).map(|(devices, to)| Account {
             devices,
             to,
@@ -549,7 +550,7 @@ fn password_changed(ledger: &mut Ledger, step: &Step<'_>, user: UserId, password
     let Outcome::Tokens { user: of, issue, minted, expires_at, .. } = tokens else {
         return ledger.complain(format!("{flow} set a password and gave {tokens:?}"));
     };
-    let handed = Handed { issue: issue.clone(), minted: minted.clone() };
+    let handed = IssuedTokens { issue: issue.clone(), minted: minted.clone() };
     if let Some(chain) = ledger.chains.get_mut(&flow) {
         let same_salt = chain.handed.last().is_some_and(|last| last.issue.salt == handed.issue.salt);
         chain.salted = handed.issue.n;

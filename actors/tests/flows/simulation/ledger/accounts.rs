@@ -75,7 +75,7 @@ impl Ledger {
     }
 
     pub(in crate::simulation) fn gets_address(&mut self, user: UserId, address: &Address, address_key: Digest) {
-        if address_key != self.world.address_key(address) {
+        if address_key != self.environment.address_key(address) {
             self.complain(format!("{user:?} is found by another address than theirs"));
         }
         if let Some(other) = self.by_address.insert(address_key, user) {
@@ -170,7 +170,7 @@ impl Ledger {
 
     /// Whose address this is or has been.
     pub(in crate::simulation) fn owners(&self, address: &Address) -> BTreeSet<UserId> {
-        self.had.get(&self.world.address_key(address)).cloned().unwrap_or_default()
+        self.had.get(&self.environment.address_key(address)).cloned().unwrap_or_default()
     }
 
     /// Whether a step of this flow set the password of somebody who has or had this address.

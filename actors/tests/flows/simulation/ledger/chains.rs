@@ -12,7 +12,7 @@ use crate::simulation::flow::Step;
 
 /// What came with one generation of a chain of tokens: refresh token, and `jti`, `iat`, `exp` and key of the access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::simulation) struct Handed {
+pub(in crate::simulation) struct IssuedTokens {
     pub(in crate::simulation) issue: Seal,
     pub(in crate::simulation) minted: session::Minted,
 }
@@ -24,7 +24,7 @@ pub(in crate::simulation) struct Chain {
     pub(in crate::simulation) fence: i64,
     /// The session in which a grant was made, while its end would end the grant.
     pub(in crate::simulation) session: Option<FlowId>,
-    pub(in crate::simulation) handed: Vec<Handed>,
+    pub(in crate::simulation) handed: Vec<IssuedTokens>,
     /// Which of them came of a proof of the password: what they replaced gets no repeat.
     pub(in crate::simulation) proved: BTreeSet<u32>,
     /// The first refresh token of the present salt: those before it are of no use.
@@ -97,7 +97,7 @@ impl Ledger {
         step: &Step<'_>,
         held: &Held,
         user: UserId,
-        handed: Handed,
+        handed: IssuedTokens,
         expires_at: Timestamp,
     ) {
         let event = step.event;
@@ -150,7 +150,7 @@ impl Ledger {
     }
 
     /// What is wrong with tokens that somebody was told: whoever gets them gets what history says of their generation.
-    pub(in crate::simulation) fn contradicts(&self, flow: FlowId, told: &Handed) -> Option<String> {
+    pub(in crate::simulation) fn contradicts(&self, flow: FlowId, told: &IssuedTokens) -> Option<String> {
         let generation = usize::try_from(told.minted.generation).unwrap_or(usize::MAX);
         let known = self.chains.get(&flow).and_then(|chain| chain.handed.get(generation));
         (known != Some(told)).then(|| format!("{flow} told {told:?}, and gave {known:?} before"))
