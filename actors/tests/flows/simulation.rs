@@ -21,6 +21,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use cairn_actors::effects::Auth;
+use cairn_actors::flows::ping::Ping;
+use cairn_runtime::Flow;
 use cairn_runtime::testing::simulation::{Settings, how_many, prove, run};
 
 use self::people::{People, flows};
@@ -50,6 +52,15 @@ fn every_promise_of_auth_holds_while_everything_goes_wrong() {
     let ways = flows.iter().flat_map(|flow| flow.actor.ways().iter().map(|way| format!("{} {way}", flow.actor.name())));
     let never: Vec<_> = ways.filter(|way| tally.of(way) == 0).collect();
     assert!(never.is_empty(), "nobody ever came to {never:?}:\n{tally}");
+}
+
+/// All but the one that only shows that the engine answers.
+#[test]
+fn every_flow_is_simulated() {
+    let simulated: Vec<_> = flows().iter().map(|flow| flow.actor.name()).collect();
+    let kinds = cairn_actors::flows::ALL.iter().map(|kind| kind.name).filter(|name| *name != Ping::NAME);
+    let missing: Vec<_> = kinds.filter(|name| !simulated.contains(name)).collect();
+    assert!(missing.is_empty(), "nobody uses {missing:?}: a flow joins by its line in `people.rs`");
 }
 
 #[test]

@@ -7,11 +7,8 @@ use std::time::Duration;
 
 use cairn_actors::effects::{Answer, Auth, Delivery, Digest, Key, Letter, NewUser, UserId, Write};
 use cairn_actors::environment::Environment;
-use cairn_actors::flows::deletion::Deletion;
-use cairn_actors::flows::email_change::EmailChange;
-use cairn_actors::flows::recovery::Recovery;
-use cairn_actors::flows::registration::{self, Registration};
-use cairn_actors::flows::session::Session;
+use cairn_actors::flows;
+use cairn_actors::flows::registration;
 use cairn_actors::hasher::{self, Hasher, SealedHash};
 use cairn_actors::ring::SharedRing;
 use cairn_actors::services::Services;
@@ -160,7 +157,7 @@ impl Town {
         static NODES: AtomicU64 = AtomicU64::new(1);
         let number = NODES.fetch_add(1, Ordering::Relaxed);
         let running = Process::begin(Arc::clone(&clock), |host| {
-            Engine::<Auth>::builder(Parts {
+            let builder = Engine::<Auth>::builder(Parts {
                 store,
                 courier: Arc::clone(&self.post) as _,
                 host,
@@ -169,13 +166,8 @@ impl Town {
                 environment: Arc::clone(&self.environment),
                 node: format!("node {number}"),
                 tuning: Tuning { patience: Duration::from_secs(3_000), ..Tuning::default() },
-            })
-            .flow::<Registration>()
-            .flow::<Session>()
-            .flow::<Recovery>()
-            .flow::<EmailChange>()
-            .flow::<Deletion>()
-            .build()
+            });
+            flows::register(builder).build()
         });
         let running = running.await;
         let hasher =

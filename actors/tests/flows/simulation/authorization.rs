@@ -15,7 +15,6 @@ use cairn_actors::oauth::pkce::{Challenge, Verifier};
 use cairn_actors::oauth::scope::{OFFLINE_ACCESS, Scope};
 use cairn_actors::oauth::uri::AbsoluteUri;
 use cairn_actors::testing;
-use cairn_runtime::engine::Builder;
 use cairn_runtime::store::Row;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{Flow, FlowId, Id};
@@ -111,10 +110,6 @@ impl SimulatedFlow for Authorizations {
     const PERSONAL: &'static [&'static str] = &[NONCE, STATE];
     const TOLD: &'static [&'static str] = &[NONCE, STATE];
     type Asked = Asked;
-
-    fn register(builder: Builder<Auth>) -> Builder<Auth> {
-        builder.flow::<Authorization>()
-    }
 
     fn plan(&mut self, common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Asked>> {
         let lot = desk.rng.below(100);

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use cairn_actors::effects::{Auth, Key, Letter, UserId, Write};
 use cairn_actors::flows::deletion::{Deletion, Outcome, Start};
 use cairn_actors::testing;
-use cairn_runtime::engine::Builder;
 use cairn_runtime::store::Row;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{Flow, FlowId};
@@ -34,10 +33,6 @@ impl SimulatedFlow for Deletions {
     const NAME: &'static str = Deletion::NAME;
     const WAYS: &'static [&'static str] = &["told Waiting", "told Moved", "came to be done", "came to be ended"];
     type Asked = Asked;
-
-    fn register(builder: Builder<Auth>) -> Builder<Auth> {
-        builder.flow::<Deletion>()
-    }
 
     fn plan(&mut self, common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Asked>> {
         let (user, fence) = common.signed_in(desk)?;

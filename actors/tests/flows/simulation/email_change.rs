@@ -11,7 +11,6 @@ use cairn_actors::flows::email_change::{Account, Command, Confirmer, EmailChange
 use cairn_actors::hasher::Proved;
 use cairn_actors::password::Code;
 use cairn_actors::testing;
-use cairn_runtime::engine::Builder;
 use cairn_runtime::store::Row;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{Domain, Flow, FlowId, Timestamp};
@@ -91,10 +90,6 @@ impl SimulatedFlow for AddressChanges {
         "called a deletion off",
     ];
     type Asked = Asked;
-
-    fn register(builder: Builder<Auth>) -> Builder<Auth> {
-        builder.flow::<EmailChange>()
-    }
 
     fn plan(&mut self, common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Asked>> {
         match desk.rng.below(100) {

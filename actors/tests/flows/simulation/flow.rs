@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use cairn_actors::credential::{Purpose, Seal};
 use cairn_actors::effects::{Auth, Letter, Write};
-use cairn_runtime::engine::Builder;
 use cairn_runtime::store::{Event, Row};
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
@@ -32,11 +31,6 @@ pub(super) trait SimulatedFlow: Default + Send + 'static {
     const TOLD: &'static [&'static str] = &[];
     /// A question, as far as its answer is judged by it.
     type Asked: fmt::Debug + Send;
-
-    /// Makes the flow known to an engine. An act has nothing to make known.
-    fn register(builder: Builder<Auth>) -> Builder<Auth> {
-        builder
-    }
 
     /// What somebody asks next; `None`: nothing can be asked now.
     fn plan(&mut self, common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Self::Asked>>;
@@ -154,8 +148,6 @@ pub(super) trait Actor: Send {
     fn personal(&self) -> &'static [&'static str];
     /// See [`SimulatedFlow::TOLD`].
     fn may_tell(&self) -> &'static [&'static str];
-    /// Makes the flow known.
-    fn register(&self, builder: Builder<Auth>) -> Builder<Auth>;
     /// Plans a client's next order; gives the time after which it is given, if anything can be asked now.
     fn plan(&mut self, client: usize, common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Duration>;
     /// Gives the order that was planned.
@@ -212,10 +204,6 @@ impl<F: SimulatedFlow> Actor for Typed<F> {
 
     fn may_tell(&self) -> &'static [&'static str] {
         F::TOLD
-    }
-
-    fn register(&self, builder: Builder<Auth>) -> Builder<Auth> {
-        F::register(builder)
     }
 
     fn plan(&mut self, client: usize, common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Duration> {

@@ -234,7 +234,7 @@ pub(super) fn presented<P: OfPurpose>(environment: &Environment, purpose: P, tex
 
 impl Workload<Auth> for People {
     fn register(&self, builder: Builder<Auth>) -> Builder<Auth> {
-        self.flows.iter().fold(builder, |builder, flow| flow.actor.register(builder))
+        cairn_actors::flows::register(builder)
     }
 
     fn environment(&self) -> Arc<Environment> {

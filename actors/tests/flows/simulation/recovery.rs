@@ -9,7 +9,6 @@ use cairn_actors::flows::recovery::{Command, NewPassword, Outcome, Recovery, Sta
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
 use cairn_actors::testing;
-use cairn_runtime::engine::Builder;
 use cairn_runtime::store::Row;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{Domain, Flow, FlowId, Guard};
@@ -44,10 +43,6 @@ impl SimulatedFlow for Recoveries {
     const WAYS: &'static [&'static str] =
         &["told Done", "told UsedUp", "told OnlyTheLink", "came to be done", "came to be expired"];
     type Asked = Asked;
-
-    fn register(builder: Builder<Auth>) -> Builder<Auth> {
-        builder.flow::<Recovery>()
-    }
 
     fn plan(&mut self, common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Asked>> {
         Some(match desk.rng.below(100) {

@@ -9,7 +9,6 @@ use cairn_actors::flows::registration::{Command, Outcome, Registration, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
 use cairn_actors::testing;
-use cairn_runtime::engine::Builder;
 use cairn_runtime::store::Row;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{Flow, FlowId};
@@ -53,10 +52,6 @@ impl SimulatedFlow for Registrations {
         "came to be expired",
     ];
     type Asked = Asked;
-
-    fn register(builder: Builder<Auth>) -> Builder<Auth> {
-        builder.flow::<Registration>()
-    }
 
     fn plan(&mut self, common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Asked>> {
         let lot = desk.rng.below(100);

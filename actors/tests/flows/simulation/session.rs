@@ -8,7 +8,6 @@ use cairn_actors::effects::{Auth, Key, Letter, UserId, Write};
 use cairn_actors::flows::session::{Account, Arrival, Command, Notice, Outcome, Restores, SeenDevice, Session, Start};
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::testing;
-use cairn_runtime::engine::Builder;
 use cairn_runtime::store::Row;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
@@ -90,10 +89,6 @@ impl SimulatedFlow for Sessions {
     ];
     const PERSONAL: &'static [&'static str] = &[DEVICE, CLIENT_ADDRESS];
     type Asked = Asked;
-
-    fn register(builder: Builder<Auth>) -> Builder<Auth> {
-        builder.flow::<Session>()
-    }
 
     fn plan(&mut self, common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Asked>> {
         let lot = desk.rng.below(100);
