@@ -4,11 +4,10 @@ mod chain;
 
 use std::sync::{Arc, LazyLock};
 
-use cairn_actors::address::Address;
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Key, Letter, UserId, Write};
 use cairn_actors::environment::Environment;
-use cairn_actors::flows::challenge::{Challenge, TypedCode};
+use cairn_actors::flows::challenge::{Challenge, LetterProof, TypedCode};
 use cairn_actors::flows::email_change::{
     self, Account, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Signal, Start,
 };
@@ -77,7 +76,7 @@ fn begun(known: bool) -> Driven {
 
 fn seals(driver: &Driven) -> Vec<Seal> {
     match driver.state() {
-        EmailChange::AwaitingCode(awaiting) => awaiting.letters.issues.clone(),
+        EmailChange::AwaitingCode(awaiting) => awaiting.challenge.issues.clone(),
         EmailChange::Changed(changed) => vec![changed.issue.clone()],
         _ => vec![Seal::new(&driver.environment.ring, [0; 16])],
     }
@@ -150,7 +149,6 @@ fn with_password(driver: &Driven, which: u8) -> Command {
 }
 
 impl ByLetter for EmailChange {
-    const PURPOSE: Purpose = Purpose::EmailChange;
     const GOOD_FOR: i64 = 86_400;
     const COUNTED: usize = 1;
 
@@ -158,14 +156,10 @@ impl ByLetter for EmailChange {
         begun(is_decoy)
     }
 
-    fn challenge(&self) -> Option<&Challenge> {
-        if let Self::AwaitingCode(awaiting) = self { Some(&awaiting.letters) } else { None }
-    }
-
-    fn with_challenge(&self, letters: Challenge) -> Self {
+    fn with_challenge(&self, challenge: Challenge) -> Self {
         let Self::AwaitingCode(awaiting) = self else { panic!("it waits") };
         let mut awaiting = awaiting.clone();
-        awaiting.letters = letters;
+        awaiting.challenge = challenge;
         Self::AwaitingCode(awaiting)
     }
 
@@ -181,21 +175,13 @@ impl ByLetter for EmailChange {
         Command::Resend(testing::STRANGER)
     }
 
-    fn knows_link(driver: &Driven, seal: &Seal) -> bool {
-        driver.state().knows_link(&link(driver, seal), &driver.environment)
-    }
-
     fn said(outcome: &Outcome) -> Said {
-        match outcome {
-            Outcome::Awaiting { .. } => Said::Awaiting,
-            Outcome::TooSoon { .. } => Said::TooSoon,
-            Outcome::NoMoreLetters => Said::NoMoreLetters,
-            Outcome::WrongCode { tries_left } => Said::WrongCode(*tries_left),
-            Outcome::OnlyTheLink => Said::OnlyTheLink,
-            Outcome::Garbage => Said::Garbage,
-            Outcome::Changed { .. } => Said::Proved,
-            Outcome::Over => Said::Over,
-            _ => Said::Other,
+        match (outcome.of_challenge(), outcome) {
+            (Some(told), _) => Said::Told(told),
+            (None, Outcome::Changed { .. }) => Said::Proved,
+            (None, Outcome::Garbage) => Said::Garbage,
+            (None, Outcome::Over) => Said::Over,
+            (None, _) => Said::Other,
         }
     }
 
@@ -435,7 +421,7 @@ fn command(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Command> {
 
 fn remember(driver: &Driven, issued: &mut Vec<Seal>) {
     if let EmailChange::AwaitingCode(awaiting) = driver.state() {
-        issued.clone_from(&awaiting.letters.issues);
+        issued.clone_from(&awaiting.challenge.issues);
     }
 }
 
@@ -612,11 +598,12 @@ fn links_are_known_by_the_flow_that_sent_them_and_each_for_its_own_purpose() {
     assert!(!state.knows_link(&link(&driver, &back), &driver.environment));
     assert!(state.knows_undo(&undo_link(&driver, &back), &driver.environment));
     assert!(!state.knows_undo(&undo_link(&driver, &proof), &driver.environment));
-    assert_eq!((state.awaited(), state.changed().map(|changed| changed.before.typed())), (None, Some(ADDRESS)));
+    assert!(state.awaits().is_none());
+    assert_eq!(state.changed().map(|changed| changed.before.typed()), Some(ADDRESS));
     let undone = taken_back(driver, at(20));
     assert!(
         undone.state().knows_undo(&undo_link(&undone, &back), &undone.environment),
         "it says the same for its week"
     );
-    assert_eq!(begun(false).state().awaited().map(Address::typed), Some(NEW));
+    assert_eq!(begun(false).state().awaits().map(|(address, _)| address.typed()), Some(NEW));
 }

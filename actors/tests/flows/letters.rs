@@ -2,9 +2,9 @@
 //!
 //! A flow joins by `impl ByLetter` beside its other tests, and its line at the end. What is special to a flow stands there.
 
-use cairn_actors::credential::{Purpose, Seal};
+use cairn_actors::credential::{OfPurpose, Purpose, Seal};
 use cairn_actors::effects::Letter;
-use cairn_actors::flows::challenge::{Challenge, TypedCode};
+use cairn_actors::flows::challenge::{Challenge, LetterProof, Told, TypedCode};
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::registration::Registration;
@@ -20,9 +20,7 @@ const TRIES: usize = 5;
 const LETTERS: usize = 6;
 
 /// A flow that proves an address by a letter.
-pub(crate) trait ByLetter: Known {
-    /// What its code and link are good for.
-    const PURPOSE: Purpose;
+pub(crate) trait ByLetter: Known + LetterProof {
     /// How long a letter is good, in seconds.
     const GOOD_FOR: i64;
     /// What is written for each wrong code while the proof is awaited.
@@ -30,8 +28,6 @@ pub(crate) trait ByLetter: Known {
 
     /// A flow that waits, with a letter on its way; or the decoy that stands for it where nobody is to get a code.
     fn begun(is_decoy: bool) -> Driver<Self>;
-    /// The letters and tries, while the proof is awaited.
-    fn challenge(&self) -> Option<&Challenge>;
     /// The same state with another challenge, while the proof is awaited.
     fn with_challenge(&self, challenge: Challenge) -> Self;
     /// Types a code.
@@ -40,8 +36,6 @@ pub(crate) trait ByLetter: Known {
     fn open(driver: &Driver<Self>, flow: FlowId, seal: &Seal) -> Self::Command;
     /// Asks for another letter.
     fn resend() -> Self::Command;
-    /// Whether the link of a seal is known, as a page or service asks before it does what is dear.
-    fn knows_link(driver: &Driver<Self>, seal: &Seal) -> bool;
     /// What an outcome says of the proof.
     fn said(outcome: &Self::Outcome) -> Said;
     /// The seal of a letter that proves, and until when it is good; `None`: another letter.
@@ -51,16 +45,8 @@ pub(crate) trait ByLetter: Known {
 /// What an outcome says of the proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// The flow waits.
-    Awaiting,
-    /// No other letter yet.
-    TooSoon,
-    /// No other letter at all.
-    NoMoreLetters,
-    /// A wrong code, and how many more are taken.
-    WrongCode(u8),
-    /// No code is looked at any more.
-    OnlyTheLink,
+    /// What every flow says of its letters and codes.
+    Told(Told),
     /// No link of this flow.
     Garbage,
     /// The address is proved.
@@ -101,16 +87,35 @@ pub(crate) fn moves() -> impl Strategy<Value = i64> {
     prop_oneof![4 => 0..30_i64, 4 => 31..200_i64, 1 => -4_000..0_i64, 1 => 3_000..100_000_i64]
 }
 
+fn challenge<F: ByLetter>(driver: &Driver<F>) -> &Challenge {
+    driver.state().awaits().expect("it waits").1
+}
+
 fn seal<F: ByLetter>(driver: &Driver<F>) -> Seal {
-    driver.state().challenge().and_then(Challenge::last).expect("it waits").clone()
+    challenge(driver).last().expect("there is a letter").clone()
+}
+
+fn purpose<F: ByLetter>() -> Purpose {
+    <F::Link as OfPurpose>::PURPOSE
+}
+
+/// Whether the link of a seal is known, as a page or service asks before it does what is dear.
+fn knows_link<F: ByLetter>(driver: &Driver<F>, seal: &Seal) -> bool {
+    let link = testing::presented(&driver.environment, F::Link::VALUE, driver.flow, seal);
+    driver.state().knows_link(&link, &driver.environment)
+}
+
+/// A wrong code that leaves so many more.
+fn wrong(tries_left: u8) -> Said {
+    Said::Told(Told::WrongCode { tries_left })
 }
 
 fn typed<F: ByLetter>(driver: &Driver<F>, seal: &Seal) -> TypedCode {
-    testing::typed_code(testing::code(&driver.environment, F::PURPOSE, driver.flow, seal))
+    testing::typed_code(testing::code(&driver.environment, purpose::<F>(), driver.flow, seal))
 }
 
 fn mistyped<F: ByLetter>(driver: &Driver<F>, seal: &Seal, number: u32) -> TypedCode {
-    testing::typed_code(testing::wrong_code(&driver.environment, F::PURPOSE, driver.flow, [seal], number))
+    testing::typed_code(testing::wrong_code(&driver.environment, purpose::<F>(), driver.flow, [seal], number))
 }
 
 /// What an operation asks, with the one seal that all letters carry.
@@ -137,7 +142,7 @@ fn drive<F: ByLetter>(is_decoy: bool, ops: &[(i64, Op)]) {
         now = Timestamp(now.0 + seconds * 1_000);
         driver.wake(now);
         let Some(command) = command(&driver, &seal, op) else { continue };
-        let (awaited, over) = (driver.state().challenge().is_some(), driver.state().is_over());
+        let (awaited, over) = (driver.state().awaits().is_some(), driver.state().is_over());
         let outcome = driver.ask(now, command);
         let said = F::said(&outcome);
         let right = matches!(op, Op::Link) || matches!(op, Op::Code) && missed < TRIES;
@@ -150,15 +155,18 @@ fn drive<F: ByLetter>(is_decoy: bool, ops: &[(i64, Op)]) {
                 assert_eq!(json(&outcome), *first, "a repeat gets the same answer");
             }
             (_, said) if right && !is_decoy => panic!("{op:?} was right and is told {said:?}"),
-            (Op::Code | Op::WrongCode(_), Said::WrongCode(left)) => {
+            (Op::Code | Op::WrongCode(_), Said::Told(Told::WrongCode { tries_left })) => {
                 missed += 1;
                 counted += if awaited { F::COUNTED } else { 0 };
                 assert!(missed <= TRIES, "a sixth code was looked at");
-                assert_eq!(usize::from(left), TRIES - missed);
+                assert_eq!(usize::from(tries_left), TRIES - missed);
             }
-            (Op::Code | Op::WrongCode(_), Said::OnlyTheLink) => assert_eq!(missed, TRIES),
+            (Op::Code | Op::WrongCode(_), Said::Told(Told::OnlyTheLink)) => assert_eq!(missed, TRIES),
             (Op::Link | Op::UnsentLink | Op::ForeignLink, Said::Garbage) => {}
-            (Op::Resend, Said::Awaiting | Said::TooSoon | Said::NoMoreLetters | Said::Over) => {}
+            (
+                Op::Resend,
+                Said::Told(Told::Awaiting { .. } | Told::TooSoon { .. } | Told::NoMoreLetters) | Said::Over,
+            ) => {}
             (op, said) => panic!("{op:?} is told {said:?}"),
         }
         assert_eq!(driver.counted.len(), counted, "each wrong code counts while the proof is awaited, and no other");
@@ -201,10 +209,10 @@ fn compare<F: ByLetter>(ops: Vec<(i64, Op)>) {
 fn nothing_that_a_decoys_letter_could_have_said_is_right<F: ByLetter>() {
     let mut decoy = F::begun(true);
     let seal = seal(&decoy);
-    assert!(F::knows_link(&decoy, &seal), "it costs a hash all the same");
-    assert!(!F::knows_link(&decoy, &seal.next(&decoy.environment.ring)));
+    assert!(knows_link(&decoy, &seal), "it costs a hash all the same");
+    assert!(!knows_link(&decoy, &seal.next(&decoy.environment.ring)));
     let code = F::enter(&decoy, typed(&decoy, &seal));
-    assert_eq!(F::said(&decoy.ask(at(1), code)), Said::WrongCode(4));
+    assert_eq!(F::said(&decoy.ask(at(1), code)), wrong(4));
     let link = F::open(&decoy, decoy.flow, &seal);
     assert_eq!(F::said(&decoy.ask(at(1), link)), Said::Garbage);
     assert!(decoy.writes.is_empty());
@@ -214,7 +222,7 @@ fn no_code_is_right_while_no_letter_went_out<F: ByLetter>() {
     let mut driver = F::begun(false);
     let seal = seal(&driver);
     let unsent = F::enter(&driver, TypedCode { delivered: false, ..typed(&driver, &seal) });
-    assert_eq!(F::said(&driver.ask(at(1), unsent)), Said::WrongCode(4));
+    assert_eq!(F::said(&driver.ask(at(1), unsent)), wrong(4));
     assert_eq!(driver.counted.len(), F::COUNTED, "and it counts for the address");
     let sent = F::enter(&driver, typed(&driver, &seal));
     assert_eq!(F::said(&driver.ask(at(2), sent)), Said::Proved);
@@ -223,7 +231,7 @@ fn no_code_is_right_while_no_letter_went_out<F: ByLetter>() {
 fn each_letter_of_a_flow_that_an_older_release_began_is_good<F: ByLetter>() {
     for which in [0, 1] {
         let mut driver = F::begun(false);
-        let mut challenge = driver.state().challenge().expect("it waits").clone();
+        let mut challenge = challenge(&driver).clone();
         challenge.issues.push(seal(&driver).next(&driver.environment.ring));
         let seal = challenge.issues[which].clone();
         driver.state = Some(driver.state().with_challenge(challenge));
@@ -236,15 +244,15 @@ fn a_link_is_known_from_its_letter_until_the_flow_is_over<F: ByLetter>() {
     let mut driver = F::begun(false);
     let seal = seal(&driver);
     for _ in 0..2 {
-        assert!(F::knows_link(&driver, &seal));
-        assert!(!F::knows_link(&driver, &seal.next(&driver.environment.ring)), "not yet sent");
+        assert!(knows_link(&driver, &seal));
+        assert!(!knows_link(&driver, &seal.next(&driver.environment.ring)), "not yet sent");
         let link = F::open(&driver, driver.flow, &seal);
         assert_eq!(F::said(&driver.ask(at(1), link)), Said::Proved);
     }
     while let Some(due) = driver.state().wake_at() {
         driver.wake(due);
     }
-    assert!(!F::knows_link(&driver, &seal));
+    assert!(!knows_link(&driver, &seal));
 }
 
 /// Makes every property the tests of each flow.

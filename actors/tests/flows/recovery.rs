@@ -2,7 +2,7 @@
 
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Key, Letter, UserId, Write};
-use cairn_actors::flows::challenge::{Challenge, TypedCode};
+use cairn_actors::flows::challenge::{Challenge, LetterProof, TypedCode};
 use cairn_actors::flows::recovery::{self, Command, NewPassword, Outcome, Recovery, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
@@ -60,7 +60,7 @@ fn begun(known: bool) -> Driven {
 
 fn seals(driver: &Driven) -> Vec<Seal> {
     match driver.state() {
-        Recovery::AwaitingCode(awaiting) => awaiting.letters.issues.clone(),
+        Recovery::AwaitingCode(awaiting) => awaiting.challenge.issues.clone(),
         Recovery::Reset(reset) => vec![reset.issue.clone()],
         _ => vec![Seal::new(&driver.environment.ring, [0; 16])],
     }
@@ -98,7 +98,6 @@ fn open(driver: &Driven, link: Presented<of::ResetPassword>, which: u8) -> Comma
 }
 
 impl ByLetter for Recovery {
-    const PURPOSE: Purpose = Purpose::ResetPassword;
     const GOOD_FOR: i64 = 3_600;
     /// For the address and for the network.
     const COUNTED: usize = 2;
@@ -107,14 +106,10 @@ impl ByLetter for Recovery {
         begun(!is_decoy)
     }
 
-    fn challenge(&self) -> Option<&Challenge> {
-        if let Self::AwaitingCode(awaiting) = self { Some(&awaiting.letters) } else { None }
-    }
-
-    fn with_challenge(&self, letters: Challenge) -> Self {
+    fn with_challenge(&self, challenge: Challenge) -> Self {
         let Self::AwaitingCode(awaiting) = self else { panic!("it waits") };
         let mut awaiting = awaiting.clone();
-        awaiting.letters = letters;
+        awaiting.challenge = challenge;
         Self::AwaitingCode(awaiting)
     }
 
@@ -130,21 +125,13 @@ impl ByLetter for Recovery {
         Command::Resend(testing::STRANGER)
     }
 
-    fn knows_link(driver: &Driven, seal: &Seal) -> bool {
-        driver.state().knows_link(&link(driver, seal), &driver.environment)
-    }
-
     fn said(outcome: &Outcome) -> Said {
-        match outcome {
-            Outcome::Awaiting { .. } => Said::Awaiting,
-            Outcome::TooSoon { .. } => Said::TooSoon,
-            Outcome::NoMoreLetters => Said::NoMoreLetters,
-            Outcome::WrongCode { tries_left } => Said::WrongCode(*tries_left),
-            Outcome::OnlyTheLink => Said::OnlyTheLink,
-            Outcome::Garbage => Said::Garbage,
-            Outcome::Done { .. } => Said::Proved,
-            Outcome::Over => Said::Over,
-            Outcome::UsedUp | Outcome::Unhashed => Said::Other,
+        match (outcome.of_challenge(), outcome) {
+            (Some(told), _) => Said::Told(told),
+            (None, Outcome::Done { .. }) => Said::Proved,
+            (None, Outcome::Garbage) => Said::Garbage,
+            (None, Outcome::Over) => Said::Over,
+            (None, _) => Said::Other,
         }
     }
 
@@ -278,7 +265,7 @@ fn command(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Command> {
 
 fn remember(driver: &Driven, issued: &mut Vec<Seal>) {
     if let Recovery::AwaitingCode(awaiting) = driver.state() {
-        issued.clone_from(&awaiting.letters.issues);
+        issued.clone_from(&awaiting.challenge.issues);
     }
 }
 

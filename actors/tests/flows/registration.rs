@@ -2,7 +2,7 @@
 
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Auth, Key, Letter, Write};
-use cairn_actors::flows::challenge::{Challenge, TypedCode};
+use cairn_actors::flows::challenge::{Challenge, LetterProof, TypedCode};
 use cairn_actors::flows::registration::{self, Command, Outcome, Registration, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
@@ -52,7 +52,7 @@ fn address_key(driver: &Driven) -> Key {
 /// The seals of all letters that the state still knows.
 fn seals(driver: &Driven) -> Vec<Seal> {
     match driver.state() {
-        Registration::AwaitingCode(awaiting) => awaiting.letters.issues.clone(),
+        Registration::AwaitingCode(awaiting) => awaiting.challenge.issues.clone(),
         Registration::Verified { issue, .. } => vec![issue.clone()],
         _ => vec![Seal::new(&driver.environment.ring, [0; 16])],
     }
@@ -87,7 +87,6 @@ fn open_here(driver: &Driven, own: bool) -> Command {
 }
 
 impl ByLetter for Registration {
-    const PURPOSE: Purpose = Purpose::VerifyEmail;
     const GOOD_FOR: i64 = 86_400;
     const COUNTED: usize = 1;
 
@@ -95,14 +94,10 @@ impl ByLetter for Registration {
         begun(is_decoy)
     }
 
-    fn challenge(&self) -> Option<&Challenge> {
-        if let Self::AwaitingCode(awaiting) = self { Some(&awaiting.letters) } else { None }
-    }
-
-    fn with_challenge(&self, letters: Challenge) -> Self {
+    fn with_challenge(&self, challenge: Challenge) -> Self {
         let Self::AwaitingCode(awaiting) = self else { panic!("it waits") };
         let mut awaiting = awaiting.clone();
-        awaiting.letters = letters;
+        awaiting.challenge = challenge;
         Self::AwaitingCode(awaiting)
     }
 
@@ -118,21 +113,13 @@ impl ByLetter for Registration {
         Command::Resend(testing::STRANGER)
     }
 
-    fn knows_link(driver: &Driven, seal: &Seal) -> bool {
-        driver.state().knows_link(&link(driver, seal), &driver.environment)
-    }
-
     fn said(outcome: &Outcome) -> Said {
-        match outcome {
-            Outcome::Awaiting { .. } => Said::Awaiting,
-            Outcome::TooSoon { .. } => Said::TooSoon,
-            Outcome::NoMoreLetters => Said::NoMoreLetters,
-            Outcome::WrongCode { tries_left } => Said::WrongCode(*tries_left),
-            Outcome::OnlyTheLink => Said::OnlyTheLink,
-            Outcome::Garbage => Said::Garbage,
-            Outcome::Verified { .. } => Said::Proved,
-            Outcome::Over => Said::Over,
-            Outcome::PasswordNeeded | Outcome::AddressTaken => Said::Other,
+        match (outcome.of_challenge(), outcome) {
+            (Some(told), _) => Said::Told(told),
+            (None, Outcome::Verified { .. }) => Said::Proved,
+            (None, Outcome::Garbage) => Said::Garbage,
+            (None, Outcome::Over) => Said::Over,
+            (None, _) => Said::Other,
         }
     }
 
@@ -258,7 +245,7 @@ fn op() -> impl Strategy<Value = Op> {
 /// All seals ever issued, the last one last. `issued` remembers those that the state has forgotten.
 fn remember(driver: &Driven, issued: &mut Vec<Seal>) {
     if let Registration::AwaitingCode(awaiting) = driver.state() {
-        issued.clone_from(&awaiting.letters.issues);
+        issued.clone_from(&awaiting.challenge.issues);
     }
 }
 

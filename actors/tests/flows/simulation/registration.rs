@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use cairn_actors::credential::{Purpose, of};
 use cairn_actors::effects::{Auth, Letter, UserId, Write};
+use cairn_actors::flows::challenge::LetterProof;
 use cairn_actors::flows::registration::{Command, Outcome, Registration, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
