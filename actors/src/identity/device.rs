@@ -13,8 +13,8 @@ use subtle::ConstantTimeEq;
 
 use crate::environment::Environment;
 use crate::identity::user_id::UserId;
-use crate::secrets::ring::KeyId;
 use crate::secrets::digest::Digest;
+use crate::secrets::ring::KeyId;
 
 const LABEL: &str = "device";
 /// Key id, device, user, the account's number, instant, MAC.

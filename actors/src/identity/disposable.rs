@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use crate::identity::address::Address;
 use crate::hashed_set::HashedSet;
+use crate::identity::address::Address;
 
 /// Where the list comes from and how it is made anew: `lists/README.md`.
 static LIST: HashedSet = HashedSet::of(include_bytes!("../lists/disposable-domains.bin"));

@@ -10,6 +10,7 @@ use cairn_runtime::{Asker, Flow, InputId, Snapshot};
 
 use super::entry::{Entered, Entry};
 use super::{Caller, Refusal, Services, first};
+use crate::flows::challenge::LetterProof as _;
 use crate::flows::registration::Registration;
 use crate::flows::session::Session;
 use crate::identity::device::Device;
