@@ -44,7 +44,7 @@ pub(crate) struct Config {
     pub(crate) master_key_file: Option<PathBuf>,
     pub(crate) smtp_url: Option<Secret>,
     pub(crate) mail: Said,
-    pub(crate) flows: cairn_actors::world::Settings,
+    pub(crate) flows: cairn_actors::environment::Settings,
     pub(crate) hash_engine: HashEngine,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) cors_origins: Vec<String>,
@@ -114,7 +114,7 @@ impl Config {
                 return Err(format!("{variable} is for tests: it needs public URL and listener on loopback"));
             }
         }
-        let flows = cairn_actors::world::Settings {
+        let flows = cairn_actors::environment::Settings {
             refresh_grace: lifetimes.refresh_grace,
             access_ttl: lifetimes.access_ttl.0,
             session_ttl: lifetimes.session_ttl.0,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use cairn_actors::directory::User;
 use cairn_actors::password::Password;
-use cairn_actors::services::Moved;
+use cairn_actors::services::FlowReply;
 use cairn_actors::services::email_change::ConfirmedBy;
 use cairn_actors::services::session::SignedIn;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, MovedBody, UserBody};
+use super::{FlowBody, FlowReplyBody, UserBody};
 use crate::access::caller;
 use crate::problem::Problem;
 use crate::request::Request;
@@ -45,8 +45,8 @@ pub(super) struct Settled {
     user: UserBody,
 }
 
-impl From<(Moved, User)> for Settled {
-    fn from((moved, user): (Moved, User)) -> Self {
+impl From<(FlowReply, User)> for Settled {
+    fn from((moved, user): (FlowReply, User)) -> Self {
         Self { flow: moved.flow.into(), user: UserBody::from(&user) }
     }
 }
@@ -56,7 +56,7 @@ pub(super) async fn begin(
     request: Request,
     who: SignedIn,
     body: Wanted,
-) -> Result<MovedBody, Problem> {
+) -> Result<FlowReplyBody, Problem> {
     let caller = caller::repeatable(&request)?;
     let Wanted { new_email, accept_disposable, password } = body;
     let accepted = accept_disposable.unwrap_or_default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cairn_actors::password::Password;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, MovedBody};
+use super::{FlowBody, FlowReplyBody};
 use crate::access::caller;
 use crate::problem::Problem;
 use crate::request::Request;
@@ -31,7 +31,7 @@ pub(super) struct Done {
     flow: FlowBody,
 }
 
-pub(super) async fn request(state: Arc<AppState>, request: Request, body: Forgotten) -> Result<MovedBody, Problem> {
+pub(super) async fn request(state: Arc<AppState>, request: Request, body: Forgotten) -> Result<FlowReplyBody, Problem> {
     Ok(state.services.request_reset(&caller::repeatable(&request)?, &body.email).await?.into())
 }
 

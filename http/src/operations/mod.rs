@@ -18,7 +18,7 @@ use crate::access::{Access, Admission};
 use crate::problem::Problem;
 use crate::reply::{Reply, instant};
 use crate::request::Request;
-use crate::route::{Answer, Line, call, routes};
+use crate::route::{Answer, RouteSpec, call, routes};
 use crate::route_group::{RouteGroup, TableFault};
 
 /// Whether the process should be sent requests. Red until it is ready, and again from the signal to stop on.
@@ -80,8 +80,8 @@ routes! {
 }
 
 /// The lines of its table.
-pub fn lines() -> impl Iterator<Item = &'static Line> {
-    ROUTES.iter().map(|route| &route.line)
+pub fn specs() -> impl Iterator<Item = &'static RouteSpec> {
+    ROUTES.iter().map(|route| &route.spec)
 }
 
 /// The route group of the operations listener.
