@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cairn_actors::environment::Settings;
 use cairn_actors::hasher::HashEngine;
 use cairn_actors::secret::Secret;
 use cairn_actors::workers::mailer::{Dkim, Said};
