@@ -82,8 +82,11 @@ impl<'de> MapAccess<'de> for Fields<'_, 'de> {
         let variable = setting.variable();
         let wrong = |why: &str, place: Option<String>| {
             let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
-            let colon = if why.starts_with("takes ") { "" } else { ":" };
-            Wrong(format!("{variable}{place}{colon} {}", without_values(why)))
+            // Our own messages say what is taken.
+            if why.starts_with("takes ") {
+                return Wrong(format!("{variable}{place} {why}"));
+            }
+            Wrong(format!("{variable}{place}: {}", without_values(why)))
         };
         match self.layers.value(self.key) {
             Some(Found::Text(text)) => {

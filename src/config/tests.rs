@@ -146,7 +146,12 @@ fn reserved_usernames_are_a_list_that_replaces_the_common_ones_or_adds_to_them()
     assert_eq!([free("", "admin"), free("acme", "admin"), free("default, acme", "admin")], [false, true, false]);
     assert_eq!([free("", "acme"), free("acme", "acme"), free("none", "admin")], [true, false, true]);
     let why = config("reserved_usernames = ['acme', '1']", &[]).unwrap_err();
-    assert!(why.starts_with("CAIRN_RESERVED_USERNAMES takes a list of usernames"), "{why}");
+    assert!(
+        why.starts_with(
+            "CAIRN_RESERVED_USERNAMES (reserved_usernames in cairn.toml, line 1) takes a list of usernames: \"1\""
+        ),
+        "{why}"
+    );
 }
 
 #[test]

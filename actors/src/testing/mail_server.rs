@@ -371,9 +371,11 @@ fn peek(shared: &Shared, word: &str, command: &str, is_encrypted: bool) -> Strin
 
 fn scripted(shared: &Shared, word: &str, command: &str, is_encrypted: bool, count: usize) -> String {
     let domain = command.rsplit_once('@').map_or("", |(_, domain)| domain.trim_end_matches('>'));
-    let names = [format!("{word}#{count}"), format!("{word}@{domain}"), command.to_owned()];
+    // At a letter's text, the command is that of before.
+    let whole = command.starts_with(word).then(|| command.to_owned());
     let encrypted = is_encrypted.then(|| format!("{word}/tls"));
-    let names = names.into_iter().chain(encrypted).chain([word.to_owned(), "*".to_owned()]);
+    let names = [format!("{word}#{count}"), format!("{word}@{domain}")].into_iter().chain(whole).chain(encrypted);
+    let names = names.chain([word.to_owned(), "*".to_owned()]);
     let script = lock(&shared.script);
     let mut found = names.filter_map(|name| script.iter().find(|(heard, _)| *heard == name));
     found.next().map_or_else(|| fine(word).to_owned(), |(_, answer)| answer.clone())
