@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cairn_actors::testing::folder::Folder;
 use serde::Deserialize;
 
 use super::settings::Setting;
@@ -414,26 +415,20 @@ fn what_is_wrong_is_told_with_the_place_where_it_stands() {
     assert_eq!(located("nothing of ours"), "nothing of ours");
 }
 
-/// A file for one test, for its owner only, gone with it.
-struct SecretFile(PathBuf);
+/// A file in a folder of its own, gone with the test.
+struct SecretFile {
+    path: PathBuf,
+    _folder: Folder,
+}
 
 impl SecretFile {
     fn new(name: &str, text: &[u8], mode: u32) -> Self {
-        use std::os::unix::fs::PermissionsExt;
-        let path = std::env::temp_dir().join(format!("cairn-config-{}-{name}", std::process::id()));
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        Self(path)
+        let folder = Folder::new("config");
+        Self { path: folder.file(name, text, mode), _folder: folder }
     }
 
     fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for SecretFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        self.path.to_str().unwrap()
     }
 }
 
@@ -549,7 +544,7 @@ fn a_settings_file_with_a_secret_that_everybody_may_read_is_remarked() {
         ("database_url = '/var/lib/cairn.db'", 0o644, false),
     ] {
         let file = SecretFile::new("settings", text.as_bytes(), mode);
-        let remark = open_to_others(&file.0, text);
+        let remark = open_to_others(&file.path, text);
         assert_eq!(remark.is_some(), says, "{text} {mode:o}");
         assert!(remark.is_none_or(|remark| remark.starts_with(file.path()) && !remark.contains("hunter2")));
     }
