@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use cairn_actors::secret::{Reader, Secret};
+use cairn_actors::secrets::secret::{Reader, Secret};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 

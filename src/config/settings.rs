@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cairn_actors::disposable::Disposable;
-use cairn_actors::hasher::HashEngine;
-use cairn_actors::reserved::Reserved;
-use cairn_actors::secret::Secret;
+use cairn_actors::identity::disposable::Disposable;
+use cairn_actors::identity::reserved::Reserved;
+use cairn_actors::secrets::hasher::HashEngine;
+use cairn_actors::secrets::secret::Secret;
 use cairn_http::access::client_address::Network;
 use cairn_http::theme::Accent;
 use serde::Deserialize;
@@ -271,7 +271,7 @@ settings! {
         registration: IsOpen = "open",
 
         /// Usernames that nobody may choose. `default` stands for the names of roles (`admin`, `root`, `support`,
-        /// `postmaster`, `security` …; the list is in `actors/src/reserved.rs`): `default,acme` adds one, `acme` alone
+        /// `postmaster`, `security` …; the list is in `actors/src/identity/reserved.rs`): `default,acme` adds one, `acme` alone
         /// replaces them, `none` reserves nothing.
         reserved_usernames: Reserved = "default",
 

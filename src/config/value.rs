@@ -7,10 +7,10 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use cairn_actors::disposable::Disposable;
-use cairn_actors::hasher::HashEngine;
-use cairn_actors::reserved::Reserved;
-use cairn_actors::secret::Secret;
+use cairn_actors::identity::disposable::Disposable;
+use cairn_actors::identity::reserved::Reserved;
+use cairn_actors::secrets::hasher::HashEngine;
+use cairn_actors::secrets::secret::Secret;
 use cairn_http::theme::Accent;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 

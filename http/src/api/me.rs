@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use cairn_actors::directory::{HistoryEntry, User};
-use cairn_actors::effects::UserId;
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::oauth::client::ClientId;
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::profile::{Export, FlowRecord, TypedProfile};
 use cairn_actors::services::session::SignedIn;
 use cairn_runtime::{Id, Timestamp};
