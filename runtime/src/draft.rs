@@ -126,6 +126,7 @@ impl<D: Domain> Writer<'_, D> {
     /// committed with it.
     fn deliver(&self, item: &mut Item<D>, outgoing: &Outgoing<D>, number: u64) -> Option<HandOff<D>> {
         let Self { environment, now, flow, kind, seed, .. } = *self;
+        let (flow, kind) = outgoing.from.unwrap_or((flow, kind));
         let mut row = Sender { environment, now, flow, kind, seed }.row(outgoing, number);
         let may_go = row.due <= now && !row.once;
         let hand_off = if may_go { HandOff::of(self.engine, &mut row, &outgoing.payload) } else { None };

@@ -64,6 +64,8 @@ pub struct Outgoing<D: Domain> {
     pub expires: Option<Timestamp>,
     /// At most once: interrupted, it is not repeated but answered [`crate::Failure::Unknown`].
     pub once: bool,
+    /// The flow that asks for it and its kind, where that is one which this step opens: its answer goes there.
+    pub(crate) from: Option<(FlowId, &'static str)>,
 }
 
 /// Another flow's first step, merged into this one.
@@ -172,7 +174,7 @@ impl<D: Domain> Effects<D> {
 
 impl<D: Domain> Outgoing<D> {
     pub(crate) fn new(payload: Payload<D>) -> Self {
-        Self { payload, tag: None, due: None, expires: None, once: false }
+        Self { payload, tag: None, due: None, expires: None, once: false, from: None }
     }
 
     /// A delivery to somebody outside, at once, without a tag.
@@ -351,6 +353,9 @@ pub fn open<G: Flow>(
         outcome: serde_json::to_string(&step.says).unwrap_or_default(),
     };
     let mut effects = step.effects;
+    for outgoing in &mut effects.outgoing {
+        outgoing.from.get_or_insert((flow, G::NAME));
+    }
     effects.opened.push(opened);
     (flow, step.says, effects)
 }

@@ -50,6 +50,9 @@ pub(super) struct Layers<'i> {
     found: BTreeMap<String, Found<'i>>,
     file: Option<File<'i>>,
     places: Places,
+    /// Variables that are no setting of this release. They do not keep it from starting: a variable of the next release
+    /// may stand in the environment of this one while both run, or after a step back.
+    pub(super) remarks: Vec<String>,
 }
 
 /// Where values came from that are neither defaults nor from the environment, by variable.
@@ -117,12 +120,13 @@ impl<'i> Layers<'i> {
         let of_default = |default: &str| Found::Text(default.to_owned());
         let defaults =
             settings.iter().filter_map(|setting| Some((setting.key.to_owned(), setting.default.map(of_default)?)));
-        let mut layers = Self { found: defaults.collect(), settings, file, places: Places::default() };
+        let mut layers =
+            Self { found: defaults.collect(), settings, file, places: Places::default(), remarks: Vec::new() };
         if let Some(file) = file {
             let values = layers.of_file(file)?;
             layers.add(values).map_err(|why| format!("{}: {why}", file.path.display()))?;
         }
-        let values = layers.of_environment(environment)?;
+        let values = layers.of_environment(environment);
         layers.add(values)?;
         layers.open_files()?;
         Ok(layers)
@@ -178,7 +182,7 @@ impl<'i> Layers<'i> {
         format!("{}, column {column}{setting}: {}{quotes}", file.place(start), why.message())
     }
 
-    fn of_environment(&self, environment: &BTreeMap<String, String>) -> Result<BTreeMap<String, Found<'i>>, String> {
+    fn of_environment(&mut self, environment: &BTreeMap<String, String>) -> BTreeMap<String, Found<'i>> {
         let mut values = BTreeMap::new();
         for (key, variable) in names(&self.settings) {
             // An empty variable counts as unset.
@@ -190,10 +194,11 @@ impl<'i> Layers<'i> {
         for (name, value) in environment {
             let Some(rest) = name.strip_prefix("CAIRN_") else { continue };
             if !is_known(name) && !is_for_others(rest, value) {
-                return Err(self.unknown(name, rest, |_, variable| variable));
+                let what = self.unknown(name, rest, |_, variable| variable);
+                self.remarks.push(what);
             }
         }
-        Ok(values)
+        values
     }
 
     /// That there is no setting of this name, and which one may have been meant.

@@ -42,24 +42,22 @@ pub enum Delivery {
     },
 }
 
+/// The names of the letters, and what goes to nobody.
+const KINDS: [&str; Letter::NAMES.len() + 1] = {
+    let mut all = [Delivery::NOBODY; Letter::NAMES.len() + 1];
+    let (mut letters, mut places) = (Letter::NAMES, all.as_mut_slice());
+    while let ([name, more @ ..], [place, free @ ..]) = (letters, places) {
+        *place = *name;
+        (letters, places) = (more, free);
+    }
+    all
+};
+
 impl Delivery {
     /// The kind of what goes to nobody, in the outbox and in metrics.
     pub const NOBODY: &'static str = "nobody";
     /// Every kind of a delivery: the letters, and what goes to nobody.
-    pub const KINDS: &'static [&'static str] = &[
-        "registration.verify",
-        "registration.known",
-        "registration.welcome",
-        "recovery.reset",
-        "password.changed",
-        "email.confirm",
-        "email.known",
-        "email.changed",
-        "session.new-device",
-        "deletion.asked",
-        "deletion.called-off",
-        Self::NOBODY,
-    ];
+    pub const KINDS: &'static [&'static str] = &KINDS;
 
     /// The letter that is carried, or would be.
     pub const fn letter(&self) -> &Letter {

@@ -146,6 +146,12 @@ impl Ledger {
             if let Some(event) = tables.events.get(&line.input).filter(|_| line.has_event) {
                 self.weigh(&Step { event, line, writes }, flows);
             }
+            // Flows that the step opened: each row beside its own has its first event there.
+            for row in line.rows.iter().skip(1) {
+                if let Some(event) = tables.first_event(row.id) {
+                    self.weigh(&Step { event, line, writes }, flows);
+                }
+            }
         }
     }
 
@@ -161,7 +167,7 @@ impl Ledger {
             self.complain(format!("{kind} {flow} took {name} after its end"));
         }
         actor.committed(self, step);
-        if let Some(row) = line.rows.first().filter(|row| actor.is_over(row)) {
+        if let Some(row) = line.rows.iter().find(|row| row.id == *flow).filter(|row| actor.is_over(row)) {
             self.finished.insert(row.id);
             let public = step.public();
             let by = public.pointer("/shown/by").and_then(serde_json::Value::as_str).unwrap_or_default();

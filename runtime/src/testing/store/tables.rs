@@ -122,6 +122,11 @@ impl<D: Domain> Tables<D> {
         inputs.filter_map(|(_, input)| self.events.get(input)).cloned().collect()
     }
 
+    /// The event of a flow's first step.
+    pub fn first_event(&self, flow: FlowId) -> Option<&Event> {
+        self.history.get(&(flow, 1)).and_then(|input| self.events.get(input))
+    }
+
     /// What a flow asked to have delivered, oldest first.
     pub fn deliveries(&self, flow: FlowId) -> Vec<OutboxRow> {
         let ids = self.sent.get(&flow).into_iter().flatten();
