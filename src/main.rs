@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use cairn_http::openapi;
 use clap::{Parser, Subcommand};
 
 mod conceal;
@@ -39,6 +40,12 @@ enum Command {
         #[arg(long, env = "CAIRN_CONFIG")]
         config: Option<std::path::PathBuf>,
     },
+    /// Prints the interface in OpenAPI 3.1, which `GET /openapi.json` serves.
+    Openapi {
+        /// The interface of the operations listener instead.
+        #[arg(long)]
+        operations: bool,
+    },
     /// The templates of pages and letters.
     Templates {
         #[command(subcommand)]
@@ -73,6 +80,13 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Serve { config } => config::Config::read(config.as_deref()).and_then(serve::run),
         Command::Health { config } => config::Config::read(config.as_deref()).and_then(|config| health::check(&config)),
+        Command::Openapi { operations } => {
+            output::say(&format!(
+                "{:#}",
+                if operations { openapi::operations_document() } else { openapi::document("/") }
+            ));
+            Ok(())
+        }
         Command::Templates { command: Templates::Check { config } } => {
             config::Config::read(config.as_deref()).and_then(|config| theme::check(&config))
         }

@@ -2,8 +2,10 @@
 
 pub mod access;
 pub mod api;
+pub mod description;
 pub mod json;
 pub mod limits;
+pub mod openapi;
 pub mod operations;
 pub mod pages;
 pub mod port;
@@ -23,6 +25,7 @@ mod decode;
 mod frames;
 mod load;
 mod refusal;
+mod schema;
 mod sign_in;
 mod stream;
 #[cfg(test)]
@@ -30,6 +33,7 @@ mod tests;
 
 pub use access::host::Hosts;
 pub use access::{Access, Admission, AnswerHeaders, Metered};
+pub use description::Description;
 pub use limits::Limits;
 pub use port::Port;
 pub use problem::{Problem, Unacceptable};

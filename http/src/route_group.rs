@@ -53,6 +53,8 @@ pub enum Cors {
     OwnPages,
     /// Those of the origins that the settings list, too.
     Listed,
+    /// Everybody's: what the group answers is the same for all, and it reads no cookie.
+    Everybody,
 }
 
 /// Headers that scripts of a listed origin may read, and may send.
@@ -321,9 +323,14 @@ impl<S: Admission> RouteGroup<S> {
         }
     }
 
-    /// Names a listed origin as welcome. Others get no such header and are served all the same: their browser keeps
+    /// Names a listed origin as welcome, or all of them. Others get no such header and are served all the same: their browser keeps
     /// the answer from them, and our own pages' posts carry an origin as well.
     fn welcome_origin(&self, settings: &Settings, head: &Head, trail: &mut Trail) {
+        if self.cors == Cors::Everybody {
+            trail.headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            trail.headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+            return;
+        }
         if self.cors == Cors::OwnPages || settings.cors_origins.is_empty() {
             return;
         }

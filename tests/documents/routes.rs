@@ -2,15 +2,16 @@
 
 use std::fs;
 
-use cairn_http::{Access, Body, Line, api, operations, pages, well_known};
+use cairn_http::{Access, Body, Line, api, openapi, operations, pages, well_known};
 
 use super::{read, root};
 
 /// The tables in their order on the page.
-fn tables() -> [(&'static str, Vec<&'static Line>); 4] {
+fn tables() -> [(&'static str, Vec<&'static Line>); 5] {
     [
         ("The interface", api::lines().collect()),
         ("Well-known paths", well_known::lines().collect()),
+        ("The document of the interface", openapi::lines().collect()),
         ("Pages", pages::lines().collect()),
         ("Operations", operations::lines().collect()),
     ]

@@ -11,6 +11,7 @@ use cairn_actors::services::session::SignedIn;
 use cairn_runtime::{Id, Timestamp};
 use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, ETAG, IF_MATCH};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,22 +19,55 @@ use super::MovedBody;
 use super::devices::DeviceBody;
 use super::sessions::SessionBody;
 use crate::access::caller;
-use crate::problem::Problem;
+use crate::description::{Area, Description, Gives, Takes};
+use crate::problem::{Kind, Problem};
 use crate::reply::instant;
 use crate::request::Request;
 use crate::route::WithHeaders;
+use crate::schema;
 use crate::state::AppState;
 
-#[derive(Serialize)]
+pub(super) const SHOW: Description =
+    Description::new("getProfile", Area::Account, "Get the profile").gives(&[Gives::ETag]);
+pub(super) const EDIT: Description =
+    Description::new("editProfile", Area::Account, "Replace what may be edited of the profile")
+        .text("A member that is absent becomes null.")
+        .takes(&[Takes::IfMatch])
+        .gives(&[Gives::ETag])
+        .refuses(&[Kind::UsernameTaken, Kind::Value]);
+pub(super) const DELETE: Description = Description::new("deleteAccount", Area::Account, "Have the account deleted")
+    .text("Every session ends at once. A sign-in within 14 days undoes it; the address stays claimed until then.")
+    .takes(&[Takes::Device]);
+pub(super) const EXPORT: Description =
+    Description::new("exportAccount", Area::Account, "Get all that is kept about its owner")
+        .text("No secret and no hash is in it.")
+        .gives(&[Gives::ContentDisposition]);
+
+/// The profile of a user.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Profile {
+    /// The user, the claim `sub` of access tokens.
+    #[schemars(with = "schema::UserId")]
     id: String,
+    /// The address, as it was typed.
+    #[schemars(with = "schema::EmailAddress")]
     email: String,
+    /// The username.
+    #[schemars(with = "Option<schema::Username>")]
     username: Option<String>,
+    /// The first name.
     first_name: Option<String>,
+    /// The last name.
     last_name: Option<String>,
+    /// First and last name.
     name: Option<String>,
+    /// What the user may do.
     roles: Vec<String>,
+    /// Since when there is the account.
+    #[schemars(with = "schema::Instant")]
     created_at: String,
+    /// When the profile last changed.
+    #[schemars(with = "schema::Instant")]
     updated_at: String,
 }
 
@@ -53,48 +87,82 @@ impl From<User> for Profile {
     }
 }
 
-/// What may be edited. What is absent becomes nothing.
-#[derive(Deserialize)]
+/// What may be edited. What is absent becomes null.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ProfileEdit")]
 pub(super) struct Edit {
+    /// The username.
+    #[schemars(with = "Option<schema::ChosenUsername>")]
     username: Option<String>,
+    /// The first name.
+    #[schemars(with = "Option<schema::ChosenName>")]
     first_name: Option<String>,
+    /// The last name.
+    #[schemars(with = "Option<schema::ChosenName>")]
     last_name: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// The proof that the account's owner wants it deleted.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AccountDeletion")]
 pub(super) struct DeletionBody {
+    /// The present password.
+    #[schemars(with = "schema::TypedPassword")]
     password: Password,
 }
 
 /// All that is kept about a user.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Export")]
 pub(crate) struct ExportBody {
+    /// The profile.
     profile: Profile,
+    /// The sessions that are still good.
     sessions: Vec<SessionBody>,
+    /// The devices that the account knows.
     devices: Vec<DeviceBody>,
+    /// The flows, last touched first.
     flows: Vec<FlowRecordBody>,
+    /// What happened to them, newest first.
     history: Vec<HistoryEntryBody>,
     /// Nothing was left out.
     complete: bool,
 }
 
-#[derive(Serialize)]
+/// A flow of a user.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "FlowRecord")]
 struct FlowRecordBody {
+    /// Its id.
+    #[schemars(with = "schema::FlowId")]
     id: String,
+    /// Its kind.
     kind: String,
+    /// Its phase.
     phase: String,
+    /// The number of its last step.
     version: u64,
+    /// When it last moved.
+    #[schemars(with = "schema::Instant")]
     updated_at: String,
 }
 
-#[derive(Serialize)]
+/// Something that happened to a flow of a user.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "HistoryEntry")]
 struct HistoryEntryBody {
+    /// When.
+    #[schemars(with = "schema::Instant")]
     at: String,
+    /// The kind of the flow.
     kind: String,
+    /// What happened.
     name: String,
+    /// The phase after it.
     phase: String,
+    /// What is known of it besides.
     details: Value,
 }
 
