@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_actors::effects::Auth;
+use cairn_actors::environment::Environment;
 use cairn_actors::flows::deletion::Deletion;
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::ping::Ping;
@@ -18,8 +19,7 @@ use cairn_actors::ring::{RingError, SharedRing};
 use cairn_actors::secret::Secret;
 use cairn_actors::services::Services;
 use cairn_actors::workers::budget::{Budgeted, SentLetters};
-use cairn_actors::workers::mailer::{Mailer, SmtpSettings, Worlds};
-use cairn_actors::world::World;
+use cairn_actors::workers::mailer::{EnvironmentSource, Mailer, SmtpSettings};
 use cairn_http::operations::{Operations, Readiness};
 use cairn_http::{AppState, Hosts, Limits, Port, Router, TableFault};
 use cairn_persistence::address::is_postgres;
@@ -115,8 +115,8 @@ async fn serve(config: Config) -> Result<(), String> {
     let hashing = hasher::Settings { engine: config.hash_engine, ..hasher::Settings::default() };
     let hasher = Hasher::new(SharedRing::shared(Arc::clone(&ring)), hashing).map_err(|why| said(&why))?;
     hasher.prove_engine();
-    let flows = cairn_actors::world::Settings { public_url, ..config.flows.clone() };
-    let world = Arc::new(World { ring, signing: Arc::new(signing), settings: flows });
+    let flows = cairn_actors::environment::Settings { public_url, ..config.flows.clone() };
+    let environment = Arc::new(Environment { ring, signing: Arc::new(signing), settings: flows });
     let mailer = match &config.smtp_url {
         None if has_mailbox => Mailer::mailbox(),
         None => {
@@ -124,13 +124,13 @@ async fn serve(config: Config) -> Result<(), String> {
             Mailer::nowhere()
         }
         Some(url) => {
-            let present = Arc::clone(&world);
-            let worlds: Worlds = Arc::new(move || Arc::clone(&present));
+            let present = Arc::clone(&environment);
+            let environments: EnvironmentSource = Arc::new(move || Arc::clone(&present));
             let settings = SmtpSettings::read(url.expose(), &config.mail)?;
             if let Some(remark) = settings.remark() {
                 tracing::warn!("{remark}");
             }
-            Mailer::smtp(settings, worlds, Arc::clone(&clock) as Arc<dyn Clock>)?
+            Mailer::smtp(settings, environments, Arc::clone(&clock) as Arc<dyn Clock>)?
         }
     };
     let mailer = Arc::new(mailer);
@@ -149,13 +149,13 @@ async fn serve(config: Config) -> Result<(), String> {
         courier: Arc::new(Budgeted::new(
             Arc::clone(&mailer) as Arc<dyn Courier<Auth>>,
             Arc::clone(&directory) as Arc<dyn SentLetters>,
-            Arc::clone(&world),
+            Arc::clone(&environment),
             Arc::clone(&clock) as Arc<dyn Clock>,
         )),
         host: Arc::clone(&host) as Arc<dyn cairn_runtime::Host>,
         clock,
         dice: Arc::new(SystemDice::new()),
-        world,
+        environment,
         node,
         tuning: Tuning::default(),
     })

@@ -37,7 +37,7 @@ pub(crate) fn read(config: &Config) -> Result<Theme, String> {
 
 /// What is doubtful about what was read, each in a sentence: nothing that keeps a page from being drawn.
 pub(crate) fn warnings(theme: &Theme) -> Vec<String> {
-    theme.warnings().into_iter().chain(letters::doubts()).map(|what| format!("CAIRN_TEMPLATES: {what}")).collect()
+    theme.warnings().into_iter().chain(letters::warnings()).map(|what| format!("CAIRN_TEMPLATES: {what}")).collect()
 }
 
 /// `cairn templates check`: says what was read, or what is wrong with it.

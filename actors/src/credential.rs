@@ -405,9 +405,9 @@ mod tests {
             |link| registration::Command::Open { link, password: None };
         let _: fn(Presented<of::RefreshToken>) -> session::Command = session::Command::Refresh;
         let _: fn(Presented<of::RefreshToken>) -> session::Command = session::Command::SignOut;
-        let _: fn(&recovery::Recovery, &Presented<of::ResetPassword>, &crate::world::World) -> bool =
+        let _: fn(&recovery::Recovery, &Presented<of::ResetPassword>, &crate::environment::Environment) -> bool =
             recovery::Recovery::knows_link;
-        let _: fn(&authorization::Authorization, &Presented<of::FlowCookie>, &crate::world::World) -> bool =
+        let _: fn(&authorization::Authorization, &Presented<of::FlowCookie>, &crate::environment::Environment) -> bool =
             authorization::Authorization::began_in;
         let _: fn(authorization::Exchange) -> Presented<of::AuthorizationCode> = |asked| asked.code;
         let _: fn(authorization::Command) -> Option<Presented<of::DeviceCode>> = |asked| match asked {

@@ -12,8 +12,8 @@ use cairn_runtime::{Id, Timestamp};
 use subtle::ConstantTimeEq;
 
 use crate::effects::{Digest, UserId};
+use crate::environment::Environment;
 use crate::ring::KeyId;
-use crate::world::World;
 
 const LABEL: &str = "device";
 /// Key id, device, user, the account's number, instant, MAC.
@@ -65,22 +65,23 @@ impl Device {
     }
 
     /// What its failures are counted by.
-    pub fn key(&self, world: &World) -> Digest {
-        world.digest("device", self.id.bytes())
+    pub fn key(&self, environment: &Environment) -> Digest {
+        environment.digest("device", self.id.bytes())
     }
 
     /// Its proof, good for a year from `now`: the value of the cookie.
-    pub fn proof(&self, world: &World, now: Timestamp) -> String {
-        let key = world.ring.current();
+    pub fn proof(&self, environment: &Environment, now: Timestamp) -> String {
+        let key = environment.ring.current();
         let (number, at) = (self.number.to_be_bytes(), now.0.to_be_bytes());
-        let mac = world.ring.mac(key, LABEL, &[self.id.bytes(), self.user.0.bytes(), &number, &at]).unwrap_or_default();
+        let mac =
+            environment.ring.mac(key, LABEL, &[self.id.bytes(), self.user.0.bytes(), &number, &at]).unwrap_or_default();
         let parts = [&key.0.to_be_bytes()[..], self.id.bytes(), self.user.0.bytes(), &number, &at, &mac];
         Base64UrlUnpadded::encode_string(&parts.concat())
     }
 
     /// Reads a proof. `None`: it is none of ours, or older than a year. Whether the account still knows the device is not
     /// asked.
-    pub fn parse(world: &World, text: &str, now: Timestamp) -> Option<Self> {
+    pub fn parse(environment: &Environment, text: &str, now: Timestamp) -> Option<Self> {
         let mut bytes = [0; LENGTH];
         let read = Base64UrlUnpadded::decode(text, &mut bytes).ok()?;
         let (key, rest) = read.split_first_chunk::<4>()?;
@@ -88,7 +89,7 @@ impl Device {
         let (user, rest) = rest.split_first_chunk::<16>()?;
         let (number, rest) = rest.split_first_chunk::<8>()?;
         let (at, mac) = rest.split_first_chunk::<8>()?;
-        let right = world.ring.mac(KeyId(u32::from_be_bytes(*key)), LABEL, &[device, user, number, at])?;
+        let right = environment.ring.mac(KeyId(u32::from_be_bytes(*key)), LABEL, &[device, user, number, at])?;
         if !bool::from(right.as_slice().ct_eq(mac)) {
             return None;
         }
@@ -108,7 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::world;
+    use crate::testing::environment;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -118,33 +119,41 @@ mod tests {
 
     #[test]
     fn a_proof_names_its_device_and_its_user_for_a_year() {
-        let world = world(1);
-        let cookie = device(7).proof(&world, NOW);
-        assert_eq!(Device::parse(&world, &cookie, NOW), Some(device(7)));
+        let environment = environment(1);
+        let cookie = device(7).proof(&environment, NOW);
+        assert_eq!(Device::parse(&environment, &cookie, NOW), Some(device(7)));
         let year = KNOWN_FOR * 1_000;
-        assert_eq!(Device::parse(&world, &cookie, Timestamp(NOW.0 + year - 1)), Some(device(7)));
-        assert_eq!(Device::parse(&world, &cookie, Timestamp(NOW.0 + year)), None);
-        assert_eq!(Device::parse(&world, &cookie, Timestamp(NOW.0 - 3_600_000)), Some(device(7)), "a clock went back");
+        assert_eq!(Device::parse(&environment, &cookie, Timestamp(NOW.0 + year - 1)), Some(device(7)));
+        assert_eq!(Device::parse(&environment, &cookie, Timestamp(NOW.0 + year)), None);
+        assert_eq!(
+            Device::parse(&environment, &cookie, Timestamp(NOW.0 - 3_600_000)),
+            Some(device(7)),
+            "a clock went back"
+        );
         assert!(cookie.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{cookie}");
     }
 
     #[test]
     fn no_byte_of_a_cookie_may_be_another() {
-        let world = world(1);
-        let cookie = device(7).proof(&world, NOW);
+        let environment = environment(1);
+        let cookie = device(7).proof(&environment, NOW);
         let bytes = Base64UrlUnpadded::decode_vec(&cookie).unwrap();
         for place in 0..bytes.len() {
             let mut forged = bytes.clone();
             forged[place] ^= 1;
-            assert_eq!(Device::parse(&world, &Base64UrlUnpadded::encode_string(&forged), NOW), None, "byte {place}");
+            assert_eq!(
+                Device::parse(&environment, &Base64UrlUnpadded::encode_string(&forged), NOW),
+                None,
+                "byte {place}"
+            );
         }
-        assert_eq!(Device::parse(&crate::testing::world(2), &cookie, NOW), None, "another house's");
+        assert_eq!(Device::parse(&crate::testing::environment(2), &cookie, NOW), None, "another house's");
     }
 
     proptest! {
         #[test]
         fn no_text_is_a_cookie_by_accident(text in "\\PC{0,120}|[A-Za-z0-9_-]{108,116}") {
-            prop_assert_eq!(Device::parse(&world(1), &text, NOW), None);
+            prop_assert_eq!(Device::parse(&environment(1), &text, NOW), None);
         }
     }
 }

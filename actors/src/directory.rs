@@ -1,6 +1,6 @@
 //! The port for reads: what services must know before they ask, one query each.
 
-use cairn_runtime::store::{Delivery, Row, StoreFault};
+use cairn_runtime::store::{OutboxRow, Row, StoreFault};
 use cairn_runtime::{FlowId, Id, InputId, Timestamp};
 use futures_util::future::BoxFuture;
 
@@ -70,7 +70,7 @@ pub struct InSession {
 
 /// What a user's sessions, past and present, say to one more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Visits {
+pub struct EarlierSessions {
     /// The user has, or within the time that rows are kept had, a session from the same device and network.
     pub knows_place: bool,
     /// Sessions that have not ended but those last used, of which there is room for so many; at most a thousand.
@@ -94,7 +94,7 @@ pub struct KnownDevice {
 
 /// An event of a user's flows and acts, for their history.
 #[derive(Clone, Debug)]
-pub struct Happened {
+pub struct HistoryEntry {
     /// The input that caused it.
     pub input: InputId,
     /// The flow's kind.
@@ -145,7 +145,12 @@ pub trait Directory: Send + Sync + 'static {
     /// What of a user follows their fence and has not ended, last used first, at most this many.
     fn followers(&self, user: UserId, limit: u32) -> BoxFuture<'_, Result<Followers, StoreFault>>;
     /// What a user's sessions say to one more from a place, of which besides it `room` may be.
-    fn visits(&self, user: UserId, place: Digest, room: u32) -> BoxFuture<'_, Result<Visits, StoreFault>>;
+    fn earlier_sessions(
+        &self,
+        user: UserId,
+        place: Digest,
+        room: u32,
+    ) -> BoxFuture<'_, Result<EarlierSessions, StoreFault>>;
     /// Whether a device is known to a user: it was seen, and not forgotten since.
     fn knows_device(&self, user: UserId, device: Id) -> BoxFuture<'_, Result<bool, StoreFault>>;
     /// The devices that are known to a user, last seen first.
@@ -157,9 +162,9 @@ pub trait Directory: Send + Sync + 'static {
         user: UserId,
         before: Option<HistoryPlace>,
         limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>>;
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, StoreFault>>;
     /// When guesses at this have failed after an instant, newest first, at most this many.
     fn failures(&self, of: Digest, after: Timestamp, limit: u32) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreFault>>;
     /// The newest letters of the outbox whose payload is not wiped, oldest first, at most this many.
-    fn letters(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
+    fn letters(&self, limit: u32) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>>;
 }

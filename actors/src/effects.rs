@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::acts::guesses::FAILED;
 use crate::address::Address;
 use crate::credential::Seal;
+use crate::environment::Environment;
 use crate::flows::authorization::Authorization;
 use crate::flows::recovery::Recovery;
 use crate::flows::session::Session;
 use crate::hasher::SealedHash;
 use crate::name::PersonName;
 use crate::username::Username;
-use crate::world::World;
 
 /// The domain of auth.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ impl UserId {
 }
 
 /// A keyed hash by which something personal is found again without standing there in clear. Made by
-/// [`World::digest`]; its key never rotates.
+/// [`Environment::digest`]; its key never rotates.
 ///
 /// As JSON it is a text of 43 characters. What was written before as a list of numbers, three times as long, is read, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -380,10 +380,10 @@ impl Letter {
         }
     }
 
-    /// The purse that it is paid from, each with the same budget: what strangers can cause must not use up what its
+    /// The budget_class that it is paid from, each with the same budget: what strangers can cause must not use up what its
     /// owner needs, what a forgotten password can cause (by anybody) must not keep a notice of a theft away, and no
     /// number of notices, which a thief can cause, the two letters that tell how to undo a theft.
-    pub const fn purse(&self) -> &'static str {
+    pub const fn budget_class(&self) -> &'static str {
         match self {
             Self::RegistrationVerify { .. }
             | Self::RegistrationKnown { .. }
@@ -526,7 +526,7 @@ impl Domain for Auth {
     type Key = Key;
     type Delivery = Delivery;
     type Answer = Answer;
-    type World = World;
+    type Environment = Environment;
 
     const KINDS: &'static [&'static str] = Delivery::KINDS;
     const LANES: &'static [Lane] = &[MAIL];
@@ -560,25 +560,25 @@ impl Domain for Auth {
     }
 
     /// Letters to one mailbox are counted by their purses, and within that by the network that asked for them. What goes
-    /// to nobody waits for room as often and as long, in a purse that no letter is paid from.
-    fn charge(world: &World, delivery: &Delivery) -> Option<Charge> {
+    /// to nobody waits for room as often and as long, in a budget_class that no letter is paid from.
+    fn charge(environment: &Environment, delivery: &Delivery) -> Option<Charge> {
         let (letter, by, nobody) = match delivery {
             Delivery::Letter(letter) => (letter, None, ""),
             Delivery::AskedLetter { letter, by } => (letter, Some(by), ""),
             Delivery::ToNobody { letter, by } => (letter, Some(by), " of nobody"),
         };
         let known = if by.is_some_and(|by| by.known) { " of known browsers" } else { "" };
-        let of = [letter.purse(), nobody, known, " ", &letter.to().mailbox()].concat();
-        let budget = world.digest("mail budget", of.as_bytes()).0;
+        let of = [letter.budget_class(), nobody, known, " ", &letter.to().mailbox()].concat();
+        let budget = environment.digest("mail budget", of.as_bytes()).0;
         Some(Charge { budget, asked_by: by.map(|by| by.network.0) })
     }
 
-    fn seal(world: &World, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8> {
-        world.seal("outbox", context, plain, seed)
+    fn seal(environment: &Environment, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8> {
+        environment.seal("outbox", context, plain, seed)
     }
 
-    fn open(world: &World, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String> {
-        world.ring.open("outbox", context, sealed).map_err(|why| why.to_string())
+    fn open(environment: &Environment, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String> {
+        environment.ring.open("outbox", context, sealed).map_err(|why| why.to_string())
     }
 }
 

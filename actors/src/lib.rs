@@ -10,6 +10,7 @@ pub mod device;
 pub mod directory;
 pub mod disposable;
 pub mod effects;
+pub mod environment;
 pub mod flows;
 pub mod followers;
 mod hashed_set;
@@ -32,7 +33,6 @@ pub mod username;
 mod verified;
 mod visible;
 pub mod workers;
-pub mod world;
 
 /// Tells the recorder of metrics what is recorded here, and makes the counters whose labels are known, at 0.
 pub fn describe_metrics() {

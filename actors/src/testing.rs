@@ -10,25 +10,25 @@ use cairn_runtime::FlowId;
 use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, UserCode};
 use crate::effects::{AskedBy, Digest};
-use crate::flows::issue::TypedCode;
+use crate::environment::{Environment, Settings};
+use crate::flows::challenge::TypedCode;
 use crate::followers::{Follower, Followers};
 use crate::name::PersonName;
 use crate::password::Code;
 use crate::ring::Ring;
 use crate::signing::{SealedSigningKey, SigningKeys};
 use crate::username::Username;
-use crate::world::{Settings, World};
 
 /// A world with the documented settings, whose ring and signing key follow from a number.
-pub fn world(seed: u8) -> World {
-    world_with(seed, Settings::default())
+pub fn environment(seed: u8) -> Environment {
+    environment_with(seed, Settings::default())
 }
 
 /// The same with other settings.
-pub fn world_with(seed: u8, settings: Settings) -> World {
+pub fn environment_with(seed: u8, settings: Settings) -> Environment {
     let ring = Ring::pretended(seed);
     let signing = signing_keys(&ring, seed);
-    World { ring: Arc::new(ring), signing: Arc::new(signing), settings }
+    Environment { ring: Arc::new(ring), signing: Arc::new(signing), settings }
 }
 
 /// Signing keys that follow from a number.
@@ -93,17 +93,17 @@ pub fn person_name(text: &str) -> PersonName {
 ///
 /// # Panics
 /// When the ring has not got the seal's key.
-pub fn presented<P: OfPurpose>(world: &World, purpose: P, flow: FlowId, seal: &Seal) -> Presented<P> {
-    let text = credential::render(&world.ring, P::PURPOSE, *flow.bytes(), seal).expect("the ring has the key");
-    Presented::parse(&world.ring, purpose, text.expose()).expect("a rendered credential parses")
+pub fn presented<P: OfPurpose>(environment: &Environment, purpose: P, flow: FlowId, seal: &Seal) -> Presented<P> {
+    let text = credential::render(&environment.ring, P::PURPOSE, *flow.bytes(), seal).expect("the ring has the key");
+    Presented::parse(&environment.ring, purpose, text.expose()).expect("a rendered credential parses")
 }
 
 /// The six digits of a seal.
 ///
 /// # Panics
 /// When the ring has not got the seal's key.
-pub fn code(world: &World, purpose: Purpose, flow: FlowId, seal: &Seal) -> Code {
-    credential::code(&world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key")
+pub fn code(environment: &Environment, purpose: Purpose, flow: FlowId, seal: &Seal) -> Code {
+    credential::code(&environment.ring, purpose, *flow.bytes(), seal).expect("the ring has the key")
 }
 
 /// Six digits that are those of none of these seals. `number` chooses among them.
@@ -111,13 +111,13 @@ pub fn code(world: &World, purpose: Purpose, flow: FlowId, seal: &Seal) -> Code 
 /// # Panics
 /// When the ring has not got a seal's key.
 pub fn wrong_code<'a>(
-    world: &World,
+    environment: &Environment,
     purpose: Purpose,
     flow: FlowId,
     seals: impl IntoIterator<Item = &'a Seal>,
     number: u32,
 ) -> Code {
-    let right: Vec<Code> = seals.into_iter().map(|seal| code(world, purpose, flow, seal)).collect();
+    let right: Vec<Code> = seals.into_iter().map(|seal| code(environment, purpose, flow, seal)).collect();
     (0..)
         .map(|more| Code::of(u64::from(number) + more))
         .find(|code| !right.contains(code))
@@ -128,8 +128,8 @@ pub fn wrong_code<'a>(
 ///
 /// # Panics
 /// When the ring has not got the seal's key.
-pub fn user_code(world: &World, flow: FlowId, seal: &Seal) -> UserCode {
-    credential::user_code(&world.ring, *flow.bytes(), seal).expect("the ring has the key")
+pub fn user_code(environment: &Environment, flow: FlowId, seal: &Seal) -> UserCode {
+    credential::user_code(&environment.ring, *flow.bytes(), seal).expect("the ring has the key")
 }
 
 /// What follows a user's fence, where that is these sessions.

@@ -39,7 +39,7 @@ pub use port::Port;
 pub use problem::{Problem, Unacceptable};
 pub use reply::Reply;
 pub use request::{Form, Request};
-pub use route::{Answer, Body, Line, Route, Run, Said, Shape};
+pub use route::{Answer, Body, Route, RouteSpec, Run, Said, Shape};
 pub use route_group::{Cors, RouteGroup, TableFault};
 pub use router::{Router, Settings, describe_metrics};
 pub use server::serve;

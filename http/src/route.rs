@@ -7,7 +7,7 @@
 //! POST "/auth/login", open, json(login::Body) => 200(TokensBody), LOGIN, login::login, login::SIGN_IN;
 //! ```
 //!
-//! Routes that are no part of the document, such as pages, have no last word. Each other word of a line does two things: it stands in the table as data ([`Line`]), and it decides how the handler is
+//! Routes that are no part of the document, such as pages, have no last word. Each other word of a line does two things: it stands in the table as data ([`RouteSpec`]), and it decides how the handler is
 //! called, with which arguments and for which value. So the compiler holds a handler to its line.
 
 use std::any;
@@ -34,14 +34,14 @@ pub type Run<S> = fn(Arc<S>, Request) -> BoxFuture<'static, Answer>;
 /// A line of a table and its handler.
 pub struct Route<S: 'static> {
     /// What the table says.
-    pub line: Line,
+    pub spec: RouteSpec,
     /// The handler.
     pub run: Run<S>,
 }
 
 /// What a table says of a route.
 #[derive(Debug)]
-pub struct Line {
+pub struct RouteSpec {
     /// The method. A GET serves HEAD too; OPTIONS is answered from the table.
     pub method: Method,
     /// The pattern in `matchit`'s words: `/auth/register/{flow}`.
@@ -186,7 +186,7 @@ macro_rules! routes {
     )+) => {
         static $table: &[$crate::route::Route<$state>] = &[$(
             $crate::route::Route {
-                line: $crate::route::Line {
+                spec: $crate::route::RouteSpec {
                     method: ::http::Method::$method,
                     path: $path,
                     access: $crate::route::word!(access $access),

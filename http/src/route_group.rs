@@ -115,9 +115,9 @@ impl<S: Admission> RouteGroup<S> {
     pub fn new(name: &'static str, state: Arc<S>, routes: &'static [Route<S>]) -> Result<Self, TableFault> {
         let mut by_path: Vec<(&'static str, Vec<&'static Route<S>>)> = Vec::new();
         for route in routes {
-            let line = &route.line;
+            let line = &route.spec;
             match by_path.iter_mut().find(|(path, _)| *path == line.path) {
-                Some((_, there)) if there.iter().any(|other| other.line.method == line.method) => {
+                Some((_, there)) if there.iter().any(|other| other.spec.method == line.method) => {
                     return Err(TableFault::Twice { group: name, method: line.method.clone(), path: line.path });
                 }
                 Some((_, there)) => there.push(route),
@@ -200,7 +200,7 @@ impl<S: Admission> RouteGroup<S> {
             return Ok(Next::Said(Reply::empty(StatusCode::NO_CONTENT).header(ALLOW, entry.allow.clone())));
         }
         let route = entry.serving(&head.method).ok_or_else(|| Problem::method(entry.allow.clone()))?;
-        if !route.line.access.is_for_other_origins() {
+        if !route.spec.access.is_for_other_origins() {
             trail.forget_welcome();
         }
         let mut request = Request {
@@ -215,7 +215,7 @@ impl<S: Admission> RouteGroup<S> {
             names: Names::of(&settings.own_origin),
         };
         request.extensions_mut().insert(trail.answer_headers.clone());
-        if let Some(bucket) = route.line.bucket {
+        if let Some(bucket) = route.spec.bucket {
             let metered = self.state.meter(bucket, &request);
             trail.headers.extend(metered.headers);
             match metered.verdict {
@@ -226,7 +226,7 @@ impl<S: Admission> RouteGroup<S> {
                 Err(slow) => return Err(slow),
             }
         }
-        match route.line.access {
+        match route.spec.access {
             Access::Open | Access::Session => {}
             Access::OwnForm | Access::SessionForm | Access::SessionFormOrRepeat => {
                 if sent_by_another_site(request.headers(), &settings.own_origin) {
@@ -275,14 +275,14 @@ impl<S: Admission> RouteGroup<S> {
             }
         };
         request.body = collect(&head.headers, body, &settings.limits, &mut held).await?;
-        request.check_media_type(route.line.body)?;
+        request.check_media_type(route.spec.body)?;
         (route.run)(Arc::clone(&self.state), *request).await
     }
 
     /// Whether a limited request is a form of our own pages, sent from one by a person.
     fn may_show_again(&self, settings: &Settings, route: &Route<S>, request: &Request) -> bool {
         self.forms_again
-            && route.line.access.is_own_form()
+            && route.spec.access.is_own_form()
             && !sent_by_another_site(request.headers(), &settings.own_origin)
             && request.wants_html()
     }
@@ -308,7 +308,7 @@ impl<S: Admission> RouteGroup<S> {
             Ok(Ok(body)) => request.body = body,
             Ok(Err(_)) | Err(_) => return Err(slow),
         }
-        if request.check_media_type(route.line.body).is_err() {
+        if request.check_media_type(route.spec.body).is_err() {
             return Err(slow);
         }
         let seconds = slow.seconds_to_wait().unwrap_or(1);
@@ -392,7 +392,7 @@ impl<S> Entry<S> {
         let method = Method::from_bytes(asked.as_bytes()).ok();
         let open = method
             .and_then(|method| self.serving(&method))
-            .is_some_and(|route| route.line.access.is_for_other_origins());
+            .is_some_and(|route| route.spec.access.is_for_other_origins());
         if !open {
             trail.forget_welcome();
         } else if trail.headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
@@ -403,7 +403,7 @@ impl<S> Entry<S> {
     }
 
     fn serving(&self, method: &Method) -> Option<&'static Route<S>> {
-        let of = |wanted: &Method| self.routes.iter().copied().find(|route| route.line.method == *wanted);
+        let of = |wanted: &Method| self.routes.iter().copied().find(|route| route.spec.method == *wanted);
         of(method).or_else(|| if method == Method::HEAD { of(&Method::GET) } else { None })
     }
 }
@@ -411,8 +411,8 @@ impl<S> Entry<S> {
 fn allow_of<S>(routes: &[&'static Route<S>]) -> HeaderValue {
     let mut methods = Vec::new();
     for route in routes {
-        methods.push(route.line.method.as_str());
-        if route.line.method == Method::GET && !routes.iter().any(|other| other.line.method == Method::HEAD) {
+        methods.push(route.spec.method.as_str());
+        if route.spec.method == Method::GET && !routes.iter().any(|other| other.spec.method == Method::HEAD) {
             methods.push("HEAD");
         }
     }

@@ -33,7 +33,7 @@ pub(crate) async fn sign_in(
     password: &Password,
 ) -> Result<SignedIn, Refusal> {
     let services = &state.services;
-    let approach = services.approach(identifier, device::presented(request)).await?;
+    let approach = services.sign_in_attempt(identifier, device::presented(request)).await?;
     if let Err(slow) = state.meter_for(rate::LOGIN_IDENTIFIER, approach.target().bytes(), request) {
         let wait = Duration::from_secs(slow.seconds_to_wait().unwrap_or(1));
         return Err(Refusal::SlowDown(services.engine.now().after(wait)));

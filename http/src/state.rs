@@ -40,7 +40,7 @@ impl AppState {
 
     /// The state with rate limits of its own.
     pub fn limited(services: Services, has_mailbox: bool, theme: Theme, quotas: Quotas) -> Arc<Self> {
-        let limiter = services.engine.world().settings.limits.then(|| Limiter::new(quotas));
+        let limiter = services.engine.environment().settings.limits.then(|| Limiter::new(quotas));
         Arc::new(Self { services, has_mailbox, limiter, theme })
     }
 }
@@ -78,7 +78,7 @@ impl Admission for AppState {
             }
             let signed_in = self.services.signed_in(token).await?;
             let engine = &self.services.engine;
-            let age = engine.world().settings.step_up_age;
+            let age = engine.environment().settings.step_up_age;
             // What the token says, not what the session knows: a step-up by its owner does not freshen a stolen token.
             let proved = Timestamp(signed_in.claims.auth_time.saturating_mul(1_000));
             if access == Access::FreshBearer && engine.now() > proved.after(age).after(Duration::from_secs(1)) {

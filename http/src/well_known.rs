@@ -13,7 +13,7 @@ use crate::description::{Area, Description, Gives};
 use crate::pages;
 use crate::problem::Problem;
 use crate::request::Request;
-use crate::route::{Line, WithHeaders, call, routes};
+use crate::route::{RouteSpec, WithHeaders, call, routes};
 use crate::route_group::{Cors, RouteGroup, TableFault};
 use crate::state::AppState;
 
@@ -27,8 +27,8 @@ const KEYS: Description =
     Description::new("getKeys", Area::Server, "Get the keys under which tokens verify").gives(&[Gives::CacheControl]);
 
 /// The lines of its table.
-pub fn lines() -> impl Iterator<Item = &'static Line> {
-    ROUTES.iter().map(|route| &route.line)
+pub fn specs() -> impl Iterator<Item = &'static RouteSpec> {
+    ROUTES.iter().map(|route| &route.spec)
 }
 
 /// The route group of well-known resources (RFC 8615).
@@ -70,6 +70,6 @@ impl JsonSchema for Jwks {
 
 /// The public keys (RFC 7517, section 5). A key is published before its first use, so five minutes are safe.
 async fn jwks(state: Arc<AppState>, _request: Request) -> Result<WithHeaders<Jwks>, Problem> {
-    let keys = Jwks(state.services.engine.world().signing.jwks());
+    let keys = Jwks(state.services.engine.environment().signing.jwks());
     Ok(WithHeaders::new(keys).header(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")))
 }

@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cairn_runtime::store::{
-    Delivery, Event, GuardChange, GuardState, Item, Row, Settle, StoreFault, Verdict, guard_changes, runs,
+    Event, GuardChange, GuardState, Item, OutboxRow, Row, Settle, StoreFault, Verdict, guard_changes, runs,
 };
 use cairn_runtime::{DeliveryId, Domain, FlowId, Guard, InputId};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, QueryResult};
@@ -341,7 +341,7 @@ impl<'a, D: Domain> Work<'a, D> {
     /// What nobody can contest any more.
     async fn write<W: Writes<D>>(&mut self, writes: &W) -> Result<(), DbErr> {
         let mut changed: Vec<&Row> = Vec::new();
-        let mut outbox: Vec<&Delivery> = Vec::new();
+        let mut outbox: Vec<&OutboxRow> = Vec::new();
         let mut settled: Vec<&Settle> = Vec::new();
         let mut written: Vec<&D::Write> = Vec::new();
         for (_, item) in self.standing() {

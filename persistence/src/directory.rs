@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cairn_actors::address::Address;
 use cairn_actors::device;
-use cairn_actors::directory::{Directory, Happened, HistoryPlace, InSession, KnownDevice, User, Visits};
+use cairn_actors::directory::{Directory, EarlierSessions, HistoryEntry, HistoryPlace, InSession, KnownDevice, User};
 use cairn_actors::effects::{self, Digest, UserId};
 use cairn_actors::flows::authorization::Authorization;
 use cairn_actors::flows::email_change::EmailChange;
@@ -16,7 +16,7 @@ use cairn_actors::hasher::SealedHash;
 use cairn_actors::name::PersonName;
 use cairn_actors::username::Username;
 use cairn_actors::workers::budget::{Charged, OVER, SentLetters};
-use cairn_runtime::store::{Delivery, Row, StoreFault};
+use cairn_runtime::store::{OutboxRow, Row, StoreFault};
 use cairn_runtime::{DeliveryId, Flow, FlowId, Id, InputId, Timestamp};
 use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
@@ -81,8 +81,8 @@ impl SqlDirectory {
             .limit(u64::from(limit))
             .all(self.database.readers())
             .await
-            .map_err(odd)?;
-        found.into_iter().map(|row| Row::try_from(row).map_err(odd)).collect()
+            .map_err(read_fault)?;
+        found.into_iter().map(|row| Row::try_from(row).map_err(read_fault)).collect()
     }
 
     async fn read_sessions(
@@ -93,16 +93,16 @@ impl SqlDirectory {
         let list: Vec<String> = sessions.iter().map(|session| HEXLOWER.encode(session.bytes())).collect();
         let list = match json(&list) {
             Ok(list) => list,
-            Err(why) => return (Err(odd(why)), connection),
+            Err(why) => return (Err(read_fault(why)), connection),
         };
         let (rows, connection) = self.database.readers().query_list(connection, &self.find_sessions, list).await;
-        (rows.map_err(odd).and_then(|rows| in_sessions(&rows)), connection)
+        (rows.map_err(read_fault).and_then(|rows| in_sessions(&rows)), connection)
     }
     async fn one(&self, column: users::Column, value: impl Into<Value>) -> Result<Option<User>, StoreFault> {
         let mut select = users(self.database.backend());
         select.and_where(Expr::col((users::Entity, column)).eq(Expr::val(value.into())));
         let found = self.database.readers().query_one(&select).await.map_err(|error| fault(Stage::Within, &error))?;
-        found.map(|row| Stored::from_query_result(&row, "").and_then(User::try_from)).transpose().map_err(odd)
+        found.map(|row| Stored::from_query_result(&row, "").and_then(User::try_from)).transpose().map_err(read_fault)
     }
 }
 
@@ -166,7 +166,7 @@ fn users(backend: DbBackend) -> SelectStatement {
 // Numbers stand in the texts below and are not bound: SQLite prepares a statement anew whenever a limit is bound.
 
 /// A user and a place → the user's sessions for which there is no room, and a null if there is or was one from the place.
-fn visits(room: u32) -> String {
+fn earlier_sessions(room: u32) -> String {
     format!(
         r#"SELECT "id" FROM (SELECT "id" FROM "flows" WHERE "user_id" = $1 AND "kind" = '{kind}' AND "phase" = 'active' AND "quarantined_at" IS NULL ORDER BY "touched_at" DESC, "id" DESC LIMIT 1000 OFFSET {room}) AS beyond UNION ALL SELECT NULL FROM (SELECT 1 FROM "flows" WHERE "subject" = $2 LIMIT 1) AS seen"#,
         kind = Session::NAME,
@@ -207,10 +207,10 @@ fn in_sessions(rows: &[QueryResult]) -> Result<HashMap<FlowId, InSession>, Store
         let session = Row::try_from(flows::Model::from_query_result(row, SESSION)?)?;
         Ok((session.id, InSession { user, session }))
     });
-    found.collect::<Result<_, DbErr>>().map_err(odd)
+    found.collect::<Result<_, DbErr>>().map_err(read_fault)
 }
 
-fn odd(error: DbErr) -> StoreFault {
+fn read_fault(error: DbErr) -> StoreFault {
     fault(Stage::Within, &error)
 }
 
@@ -285,7 +285,7 @@ impl SentLetters for SqlDirectory {
             let values: [Value; 4] =
                 [budget.to_vec().into(), since.0.into(), created.0.into(), letter.bytes().to_vec().into()];
             let statement = Statement::from_sql_and_values(self.database.backend(), charged(most), values);
-            let rows = self.database.readers().query_all_raw(statement).await.map_err(odd)?;
+            let rows = self.database.readers().query_all_raw(statement).await.map_err(read_fault)?;
             let read = |row: &sea_orm::QueryResult| -> Result<Charged, DbErr> {
                 let asked_by: Option<Vec<u8>> = row.try_get_by_index(1)?;
                 Ok(Charged {
@@ -294,7 +294,7 @@ impl SentLetters for SqlDirectory {
                     sent: row.try_get_by_index::<Option<i64>>(2)?.map(Timestamp),
                 })
             };
-            rows.iter().map(|row| read(row).map_err(odd)).collect()
+            rows.iter().map(|row| read(row).map_err(read_fault)).collect()
         })
     }
 }
@@ -320,8 +320,8 @@ impl Directory for SqlDirectory {
         Box::pin(async move {
             let values = [of.0.to_vec().into(), after.0.into()];
             let statement = Statement::from_sql_and_values(self.database.backend(), failures(limit), values);
-            let rows = self.database.readers().query_all_raw(statement).await.map_err(odd)?;
-            rows.iter().map(|row| row.try_get_by_index(0).map(Timestamp).map_err(odd)).collect()
+            let rows = self.database.readers().query_all_raw(statement).await.map_err(read_fault)?;
+            rows.iter().map(|row| row.try_get_by_index(0).map(Timestamp).map_err(read_fault)).collect()
         })
     }
 
@@ -370,24 +370,29 @@ impl Directory for SqlDirectory {
                 .into_tuple()
                 .all(self.database.readers())
                 .await
-                .map_err(odd)?;
+                .map_err(read_fault)?;
             let follower = |(flow, kind): (Vec<u8>, String)| {
-                let flow = FlowId(id(&flow).map_err(odd)?);
+                let flow = FlowId(id(&flow).map_err(read_fault)?);
                 Ok(if kind == Session::NAME { Follower::Session(flow) } else { Follower::Authorization(flow) })
             };
             found.into_iter().map(follower).collect()
         })
     }
 
-    fn visits(&self, user: UserId, place: Digest, room: u32) -> BoxFuture<'_, Result<Visits, StoreFault>> {
+    fn earlier_sessions(
+        &self,
+        user: UserId,
+        place: Digest,
+        room: u32,
+    ) -> BoxFuture<'_, Result<EarlierSessions, StoreFault>> {
         Box::pin(async move {
             let values = [user.0.bytes().to_vec().into(), place.0.to_vec().into()];
-            let statement = Statement::from_sql_and_values(self.database.backend(), visits(room), values);
-            let rows = self.database.readers().query_all_raw(statement).await.map_err(odd)?;
-            let mut visits = Visits::default();
+            let statement = Statement::from_sql_and_values(self.database.backend(), earlier_sessions(room), values);
+            let rows = self.database.readers().query_all_raw(statement).await.map_err(read_fault)?;
+            let mut visits = EarlierSessions::default();
             for row in &rows {
-                match row.try_get_by_index::<Option<Vec<u8>>>(0).map_err(odd)? {
-                    Some(beyond) => visits.beyond.push(FlowId(id(&beyond).map_err(odd)?)),
+                match row.try_get_by_index::<Option<Vec<u8>>>(0).map_err(read_fault)? {
+                    Some(beyond) => visits.beyond.push(FlowId(id(&beyond).map_err(read_fault)?)),
                     None => visits.knows_place = true,
                 }
             }
@@ -404,7 +409,7 @@ impl Directory for SqlDirectory {
                 .into_tuple()
                 .one(self.database.readers())
                 .await
-                .map_err(odd)?;
+                .map_err(read_fault)?;
             Ok(found.is_some())
         })
     }
@@ -418,10 +423,10 @@ impl Directory for SqlDirectory {
                 .limit(u64::from(device::MOST))
                 .all(self.database.readers())
                 .await
-                .map_err(odd)?;
+                .map_err(read_fault)?;
             let known = |device: devices::Model| {
                 Ok(KnownDevice {
-                    id: id(&device.id).map_err(odd)?,
+                    id: id(&device.id).map_err(read_fault)?,
                     user_agent: device.user_agent,
                     client_address: device.client_address,
                     first_seen_at: Timestamp(device.first_seen_at),
@@ -437,19 +442,19 @@ impl Directory for SqlDirectory {
         user: UserId,
         before: Option<HistoryPlace>,
         limit: u32,
-    ) -> BoxFuture<'_, Result<Vec<Happened>, StoreFault>> {
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, StoreFault>> {
         Box::pin(async move {
-            let found = own_history(user, before, limit).all(self.database.readers()).await.map_err(odd)?;
+            let found = own_history(user, before, limit).all(self.database.readers()).await.map_err(read_fault)?;
             let happened = |event: events::Model| {
                 let events::Model { input, kind, flow, name, to, public, at, .. } = event;
-                let (input, flow) = (InputId(id(&input).map_err(odd)?), FlowId(id(&flow).map_err(odd)?));
-                Ok(Happened { input, kind, flow, name, to, public, at: Timestamp(at) })
+                let (input, flow) = (InputId(id(&input).map_err(read_fault)?), FlowId(id(&flow).map_err(read_fault)?));
+                Ok(HistoryEntry { input, kind, flow, name, to, public, at: Timestamp(at) })
             };
             found.into_iter().map(happened).collect()
         })
     }
 
-    fn letters(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn letters(&self, limit: u32) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(async move {
             let newest = outbox::Entity::find()
                 .filter(outbox::Column::Kind.is_not_in(["signal", "answer", effects::Delivery::NOBODY]))
@@ -462,8 +467,8 @@ impl Directory for SqlDirectory {
                 .limit(u64::from(limit))
                 .all(self.database.readers())
                 .await
-                .map_err(odd)?;
-            newest.into_iter().rev().map(|row| Delivery::try_from(row).map_err(odd)).collect()
+                .map_err(read_fault)?;
+            newest.into_iter().rev().map(|row| OutboxRow::try_from(row).map_err(read_fault)).collect()
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What is due: flows and deliveries are claimed for a while, put off, set aside and given back.
 
-use cairn_runtime::store::{Claim, Delivery, Postpone, Row, StoreFault, Unclaim};
+use cairn_runtime::store::{Claim, OutboxRow, Postpone, Row, StoreFault, Unclaim};
 use cairn_runtime::{FlowId, Timestamp};
 use sea_orm::sea_query::{
     CommonTableExpression, Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, UpdateStatement,
@@ -118,12 +118,12 @@ pub(crate) async fn claim_deliveries(
     database: &Database,
     lane: &'static str,
     claim: &Claim,
-) -> Result<Vec<Delivery>, StoreFault> {
+) -> Result<Vec<OutboxRow>, StoreFault> {
     if claim.limit == 0 {
         return Ok(Vec::new());
     }
     let update = claim_of(lane, claim);
-    let deliveries: Result<Vec<Delivery>, DbErr> = returned::<outbox::Model, Delivery>(database, &update).await;
+    let deliveries: Result<Vec<OutboxRow>, DbErr> = returned::<outbox::Model, OutboxRow>(database, &update).await;
     let mut deliveries = deliveries.map_err(|error| written(&error))?;
     deliveries.sort_unstable_by_key(|delivery| (delivery.due, delivery.id));
     Ok(deliveries)

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use cairn_runtime::Timestamp;
-use cairn_runtime::store::{Delivery, Event, GuardState, Postpone, Row, Settle};
+use cairn_runtime::store::{Event, GuardState, OutboxRow, Postpone, Row, Settle};
 use data_encoding::HEXLOWER;
 use sea_orm::{DbErr, Value};
 use serde::ser::SerializeMap;
@@ -60,9 +60,9 @@ pub(crate) trait Record {
 }
 
 /// A record as a JSON object; what is null is left out.
-pub(crate) struct Line<'a, R>(pub(crate) &'a R);
+pub(crate) struct JsonRow<'a, R>(pub(crate) &'a R);
 
-impl<R: Record> Serialize for Line<'_, R> {
+impl<R: Record> Serialize for JsonRow<'_, R> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
         for (name, cell) in self.0.cells().iter().filter(|(_, cell)| *cell != Cell::Null) {
@@ -156,7 +156,7 @@ impl Record for Event {
 }
 
 /// A row of `outbox`.
-impl Record for Delivery {
+impl Record for OutboxRow {
     fn cells(&self) -> Vec<(&'static str, Cell<'_>)> {
         vec![
             ("id", bytes(self.id.bytes())),

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use cairn_runtime::store::{Delivery, Event, GuardState, Item, Row, Settle, StoreFault, Verdict};
+use cairn_runtime::store::{Event, GuardState, Item, OutboxRow, Row, Settle, StoreFault, Verdict};
 use cairn_runtime::{Domain, Guard, Timestamp};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait, Statement, Value};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::connect::Database;
 use crate::entity::{events, flows, guards, outbox};
 use crate::fault::{Stage, fault};
-use crate::records::{GuardRecord, Hex, Line, Record, json};
+use crate::records::{GuardRecord, Hex, JsonRow, Record, json};
 use crate::sql::{Column, Kind, ROWS, columns, names, recordset, settled};
 use crate::store::Writes;
 
@@ -193,7 +193,7 @@ struct Gathered<'a, D: Domain> {
     begun: Vec<&'a Row>,
     changed: Vec<&'a Row>,
     events: Vec<&'a Event>,
-    outbox: Vec<&'a Delivery>,
+    outbox: Vec<&'a OutboxRow>,
     settled: Vec<&'a Settle>,
     writes: Vec<&'a D::Write>,
 }
@@ -308,7 +308,7 @@ impl Draft {
     }
 
     fn rows<R: Record>(&mut self, rows: &[R]) -> Result<usize, DbErr> {
-        let lines: Vec<Line<'_, R>> = rows.iter().map(Line).collect();
+        let lines: Vec<JsonRow<'_, R>> = rows.iter().map(JsonRow).collect();
         self.list(&lines)
     }
 

@@ -10,7 +10,7 @@ use sea_orm::{ColumnTrait, ColumnType, DbBackend, DbErr, EntityTrait, IdenStatic
 use serde::Serialize;
 
 use crate::entity::{events, flows, guards, outbox};
-use crate::records::{Line, Record, json};
+use crate::records::{JsonRow, Record, json};
 
 /// Rows that one statement takes at most: SQLite counts 32 766 values.
 pub(crate) const ROWS: usize = 1_024;
@@ -173,7 +173,7 @@ impl Texts {
     /// A statement with its rows, at most [`ROWS`] of them.
     pub(crate) fn wide<R: Record>(&self, wide: &Wide, records: &[R]) -> Result<Statement, DbErr> {
         if let Some(whole) = &wide.whole {
-            let lines: Vec<Line<'_, R>> = records.iter().map(Line).collect();
+            let lines: Vec<JsonRow<'_, R>> = records.iter().map(JsonRow).collect();
             return Ok(Statement::from_sql_and_values(self.backend, whole.as_str(), [json(&lines)?.into()]));
         }
         let rows = records.len().next_power_of_two();

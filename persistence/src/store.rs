@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use cairn_runtime::store::{
-    Audit, Backlog, Claim, Delivery, Event, GuardState, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim,
+    Audit, Backlog, Claim, Event, GuardState, Item, OutboxRow, Postpone, Retention, Row, Store, StoreFault, Unclaim,
     Verb, Verdict, guard_changes,
 };
 use cairn_runtime::{Domain, FlowId, InputId, Timestamp};
@@ -149,7 +149,7 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
         })
     }
 
-    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(async move {
             let deliveries = outbox::Entity::find()
                 .filter(outbox::Column::Flow.eq(flow.bytes().to_vec()))
@@ -175,7 +175,7 @@ impl<D: Domain, W: Writes<D>> Store<D> for SqlStore<D, W> {
         Box::pin(async move { due::claimed_flows(&self.database, &claim).await })
     }
 
-    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(async move { due::claim_deliveries(&self.database, lane, &claim).await })
     }
 

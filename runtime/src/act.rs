@@ -12,7 +12,7 @@ use crate::turn::{ROUNDS, caught, remembered};
 /// What an act decides: what the asker is told, what is committed, and what history may show.
 #[must_use = "an act that is not committed never happened"]
 #[derive(Debug)]
-pub struct Deed<O, D: Domain> {
+pub struct ActStep<O, D: Domain> {
     /// What the asker is told.
     pub says: O,
     /// What is committed. Without effects nothing happened, and nothing is remembered.
@@ -34,7 +34,7 @@ impl<D: Domain> Engine<D> {
         &self,
         name: &'static str,
         asker: Asker,
-        mut decide: impl FnMut(Option<&D::Key>, &Cx<'_, D>) -> Deed<O, D> + Send,
+        mut decide: impl FnMut(Option<&D::Key>, &Cx<'_, D>) -> ActStep<O, D> + Send,
     ) -> Result<Reply<O>, Fault>
     where
         O: serde::Serialize + serde::de::DeserializeOwned + Send,
@@ -47,28 +47,34 @@ impl<D: Domain> Engine<D> {
         let mut lost: Option<D::Key> = None;
         for _ in 0..ROUNDS {
             let (draft, says) = {
-                let world = self.world();
+                let environment = self.environment();
                 let seed = self.0.dice.seed();
                 let now = self.now();
-                let cx =
-                    Cx::<D>::new(now, flow, 0, derive_bytes(&seed, "salt", 0), derive(&seed, "decision", 0), &world);
-                let deed = caught(self, name, || decide(lost.as_ref(), &cx))?;
-                if deed.effects.is_empty() {
+                let cx = Cx::<D>::new(
+                    now,
+                    flow,
+                    0,
+                    derive_bytes(&seed, "salt", 0),
+                    derive(&seed, "decision", 0),
+                    &environment,
+                );
+                let step = caught(self, name, || decide(lost.as_ref(), &cx))?;
+                if step.effects.is_empty() {
                     let phase = String::new();
                     return Ok(Reply {
                         flow,
-                        outcome: deed.says,
+                        outcome: step.says,
                         version: 0,
                         phase,
                         method: Method::Direct,
                         repeated: false,
                     });
                 }
-                let writer = Writer { engine: self, world: &world, seed: &seed, now, flow, kind: name };
+                let writer = Writer { engine: self, environment: &environment, seed: &seed, now, flow, kind: name };
                 let mut item = writer.item(&asker, None);
                 item.seen = true; // nothing but its event tells a repeated act from a new one
                 item.event = Some(Event {
-                    user: deed.user,
+                    user: step.user,
                     flow,
                     version: 1,
                     input: asker.input,
@@ -76,14 +82,14 @@ impl<D: Domain> Engine<D> {
                     name: name.to_owned(),
                     from: String::new(),
                     to: String::new(),
-                    public: deed.public.to_string(),
-                    outcome: serde_json::to_string(&deed.says).map_err(|why| Fault::Defect(why.to_string()))?,
+                    public: step.public.to_string(),
+                    outcome: serde_json::to_string(&step.says).map_err(|why| Fault::Defect(why.to_string()))?,
                     fingerprint: asker.fingerprint,
                     node: self.node().to_owned(),
                     trace: asker.trace.to_string(),
                     at: now,
                 });
-                (writer.finish(item, &deed.effects, None), deed.says)
+                (writer.finish(item, &step.effects, None), step.says)
             };
             let Draft { item, keys, hand_offs } = draft;
             match self.commit(item, hand_offs).await? {

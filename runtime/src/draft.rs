@@ -22,7 +22,7 @@ pub(crate) struct Draft<D: Domain> {
 /// Who decides, and from what ids and seals are derived.
 pub(crate) struct Writer<'a, D: Domain> {
     pub(crate) engine: &'a Engine<D>,
-    pub(crate) world: &'a D::World,
+    pub(crate) environment: &'a D::Environment,
     pub(crate) seed: &'a [u8; 32],
     pub(crate) now: Timestamp,
     /// The flow, or the act.
@@ -124,8 +124,8 @@ impl<D: Domain> Writer<'_, D> {
     /// Adds a delivery. What may be tried again goes straight from memory to its carrier, if there is room: its claim is
     /// committed with it.
     fn deliver(&self, item: &mut Item<D>, outgoing: &Outgoing<D>, number: u64) -> Option<HandOff<D>> {
-        let Self { world, now, flow, kind, seed, .. } = *self;
-        let mut row = Sender { world, now, flow, kind, seed }.row(outgoing, number);
+        let Self { environment, now, flow, kind, seed, .. } = *self;
+        let mut row = Sender { environment, now, flow, kind, seed }.row(outgoing, number);
         let may_go = row.due <= now && !row.once;
         let hand_off = if may_go { HandOff::of(self.engine, &mut row, &outgoing.payload) } else { None };
         item.outbox.push(row);

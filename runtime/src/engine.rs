@@ -45,7 +45,7 @@ pub(crate) struct Inner<D: Domain> {
     pub(crate) pumping: tokio::sync::Mutex<()>,
     /// A claim of due flows whose answer was lost.
     pub(crate) unanswered: std::sync::Mutex<Option<crate::store::Claim>>,
-    world: RwLock<Arc<D::World>>,
+    environment: RwLock<Arc<D::Environment>>,
     kinds: HashMap<&'static str, Arc<dyn Kind<D>>>,
     available: AtomicBool,
     returns: AtomicU64,
@@ -143,13 +143,13 @@ impl<D: Domain> Engine<D> {
     }
 
     /// The key ring and the settings as they are now.
-    pub fn world(&self) -> Arc<D::World> {
-        Arc::clone(&self.0.world.read().unwrap_or_else(PoisonError::into_inner))
+    pub fn environment(&self) -> Arc<D::Environment> {
+        Arc::clone(&self.0.environment.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces the key ring and the settings. Decisions that have begun keep the old.
-    pub fn set_world(&self, world: Arc<D::World>) {
-        *self.0.world.write().unwrap_or_else(PoisonError::into_inner) = world;
+    pub fn set_environment(&self, environment: Arc<D::Environment>) {
+        *self.0.environment.write().unwrap_or_else(PoisonError::into_inner) = environment;
     }
 
     /// A fresh input id.

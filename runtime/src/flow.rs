@@ -21,7 +21,7 @@ pub trait Domain: Sized + Send + Sync + 'static {
     /// What the world answers to a delivery. The default answers a signal that was taken.
     type Answer: Serialize + DeserializeOwned + Clone + Debug + Default + Send + Sync + 'static;
     /// The key ring and the settings: what a decision may know besides state, input and time.
-    type World: Send + Sync + 'static;
+    type Environment: Send + Sync + 'static;
 
     /// Every value of [`Domain::kind`].
     const KINDS: &'static [&'static str];
@@ -35,8 +35,8 @@ pub trait Domain: Sized + Send + Sync + 'static {
     /// The lane in which a delivery is carried.
     fn lane(delivery: &Self::Delivery) -> &'static Lane;
     /// What a delivery is charged to. `None`: it is not counted.
-    fn charge(world: &Self::World, delivery: &Self::Delivery) -> Option<Charge> {
-        let _ = (world, delivery);
+    fn charge(environment: &Self::Environment, delivery: &Self::Delivery) -> Option<Charge> {
+        let _ = (environment, delivery);
         None
     }
     /// Rows that are kept for less time than all others.
@@ -44,12 +44,12 @@ pub trait Domain: Sized + Send + Sync + 'static {
         &[]
     }
     /// Seals what waits in the outbox, under a random seed. `context` must be given again to open it.
-    fn seal(world: &Self::World, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8>;
+    fn seal(environment: &Self::Environment, context: &[u8], plain: &[u8], seed: [u8; 32]) -> Vec<u8>;
     /// Opens what [`Domain::seal`] sealed.
     ///
     /// # Errors
     /// A sentence for the log when it was sealed elsewhere, or altered.
-    fn open(world: &Self::World, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String>;
+    fn open(environment: &Self::Environment, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String>;
 }
 
 /// What a delivery is charged to, by keyed hashes: those with the same budget are counted together.
@@ -206,7 +206,7 @@ pub struct Cx<'a, D: Domain> {
     /// The random salt of the flow's row. The MACs of its credentials go over it.
     pub salt: [u8; 16],
     /// The key ring and the settings.
-    pub world: &'a D::World,
+    pub environment: &'a D::Environment,
     pub(crate) seed: [u8; 32],
 }
 
@@ -218,9 +218,9 @@ impl<'a, D: Domain> Cx<'a, D> {
         version: u64,
         salt: [u8; 16],
         seed: [u8; 32],
-        world: &'a D::World,
+        environment: &'a D::Environment,
     ) -> Self {
-        Self { now, flow, version, salt, world, seed }
+        Self { now, flow, version, salt, environment, seed }
     }
 
     /// `N` unforeseeable bytes (at most 32), the same for the same label within one decision.
@@ -240,7 +240,7 @@ impl<'a, D: Domain> Cx<'a, D> {
             flow,
             version: 0,
             salt: derive_bytes(&self.seed, "child's salt", number),
-            world: self.world,
+            environment: self.environment,
             seed: derive_bytes(&self.seed, "child's seed", number),
         }
     }

@@ -27,7 +27,7 @@ mod turn;
 mod wait;
 mod wake;
 
-pub use act::Deed;
+pub use act::ActStep;
 pub use clock::{Clock, Dice, Timestamp};
 pub use effects::{Effects, Going, Guard, Outgoing, go, open, stay};
 pub use engine::{Asker, Engine, Fault, Host, Method, Parts, Reply, Tuning};

@@ -88,10 +88,10 @@ impl<D: crate::Domain> Engine<D> {
     /// Does to what is seen what its wake-up will do to the row; whether that led anywhere.
     fn act_on_deadline<F: Flow<Domain = D>>(&self, seen: &mut Snapshot<F>, salt: [u8; 16]) -> Result<bool, Fault> {
         let Some(due) = seen.wake_at.filter(|due| *due <= self.now()) else { return Ok(false) };
-        let (world, now) = (self.world(), self.now().max(seen.touched_at).max(due));
+        let (environment, now) = (self.environment(), self.now().max(seen.touched_at).max(due));
         // What the step sends and makes is thrown away, so it need not be unforeseeable.
         let seed = derive(&[0; 32], "reading", seen.version);
-        let cx = Cx::<D>::new(now, seen.id, seen.version, salt, seed, &world);
+        let cx = Cx::<D>::new(now, seen.id, seen.version, salt, seed, &environment);
         let woken = caught(self, F::NAME, || {
             seen.state.on(&Input::Woken, None, &cx).to.map(|to| (to.public(), to.wake_at(), to))
         })?;

@@ -17,14 +17,14 @@ use crate::flow::{Domain, Failure};
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::lane::{LaneState, Place, SIGNALS};
 use crate::payload::{Payload, Sender};
-use crate::store::{Claim, Delivery, Item, PATIENCE, Postpone, Settle, Verdict};
+use crate::store::{Claim, Item, OutboxRow, PATIENCE, Postpone, Settle, Verdict};
 use crate::turn::Answers;
 
 /// Carries deliveries out of the house.
 pub trait Courier<D: Domain>: Send + Sync + 'static {
     /// Carries one delivery to its end, or says why that was not possible. Bounds itself in number and time: it must
     /// be done well before the claim runs out.
-    fn carry(&self, parcel: Carrying<D>) -> BoxFuture<'_, Result<D::Answer, Trouble>>;
+    fn carry(&self, attempt: DeliveryAttempt<D>) -> BoxFuture<'_, Result<D::Answer, Trouble>>;
 
     /// Whether what it carried is read in the outbox afterwards, and so must stay there for a while. Else the payload is
     /// wiped by the commit that says that it arrived.
@@ -35,13 +35,13 @@ pub trait Courier<D: Domain>: Send + Sync + 'static {
 
 /// What a courier is given.
 #[derive(Clone, Debug)]
-pub struct Carrying<D: Domain> {
+pub struct DeliveryAttempt<D: Domain> {
     /// The delivery's id, the same at every attempt.
     pub id: DeliveryId,
     /// The flow or act that asked for it.
     pub flow: FlowId,
     /// 1 at the first attempt.
-    pub attempt: u32,
+    pub number: u32,
     /// When it was committed.
     pub created: crate::Timestamp,
     /// After this instant it is of no use.
@@ -93,7 +93,7 @@ impl<D: Domain> Outbox<D> {
     }
 
     /// These deliveries are due or will be.
-    pub(crate) fn hint_of(&self, deliveries: &[Delivery]) {
+    pub(crate) fn hint_of(&self, deliveries: &[OutboxRow]) {
         for delivery in deliveries.iter().filter(|delivery| delivery.claimed_by.is_none()) {
             self.lane(&delivery.lane).hint();
             self.due.notify_one();
@@ -118,20 +118,20 @@ impl<D: Domain> Outbox<D> {
 
 /// A delivery that goes from memory to its carrier as soon as it is durable.
 pub(crate) struct HandOff<D: Domain> {
-    delivery: Delivery,
+    delivery: OutboxRow,
     payload: Payload<D>,
     place: Place,
 }
 
 impl<D: Domain> HandOff<D> {
     /// Claims a delivery for this node in the very row that is to be committed, if there is room.
-    pub(crate) fn of(engine: &Engine<D>, row: &mut Delivery, payload: &Payload<D>) -> Option<Self> {
+    pub(crate) fn of(engine: &Engine<D>, row: &mut OutboxRow, payload: &Payload<D>) -> Option<Self> {
         let now = engine.now();
         let place = engine.0.outbox.lane(&row.lane).reserve(now)?;
         row.attempts = 1;
         row.claimed_until = Some(now.after(engine.0.tuning.claim));
         row.claimed_by = Some(engine.node().to_owned());
-        let delivery = Delivery { payload: Vec::new(), ..row.clone() };
+        let delivery = OutboxRow { payload: Vec::new(), ..row.clone() };
         Some(Self { delivery, payload: payload.clone(), place })
     }
 
@@ -183,8 +183,8 @@ async fn claim<D: Domain>(engine: &Engine<D>, lane: &LaneState) -> Result<usize,
         let place = lane.reserve(now);
         let carrying = engine.clone();
         engine.0.host.spawn(Box::pin(async move {
-            let opened = Payload::<D>::open(&carrying.world(), &delivery);
-            deliver(&carrying, Delivery { payload: Vec::new(), ..delivery }, opened).await;
+            let opened = Payload::<D>::open(&carrying.environment(), &delivery);
+            deliver(&carrying, OutboxRow { payload: Vec::new(), ..delivery }, opened).await;
             drop(place);
         }));
     }
@@ -233,7 +233,7 @@ pub(crate) async fn run<D: Domain>(engine: Engine<D>) {
 }
 
 /// Brings one claimed delivery to its end, or puts it off.
-async fn deliver<D: Domain>(engine: &Engine<D>, delivery: Delivery, opened: Result<Payload<D>, String>) {
+async fn deliver<D: Domain>(engine: &Engine<D>, delivery: OutboxRow, opened: Result<Payload<D>, String>) {
     let now = engine.now();
     let kind = delivery.kind.clone();
     let count = |result: &'static str| {
@@ -286,14 +286,14 @@ enum Outcome<D: Domain> {
     },
 }
 
-async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, payload: Payload<D>) -> Outcome<D> {
+async fn carry<D: Domain>(engine: &Engine<D>, delivery: &OutboxRow, payload: Payload<D>) -> Outcome<D> {
     let settle = Settle { delivery: delivery.id, at: engine.now(), dead: None, forgets: true };
     let (to, kind, told) = match payload {
         Payload::External(what) => {
-            let carrying = Carrying {
+            let carrying = DeliveryAttempt {
                 id: delivery.id,
                 flow: delivery.flow,
-                attempt: delivery.attempts,
+                number: delivery.attempts,
                 created: delivery.created,
                 expires: delivery.expires,
                 delivery: what,
@@ -335,7 +335,13 @@ async fn carry<D: Domain>(engine: &Engine<D>, delivery: &Delivery, payload: Payl
 }
 
 /// A flow did not take what came by itself: after three failures of its own it is set aside, the input waits.
-async fn blame<D: Domain>(engine: &Engine<D>, delivery: &Delivery, to: FlowId, kind: &str, fault: Fault) -> Outcome<D> {
+async fn blame<D: Domain>(
+    engine: &Engine<D>,
+    delivery: &OutboxRow,
+    to: FlowId,
+    kind: &str,
+    fault: Fault,
+) -> Outcome<D> {
     match fault {
         Fault::Defect(why) => {
             // After each third, so that an operator's retry is worth as much as the first time.
@@ -361,7 +367,7 @@ async fn blame<D: Domain>(engine: &Engine<D>, delivery: &Delivery, to: FlowId, k
 /// Commits the end of a delivery: with the step that its answer causes, or alone.
 async fn end<D: Domain>(
     engine: &Engine<D>,
-    delivery: &Delivery,
+    delivery: &OutboxRow,
     result: Result<D::Answer, Failure>,
 ) -> Result<(), Fault> {
     let settle = Settle {
@@ -397,7 +403,7 @@ async fn end<D: Domain>(
 /// Settles a delivery and puts its answer into the outbox in one commit, for a flow that could not take it now.
 async fn park<D: Domain>(
     engine: &Engine<D>,
-    delivery: &Delivery,
+    delivery: &OutboxRow,
     tag: &str,
     result: Result<D::Answer, Failure>,
     settle: Settle,
@@ -409,7 +415,7 @@ async fn park<D: Domain>(
     let answer = Payload::<D>::Answer { to, kind: kind.clone(), tag: tag.to_owned(), result };
     // Its own end is answered to nobody, or it would be parked for ever.
     let outgoing = Outgoing::new(answer).after(now, Duration::from_secs(1));
-    let sender = Sender { world: &*engine.world(), now, flow: to, kind, seed: &seed };
+    let sender = Sender { environment: &*engine.environment(), now, flow: to, kind, seed: &seed };
     let mut row = sender.row(&outgoing, 0);
     // The failure that brought it here is the first of those after which the flow is set aside.
     row.attempts = u32::from(matches!(why, Fault::Defect(_)));
@@ -423,7 +429,7 @@ async fn park<D: Domain>(
 /// The lane's back-off for the attempts that were heard of, a quarter of it by chance; never past the expiry.
 async fn postpone<D: Domain>(
     engine: &Engine<D>,
-    delivery: &Delivery,
+    delivery: &OutboxRow,
     why: String,
     after: Option<Duration>,
     counts: bool,

@@ -7,7 +7,7 @@ use crate::effects::Outgoing;
 use crate::flow::{Charge, Domain, Failure};
 use crate::id::{DeliveryId, FlowId, Id};
 use crate::lane::{Lane, SIGNALS};
-use crate::store::Delivery;
+use crate::store::OutboxRow;
 
 /// The kind of a signal.
 const SIGNAL: &str = "signal";
@@ -85,9 +85,9 @@ impl<D: Domain> Payload<D> {
     }
 
     /// What it is charged to.
-    pub fn charge(&self, world: &D::World) -> Option<Charge> {
+    pub fn charge(&self, environment: &D::Environment) -> Option<Charge> {
         match self {
-            Self::External(delivery) => D::charge(world, delivery),
+            Self::External(delivery) => D::charge(environment, delivery),
             Self::Signal { .. } | Self::Answer { .. } => None,
         }
     }
@@ -96,15 +96,15 @@ impl<D: Domain> Payload<D> {
     ///
     /// # Errors
     /// A sentence for the log.
-    pub fn open(world: &D::World, delivery: &Delivery) -> Result<Self, String> {
-        let plain = D::open(world, delivery.id.bytes(), &delivery.payload)?;
+    pub fn open(environment: &D::Environment, delivery: &OutboxRow) -> Result<Self, String> {
+        let plain = D::open(environment, delivery.id.bytes(), &delivery.payload)?;
         serde_json::from_slice(&plain).map_err(|why| why.to_string())
     }
 }
 
 /// Who asks for deliveries, and when.
 pub(crate) struct Sender<'a, D: Domain> {
-    pub(crate) world: &'a D::World,
+    pub(crate) environment: &'a D::Environment,
     pub(crate) now: Timestamp,
     /// The flow, or the act.
     pub(crate) flow: FlowId,
@@ -116,12 +116,12 @@ pub(crate) struct Sender<'a, D: Domain> {
 
 impl<D: Domain> Sender<'_, D> {
     /// The row of one delivery as it is committed, in nobody's hands. `number` tells those of one commit apart.
-    pub(crate) fn row(&self, outgoing: &Outgoing<D>, number: u64) -> Delivery {
+    pub(crate) fn row(&self, outgoing: &Outgoing<D>, number: u64) -> OutboxRow {
         let id = DeliveryId(Id::v7(self.now.0, derive_bytes(self.seed, "delivery", number)));
         let payload = &outgoing.payload;
         let plain = serde_json::to_vec(payload).unwrap_or_default();
-        let charge = payload.charge(self.world);
-        Delivery {
+        let charge = payload.charge(self.environment);
+        OutboxRow {
             id,
             flow: self.flow,
             flow_kind: self.kind.to_owned(),
@@ -131,7 +131,7 @@ impl<D: Domain> Sender<'_, D> {
             target: payload.target(),
             budget: charge.map(|charge| charge.budget),
             asked_by: charge.and_then(|charge| charge.asked_by),
-            payload: D::seal(self.world, id.bytes(), &plain, derive(self.seed, "sealing", number)),
+            payload: D::seal(self.environment, id.bytes(), &plain, derive(self.seed, "sealing", number)),
             due: outgoing.due.unwrap_or(self.now).max(self.now),
             expires: outgoing.expires,
             once: outgoing.once,

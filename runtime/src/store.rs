@@ -113,7 +113,7 @@ pub struct Event {
 
 /// One delivery as it stands in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
+pub struct OutboxRow {
     /// Its id, at every attempt the same.
     pub id: DeliveryId,
     /// The flow (or act) that asked for it.
@@ -199,7 +199,7 @@ pub struct Item<D: Domain> {
     /// Flows that begin with it, each with its event.
     pub opened: Vec<(Row, Event)>,
     /// New deliveries.
-    pub outbox: Vec<Delivery>,
+    pub outbox: Vec<OutboxRow>,
     /// The delivery that ends with it.
     pub settles: Option<Settle>,
     /// What history says of it; `None` when it only holds or settles.
@@ -468,7 +468,7 @@ pub trait Store<D: Domain>: Send + Sync + 'static {
     /// Reads a flow's history in order of versions.
     fn history(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Event>, StoreFault>>;
     /// Reads all deliveries that a flow asked for, oldest first.
-    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
+    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>>;
     /// Decides an item that [`Item::only_holds`] by reading.
     fn check<'a>(&'a self, item: &'a Item<D>) -> BoxFuture<'a, Result<Verdict, StoreFault>>;
     /// Commits a batch in one transaction: for each item all of it or nothing, one verdict each, in order.
@@ -484,7 +484,7 @@ pub trait Store<D: Domain>: Send + Sync + 'static {
     /// left them. The attempt is not counted again.
     fn claimed(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
     /// Claims deliveries of a lane that are due and unclaimed, counting the attempt, oldest first.
-    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>>;
     /// Puts deliveries off.
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> BoxFuture<'a, Result<(), StoreFault>>;
     /// Gives a due flow's claim back.

@@ -328,7 +328,7 @@ fn decide<F: Flow>(
     lost: Option<&Lost<F>>,
     engine: &Engine<F::Domain>,
 ) -> Result<Decided<F>, Fault> {
-    let world = engine.world();
+    let environment = engine.environment();
     let seed = engine.0.dice.seed();
     let before = cell.believed.as_ref().filter(|_| !matches!(envelope.what, What::Start(_)));
     let touched = before.map_or(Timestamp(i64::MIN), |believed| believed.row.touched_at);
@@ -337,7 +337,7 @@ fn decide<F: Flow>(
     let now = engine.now().max(touched).max(due.unwrap_or(touched));
     let salt = before.map_or_else(|| derive_bytes(&seed, "salt", 0), |believed| believed.row.salt);
     let was = before.map_or(0, |believed| believed.row.version);
-    let cx = Cx::<F::Domain>::new(now, cell.flow, was, salt, derive(&seed, "decision", 0), &world);
+    let cx = Cx::<F::Domain>::new(now, cell.flow, was, salt, derive(&seed, "decision", 0), &environment);
 
     let mut step = caught(engine, F::NAME, || match (&envelope.what, before) {
         (What::Start(start), _) => Some(F::start(start, lost, &cx)),
@@ -354,7 +354,7 @@ fn decide<F: Flow>(
         return Ok((step, None));
     }
 
-    let writer = Writer { engine, world: &world, seed: &seed, now, flow: cell.flow, kind: F::NAME };
+    let writer = Writer { engine, environment: &environment, seed: &seed, now, flow: cell.flow, kind: F::NAME };
     let mut item = writer.item(&envelope.asker, envelope.settles.clone());
     let effects = std::mem::take(&mut step.effects);
     let outcome = serde_json::to_string(&step.says).map_err(|why| Fault::Defect(why.to_string()))?;

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::report::{Aim, Report, Rounds, median};
 use super::rounds;
-use super::server::{Line, Server};
+use super::server::{HttpConnection, Server};
 use super::sqlite::{CLIENTS, SPAN};
 use super::support::smtp::Sink;
 use super::support::{App, Kind, Person, json};
@@ -78,7 +78,7 @@ async fn sign_ins(server: SocketAddr, people: &[String], span: Duration) -> f64 
     for body in people {
         let body = body.clone();
         tasks.spawn(async move {
-            let mut line = Line::new(server).await.unwrap();
+            let mut line = HttpConnection::new(server).await.unwrap();
             let mut count = 0_u64;
             while began.elapsed() < span {
                 let answer = line.post("/auth/login", &body).await.unwrap();
@@ -94,7 +94,7 @@ async fn sign_ins(server: SocketAddr, people: &[String], span: Duration) -> f64 
 
 /// Milliseconds that reads of an account take meanwhile, one every few milliseconds, until the flag falls.
 async fn reads(server: SocketAddr, access: String, going: &AtomicBool) -> Vec<f64> {
-    let mut line = Line::new(server).await.unwrap();
+    let mut line = HttpConnection::new(server).await.unwrap();
     let (mut spans, mut beat) = (Vec::new(), tokio::time::interval(Duration::from_millis(10)));
     while going.load(Ordering::Relaxed) {
         beat.tick().await;
@@ -144,7 +144,7 @@ pub async fn hashing(report: &mut Report) {
 async fn registrations(server: SocketAddr, sink: &Sink, span: Duration) -> f64 {
     let began = Instant::now();
     let newcomers = (0..NEWCOMERS).map(|_| async {
-        let mut line = Line::new(server).await.unwrap();
+        let mut line = HttpConnection::new(server).await.unwrap();
         let mut count = 0_u64;
         while began.elapsed() < span {
             let person = Person::new("newcomer");
@@ -194,7 +194,7 @@ pub async fn gets(
     for _ in 0..connections {
         let access = access.clone();
         tasks.spawn(async move {
-            let mut line = Line::new(server).await.unwrap();
+            let mut line = HttpConnection::new(server).await.unwrap();
             let mut count = 0_u64;
             while began.elapsed() < span {
                 let answer = line.get(target, access.as_deref()).await.unwrap();
@@ -249,7 +249,7 @@ impl Town {
 
     /// Milliseconds of a sign-in, a refresh and a read: medians of so many, one after the other.
     async fn costs(&self, times: usize) -> [f64; 3] {
-        let mut line = Line::new(self.address).await.unwrap();
+        let mut line = HttpConnection::new(self.address).await.unwrap();
         let (mut sign_ins, mut refreshes, mut reads) = (Vec::new(), Vec::new(), Vec::new());
         let member = |answer: &str, name: &str| {
             let found = answer.split_once(&format!("\"{name}\":\"")).and_then(|(_, rest)| rest.split_once('"'));

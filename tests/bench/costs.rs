@@ -99,7 +99,7 @@ fn hash() -> f64 {
 }
 
 /// One line of the table: a request, what bounds how often it may come, and the figures of one request.
-struct Line {
+struct CostRow {
     what: &'static str,
     bound: &'static str,
     figures: [f64; 5],
@@ -107,7 +107,7 @@ struct Line {
 
 struct Table {
     meter: Meter,
-    lines: Vec<Line>,
+    lines: Vec<CostRow>,
 }
 
 impl Table {
@@ -143,7 +143,7 @@ impl Table {
         }
         let figures = figures.map(median);
         eprintln!("   {what}: {figures:?}");
-        self.lines.push(Line { what, bound, figures });
+        self.lines.push(CostRow { what, bound, figures });
     }
 }
 
@@ -287,14 +287,14 @@ fn from_elsewhere(request: Request, number: usize) -> Request {
     request.header("x-forwarded-for", &format!("10.{}.{}.1", number / 256, number % 256))
 }
 
-fn print(lines: &[Line]) {
+fn print(lines: &[CostRow]) {
     let hash = hash();
     println!("\nOne hash takes {hash:.1} ms of a core.\n");
     println!(
         "| request | processor, hashes | memory kept, KB | rows | octets in the database | letters | bounded by |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for Line { what, bound, figures: [processor, memory, rows, octets, letters] } in lines {
+    for CostRow { what, bound, figures: [processor, memory, rows, octets, letters] } in lines {
         let (hashes, kilobytes) = (processor / hash, memory / 1_024.0);
         println!("| {what} | {hashes:.2} | {kilobytes:.0} | {rows:.1} | {octets:.0} | {letters:.0} | {bound} |");
     }

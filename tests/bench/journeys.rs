@@ -10,7 +10,7 @@ use sqlx::{Connection, Row};
 use super::accounts::gets;
 use super::report::{Aim, Report, Rounds, median};
 use super::rounds;
-use super::server::{Line, Server, Visitor};
+use super::server::{HttpConnection, Server, Visitor};
 use super::sqlite::SPAN;
 use super::support::app::Plan;
 use super::support::{App, Kind, Person};
@@ -94,7 +94,8 @@ pub async fn steps(report: &mut Report) {
     let (public, operations) = server.both_ready();
     let mut plain = Plain::open(app.database().url().unwrap()).await;
     let (mut verified, mut refreshed) = (Rounds::default(), Rounds::default());
-    let (mut line, mut idle) = (Line::new(public).await.unwrap(), Line::new(operations).await.unwrap());
+    let (mut line, mut idle) =
+        (HttpConnection::new(public).await.unwrap(), HttpConnection::new(operations).await.unwrap());
     for round in 0..=rounds() {
         let people = waiting(&app).await;
         let mut floor = Vec::with_capacity(STEPS);

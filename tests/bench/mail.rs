@@ -8,7 +8,7 @@ use std::time::Instant;
 use cairn_actors::effects::{Answer, Auth};
 use cairn_actors::workers::mailer::{Mailer, SmtpSettings};
 use cairn_runtime::Clock;
-use cairn_runtime::outbox::{Carrying, Courier, Trouble};
+use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -125,9 +125,9 @@ struct Timed {
 }
 
 impl Courier<Auth> for Timed {
-    fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
+    fn carry(&self, attempt: DeliveryAttempt<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
         Box::pin(async move {
-            let carried = self.mailer.carry(parcel).await;
+            let carried = self.mailer.carry(attempt).await;
             if carried.is_ok() {
                 let _ = self.done.send(Instant::now());
             }
@@ -141,11 +141,11 @@ async fn through_the_outbox(kind: Kind, folder: &Folder, name: &str) -> f64 {
     let (sink, database) = (Sink::start(), Database::fresh(kind));
     let file = folder.path().join(name).to_str().unwrap().to_owned();
     let (done, mut ends) = mpsc::unbounded_channel();
-    let rig = Rig::open_with(database.url().unwrap_or(&file), folder.path(), |world, clock| {
-        let world = Arc::clone(world);
+    let rig = Rig::open_with(database.url().unwrap_or(&file), folder.path(), |environment, clock| {
+        let environment = Arc::clone(environment);
         let settings = SmtpSettings::parse(&format!("smtp://{}", sink.address), "cairn@example.org").unwrap();
         let clock = Arc::clone(clock) as Arc<dyn Clock>;
-        let mailer = Mailer::smtp(settings, Arc::new(move || Arc::clone(&world)), clock).unwrap();
+        let mailer = Mailer::smtp(settings, Arc::new(move || Arc::clone(&environment)), clock).unwrap();
         Arc::new(Timed { mailer, done })
     })
     .await;

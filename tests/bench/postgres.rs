@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_actors::effects::Auth;
-use cairn_runtime::store::{Delivery, Item};
+use cairn_runtime::store::{Item, OutboxRow};
 use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgPoolOptions};
 use sqlx::query::Query;
 use sqlx::{Connection, Postgres};
@@ -116,7 +116,7 @@ fn bind_event<'q>(query: Bound<'q>, rows: &'q Rows) -> Bound<'q> {
         .bind(None::<Vec<u8>>)
 }
 
-fn bind_delivery<'q>(query: Bound<'q>, delivery: &'q Delivery) -> Bound<'q> {
+fn bind_delivery<'q>(query: Bound<'q>, delivery: &'q OutboxRow) -> Bound<'q> {
     query
         .bind(delivery.id.bytes().as_slice())
         .bind(delivery.flow.bytes().as_slice())

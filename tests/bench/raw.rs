@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use cairn_actors::effects::Auth;
-use cairn_runtime::store::{Delivery, Event, Item, Row};
+use cairn_runtime::store::{Event, Item, OutboxRow, Row};
 use cairn_runtime::{Id, InputId};
 use serde_json::{Value, json};
 
@@ -147,7 +147,7 @@ impl Texts {
 pub struct Rows {
     pub row: Row,
     pub event: Event,
-    pub delivery: Delivery,
+    pub delivery: OutboxRow,
 }
 
 /// Makes rows like those of a sample: of as many flows as there are clients, each one version on at each step.
@@ -264,7 +264,7 @@ fn event_json(event: &Event) -> Value {
     })
 }
 
-fn delivery_json(delivery: &Delivery) -> Value {
+fn delivery_json(delivery: &OutboxRow) -> Value {
     json!({
         "id": hex(delivery.id.bytes()), "flow": hex(delivery.flow.bytes()), "flow_kind": delivery.flow_kind,
         "tag": delivery.tag, "kind": delivery.kind, "payload": hex(&delivery.payload), "due": delivery.due.0,

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use cairn_actors::address::Address;
 use cairn_actors::effects::{Answer, Auth, Delivery, Letter};
+use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::master_key::MasterKey;
-use cairn_actors::world::{Settings, World};
 use cairn_persistence::{AuthWrites, Database, Options};
 use cairn_runtime::clock::{SystemClock, SystemDice};
 use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
-use cairn_runtime::outbox::{Carrying, Courier, Trouble};
+use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use cairn_runtime::store::{Front, Item, Passing, Store, StoreFault, Verdict};
 use cairn_runtime::{
     Clock, Cx, Engine, Flow, FlowId, Host, Input, Lost, Named, Never, Parts, Public, Step, Timestamp, Tuning, go, stay,
@@ -121,7 +121,7 @@ impl Flow for Walk {
 struct Taker;
 
 impl Courier<Auth> for Taker {
-    fn carry(&self, _parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
+    fn carry(&self, _parcel: DeliveryAttempt<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
         Box::pin(std::future::ready(Ok(Answer::default())))
     }
 }
@@ -237,23 +237,24 @@ impl Rig {
     pub async fn open_with(
         address: &str,
         folder: &Path,
-        courier: impl FnOnce(&Arc<World>, &Arc<SystemClock>) -> Arc<dyn Courier<Auth>>,
+        courier: impl FnOnce(&Arc<Environment>, &Arc<SystemClock>) -> Arc<dyn Courier<Auth>>,
     ) -> Self {
         let clock = Arc::new(SystemClock::ahead(0));
         let database = Database::open(address, &Options::default()).await.unwrap();
         let master = MasterKey::create_or_load(&folder.join("bench-master.key")).unwrap();
         let (ring, signing) = cairn_persistence::keys::open(&database, &master, clock.now()).await.unwrap();
-        let world = Arc::new(World { ring: Arc::new(ring), signing: Arc::new(signing), settings: Settings::default() });
+        let environment =
+            Arc::new(Environment { ring: Arc::new(ring), signing: Arc::new(signing), settings: Settings::default() });
         let host = ActorHost::new(Arc::new(|why| panic!("the engine gave up: {why}")));
         let tally = Arc::new(Tally::default());
         let store = Counted { store: Box::new(database.store::<Auth, _>(AuthWrites)), tally: Arc::clone(&tally) };
         let engine = Engine::<Auth>::builder(Parts {
             store: Arc::new(Front(Arc::new(store))),
-            courier: courier(&world, &clock),
+            courier: courier(&environment, &clock),
             host: Arc::clone(&host) as Arc<dyn Host>,
             clock,
             dice: Arc::new(SystemDice::new()),
-            world,
+            environment,
             node: "bench".to_owned(),
             tuning: Tuning::default(),
         })

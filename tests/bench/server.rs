@@ -79,13 +79,13 @@ pub fn resident(process: &str) -> f64 {
 pub struct Broken;
 
 /// A connection that is kept.
-pub struct Line {
+pub struct HttpConnection {
     server: SocketAddr,
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Line {
+impl HttpConnection {
     pub async fn new(server: SocketAddr) -> Result<Self, Broken> {
         let stream = TcpStream::connect(server).await.map_err(|_| Broken)?;
         stream.set_nodelay(true).map_err(|_| Broken)?;
@@ -125,13 +125,13 @@ impl Line {
 
 /// A connection that is kept, and the refresh token of one session.
 pub struct Visitor {
-    line: Line,
+    line: HttpConnection,
     pub refresh: String,
 }
 
 impl Visitor {
     pub async fn new(server: SocketAddr, refresh: String) -> Result<Self, Broken> {
-        Ok(Self { line: Line::new(server).await?, refresh })
+        Ok(Self { line: HttpConnection::new(server).await?, refresh })
     }
 
     /// Refreshes once; what is not a 200 with a new refresh token is a failure of the measurement.

@@ -1,6 +1,6 @@
 //! Access, held against the tables: every route is called without credentials, with wrong ones and from another site.
 
-use cairn_http::{Access, Body, Line, api, openapi, pages, well_known};
+use cairn_http::{Access, Body, RouteSpec, api, openapi, pages, well_known};
 
 use crate::support::browser::Browser;
 use crate::support::client::Request;
@@ -10,14 +10,14 @@ on_both_databases!(without_credentials_or_with_wrong_ones_nobody_gets_further_th
 of_each_kind!(with_good_credentials_everybody_gets_as_far_as_the_tables_say);
 
 /// The lines of all tables of the public listener.
-fn lines() -> impl Iterator<Item = &'static Line> {
-    api::lines().chain(well_known::lines()).chain(pages::lines()).chain(openapi::lines())
+fn specs() -> impl Iterator<Item = &'static RouteSpec> {
+    api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::lines())
 }
 
 /// A path that fits a pattern, with ids that are nobody's.
-fn path(line: &Line) -> String {
+fn path(spec: &RouteSpec) -> String {
     let nobodys = "00000000000000000000000000";
-    line.path
+    spec.path
         .replace("{flow}", &format!("reg_{nobodys}"))
         .replace("{session}", &format!("ses_{nobodys}"))
         .replace("{device}", &format!("dev_{nobodys}"))
@@ -25,9 +25,9 @@ fn path(line: &Line) -> String {
 }
 
 /// A request that is well formed and says nothing.
-fn request(app: &App, line: &Line) -> Request {
-    let request = app.client().request(line.method.as_str(), &path(line));
-    match line.body {
+fn request(app: &App, spec: &RouteSpec) -> Request {
+    let request = app.client().request(spec.method.as_str(), &path(spec));
+    match spec.body {
         Body::None => request,
         Body::NoMembers | Body::Json(_) => request.json(&json!({})),
         Body::Form => request.header("content-type", "application/x-www-form-urlencoded"),
@@ -46,40 +46,40 @@ fn asks_who(answer: &Answer) -> bool {
 
 /// Holds the answer to a caller without good credentials to the table. `refused`: what a bad token is called.
 #[track_caller]
-fn stranger(line: &Line, answer: &Answer, refused: &str) {
-    match line.access {
-        Access::Open | Access::OwnForm | Access::Loopback => assert!(!asks_who(answer), "{line:?}: {answer}"),
+fn stranger(spec: &RouteSpec, answer: &Answer, refused: &str) {
+    match spec.access {
+        Access::Open | Access::OwnForm | Access::Loopback => assert!(!asks_who(answer), "{spec:?}: {answer}"),
         Access::Bearer | Access::FreshBearer | Access::BearerOrRepeat => {
             answer.problem(401, refused);
         }
         Access::Session | Access::SessionForm | Access::SessionFormOrRepeat => {
-            assert!(leads_to_sign_in(answer), "{line:?}: {answer}");
+            assert!(leads_to_sign_in(answer), "{spec:?}: {answer}");
         }
     }
 }
 
 async fn without_credentials_or_with_wrong_ones_nobody_gets_further_than_the_tables_say(app: &App) {
     let mut seen = 0;
-    for line in lines() {
-        stranger(line, &request(app, line).send().await, "credentials");
-        let basic = request(app, line).header("authorization", "Basic YTpi").send().await;
-        stranger(line, &basic, "credentials");
+    for spec in specs() {
+        stranger(spec, &request(app, spec).send().await, "credentials");
+        let basic = request(app, spec).header("authorization", "Basic YTpi").send().await;
+        stranger(spec, &basic, "credentials");
         let session = format!("{}=cairn_sc_none.ends", app.cookie("cairn_session"));
         for token in ["", "none", "cairn_rt_none", "eyJhbGciOiJub25lIn0.e30."] {
-            let wrong = request(app, line).bearer(token).header("cookie", &session).key("once").send().await;
-            stranger(line, &wrong, "session-ended");
+            let wrong = request(app, spec).bearer(token).header("cookie", &session).key("once").send().await;
+            stranger(spec, &wrong, "session-ended");
         }
-        let elsewhere = request(app, line).header("sec-fetch-site", "cross-site").send().await;
-        match line.access {
+        let elsewhere = request(app, spec).header("sec-fetch-site", "cross-site").send().await;
+        match spec.access {
             Access::OwnForm | Access::SessionForm | Access::SessionFormOrRepeat => {
                 elsewhere.problem(403, "forbidden");
             }
             Access::Loopback => {
                 elsewhere.problem(404, "not-found");
-                let forwarded = request(app, line).header("x-forwarded-for", "127.0.0.1").send().await;
+                let forwarded = request(app, spec).header("x-forwarded-for", "127.0.0.1").send().await;
                 forwarded.problem(404, "not-found");
             }
-            _ => stranger(line, &elsewhere, "credentials"),
+            _ => stranger(spec, &elsewhere, "credentials"),
         }
         seen += 1;
     }
@@ -93,35 +93,35 @@ async fn with_good_credentials_everybody_gets_as_far_as_the_tables_say(kind: Kin
     let mut browser = Browser::new();
     let form = browser.open(&app, "/login").await.form("login");
     browser.send(&app, &form.with("identifier", &person.email).with("password", &person.password)).await;
-    let asks = async |line| request(&app, line).bearer(&tokens.access).header("cookie", &browser.header()).send().await;
+    let asks = async |spec| request(&app, spec).bearer(&tokens.access).header("cookie", &browser.header()).send().await;
     // What ends the session comes last.
-    let others = || lines().filter(|line| line.access != Access::BearerOrRepeat);
-    for line in others() {
-        let answer = asks(line).await;
-        assert!(!asks_who(&answer), "{line:?}: {answer}");
+    let others = || specs().filter(|spec| spec.access != Access::BearerOrRepeat);
+    for spec in others() {
+        let answer = asks(spec).await;
+        assert!(!asks_who(&answer), "{spec:?}: {answer}");
     }
     // The same token, when its sign-in is too long ago for what is sensitive.
     app.restart_at(130).await;
     let mut sensitive = 0;
-    for line in others() {
-        let answer = asks(line).await;
-        if line.access == Access::FreshBearer {
+    for spec in others() {
+        let answer = asks(spec).await;
+        if spec.access == Access::FreshBearer {
             answer.problem(401, "step-up");
             sensitive += 1;
         } else {
-            assert!(!asks_who(&answer), "{line:?}: {answer}");
+            assert!(!asks_who(&answer), "{spec:?}: {answer}");
         }
     }
     assert!(sensitive > 3, "{sensitive} sensitive routes");
     // A repeat under its key is known though its session is over; nothing else is.
-    for line in lines().filter(|line| line.access == Access::BearerOrRepeat) {
+    for spec in specs().filter(|spec| spec.access == Access::BearerOrRepeat) {
         for key in ["end", "end"] {
-            request(&app, line).bearer(&tokens.access).key(key).send().await.expect(204);
+            request(&app, spec).bearer(&tokens.access).key(key).send().await.expect(204);
         }
-        request(&app, line).bearer(&tokens.access).key("another").send().await.problem(401, "session-ended");
-        request(&app, line).bearer(&tokens.access).send().await.problem(401, "session-ended");
+        request(&app, spec).bearer(&tokens.access).key("another").send().await.problem(401, "session-ended");
+        request(&app, spec).bearer(&tokens.access).send().await.problem(401, "session-ended");
     }
-    for line in others() {
-        stranger(line, &asks(line).await, "session-ended");
+    for spec in others() {
+        stranger(spec, &asks(spec).await, "session-ended");
     }
 }

@@ -2,18 +2,18 @@
 
 use std::fs;
 
-use cairn_http::{Access, Body, Line, api, openapi, operations, pages, well_known};
+use cairn_http::{Access, Body, RouteSpec, api, openapi, operations, pages, well_known};
 
 use super::{read, root};
 
 /// The tables in their order on the page.
-fn tables() -> [(&'static str, Vec<&'static Line>); 5] {
+fn tables() -> [(&'static str, Vec<&'static RouteSpec>); 5] {
     [
-        ("The interface", api::lines().collect()),
-        ("Well-known paths", well_known::lines().collect()),
+        ("The interface", api::specs().collect()),
+        ("Well-known paths", well_known::specs().collect()),
         ("The document of the interface", openapi::lines().collect()),
-        ("Pages", pages::lines().collect()),
-        ("Operations", operations::lines().collect()),
+        ("Pages", pages::specs().collect()),
+        ("Operations", operations::specs().collect()),
     ]
 }
 
@@ -31,16 +31,16 @@ fn access(access: Access) -> &'static str {
     }
 }
 
-fn row(line: &Line) -> String {
-    let body = match line.body {
+fn row(spec: &RouteSpec) -> String {
+    let body = match spec.body {
         Body::None => "",
         Body::NoMembers => "`{}`",
         Body::Json(_) => "JSON",
         Body::Form => "form",
     };
-    let bucket = line.bucket.unwrap_or_default();
-    let path = format!("`{}`", line.path);
-    let cells = [line.method.as_str(), &path, access(line.access), body, bucket];
+    let bucket = spec.bucket.unwrap_or_default();
+    let path = format!("`{}`", spec.path);
+    let cells = [spec.method.as_str(), &path, access(spec.access), body, bucket];
     format!("|{}|", cells.map(|cell| if cell.is_empty() { " ".to_owned() } else { format!(" {cell} ") }).join("|"))
 }
 
@@ -50,7 +50,7 @@ fn every_route_is_listed_as_its_table_says() {
     let listed: Vec<String> = tables()
         .iter()
         .map(|(title, lines)| {
-            let rows: Vec<String> = lines.iter().map(|line| row(line)).collect();
+            let rows: Vec<String> = lines.iter().map(|spec| row(spec)).collect();
             format!("## {title}\n\n{head}{}\n", rows.join("\n"))
         })
         .collect();
@@ -71,7 +71,7 @@ fn no_table_is_forgotten() {
                 open.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(path).unwrap();
-                found += text.lines().filter(|line| line.trim_start().starts_with("static ROUTES:")).count();
+                found += text.lines().filter(|spec| spec.trim_start().starts_with("static ROUTES:")).count();
             }
         }
     }

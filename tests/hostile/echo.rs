@@ -142,7 +142,7 @@ async fn a_letter_to_nobody_waits_for_room_as_an_owners_does() {
     assert!(app.mailbox(&nobody.email).await.is_empty(), "nobody is written to");
     let all = app.client().get("/dev/mail").header("accept", "application/json").send().await.expect(200);
     assert!(!all.to_string().contains(&nobody.email), "{all}");
-    // Their registration is another purse: what was asked for before they came keeps no letter of theirs away.
+    // Their registration is another budget_class: what was asked for before they came keeps no letter of theirs away.
     nobody.joins(&app).await;
     app.client()
         .at_loopback(60)

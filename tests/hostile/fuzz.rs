@@ -12,7 +12,7 @@ mod seeds;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_http::{Line, Said};
+use cairn_http::{RouteSpec, Said};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -125,8 +125,8 @@ fn says_what_its_line_says(seed: &Seed, answer: &[u8]) {
 }
 
 /// Whether a line says nothing but data, to programs.
-fn is_data(line: &Line) -> bool {
-    line.answers.iter().all(|said| matches!(said, Said::Json(..) | Said::Nothing))
+fn is_data(spec: &RouteSpec) -> bool {
+    spec.answers.iter().all(|said| matches!(said, Said::Json(..) | Said::Nothing))
 }
 
 fn judge(grown: &Grown, answer: &[u8], case: &str) {

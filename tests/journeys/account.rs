@@ -1,7 +1,7 @@
 //! From registering to a new password, with a kill between every two clicks, on a phone and a desk, in light and dark, on both
 //! databases.
 
-use super::Seat;
+use super::BrowserSession;
 use crate::support::{App, Kind, Person};
 
 /// One journey in each look, each database twice.
@@ -27,7 +27,7 @@ async fn a_person_comes_all_the_way_though_the_server_dies_between_every_two_cli
 ) {
     let app = App::plan(kind).named("journey").set("CAIRN_RESEND_COOLDOWN", 0).start().await;
     let person = Person::new("traveller");
-    let mut seat = Seat::take(&app, "journey", width, dark, true).await;
+    let mut seat = BrowserSession::take(&app, "journey", width, dark, true).await;
 
     // An error first: it takes the focus, and what was typed is kept, with where it shall lead in the end.
     seat.opens("/register?next=%2Faccount%2Fprofile", "Create your account").await;

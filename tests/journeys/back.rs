@@ -1,6 +1,6 @@
 //! The back button, and the page that moves on by itself.
 
-use super::Seat;
+use super::BrowserSession;
 use crate::support::browser::Browser;
 use crate::support::{App, Kind, Person, eventually};
 
@@ -8,7 +8,7 @@ use crate::support::{App, Kind, Person, eventually};
 async fn the_page_moves_on_when_the_link_is_opened_on_another_device() {
     let app = App::plan(Kind::Sqlite).named("elsewhere").start().await;
     let person = Person::new("elsewhere");
-    let mut seat = Seat::take(&app, "elsewhere", 1280, false, false).await;
+    let mut seat = BrowserSession::take(&app, "elsewhere", 1280, false, false).await;
     seat.opens("/register", "Create your account").await;
     seat.types("#email", &person.email).await;
     seat.types("#password", &person.password).await;
@@ -33,7 +33,7 @@ async fn the_page_moves_on_when_the_link_is_opened_on_another_device() {
 async fn the_back_button_leads_on_from_every_page() {
     let app = App::plan(Kind::Sqlite).named("back").start().await;
     let person = Person::new("back");
-    let mut seat = Seat::take(&app, "back", 390, false, false).await;
+    let mut seat = BrowserSession::take(&app, "back", 390, false, false).await;
     seat.opens("/register", "Create your account").await;
     seat.types("#email", "nobody").await;
     seat.clicks("#register button[type=submit]", "Error: Create your account").await;
@@ -76,7 +76,7 @@ async fn everything_is_reached_at_four_hundred_percent() {
     let app = App::plan(Kind::Sqlite).named("zoomed").start().await;
     let person = Person::new("zoomed");
     // 1280 pixels at 400 % are 320.
-    let mut seat = Seat::take(&app, "zoomed", 320, true, false).await;
+    let mut seat = BrowserSession::take(&app, "zoomed", 320, true, false).await;
     seat.joins(&person).await;
     for (path, title) in [("sessions", "Where you are signed in"), ("password", "Change your password")] {
         seat.opens(&format!("/account/{path}"), title).await;
@@ -87,7 +87,7 @@ async fn everything_is_reached_at_four_hundred_percent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_preferences_are_kept() {
     let app = App::plan(Kind::Sqlite).named("preferences").start().await;
-    let mut seat = Seat::take(&app, "preferences", 390, false, false).await;
+    let mut seat = BrowserSession::take(&app, "preferences", 390, false, false).await;
     seat.chrome.prefers("forced-colors", "active").await;
     seat.opens("/login", "Sign in").await;
     let border = "return getComputedStyle(document.querySelector('#login button[type=submit]')).borderTopWidth";

@@ -13,7 +13,7 @@ use crate::support::chrome::{Chrome, axe};
 use crate::support::{App, Person};
 
 /// A person at a screen.
-struct Seat<'a> {
+struct BrowserSession<'a> {
     app: &'a App,
     chrome: Chrome,
     /// What the pictures are called.
@@ -23,7 +23,7 @@ struct Seat<'a> {
     deadly: bool,
 }
 
-impl<'a> Seat<'a> {
+impl<'a> BrowserSession<'a> {
     async fn take(app: &'a App, name: &str, width: u32, dark: bool, deadly: bool) -> Self {
         let light = if dark { "dark" } else { "light" };
         let height = if width < 600 { 844 } else { 900 };

@@ -6,7 +6,7 @@ mod bodies;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
-use cairn_http::{Body, Line, Said, api, openapi, operations, pages, well_known};
+use cairn_http::{Body, RouteSpec, Said, api, openapi, operations, pages, well_known};
 
 use crate::support::app::binary;
 use crate::support::contract::validator;
@@ -17,9 +17,9 @@ use crate::support::{App, Value, json};
 on_both_databases!(everybody_may_have_the_document_and_keep_it);
 
 /// The lines of the public listener and those of the operations listener, each with their document.
-fn documents() -> [(Value, Vec<&'static Line>); 2] {
-    let public = api::lines().chain(well_known::lines()).chain(pages::lines()).chain(openapi::lines());
-    [(openapi::document("/"), public.collect()), (openapi::operations_document(), operations::lines().collect())]
+fn documents() -> [(Value, Vec<&'static RouteSpec>); 2] {
+    let public = api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs());
+    [(openapi::document("/"), public.collect()), (openapi::operations_document(), operations::specs().collect())]
 }
 
 /// The operations of a document: path, method and what is said of it.
@@ -108,21 +108,21 @@ fn whatever_is_referred_to_is_there_and_nothing_is_idle() {
 
 #[test]
 fn every_route_for_programs_is_in_a_document_and_no_other() {
-    for (document, lines) in documents() {
+    for (document, specs) in documents() {
         let described: BTreeSet<(String, String)> = operations_of(&document)
             .into_iter()
             .map(|(path, method, _)| (path.to_owned(), method.to_uppercase()))
             .collect();
         // What browsers are for: pages, and what scripts of theirs ask.
-        let of_browsers = |line: &Line| {
-            line.body.media_type() == Body::Form.media_type()
-                || line.answers.iter().any(|said| matches!(said, Said::Page | Said::Events))
-                || line.path.starts_with("/assets/")
+        let of_browsers = |spec: &RouteSpec| {
+            spec.body.media_type() == Body::Form.media_type()
+                || spec.answers.iter().any(|said| matches!(said, Said::Page | Said::Events))
+                || spec.path.starts_with("/assets/")
         };
-        let wanted: BTreeSet<(String, String)> = lines
+        let wanted: BTreeSet<(String, String)> = specs
             .iter()
-            .filter(|line| !of_browsers(line))
-            .map(|line| (line.path.to_owned(), line.method.to_string()))
+            .filter(|spec| !of_browsers(spec))
+            .map(|spec| (spec.path.to_owned(), spec.method.to_string()))
             .collect();
         assert_eq!(described, wanted, "left: the document, right: the tables");
     }

@@ -1,6 +1,6 @@
 //! Forgetting a device that an account knows.
 
-use cairn_runtime::{Deed, Effects, FlowId, Id};
+use cairn_runtime::{ActStep, Effects, FlowId, Id};
 use serde_json::json;
 
 use crate::device::Device;
@@ -11,9 +11,9 @@ use crate::flows::session::{Session, Signal};
 pub const FORGET_DEVICE: &str = "forget_device";
 
 /// Forgets it, and ends these sessions. Others that were begun with it go on.
-pub fn forget(user: UserId, device: Id, sessions: &[FlowId]) -> Deed<(), Auth> {
+pub fn forget(user: UserId, device: Id, sessions: &[FlowId]) -> ActStep<(), Auth> {
     let forget = Effects::none().write(Write::ForgetDevice { id: device, user });
-    Deed {
+    ActStep {
         says: (),
         user: Some(user.0),
         effects: sessions.iter().fold(forget, |all, session| all.tell::<Session>(*session, &Signal::Revoked)),

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Deed, Effects, Timestamp};
+use cairn_runtime::{ActStep, Cx, Effects, Timestamp};
 use serde_json::json;
 
 use crate::effects::{Auth, Digest, UserId, Write};
-use crate::world::{Settings, World};
+use crate::environment::{Environment, Settings};
 
 /// Failures within the hour that cost nothing.
 pub const FREE: usize = 9;
@@ -136,20 +136,20 @@ impl Rule {
 impl Target {
     /// By what its failures are found. It is not the hash by which users are found: a reader of this table learns of
     /// nobody.
-    pub fn key(&self, world: &World) -> Digest {
-        world.digest("guesses", &[self.word().as_bytes(), &[0], self.bytes()].concat())
+    pub fn key(&self, environment: &Environment) -> Digest {
+        environment.digest("guesses", &[self.word().as_bytes(), &[0], self.bytes()].concat())
     }
 }
 
 /// The write that counts a failure, for the step or act that judges the guess. `by`: the network that it came from.
 pub fn failure(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Write {
-    Write::CountFailure { id: cx.id(target.word()), of: target.key(cx.world), by, at: cx.now }
+    Write::CountFailure { id: cx.id(target.word()), of: target.key(cx.environment), by, at: cx.now }
 }
 
 /// The write that forgets the failures of one network at what was guessed at, because the guess was right now. Those of
 /// other networks stay: that they were gone would tell their guessers that somebody has the account.
 pub fn forgotten(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Write {
-    Write::ClearFailures { of: target.key(cx.world), by, at: cx.now }
+    Write::ClearFailures { of: target.key(cx.environment), by, at: cx.now }
 }
 
 /// Counts a failure, of a device also for all devices of its account together (`also`). `user`: whose account it was, for
@@ -160,12 +160,12 @@ pub fn failed(
     by: Digest,
     user: Option<UserId>,
     cx: &Cx<'_, Auth>,
-) -> Deed<(), Auth> {
+) -> ActStep<(), Auth> {
     let mut effects = Effects::none().write(failure(target, by, cx));
     if let Some(also) = also {
         effects = effects.write(failure(also, by, cx));
     }
-    Deed {
+    ActStep {
         says: (),
         effects,
         user: user.map(|user| user.0),
@@ -174,8 +174,8 @@ pub fn failed(
 }
 
 /// Forgets the failures of one network at what was guessed at, because it was right now.
-pub fn cleared(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
-    Deed {
+pub fn cleared(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> ActStep<(), Auth> {
+    ActStep {
         says: (),
         effects: Effects::none().write(forgotten(target, by, cx)),
         user: None,

@@ -1,6 +1,6 @@
 //! Storing the same password at the present cost.
 
-use cairn_runtime::{Cx, Deed, Effects, Guard};
+use cairn_runtime::{ActStep, Cx, Effects, Guard};
 use serde_json::json;
 
 use crate::directory::User;
@@ -12,7 +12,7 @@ pub const REHASH: &str = "rehash";
 
 /// Stores the same password's hash at the present cost. Fence and number are held, not raised: nothing ends by it, and a
 /// password that was set meanwhile stays.
-pub fn rehash(user: &User, hash: &SealedHash, lost: Option<&Key>, cx: &Cx<'_, Auth>) -> Deed<(), Auth> {
+pub fn rehash(user: &User, hash: &SealedHash, lost: Option<&Key>, cx: &Cx<'_, Auth>) -> ActStep<(), Auth> {
     let id = user.id;
     let effects = match lost {
         Some(_) => Effects::none(),
@@ -21,5 +21,5 @@ pub fn rehash(user: &User, hash: &SealedHash, lost: Option<&Key>, cx: &Cx<'_, Au
             .guard(Guard::Hold(Key::Devices(id), user.devices))
             .write(Write::Rehash { user: id, password: hash.clone(), at: cx.now }),
     };
-    Deed { says: (), effects, user: Some(id.0), public: json!({ "user": id.text() }) }
+    ActStep { says: (), effects, user: Some(id.0), public: json!({ "user": id.text() }) }
 }

@@ -1,6 +1,6 @@
 //! Editing the names of an account, on condition that nobody else did meanwhile.
 
-use cairn_runtime::{Cx, Deed, Effects, Guard};
+use cairn_runtime::{ActStep, Cx, Effects, Guard};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -45,7 +45,7 @@ pub enum Edited {
 }
 
 /// Edits. A username that is given up is free in the same commit.
-pub fn edit(edit: &Edit, lost: Option<&Key>, cx: &Cx<'_, Auth>) -> Deed<Edited, Auth> {
+pub fn edit(edit: &Edit, lost: Option<&Key>, cx: &Cx<'_, Auth>) -> ActStep<Edited, Auth> {
     let user = edit.user;
     let says = match lost {
         None => Edited::Done,
@@ -54,7 +54,7 @@ pub fn edit(edit: &Edit, lost: Option<&Key>, cx: &Cx<'_, Auth>) -> Deed<Edited, 
         Some(_) => Edited::Changed,
     };
     let effects = if says == Edited::Done { effects(edit, cx) } else { Effects::none() };
-    Deed { says, effects, user: Some(user.0), public: json!({ "user": user.text() }) }
+    ActStep { says, effects, user: Some(user.0), public: json!({ "user": user.text() }) }
 }
 
 fn effects(edit: &Edit, cx: &Cx<'_, Auth>) -> Effects<Auth> {
@@ -83,30 +83,30 @@ mod tests {
         Edit { user, fence: 7, version: 3, before, username, first_name: None, last_name: None }
     }
 
-    fn decided(wanted: &Edit, lost: Option<&Key>) -> Deed<Edited, Auth> {
-        let world = testing::world(1);
-        edit(wanted, lost, &Cx::new(Timestamp(5), FlowId::from_bytes([2; 16]), 0, [0; 16], [0; 32], &world))
+    fn decided(wanted: &Edit, lost: Option<&Key>) -> ActStep<Edited, Auth> {
+        let environment = testing::environment(1);
+        edit(wanted, lost, &Cx::new(Timestamp(5), FlowId::from_bytes([2; 16]), 0, [0; 16], [0; 32], &environment))
     }
 
-    fn guards(deed: &Deed<Edited, Auth>) -> Vec<Guard<Key>> {
-        deed.effects.guards.clone()
+    fn guards(step: &ActStep<Edited, Auth>) -> Vec<Guard<Key>> {
+        step.effects.guards.clone()
     }
 
     #[test]
     fn an_edit_counts_the_profile_on_and_writes_once() {
         let wanted = wanted(Some("ada"), Some("ada"));
-        let deed = decided(&wanted, None);
+        let step = decided(&wanted, None);
         let conditions = [Guard::Hold(Key::User(wanted.user), 7), Guard::Bump(Key::Profile(wanted.user), Some(3))];
-        assert_eq!(guards(&deed), conditions, "the same username is kept");
-        assert_eq!((deed.says, deed.effects.writes.len()), (Edited::Done, 1));
+        assert_eq!(guards(&step), conditions, "the same username is kept");
+        assert_eq!((step.says, step.effects.writes.len()), (Edited::Done, 1));
     }
 
     #[test]
     fn another_username_is_claimed_and_the_one_before_given_back() {
-        let deed = decided(&wanted(Some("ada"), Some("lovelace")), None);
+        let step = decided(&wanted(Some("ada"), Some("lovelace")), None);
         let name = |text: &str| Key::Username(Username::parse(text).unwrap());
-        assert!(guards(&deed).contains(&Guard::Release(name("ada"))));
-        assert!(guards(&deed).contains(&Guard::Claim(name("lovelace"))));
+        assert!(guards(&step).contains(&Guard::Release(name("ada"))));
+        assert!(guards(&step).contains(&Guard::Claim(name("lovelace"))));
         assert_eq!(guards(&decided(&wanted(Some("ada"), None), None)).len(), 3, "none takes none");
     }
 
@@ -120,12 +120,12 @@ mod tests {
             [taken.says, changed.says, ended.says],
             [Edited::UsernameTaken, Edited::Changed, Edited::SessionEnded]
         );
-        assert!([taken, changed, ended].iter().all(|deed| deed.effects.is_empty()));
+        assert!([taken, changed, ended].iter().all(|step| step.effects.is_empty()));
     }
 
     #[test]
     fn history_does_not_see_the_names() {
-        let deed = decided(&wanted(Some("ada"), Some("lovelace")), None);
-        assert!(!deed.public.to_string().contains("lovelace"));
+        let step = decided(&wanted(Some("ada"), Some("lovelace")), None);
+        assert!(!step.public.to_string().contains("lovelace"));
     }
 }

@@ -1,6 +1,6 @@
 //! Ending all sessions of a user at once.
 
-use cairn_runtime::{Deed, Effects, Guard};
+use cairn_runtime::{ActStep, Effects, Guard};
 use serde_json::json;
 
 use crate::effects::{Auth, Key, UserId, Write};
@@ -11,7 +11,7 @@ pub const SIGN_OUT_EVERYWHERE: &str = "sign_out_everywhere";
 
 /// Raises the user's fence, by which every session is over; what follows it is told.
 /// No device is known any more: whoever signs in next is news.
-pub fn sign_out_everywhere(user: UserId, followers: &Followers, lost: Option<&Key>) -> Deed<(), Auth> {
+pub fn sign_out_everywhere(user: UserId, followers: &Followers, lost: Option<&Key>) -> ActStep<(), Auth> {
     let mut effects = Effects::none();
     // Lost: the account is gone, and its sessions with it.
     if lost.is_none() {
@@ -21,5 +21,5 @@ pub fn sign_out_everywhere(user: UserId, followers: &Followers, lost: Option<&Ke
             .write(Write::ForgetDevices { user });
         effects = effects.with(followers.fenced());
     }
-    Deed { says: (), effects, user: Some(user.0), public: json!({ "user": user.text() }) }
+    ActStep { says: (), effects, user: Some(user.0), public: json!({ "user": user.text() }) }
 }

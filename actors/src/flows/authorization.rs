@@ -22,10 +22,10 @@ pub use super::rotation::Minted;
 use super::rotation::{Standing, standing};
 use crate::credential::{self, Presented, Seal, UserCode, of};
 use crate::effects::{Auth, Digest, Key, UserId};
+use crate::environment::Environment;
 use crate::oauth::access::{Access, Wish};
 use crate::oauth::client::ClientId;
 use crate::oauth::scope::{OFFLINE_ACCESS, Scope};
-use crate::world::World;
 
 /// How long a person may take to sign in and consent, and a device code is good, in seconds.
 pub const PATIENCE: u64 = 1_800;
@@ -176,7 +176,7 @@ impl Claimed {
         let nonce = self.grant.way.nonce();
         let grant = Grant {
             way: self.grant.way.clone().used(),
-            expires_at: cx.now.after(cx.world.settings.session_ttl),
+            expires_at: cx.now.after(cx.environment.settings.session_ttl),
             ..self.grant.clone()
         };
         let active = Active { grant, who: self.who.clone(), minted: Minted::first(cx), access };
@@ -229,9 +229,9 @@ impl Active {
             Err(too_wide) => return stay().says(Outcome::TooWide(too_wide)),
         };
         let mut grant = self.grant.clone();
-        grant.expires_at = cx.now.after(cx.world.settings.session_ttl);
+        grant.expires_at = cx.now.after(cx.environment.settings.session_ttl);
         if grant.refresh == Policy::Rotate {
-            grant.issue = grant.issue.next(&cx.world.ring);
+            grant.issue = grant.issue.next(&cx.environment.ring);
         }
         Self { grant, who: self.who.clone(), minted: self.minted.next(cx), access }.given(None)
     }
@@ -239,13 +239,14 @@ impl Active {
 
 impl Authorization {
     /// The keyed hash by which a user code is claimed, and its flow found (`subject` of the row).
-    pub fn user_code_key(code: &UserCode, world: &World) -> Digest {
-        world.digest("user code", code.letters())
+    pub fn user_code_key(code: &UserCode, environment: &Environment) -> Digest {
+        environment.digest("user code", code.letters())
     }
 
     /// Whether a flow's cookie is this flow's own: the browser that was sent here is this one.
-    pub fn began_in(&self, cookie: &Presented<of::FlowCookie>, world: &World) -> bool {
-        self.grant().is_some_and(|grant| cookie.generation() == 0 && cookie.is_genuine(&world.ring, &grant.issue.salt))
+    pub fn began_in(&self, cookie: &Presented<of::FlowCookie>, environment: &Environment) -> bool {
+        self.grant()
+            .is_some_and(|grant| cookie.generation() == 0 && cookie.is_genuine(&environment.ring, &grant.issue.salt))
     }
 
     /// The user code's hash, for as long as nobody else may show the same: until the person has decided.
@@ -310,7 +311,7 @@ impl Flow for Authorization {
     type Outcome = Outcome;
 
     fn start(asked: &Start, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
-        let issue = Seal::new(&cx.world.ring, cx.salt);
+        let issue = Seal::new(&cx.environment.ring, cx.salt);
         let expires_at = cx.now.after(Duration::from_secs(PATIENCE));
         let (client, access, refresh) = (asked.client, asked.access.clone(), asked.refresh);
         match &asked.way {
@@ -322,9 +323,9 @@ impl Flow for Authorization {
             }
             // When another device shows the same user code, this is decided again with another salt.
             Asking::Device => {
-                let code = credential::user_code(&cx.world.ring, *cx.flow.bytes(), &issue);
+                let code = credential::user_code(&cx.environment.ring, *cx.flow.bytes(), &issue);
                 let Some(code) = code else { return stay().says(Outcome::Nothing) };
-                let user_code = Self::user_code_key(&code, cx.world);
+                let user_code = Self::user_code_key(&code, cx.environment);
                 let way = Way::Device { user_code, interval: INTERVAL };
                 let grant = Grant { client, access, refresh, way, issue: issue.clone(), expires_at };
                 go(Self::Requested(Box::new(grant))).claim(Key::UserCode(user_code)).says(Outcome::DeviceRequested {
@@ -344,7 +345,7 @@ impl Flow for Authorization {
                 Way::Device { .. } => stay().says(Outcome::NotYours),
             },
             (Self::Requested(g), Input::Asked(Claim { code, who })) => {
-                if g.is_user_code(code, cx.world) {
+                if g.is_user_code(code, cx.environment) {
                     g.claimed(who, lost)
                 } else {
                     stay().says(Outcome::Garbage)
@@ -365,7 +366,7 @@ impl Flow for Authorization {
                 Way::Device { .. } => stay().says(Outcome::NotYours),
             },
             (Self::SignedIn(c), Input::Asked(Claim { code, who })) => {
-                if !c.grant.is_user_code(code, cx.world) {
+                if !c.grant.is_user_code(code, cx.environment) {
                     stay().says(Outcome::Garbage)
                 } else if who.user == c.who.user {
                     c.grant.claimed(who, lost)

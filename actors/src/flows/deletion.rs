@@ -135,7 +135,7 @@ impl Flow for Deletion {
         let (user, until) = (asked.user, cx.now.after(GRACE));
         let waiting = Waiting {
             user,
-            address: cx.world.address_key(&asked.address),
+            address: cx.environment.address_key(&asked.address),
             username: asked.username.clone(),
             // Raised by this very step.
             profile: asked.profile.saturating_add(1),

@@ -16,13 +16,13 @@ use cairn_runtime::{Cx, Flow, Going, Input, Lost, Outgoing, Public, Step, Timest
 use serde::{Deserialize, Serialize};
 
 pub use self::words::{Account, Command, Confirmer, Later, NewPassword, Outcome, Signal, Start};
+use super::challenge::{self, Challenge, Checked, NoLetter, TRIES, TypedCode, asked_letter};
 use super::deletion::{self, Deletion};
-use super::issue::{self, Issues, Judged, NoLetter, TRIES, TypedCode, asked_letter};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::environment::Environment;
 use crate::hasher::SealedHash;
-use crate::world::World;
 
 /// How long the address from before can take a change back.
 pub const UNDO: Duration = Duration::from_secs(7 * 86_400);
@@ -81,7 +81,7 @@ pub struct Awaiting {
     pub decoy: bool,
     /// The letters and the wrong codes so far.
     #[serde(flatten)]
-    pub letters: Issues,
+    pub letters: Challenge,
     /// When waiting ends.
     pub expires_at: Timestamp,
 }
@@ -170,9 +170,9 @@ impl Awaiting {
         cx: &Cx<'_, Auth>,
     ) -> Step<EmailChange> {
         let user = self.user;
-        let address_key = cx.world.address_key(&self.address);
+        let address_key = cx.environment.address_key(&self.address);
         let Some(account) = account else { return go(EmailChange::Ended { user }).says(Outcome::Over) };
-        let before = cx.world.address_key(&account.address);
+        let before = cx.environment.address_key(&account.address);
         if before == address_key || self.from.is_some_and(|from| from != (before, account.number)) {
             // Another change was faster.
             return go(EmailChange::Ended { user }).says(Outcome::Over);
@@ -193,7 +193,7 @@ impl Awaiting {
         // told apart when one of them is.
         let earlier = account.later.iter().map(|earlier| earlier.until.after(Duration::from_millis(1)));
         let until = earlier.fold(cx.now.after(UNDO), Timestamp::max);
-        let undo = Seal::new(&cx.world.ring, cx.bytes("undo"));
+        let undo = Seal::new(&cx.environment.ring, cx.bytes("undo"));
         let notice =
             Letter::EmailChanged { to: account.address.clone(), seal: undo.clone(), at: cx.now, expires_at: until };
         go(EmailChange::Changed(Box::new(Changed {
@@ -221,7 +221,7 @@ impl Awaiting {
     fn missed(&self, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Step<EmailChange> {
         let letters = self.letters.missed();
         let tries_left = letters.tries_left();
-        let counted = issue::count_miss(&self.address, Purpose::EmailChange, typed, cx);
+        let counted = challenge::count_miss(&self.address, Purpose::EmailChange, typed, cx);
         counted
             .into_iter()
             .fold(go(EmailChange::AwaitingCode(Box::new(Self { letters, ..self.clone() }))), |step, write| {
@@ -248,7 +248,7 @@ impl Changed {
         let letter = Letter::PasswordChanged { to: to.clone(), at: cx.now };
         going
             .write(Write::SetPassword { user, password: password.hash.clone(), at: cx.now })
-            .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)))
+            .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(challenge::NOTICE)))
     }
 
     /// The address from before becomes the account's again. What it is instead is given up at the end of the seven days.
@@ -260,7 +260,7 @@ impl Changed {
         cx: &Cx<'_, Auth>,
     ) -> Step<EmailChange> {
         let (user, until) = (self.user, self.kept_until(cx));
-        let key = |address| Key::Address(cx.world.address_key(address));
+        let key = |address| Key::Address(cx.environment.address_key(address));
         // The address since went with the account, or is a later change's to give back.
         let gone = || go(EmailChange::Ended { user }).release(key(&self.before)).says(Outcome::Over);
         let Some(account) = account else { return gone() };
@@ -274,7 +274,7 @@ impl Changed {
             Some(_) => return gone(),
             None => {}
         }
-        let address_key = cx.world.address_key(&self.before);
+        let address_key = cx.environment.address_key(&self.before);
         let undone = go(EmailChange::Undone(Box::new(Undone {
             user,
             address: self.address.clone(),
@@ -324,7 +324,7 @@ impl Changed {
 
     /// Until when the address that is lost now is kept.
     fn kept_until(&self, cx: &Cx<'_, Auth>) -> Timestamp {
-        self.until.max(cx.now.after(KEPT.saturating_add(cx.world.settings.reset_ttl)))
+        self.until.max(cx.now.after(KEPT.saturating_add(cx.environment.settings.reset_ttl)))
     }
 }
 
@@ -418,19 +418,19 @@ impl EmailChange {
     }
 
     /// Whether a link is this flow's own.
-    pub fn knows_link(&self, link: &Presented<of::EmailChange>, world: &World) -> bool {
+    pub fn knows_link(&self, link: &Presented<of::EmailChange>, environment: &Environment) -> bool {
         match self {
-            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
-            Self::Changed(changed) => link.proves(&world.ring, &changed.issue),
+            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.check_link(link, environment), Checked::Right(_)),
+            Self::Changed(changed) => link.proves(&environment.ring, &changed.issue),
             _ => false,
         }
     }
 
     /// Whether a link takes this change back, or has done so.
-    pub fn knows_undo(&self, link: &Presented<of::UndoEmailChange>, world: &World) -> bool {
+    pub fn knows_undo(&self, link: &Presented<of::UndoEmailChange>, environment: &Environment) -> bool {
         match self {
-            Self::Changed(changed) => link.proves(&world.ring, &changed.undo),
-            Self::Undone(undone) => !undone.overtaken && link.proves(&world.ring, &undone.undo),
+            Self::Changed(changed) => link.proves(&environment.ring, &changed.undo),
+            Self::Undone(undone) => !undone.overtaken && link.proves(&environment.ring, &undone.undo),
             _ => false,
         }
     }
@@ -450,7 +450,7 @@ impl Flow for EmailChange {
             // Whatever the password was proved for is over.
             return stay().says(Outcome::Over);
         }
-        let expires_at = cx.now.after(cx.world.settings.registration_ttl);
+        let expires_at = cx.now.after(cx.environment.settings.registration_ttl);
         let begun = Awaiting {
             user: asked.user,
             fence: asked.fence,
@@ -458,7 +458,7 @@ impl Flow for EmailChange {
             from: Some(asked.from),
             address: asked.address.clone(),
             decoy: asked.known,
-            letters: Issues::first(cx),
+            letters: Challenge::first(cx),
             expires_at,
         };
         let step = begun
@@ -470,25 +470,25 @@ impl Flow for EmailChange {
     }
 
     fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
-        let key = |address| Key::Address(cx.world.address_key(address));
+        let key = |address| Key::Address(cx.environment.address_key(address));
         match (self, input) {
             (Self::AwaitingCode(a), Input::Woken) => go(Self::Expired { user: a.user }).says(Outcome::Over),
 
             // Everything typed into a decoy is judged all the same, and then it is wrong.
             (Self::AwaitingCode(a), Input::Asked(Command::Enter { code, account })) => {
-                match a.letters.judge_code(Purpose::EmailChange, code, cx) {
-                    Judged::Right(issue) if !a.decoy => a.changed(issue, account.as_ref(), lost, cx),
-                    Judged::Right(_) | Judged::Wrong => a.missed(code, cx),
-                    Judged::Spent => stay().says(Outcome::OnlyTheLink),
+                match a.letters.check_code(Purpose::EmailChange, code, cx) {
+                    Checked::Right(issue) if !a.decoy => a.changed(issue, account.as_ref(), lost, cx),
+                    Checked::Right(_) | Checked::Wrong => a.missed(code, cx),
+                    Checked::Spent => stay().says(Outcome::OnlyTheLink),
                 }
             }
             (Self::AwaitingCode(a), Input::Asked(Command::Open { link, by, account })) => {
-                match a.letters.judge_link(link, cx.world) {
-                    Judged::Right(issue) if !a.decoy && by.is_entitled(a.user, issue, cx) => {
+                match a.letters.check_link(link, cx.environment) {
+                    Checked::Right(issue) if !a.decoy && by.is_entitled(a.user, issue, cx) => {
                         a.changed(issue, account.as_ref(), lost, cx)
                     }
-                    Judged::Right(_) if !a.decoy => stay().says(Outcome::PasswordNeeded),
-                    Judged::Right(_) | Judged::Wrong | Judged::Spent => stay().says(Outcome::Garbage),
+                    Checked::Right(_) if !a.decoy => stay().says(Outcome::PasswordNeeded),
+                    Checked::Right(_) | Checked::Wrong | Checked::Spent => stay().says(Outcome::Garbage),
                 }
             }
             (Self::AwaitingCode(a), Input::Asked(Command::Resend(by))) => match a.letters.another(cx) {
@@ -504,16 +504,16 @@ impl Flow for EmailChange {
                 stay().says(Outcome::OnlyTheLink)
             }
             (Self::Changed(c), Input::Asked(Command::Enter { code, .. })) => {
-                if issue::is_code(&c.issue, Purpose::EmailChange, &code.code, cx) {
+                if challenge::is_code(&c.issue, Purpose::EmailChange, &code.code, cx) {
                     c.again()
                 } else {
                     let tries = c.tries.saturating_add(1);
                     go(Self::Changed(Box::new(Changed { tries, ..(**c).clone() })))
-                        .says(Outcome::WrongCode { tries_left: issue::tries_left(tries) })
+                        .says(Outcome::WrongCode { tries_left: challenge::tries_left(tries) })
                 }
             }
             (Self::Changed(c), Input::Asked(Command::Open { link, by, .. })) => {
-                if !link.proves(&cx.world.ring, &c.issue) {
+                if !link.proves(&cx.environment.ring, &c.issue) {
                     stay().says(Outcome::Garbage)
                 } else if by.is_entitled(c.user, &c.issue, cx) {
                     c.again()
@@ -522,7 +522,7 @@ impl Flow for EmailChange {
                 }
             }
             (Self::Changed(c), Input::Asked(Command::Undo { link, account, password })) => {
-                if link.proves(&cx.world.ring, &c.undo) {
+                if link.proves(&cx.environment.ring, &c.undo) {
                     c.undone(account.as_ref(), password.as_ref(), lost, cx)
                 } else {
                     stay().says(Outcome::Garbage)
@@ -537,7 +537,7 @@ impl Flow for EmailChange {
             (Self::Changed(c), Input::Told(Signal::Undone)) => c.overtaken(cx),
 
             (Self::Undone(u), Input::Asked(Command::Undo { link, password, .. })) if !u.overtaken => {
-                if link.proves(&cx.world.ring, &u.undo) {
+                if link.proves(&cx.environment.ring, &u.undo) {
                     u.again(password.as_ref(), lost.is_some(), cx)
                 } else {
                     stay().says(Outcome::Garbage)

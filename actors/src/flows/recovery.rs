@@ -9,13 +9,15 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
-use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TRIES, TypedCode, asked_letter, letter_to_nobody};
+use super::challenge::{
+    self, Challenge, Checked, NoLetter, REMEMBERED, TRIES, TypedCode, asked_letter, letter_to_nobody,
+};
 use crate::address::Address;
 use crate::credential::{self, Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, UserId, Write};
+use crate::environment::Environment;
 use crate::followers::Followers;
 use crate::hasher::{Proved, SealedHash};
-use crate::world::World;
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,7 +57,7 @@ pub struct Awaiting {
     pub number: i64,
     /// The letters and the wrong codes so far.
     #[serde(flatten)]
-    pub letters: Issues,
+    pub letters: Challenge,
     /// When waiting ends.
     pub expires_at: Timestamp,
 }
@@ -216,21 +218,21 @@ impl Awaiting {
         let (followers, password, tries) = (&password.followers, hash, self.letters.tries);
         go(Recovery::Reset(Box::new(Reset { user, password: password.clone(), issue: issue.clone(), tries, until })))
             // Raised, so that no other letter that was asked for before is good any more.
-            .bump_from(Key::Address(cx.world.address_key(&self.address)), self.number)
+            .bump_from(Key::Address(cx.environment.address_key(&self.address)), self.number)
             .bump(Key::User(user))
             .bump(Key::Devices(user))
             .write(Write::SetPassword { user, password, at: cx.now })
             .write(Write::ForgetDevices { user })
             .send(
                 Outgoing::external(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
-                    .until(cx.now.after(issue::NOTICE)),
+                    .until(cx.now.after(challenge::NOTICE)),
             )
             .with(followers.fenced())
             .says(Outcome::Done { user, until })
     }
 
     /// Waits on with these letters.
-    fn with(&self, letters: Issues) -> Self {
+    fn with(&self, letters: Challenge) -> Self {
         Self { letters, ..self.clone() }
     }
 
@@ -238,7 +240,7 @@ impl Awaiting {
     fn missed(&self, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Step<Recovery> {
         let letters = self.letters.missed();
         let tries_left = letters.tries_left();
-        let counted = issue::count_miss(&self.address, Purpose::ResetPassword, typed, cx);
+        let counted = challenge::count_miss(&self.address, Purpose::ResetPassword, typed, cx);
         counted
             .into_iter()
             .fold(go(Recovery::AwaitingCode(Box::new(self.with(letters)))), |step, write| step.write(write))
@@ -287,15 +289,15 @@ impl Recovery {
     }
 
     /// Whether a cookie is the one of the browser that began this.
-    pub fn knows_browser(&self, cookie: &Presented<of::FlowCookie>, world: &World) -> bool {
-        self.cookie().is_some_and(|seal| cookie.is_genuine(&world.ring, &seal.salt))
+    pub fn knows_browser(&self, cookie: &Presented<of::FlowCookie>, environment: &Environment) -> bool {
+        self.cookie().is_some_and(|seal| cookie.is_genuine(&environment.ring, &seal.salt))
     }
 
     /// Whether a code is the one of a letter of this flow that went out, while it may be entered: worth the price of
     /// judging and hashing the password that comes with it.
-    pub fn knows_code(&self, typed: &TypedCode, flow: FlowId, world: &World) -> bool {
+    pub fn knows_code(&self, typed: &TypedCode, flow: FlowId, environment: &Environment) -> bool {
         let is_of = |issue: &Seal| {
-            let right = credential::code(&world.ring, Purpose::ResetPassword, *flow.bytes(), issue);
+            let right = credential::code(&environment.ring, Purpose::ResetPassword, *flow.bytes(), issue);
             right.is_some_and(|right| right == typed.code)
         };
         match self {
@@ -308,10 +310,10 @@ impl Recovery {
     }
 
     /// Whether a link is this flow's own: worth the price of a password's hash.
-    pub fn knows_link(&self, link: &Presented<of::ResetPassword>, world: &World) -> bool {
+    pub fn knows_link(&self, link: &Presented<of::ResetPassword>, environment: &Environment) -> bool {
         match self {
-            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
-            Self::Reset(reset) => link.proves(&world.ring, &reset.issue),
+            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.check_link(link, environment), Checked::Right(_)),
+            Self::Reset(reset) => link.proves(&environment.ring, &reset.issue),
             Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => false,
         }
     }
@@ -331,8 +333,8 @@ impl Flow for Recovery {
             address: asked.address.clone(),
             user: asked.user,
             number: asked.number,
-            letters: Issues::first(cx),
-            expires_at: cx.now.after(cx.world.settings.reset_ttl),
+            letters: Challenge::first(cx),
+            expires_at: cx.now.after(cx.environment.settings.reset_ttl),
         }
         .sent(asked.by)
     }
@@ -343,17 +345,17 @@ impl Flow for Recovery {
 
             // Where nobody has the address, everything is judged all the same, and then it is wrong.
             (Self::AwaitingCode(a), Input::Asked(Command::Enter { code, password })) => {
-                match (a.letters.judge_code(Purpose::ResetPassword, code, cx), a.user) {
-                    (Judged::Right(issue), Some(user)) => a.reset(user, issue, password, lost, cx),
-                    (Judged::Right(_) | Judged::Wrong, _) => a.missed(code, cx),
-                    (Judged::Spent, _) => stay().says(Outcome::OnlyTheLink),
+                match (a.letters.check_code(Purpose::ResetPassword, code, cx), a.user) {
+                    (Checked::Right(issue), Some(user)) => a.reset(user, issue, password, lost, cx),
+                    (Checked::Right(_) | Checked::Wrong, _) => a.missed(code, cx),
+                    (Checked::Spent, _) => stay().says(Outcome::OnlyTheLink),
                 }
             }
 
             (Self::AwaitingCode(a), Input::Asked(Command::Open { link, password })) => {
-                match (a.letters.judge_link(link, cx.world), a.user) {
-                    (Judged::Right(issue), Some(user)) => a.reset(user, issue, password, lost, cx),
-                    (Judged::Right(_) | Judged::Wrong | Judged::Spent, _) => stay().says(Outcome::Garbage),
+                match (a.letters.check_link(link, cx.environment), a.user) {
+                    (Checked::Right(issue), Some(user)) => a.reset(user, issue, password, lost, cx),
+                    (Checked::Right(_) | Checked::Wrong | Checked::Spent, _) => stay().says(Outcome::Garbage),
                 }
             }
 
@@ -367,16 +369,20 @@ impl Flow for Recovery {
                 stay().says(Outcome::OnlyTheLink)
             }
             (Self::Reset(r), Input::Asked(Command::Enter { code, password })) => {
-                if issue::is_code(&r.issue, Purpose::ResetPassword, &code.code, cx) {
+                if challenge::is_code(&r.issue, Purpose::ResetPassword, &code.code, cx) {
                     r.again(password)
                 } else {
                     let tries = r.tries.saturating_add(1);
                     go(Self::Reset(Box::new(Reset { tries, ..(**r).clone() })))
-                        .says(Outcome::WrongCode { tries_left: issue::tries_left(tries) })
+                        .says(Outcome::WrongCode { tries_left: challenge::tries_left(tries) })
                 }
             }
             (Self::Reset(r), Input::Asked(Command::Open { link, password })) => {
-                if link.proves(&cx.world.ring, &r.issue) { r.again(password) } else { stay().says(Outcome::Garbage) }
+                if link.proves(&cx.environment.ring, &r.issue) {
+                    r.again(password)
+                } else {
+                    stay().says(Outcome::Garbage)
+                }
             }
             (Self::Reset(r), Input::Woken) => go(Self::Done { user: r.user }).says(Outcome::Over),
 

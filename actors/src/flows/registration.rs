@@ -9,15 +9,15 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Flow, Id, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
-use super::issue::{self, Issues, Judged, NoLetter, REMEMBERED, TypedCode, asked_letter};
-pub use super::issue::{RESENDS, TRIES};
+use super::challenge::{self, Challenge, Checked, NoLetter, REMEMBERED, TypedCode, asked_letter};
+pub use super::challenge::{RESENDS, TRIES};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, NewUser, UserId, Write};
+use crate::environment::Environment;
 use crate::hasher::{Proved, SealedHash};
 use crate::name::PersonName;
 use crate::username::Username;
-use crate::world::World;
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub struct Awaiting {
     pub password: SealedHash,
     /// The letters and the wrong codes so far.
     #[serde(flatten)]
-    pub letters: Issues,
+    pub letters: Challenge,
     /// The address has an account: its owner was told, and nothing typed here is ever right.
     pub decoy: bool,
     /// When waiting ends.
@@ -216,7 +216,7 @@ impl Awaiting {
             _ => self.username.clone(),
         };
         let user = UserId(cx.id("user"));
-        let address_key = cx.world.address_key(&self.address);
+        let address_key = cx.environment.address_key(&self.address);
         let until = cx.now.after(Duration::from_secs(REMEMBERED));
         let shown = Some(Shown { address: self.address.clone(), username: username.clone() });
         let (issue, tries) = (issue.clone(), self.letters.tries);
@@ -240,7 +240,7 @@ impl Awaiting {
         })))
         .send(
             Outgoing::external(Delivery::Letter(Letter::RegistrationWelcome { to: self.address.clone() }))
-                .until(cx.now.after(issue::NOTICE)),
+                .until(cx.now.after(challenge::NOTICE)),
         )
         .says(Outcome::Verified { user, until })
     }
@@ -253,15 +253,15 @@ impl Awaiting {
         lost: Option<&Lost<Registration>>,
         cx: &Cx<'_, Auth>,
     ) -> Step<Registration> {
-        match self.letters.judge_link(link, cx.world) {
-            Judged::Right(issue) if proved && !self.decoy => self.verified(issue, lost, cx),
-            Judged::Right(_) if !self.decoy => stay().says(Outcome::PasswordNeeded),
-            Judged::Right(_) | Judged::Wrong | Judged::Spent => stay().says(Outcome::Garbage),
+        match self.letters.check_link(link, cx.environment) {
+            Checked::Right(issue) if proved && !self.decoy => self.verified(issue, lost, cx),
+            Checked::Right(_) if !self.decoy => stay().says(Outcome::PasswordNeeded),
+            Checked::Right(_) | Checked::Wrong | Checked::Spent => stay().says(Outcome::Garbage),
         }
     }
 
     /// Waits on with these letters.
-    fn with(&self, letters: Issues) -> Self {
+    fn with(&self, letters: Challenge) -> Self {
         Self { letters, ..self.clone() }
     }
 
@@ -269,7 +269,7 @@ impl Awaiting {
     fn missed(&self, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Step<Registration> {
         let letters = self.letters.missed();
         let tries_left = letters.tries_left();
-        let counted = issue::count_miss(&self.address, Purpose::VerifyEmail, typed, cx);
+        let counted = challenge::count_miss(&self.address, Purpose::VerifyEmail, typed, cx);
         counted
             .into_iter()
             .fold(go(Registration::AwaitingCode(Box::new(self.with(letters)))), |step, write| step.write(write))
@@ -314,19 +314,19 @@ impl Registration {
     }
 
     /// Whether a cookie is the one of the browser that began this.
-    pub fn knows_browser(&self, cookie: &Presented<of::FlowCookie>, world: &World) -> bool {
-        self.cookie().is_some_and(|seal| cookie.is_genuine(&world.ring, &seal.salt))
+    pub fn knows_browser(&self, cookie: &Presented<of::FlowCookie>, environment: &Environment) -> bool {
+        self.cookie().is_some_and(|seal| cookie.is_genuine(&environment.ring, &seal.salt))
     }
 
     fn began_in(&self, cookie: &Presented<of::FlowCookie>, cx: &Cx<'_, Auth>) -> bool {
-        cookie.flow() == *cx.flow.bytes() && self.knows_browser(cookie, cx.world)
+        cookie.flow() == *cx.flow.bytes() && self.knows_browser(cookie, cx.environment)
     }
 
     /// Whether a link is this flow's own: worth the price of a password's hash.
-    pub fn knows_link(&self, link: &Presented<of::VerifyEmail>, world: &World) -> bool {
+    pub fn knows_link(&self, link: &Presented<of::VerifyEmail>, environment: &Environment) -> bool {
         match self {
-            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.judge_link(link, world), Judged::Right(_)),
-            Self::Verified { issue, .. } => link.proves(&world.ring, issue),
+            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.check_link(link, environment), Checked::Right(_)),
+            Self::Verified { issue, .. } => link.proves(&environment.ring, issue),
             _ => false,
         }
     }
@@ -348,9 +348,9 @@ impl Flow for Registration {
             first_name: asked.first_name.clone(),
             last_name: asked.last_name.clone(),
             password: asked.password.clone(),
-            letters: Issues::first(cx),
+            letters: Challenge::first(cx),
             decoy: asked.known,
-            expires_at: cx.now.after(cx.world.settings.registration_ttl),
+            expires_at: cx.now.after(cx.environment.settings.registration_ttl),
         }
         .sent(asked.by)
     }
@@ -361,10 +361,10 @@ impl Flow for Registration {
 
             // Everything typed into a decoy is judged all the same, and then it is wrong.
             (Self::AwaitingCode(a), Input::Asked(Command::Enter(typed))) => {
-                match a.letters.judge_code(Purpose::VerifyEmail, typed, cx) {
-                    Judged::Right(issue) if !a.decoy => a.verified(issue, lost, cx),
-                    Judged::Right(_) | Judged::Wrong => a.missed(typed, cx),
-                    Judged::Spent => stay().says(Outcome::OnlyTheLink),
+                match a.letters.check_code(Purpose::VerifyEmail, typed, cx) {
+                    Checked::Right(issue) if !a.decoy => a.verified(issue, lost, cx),
+                    Checked::Right(_) | Checked::Wrong => a.missed(typed, cx),
+                    Checked::Spent => stay().says(Outcome::OnlyTheLink),
                 }
             }
 
@@ -384,13 +384,13 @@ impl Flow for Registration {
             (Self::Verified { user, issue, until, tries, shown }, Input::Asked(Command::Enter(typed))) => {
                 if *tries >= TRIES {
                     stay().says(Outcome::OnlyTheLink)
-                } else if issue::is_code(issue, Purpose::VerifyEmail, &typed.code, cx) {
+                } else if challenge::is_code(issue, Purpose::VerifyEmail, &typed.code, cx) {
                     stay().says(Outcome::Verified { user: *user, until: *until })
                 } else {
                     let tries = tries.saturating_add(1);
                     let (issue, shown) = (issue.clone(), shown.clone());
                     go(Self::Verified { user: *user, issue, until: *until, tries, shown })
-                        .says(Outcome::WrongCode { tries_left: issue::tries_left(tries) })
+                        .says(Outcome::WrongCode { tries_left: challenge::tries_left(tries) })
                 }
             }
             (
@@ -402,7 +402,7 @@ impl Flow for Registration {
                     Command::Open { link, password } => (link, password.is_some()),
                     Command::Enter(_) | Command::Resend(_) => return stay().says(Outcome::Garbage),
                 };
-                match (link.proves(&cx.world.ring, issue), proved) {
+                match (link.proves(&cx.environment.ring, issue), proved) {
                     (true, true) => stay().says(Outcome::Verified { user: *user, until: *until }),
                     (true, false) => stay().says(Outcome::PasswordNeeded),
                     (false, _) => stay().says(Outcome::Garbage),

@@ -35,8 +35,8 @@ impl Minted {
     }
 
     fn now(generation: u32, cx: &Cx<'_, Auth>) -> Self {
-        let until = cx.now.after(cx.world.settings.access_ttl);
-        Self { generation, at: cx.now, until, key: cx.world.signing.current().to_owned() }
+        let until = cx.now.after(cx.environment.settings.access_ttl);
+        Self { generation, at: cx.now, until, key: cx.environment.signing.current().to_owned() }
     }
 }
 
@@ -61,11 +61,11 @@ pub(super) fn standing(
     cx: &Cx<'_, Auth>,
 ) -> Standing {
     let shown = token.generation();
-    if !token.is_genuine(&cx.world.ring, &present.salt) || shown > present.n {
+    if !token.is_genuine(&cx.environment.ring, &present.salt) || shown > present.n {
         Standing::Foreign
     } else if shown == present.n {
         Standing::Present
-    } else if shown.checked_add(1) == Some(present.n) && cx.now < since.after(cx.world.settings.refresh_grace) {
+    } else if shown.checked_add(1) == Some(present.n) && cx.now < since.after(cx.environment.settings.refresh_grace) {
         Standing::Repeated
     } else {
         Standing::Replaced

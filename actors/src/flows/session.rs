@@ -12,17 +12,17 @@ use cairn_runtime::{Cx, Flow, FlowId, Id, Input, Lost, Named, Outgoing, Public, 
 use serde::{Deserialize, Serialize};
 
 pub use self::link::{Account, Disputable, Link, SETS_PASSWORD, Used, known_place};
+use super::challenge;
 use super::deletion::{self, Deletion};
-use super::issue;
 pub use super::rotation::Minted;
 use super::rotation::{Standing, standing};
 use crate::acts::guesses::{self, Target};
 use crate::address::Address;
 use crate::credential::{Presented, Seal, of};
 use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::environment::Settings;
 use crate::followers::Followers;
 use crate::hasher::SealedHash;
-use crate::world::Settings;
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -392,8 +392,8 @@ impl Active {
 
     /// The same session with the next refresh token.
     fn rotated(&self, cx: &Cx<'_, Auth>) -> Self {
-        let (issue, minted) = (self.issue.next(&cx.world.ring), self.minted.next(cx));
-        let expires_at = lasts_until(self.auth_time, cx.now, &cx.world.settings);
+        let (issue, minted) = (self.issue.next(&cx.environment.ring), self.minted.next(cx));
+        let expires_at = lasts_until(self.auth_time, cx.now, &cx.environment.settings);
         Self { issue, minted, expires_at, no_grace: false, ..self.clone() }
     }
 
@@ -431,16 +431,16 @@ impl Flow for Session {
         let active = Active {
             user: asked.user,
             fence: asked.fence,
-            issue: Seal::new(&cx.world.ring, cx.salt),
+            issue: Seal::new(&cx.environment.ring, cx.salt),
             minted: Minted::first(cx),
             auth_time: cx.now,
             amr: asked.amr.clone(),
             device: asked.device.clone(),
             client_address: asked.client_address.clone(),
             created_at: cx.now,
-            expires_at: lasts_until(cx.now, cx.now, &cx.world.settings),
+            expires_at: lasts_until(cx.now, cx.now, &cx.environment.settings),
             place: asked.arrival.place,
-            notice: asked.arrival.notice.as_ref().map(|_| Seal::new(&cx.world.ring, cx.bytes("notice"))),
+            notice: asked.arrival.notice.as_ref().map(|_| Seal::new(&cx.environment.ring, cx.bytes("notice"))),
             device_id: asked.arrival.device.map(|device| device.id),
             devices: asked.devices,
             no_grace: false,
@@ -451,7 +451,7 @@ impl Flow for Session {
             .hold(Key::Devices(asked.user), asked.devices)
             .claim(Key::Session(cx.flow.0));
         if let Some(letter) = letter {
-            step = step.send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
+            step = step.send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(challenge::NOTICE)));
         }
         if asked.arrival.is_first {
             step = step.write(Write::FirstSignIn { user: asked.user, at: cx.now });
@@ -474,7 +474,7 @@ impl Flow for Session {
                 .bump_from(Key::Profile(asked.user), *profile)
                 .write(Write::SetDeletion { user: asked.user, flow: None, at: cx.now })
                 .tell::<Deletion>(*deletion, &deletion::Signal::Restored)
-                .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)));
+                .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(challenge::NOTICE)));
         }
         for crowded in &asked.arrival.crowded {
             step = step.tell::<Self>(*crowded, &Signal::Crowded);
@@ -547,7 +547,7 @@ impl Flow for Session {
                     .bump_from(Key::User(a.user), a.fence)
                     .hold(Key::Devices(a.user), *devices)
                     .write(Write::SetPassword { user: a.user, password: password.clone(), at: cx.now })
-                    .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)))
+                    .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(challenge::NOTICE)))
                     .with(followers.fenced())
                     .says(Outcome::PasswordChanged { at: cx.now, tokens })
             }
@@ -556,13 +556,13 @@ impl Flow for Session {
             (_, Input::Asked(Command::Disown { link, account })) => self.disown(link, account.as_ref(), lost, cx),
             // A browser's cookie does not rotate: pages that load side by side would take each other's turn.
             (Self::Active(a), Input::Asked(Command::Seen(cookie) | Command::Leave(cookie)))
-                if !cookie.is_genuine(&cx.world.ring, &a.issue.salt) =>
+                if !cookie.is_genuine(&cx.environment.ring, &a.issue.salt) =>
             {
                 stay().says(Outcome::Garbage)
             }
             (Self::Active(_), Input::Asked(Command::Seen(_))) if lost.is_some() => self.end(End::Fenced, cx),
             (Self::Active(a), Input::Asked(Command::Seen(_))) => {
-                let expires_at = a.lasts_until(cx.now, &cx.world.settings);
+                let expires_at = a.lasts_until(cx.now, &cx.environment.settings);
                 go(Self::Active(Box::new(Active { expires_at, ..(**a).clone() })))
                     .hold(Key::User(a.user), a.fence)
                     .says(Outcome::Seen { expires_at })

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{message_id, render};
 use crate::address::Address;
 use crate::effects::Auth;
+use crate::environment::Environment;
 use crate::flows::authorization::Authorization;
 use crate::flows::deletion::Deletion;
 use crate::flows::email_change::EmailChange;
@@ -19,7 +20,6 @@ use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
 use crate::flows::session::Session;
 use crate::instant;
-use crate::world::World;
 
 /// One letter as `/dev/mail` shows it. Holds its code and links, so it prints as dots.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -66,18 +66,18 @@ impl fmt::Debug for Mail {
 
 /// The letter of a row of the outbox. `None` for what is no letter, goes to nobody, was wiped, or is sealed or written under a key that
 /// this ring has not got.
-pub fn view(delivery: &store::Delivery, world: &World) -> Option<Mail> {
+pub fn view(delivery: &store::OutboxRow, environment: &Environment) -> Option<Mail> {
     if delivery.payload.is_empty() {
         return None;
     }
-    let Ok(Payload::External(carried)) = Payload::<Auth>::open(world, delivery) else { return None };
+    let Ok(Payload::External(carried)) = Payload::<Auth>::open(environment, delivery) else { return None };
     let letter = carried.mailed()?;
-    let rendered = render(letter, delivery.flow, world).ok()?;
+    let rendered = render(letter, delivery.flow, environment).ok()?;
     Some(Mail {
         id: delivery.id.to_string(),
-        message_id: message_id(delivery.id, world),
+        message_id: message_id(delivery.id, environment),
         to: letter.to().mailed().to_owned(),
-        from: world.settings.mail_from.clone(),
+        from: environment.settings.mail_from.clone(),
         subject: rendered.subject,
         text: rendered.text,
         html: rendered.html,

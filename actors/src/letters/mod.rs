@@ -4,7 +4,7 @@
 //! chose (else anybody mails anybody through us); code and links each stand alone on a line of the text part.
 
 pub mod mailbox;
-mod stationery;
+mod theme;
 mod words;
 
 use std::collections::BTreeMap;
@@ -16,14 +16,14 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use self::stationery::{Stationery, stationery};
-pub use self::stationery::{doubts, escaped, install};
+use self::theme::{LetterTheme, theme};
+pub use self::theme::{escaped, install, warnings};
 pub use self::words::fill;
 use self::words::{Texts, fill_all};
 use crate::credential::{self, Purpose, Seal};
 use crate::effects::Letter;
+use crate::environment::Environment;
 use crate::ring::KeyId;
-use crate::world::World;
 
 /// A letter in words. Holds its code and links, so it prints as dots.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,23 +61,23 @@ pub enum LetterFault {
 ///
 /// # Errors
 /// See [`LetterFault`].
-pub fn render(letter: &Letter, flow: FlowId, world: &World) -> Result<Rendered, LetterFault> {
-    let public = &world.settings.public_url;
+pub fn render(letter: &Letter, flow: FlowId, environment: &Environment) -> Result<Rendered, LetterFault> {
+    let public = &environment.settings.public_url;
     let page = |path: &str| format!("{public}/{path}");
-    let instant = |at| stationery().language.instant(at).ok_or(LetterFault::Instant);
-    let host = host(world);
+    let instant = |at| theme().language.instant(at).ok_or(LetterFault::Instant);
+    let host = host(environment);
 
     // What goes into the words, and what the template places by itself.
     let mut said: Vec<(&str, String)> = vec![("host", host)];
     let mut placed: BTreeMap<&'static str, String> = BTreeMap::new();
     match letter {
         Letter::RegistrationVerify { to: _, seal, expires_at } => {
-            let (code, link) = proof(Purpose::VerifyEmail, "verify-email", seal, flow, world)?;
+            let (code, link) = proof(Purpose::VerifyEmail, "verify-email", seal, flow, environment)?;
             said.extend([("spoken", spoken(&code)), ("until", instant(*expires_at)?)]);
             placed.extend([("code", code), ("link", link)]);
         }
         Letter::RecoveryReset { to: _, seal, expires_at } => {
-            let (code, link) = proof(Purpose::ResetPassword, "reset-password", seal, flow, world)?;
+            let (code, link) = proof(Purpose::ResetPassword, "reset-password", seal, flow, environment)?;
             said.extend([("spoken", spoken(&code)), ("until", instant(*expires_at)?)]);
             placed.extend([("code", code), ("link", link)]);
         }
@@ -92,14 +92,14 @@ pub fn render(letter: &Letter, flow: FlowId, world: &World) -> Result<Rendered, 
             placed.insert("forgot_password", page("forgot-password"));
         }
         Letter::EmailConfirm { to: _, seal, expires_at } => {
-            let (code, link) = proof(Purpose::EmailChange, "email-change", seal, flow, world)?;
+            let (code, link) = proof(Purpose::EmailChange, "email-change", seal, flow, environment)?;
             said.extend([("spoken", spoken(&code)), ("until", instant(*expires_at)?)]);
             placed.extend([("code", code), ("link", link)]);
         }
         Letter::EmailKnown { to: _ } => {}
         Letter::EmailChanged { to: _, seal, at, expires_at } => {
             said.extend([("at", instant(*at)?), ("until", instant(*expires_at)?)]);
-            placed.insert("link", link(Purpose::UndoEmailChange, "undo-email-change", seal, flow, world)?);
+            placed.insert("link", link(Purpose::UndoEmailChange, "undo-email-change", seal, flow, environment)?);
         }
         Letter::SessionNewDevice { to: _, seal, device, client_address, at } => {
             said.extend([
@@ -107,7 +107,7 @@ pub fn render(letter: &Letter, flow: FlowId, world: &World) -> Result<Rendered, 
                 ("device", device.clone()),
                 ("client_address", client_address.clone()),
             ]);
-            placed.insert("link", link(Purpose::EndSession, "end-session", seal, flow, world)?);
+            placed.insert("link", link(Purpose::EndSession, "end-session", seal, flow, environment)?);
         }
         Letter::DeletionCalledOff { to: _, at } => {
             said.push(("at", instant(*at)?));
@@ -119,17 +119,17 @@ pub fn render(letter: &Letter, flow: FlowId, world: &World) -> Result<Rendered, 
         }
     }
     let said: Vec<(&str, &str)> = said.iter().map(|(place, value)| (*place, value.as_str())).collect();
-    write_on(stationery(), letter.name(), &said, placed)
+    write_on(theme(), letter.name(), &said, placed)
 }
 
 /// The `Message-ID` of a delivery, the same at every attempt (RFC 5322 section 3.6.4), angle brackets included.
-pub fn message_id(delivery: DeliveryId, world: &World) -> String {
-    format!("<{delivery}@{}>", host(world))
+pub fn message_id(delivery: DeliveryId, environment: &Environment) -> String {
+    format!("<{delivery}@{}>", host(environment))
 }
 
 /// The host of the public URL, in a form that can stand in any header: A-labels, or an address in figures.
-pub(crate) fn host(world: &World) -> String {
-    let url = &world.settings.public_url;
+pub(crate) fn host(environment: &Environment) -> String {
+    let url = &environment.settings.public_url;
     let behind = url.split_once("://").map_or(url.as_str(), |(_, behind)| behind);
     let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
     let named = match authority.split_once(']') {
@@ -151,19 +151,25 @@ fn proof(
     path: &str,
     seal: &Seal,
     flow: FlowId,
-    world: &World,
+    environment: &Environment,
 ) -> Result<(String, String), LetterFault> {
     let unknown = || LetterFault::UnknownKey(seal.key);
-    let code = credential::code(&world.ring, purpose, *flow.bytes(), seal).ok_or_else(unknown)?;
-    Ok((code.expose().to_string(), link(purpose, path, seal, flow, world)?))
+    let code = credential::code(&environment.ring, purpose, *flow.bytes(), seal).ok_or_else(unknown)?;
+    Ok((code.expose().to_string(), link(purpose, path, seal, flow, environment)?))
 }
 
 /// The link of one issue.
-fn link(purpose: Purpose, path: &str, seal: &Seal, flow: FlowId, world: &World) -> Result<String, LetterFault> {
+fn link(
+    purpose: Purpose,
+    path: &str,
+    seal: &Seal,
+    flow: FlowId,
+    environment: &Environment,
+) -> Result<String, LetterFault> {
     let unknown = || LetterFault::UnknownKey(seal.key);
-    let token = credential::render(&world.ring, purpose, *flow.bytes(), seal).ok_or_else(unknown)?;
+    let token = credential::render(&environment.ring, purpose, *flow.bytes(), seal).ok_or_else(unknown)?;
     // A token is base64url and underscores: nothing in it needs escaping in a URL.
-    Ok(format!("{}/{path}?token={}", world.settings.public_url, token.expose()))
+    Ok(format!("{}/{path}?token={}", environment.settings.public_url, token.expose()))
 }
 
 /// A code as it is read aloud: `123 456`.
@@ -183,12 +189,12 @@ struct Given<'a> {
 }
 
 fn write_on(
-    stationery: &Stationery,
+    theme: &LetterTheme,
     name: &str,
     said: &[(&str, &str)],
     placed: BTreeMap<&'static str, String>,
 ) -> Result<Rendered, LetterFault> {
-    let Stationery { templates, language } = stationery;
+    let LetterTheme { templates, language } = theme;
     let broken = |why: minijinja::Error| LetterFault::Template(why.to_string());
     let missing = || LetterFault::Template(format!("there are no words for {name}"));
     let words = language.letters.get(name).ok_or_else(missing)?;

@@ -9,9 +9,9 @@ use super::mailbox::{flow_text, view};
 use super::*;
 use crate::address::Address;
 use crate::effects::{Auth, Delivery};
+use crate::environment::Settings;
 use crate::ring::Ring;
 use crate::signing::{SealedSigningKey, SigningKeys};
-use crate::world::Settings;
 
 const PUBLIC: &str = "https://id.example.org";
 const FLOW: FlowId = FlowId::from_bytes([0x5a; 16]);
@@ -19,12 +19,12 @@ const DELIVERY: DeliveryId = DeliveryId::from_bytes([7; 16]);
 /// 3 November 2026, 14:02:59.
 const UNTIL: Timestamp = Timestamp(1_793_714_579_999);
 
-pub(crate) fn world(public: &str) -> World {
+pub(crate) fn environment(public: &str) -> Environment {
     let ring = Ring::pretended(1);
     let key = SealedSigningKey::generate(&ring, 0).unwrap();
     let signing = Arc::new(SigningKeys::unseal(&ring, &[key]).unwrap());
     let settings = Settings { public_url: public.to_owned(), ..Settings::default() };
-    World { ring: Arc::new(ring), signing, settings }
+    Environment { ring: Arc::new(ring), signing, settings }
 }
 
 fn seal() -> Seal {
@@ -54,9 +54,9 @@ fn letters() -> Vec<Letter> {
     ]
 }
 
-fn expected_links(letter: &Letter, world: &World) -> Vec<String> {
+fn expected_links(letter: &Letter, environment: &Environment) -> Vec<String> {
     let with_token = |purpose, path: &str| {
-        let token = credential::render(&world.ring, purpose, *FLOW.bytes(), &seal()).unwrap();
+        let token = credential::render(&environment.ring, purpose, *FLOW.bytes(), &seal()).unwrap();
         vec![format!("{PUBLIC}/{path}?token={}", token.expose())]
     };
     let forgotten = format!("{PUBLIC}/forgot-password");
@@ -90,26 +90,26 @@ fn hrefs(html: &str) -> Vec<&str> {
 
 #[test]
 fn every_link_stands_alone_on_its_line_and_there_is_no_other() {
-    let world = world(PUBLIC);
+    let environment = environment(PUBLIC);
     for letter in letters() {
-        let rendered = render(&letter, FLOW, &world).unwrap();
+        let rendered = render(&letter, FLOW, &environment).unwrap();
         let links: Vec<&str> = rendered.text.lines().filter(|line| line.contains("://")).collect();
-        assert_eq!(links, expected_links(&letter, &world), "{}", letter.name());
+        assert_eq!(links, expected_links(&letter, &environment), "{}", letter.name());
     }
 }
 
 #[test]
 fn the_code_stands_alone_on_its_line_as_six_plain_digits_and_grouped_in_the_subject() {
-    let world = world(PUBLIC);
+    let environment = environment(PUBLIC);
     for letter in letters() {
-        let rendered = render(&letter, FLOW, &world).unwrap();
+        let rendered = render(&letter, FLOW, &environment).unwrap();
         let codes: Vec<&str> =
             rendered.text.lines().filter(|line| line.len() == 6 && line.bytes().all(|b| b.is_ascii_digit())).collect();
         let Some(purpose) = purpose(&letter) else {
             assert!(codes.is_empty(), "{}", letter.name());
             continue;
         };
-        let right = credential::code(&world.ring, purpose, *FLOW.bytes(), &seal()).unwrap().expose().to_string();
+        let right = credential::code(&environment.ring, purpose, *FLOW.bytes(), &seal()).unwrap().expose().to_string();
         assert_eq!(codes, [right.as_str()]);
         assert!(rendered.html.contains(&format!(">{right}</p>")));
         assert!(rendered.subject.starts_with(&format!("{} {} is your code", &right[..3], &right[3..])));
@@ -118,14 +118,14 @@ fn the_code_stands_alone_on_its_line_as_six_plain_digits_and_grouped_in_the_subj
 
 #[test]
 fn letters_with_a_code_say_until_when_in_utc() {
-    let world = world(PUBLIC);
+    let environment = environment(PUBLIC);
     for letter in letters().into_iter().filter(|letter| purpose(letter).is_some()) {
-        let rendered = render(&letter, FLOW, &world).unwrap();
+        let rendered = render(&letter, FLOW, &environment).unwrap();
         for part in [&rendered.text, &rendered.html] {
             assert!(part.contains("work until 3 November 2026, 14:02 UTC."), "{part}");
         }
     }
-    let rendered = render(&letters()[4], FLOW, &world).unwrap();
+    let rendered = render(&letters()[4], FLOW, &environment).unwrap();
     assert!(rendered.text.contains("was changed on 3 November 2026, 14:02 UTC."));
 }
 
@@ -138,19 +138,19 @@ fn every_letter_has_its_name_in_the_list() {
 
 #[test]
 fn every_letter_says_what_to_do_if_one_did_not_ask() {
-    let world = world(PUBLIC);
+    let environment = environment(PUBLIC);
     for letter in letters() {
-        let rendered = render(&letter, FLOW, &world).unwrap();
-        let unasked = fill(&stationery().language.letters[letter.name()]["unasked"], &[("host", "id.example.org")]);
+        let rendered = render(&letter, FLOW, &environment).unwrap();
+        let unasked = fill(&theme().language.letters[letter.name()]["unasked"], &[("host", "id.example.org")]);
         assert!(rendered.text.lines().any(|line| line == unasked), "{}", letter.name());
     }
 }
 
 #[test]
 fn nothing_that_the_asker_chose_is_in_a_letter() {
-    let world = world(PUBLIC);
+    let environment = environment(PUBLIC);
     for letter in letters() {
-        let Rendered { subject, text, html } = render(&letter, FLOW, &world).unwrap();
+        let Rendered { subject, text, html } = render(&letter, FLOW, &environment).unwrap();
         for part in [subject, text, html] {
             let part = part.to_ascii_lowercase();
             assert!(!part.contains("mallory") && !part.contains("example.net"), "{}", letter.name());
@@ -160,10 +160,10 @@ fn nothing_that_the_asker_chose_is_in_a_letter() {
 
 #[test]
 fn the_html_part_fetches_nothing_and_links_to_nobody_else() {
-    let world = world(PUBLIC);
+    let environment = environment(PUBLIC);
     for letter in letters() {
-        let html = render(&letter, FLOW, &world).unwrap().html;
-        let expected = expected_links(&letter, &world);
+        let html = render(&letter, FLOW, &environment).unwrap().html;
+        let expected = expected_links(&letter, &environment);
         let hrefs = hrefs(&html);
         assert_eq!(hrefs.is_empty(), expected.is_empty(), "{}", letter.name());
         for href in hrefs {
@@ -180,9 +180,9 @@ fn the_html_part_fetches_nothing_and_links_to_nobody_else() {
 
 #[test]
 fn no_place_is_left_open_and_every_line_fits_a_mail() {
-    let world = world(PUBLIC);
+    let environment = environment(PUBLIC);
     for letter in letters() {
-        let Rendered { subject, text, html } = render(&letter, FLOW, &world).unwrap();
+        let Rendered { subject, text, html } = render(&letter, FLOW, &environment).unwrap();
         assert!(subject.is_ascii() && subject.len() < 78 && !subject.chars().any(char::is_control), "{subject}");
         assert!(text.is_ascii() && html.is_ascii());
         assert!(text.lines().chain(html.lines()).all(|line| line.len() < 998));
@@ -198,11 +198,11 @@ fn no_place_is_left_open_and_every_line_fits_a_mail() {
 
 #[test]
 fn the_file_of_words_has_exactly_the_letters_that_are_written() {
-    let named: Vec<&str> = stationery().language.letters.keys().map(String::as_str).collect();
+    let named: Vec<&str> = theme().language.letters.keys().map(String::as_str).collect();
     let mut written: Vec<&str> = letters().iter().map(Letter::name).collect();
     written.sort_unstable();
     assert_eq!(named, written);
-    for (name, words) in &stationery().language.letters {
+    for (name, words) in &theme().language.letters {
         // A letter's own files, and those that they extend.
         let text_of = |wanted: &str| FILES.iter().find(|(file, _)| *file == wanted).map(|(_, text)| *text);
         let own = ["txt", "html"].map(|ending| text_of(&format!("{name}.{ending}")).unwrap());
@@ -216,20 +216,20 @@ fn the_file_of_words_has_exactly_the_letters_that_are_written() {
 
 #[test]
 fn a_repeat_is_the_same_letter_word_for_word() {
-    let (world, again) = (world(PUBLIC), world(PUBLIC));
+    let (environment, again) = (environment(PUBLIC), environment(PUBLIC));
     for letter in letters() {
         let kept: Letter = serde_json::from_str(&serde_json::to_string(&letter).unwrap()).unwrap();
-        let (first, second) = (render(&letter, FLOW, &world).unwrap(), render(&kept, FLOW, &again).unwrap());
+        let (first, second) = (render(&letter, FLOW, &environment).unwrap(), render(&kept, FLOW, &again).unwrap());
         assert!(first == second, "{}", letter.name());
     }
-    assert_eq!(message_id(DELIVERY, &world), message_id(DELIVERY, &again));
+    assert_eq!(message_id(DELIVERY, &environment), message_id(DELIVERY, &again));
 }
 
 #[test]
 fn a_letter_whose_key_is_not_in_the_ring_yet_says_so() {
     let to = Address::parse("a@example.net").unwrap();
     let letter = Letter::RecoveryReset { to, seal: Seal { key: KeyId(9), ..seal() }, expires_at: UNTIL };
-    assert_eq!(render(&letter, FLOW, &world(PUBLIC)), Err(LetterFault::UnknownKey(KeyId(9))));
+    assert_eq!(render(&letter, FLOW, &environment(PUBLIC)), Err(LetterFault::UnknownKey(KeyId(9))));
 }
 
 #[test]
@@ -244,22 +244,22 @@ fn the_message_id_ends_in_the_host_of_the_public_url() {
         ("http://[::1\r\nBcc: x]", "localhost"),
         ("", "localhost"),
     ] {
-        assert_eq!(message_id(DELIVERY, &world(public)), format!("<{DELIVERY}@{host}>"), "{public}");
+        assert_eq!(message_id(DELIVERY, &environment(public)), format!("<{DELIVERY}@{host}>"), "{public}");
     }
 }
 
 #[test]
 fn what_goes_into_html_is_escaped_and_into_text_it_is_not() {
-    let world = world("https://id.example.org/a&b\"<script>");
-    let rendered = render(&letters()[0], FLOW, &world).unwrap();
+    let environment = environment("https://id.example.org/a&b\"<script>");
+    let rendered = render(&letters()[0], FLOW, &environment).unwrap();
     assert!(rendered.text.contains("\nhttps://id.example.org/a&b\"<script>/verify-email?token="));
     assert!(rendered.html.contains("href=\"https://id.example.org/a&amp;b&quot;&lt;script&gt;/verify-email?token="));
     assert!(!rendered.html.contains("<script>"));
 }
 
-fn row(carried: &Payload<Auth>, world: &World) -> store::Delivery {
+fn row(carried: &Payload<Auth>, environment: &Environment) -> store::OutboxRow {
     let plain = serde_json::to_vec(carried).unwrap();
-    store::Delivery {
+    store::OutboxRow {
         id: DELIVERY,
         flow: FLOW,
         flow_kind: "registration".to_owned(),
@@ -267,9 +267,9 @@ fn row(carried: &Payload<Auth>, world: &World) -> store::Delivery {
         kind: carried.kind().to_owned(),
         lane: carried.lane().name.to_owned(),
         target: carried.target(),
-        budget: carried.charge(world).map(|charge| charge.budget),
+        budget: carried.charge(environment).map(|charge| charge.budget),
         asked_by: None,
-        payload: Auth::seal(world, DELIVERY.bytes(), &plain, [3; 32]),
+        payload: Auth::seal(environment, DELIVERY.bytes(), &plain, [3; 32]),
         due: Timestamp(0),
         expires: None,
         once: false,
@@ -285,10 +285,11 @@ fn row(carried: &Payload<Auth>, world: &World) -> store::Delivery {
 
 #[test]
 fn the_mailbox_shows_a_row_of_the_outbox_as_the_letter_it_is() {
-    let world = world(PUBLIC);
+    let environment = environment(PUBLIC);
     for letter in letters() {
-        let mail = view(&row(&Payload::External(Delivery::Letter(letter.clone())), &world), &world).unwrap();
-        let rendered = render(&letter, FLOW, &world).unwrap();
+        let mail =
+            view(&row(&Payload::External(Delivery::Letter(letter.clone())), &environment), &environment).unwrap();
+        let rendered = render(&letter, FLOW, &environment).unwrap();
         let shown = serde_json::to_value(&mail).unwrap();
         assert_eq!(
             shown,
@@ -312,13 +313,13 @@ fn the_mailbox_shows_a_row_of_the_outbox_as_the_letter_it_is() {
 
 #[test]
 fn the_mailbox_shows_no_signals_nothing_wiped_and_nothing_of_another_house() {
-    let world = world(PUBLIC);
+    let environment = environment(PUBLIC);
     let signal = Payload::Signal { to: FLOW, kind: "session".to_owned(), signal: serde_json::Value::Null };
-    assert_eq!(view(&row(&signal, &world), &world), None);
+    assert_eq!(view(&row(&signal, &environment), &environment), None);
     let letter = Payload::External(Delivery::Letter(letters().remove(0)));
-    let good = row(&letter, &world);
-    assert_eq!(view(&store::Delivery { payload: Vec::new(), ..good.clone() }, &world), None);
-    assert_eq!(view(&store::Delivery { id: DeliveryId::from_bytes([8; 16]), ..good }, &world), None);
+    let good = row(&letter, &environment);
+    assert_eq!(view(&store::OutboxRow { payload: Vec::new(), ..good.clone() }, &environment), None);
+    assert_eq!(view(&store::OutboxRow { id: DeliveryId::from_bytes([8; 16]), ..good }, &environment), None);
 }
 
 #[test]

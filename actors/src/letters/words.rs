@@ -1,7 +1,7 @@
 //! The words of all letters, one file a language, and how an instant reads in it.
 //!
 //! A text may have places such as `{host}` in it, which are filled in before it goes into a template. To add a
-//! language, translate `en.json` and choose between the two where [`super::stationery`] reads it now.
+//! language, translate `en.json` and choose between the two where [`super::theme`] reads it now.
 
 use std::collections::BTreeMap;
 

@@ -24,8 +24,8 @@ impl Services {
     ) -> Result<Arrival, Refusal> {
         let place = self.place(caller, user);
         // Those whose fence has moved count until they have tidied up after themselves: they are the first to go.
-        let room = self.engine.world().settings.max_sessions.saturating_sub(1);
-        let visits = self.directory.visits(user.id, known_place(place, user.devices), room).await?;
+        let room = self.engine.environment().settings.max_sessions.saturating_sub(1);
+        let visits = self.directory.earlier_sessions(user.id, known_place(place, user.devices), room).await?;
         let is_first = user.signed_in_at.is_none();
         let is_news = !is_first && !is_known && !visits.knows_place;
         let notice = is_news.then(|| Notice {
@@ -54,7 +54,7 @@ impl Services {
     fn place(&self, caller: &Caller, user: &User) -> Digest {
         let parts = [user.id.0.text("usr"), caller.device.clone().unwrap_or_default(), neighbourhood(caller.address)];
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        self.engine.world().digest("place", &super::unambiguous(&parts))
+        self.engine.environment().digest("place", &super::unambiguous(&parts))
     }
 }
 

@@ -12,15 +12,15 @@ use super::{Caller, FlowView, Refusal, Services};
 use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, Token, of};
 use crate::effects::{Auth, UserId};
+use crate::flows::challenge::{Challenge, Checked};
 use crate::flows::email_change::EmailChange;
-use crate::flows::issue::{Issues, Judged};
 use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
 use crate::flows::session::{Command, Outcome, Session, Used};
 
 /// A flow as its own browser may see it.
 #[derive(Clone, Debug)]
-pub struct Begun {
+pub struct OpenFlow {
     /// The flow.
     pub flow: FlowView,
     /// To which address the letters go, while one is awaited.
@@ -80,7 +80,7 @@ impl Waiting {
     }
 
     /// The address whose proof is awaited, and the letters that were sent there.
-    fn awaited(&self) -> Option<(&Address, &Issues)> {
+    fn awaited(&self) -> Option<(&Address, &Challenge)> {
         match self {
             Self::Registration(Snapshot { state: Registration::AwaitingCode(a), .. }) => Some((&a.address, &a.letters)),
             Self::Recovery(Snapshot { state: Recovery::AwaitingCode(a), .. }) => Some((&a.address, &a.letters)),
@@ -120,7 +120,7 @@ impl Services {
         let id = prefixes.iter().find_map(|prefix| Id::parse(prefix, flow));
         let id = FlowId(id.ok_or(Refusal::NotFound)?);
         let seal = self.waiting(id).await?.and_then(|flow| flow.cookie()).ok_or(Refusal::NotFound)?;
-        let ring = &self.engine.world().ring;
+        let ring = &self.engine.environment().ring;
         credential::render(ring, Purpose::FlowCookie, *id.bytes(), &seal).ok_or(Refusal::NotFound)
     }
 
@@ -129,8 +129,8 @@ impl Services {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn begun(&self, cookies: &[&str], prefix: &str, flow: Option<&str>) -> Result<Option<Begun>, Refusal> {
-        let world = self.engine.world();
+    pub async fn begun(&self, cookies: &[&str], prefix: &str, flow: Option<&str>) -> Result<Option<OpenFlow>, Refusal> {
+        let environment = self.engine.environment();
         let wanted = match flow {
             Some(text) => match Id::parse(prefix, text) {
                 Some(id) => Some(id),
@@ -138,7 +138,8 @@ impl Services {
             },
             None => None,
         };
-        let presented = cookies.iter().filter_map(|cookie| Presented::parse(&world.ring, of::FlowCookie, cookie).ok());
+        let presented =
+            cookies.iter().filter_map(|cookie| Presented::parse(&environment.ring, of::FlowCookie, cookie).ok());
         for cookie in presented.take(FLOWS_A_COOKIE) {
             let id = FlowId::from_bytes(cookie.flow());
             if wanted.is_some_and(|wanted| wanted != id.0) {
@@ -152,7 +153,7 @@ impl Services {
             let Some(flow) = flow.filter(|flow| flow.prefix() == prefix) else { continue };
             // Where a flow has ended there is no salt to hold the cookie against, and nothing to be shown but the end.
             let genuine = match flow.cookie() {
-                Some(seal) => cookie.is_genuine(&world.ring, &seal.salt),
+                Some(seal) => cookie.is_genuine(&environment.ring, &seal.salt),
                 None => flow.has_ended(),
             };
             if genuine {
@@ -178,10 +179,10 @@ impl Services {
         }
     }
 
-    async fn view(&self, flow: &Waiting) -> Result<Begun, Refusal> {
-        let cooldown = self.engine.world().settings.resend_cooldown;
+    async fn view(&self, flow: &Waiting) -> Result<OpenFlow, Refusal> {
+        let cooldown = self.engine.environment().settings.resend_cooldown;
         let awaited = flow.awaited();
-        Ok(Begun {
+        Ok(OpenFlow {
             flow: flow.view(),
             address: awaited.map(|(address, _)| address.clone()),
             mail: match flow {
@@ -207,9 +208,9 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn verification_link(&self, token: &str) -> Result<Standing, Refusal> {
-        self.standing(of::VerifyEmail, token, |flow: &Registration, link, world| match flow {
-            Registration::AwaitingCode(a) => judged(a.letters.judge_link(link, world)),
-            Registration::Verified { .. } if !flow.knows_link(link, world) => Standing::Garbage,
+        self.standing(of::VerifyEmail, token, |flow: &Registration, link, environment| match flow {
+            Registration::AwaitingCode(a) => judged(a.letters.check_link(link, environment)),
+            Registration::Verified { .. } if !flow.knows_link(link, environment) => Standing::Garbage,
             // What is over keeps no salt: the tag has shown that the link was ours.
             Registration::Verified { .. } | Registration::Done { .. } => Standing::Done,
             Registration::Expired => Standing::Expired,
@@ -222,8 +223,8 @@ impl Services {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn began_here(&self, token: &str, cookies: &[&str]) -> Result<Option<Begun>, Refusal> {
-        let ring = &self.engine.world().ring;
+    pub async fn began_here(&self, token: &str, cookies: &[&str]) -> Result<Option<OpenFlow>, Refusal> {
+        let ring = &self.engine.environment().ring;
         let Ok(link) = Presented::parse(ring, of::VerifyEmail, token) else { return Ok(None) };
         let flow = Id::from_bytes(link.flow()).text(Registration::PREFIX);
         self.begun(cookies, Registration::PREFIX, Some(&flow)).await
@@ -234,10 +235,12 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn verification_address(&self, token: &str) -> Result<Option<Address>, Refusal> {
-        let world = self.engine.world();
-        let Ok(link) = Presented::parse(&world.ring, of::VerifyEmail, token) else { return Ok(None) };
+        let environment = self.engine.environment();
+        let Ok(link) = Presented::parse(&environment.ring, of::VerifyEmail, token) else { return Ok(None) };
         Ok(match self.find(FlowId::from_bytes(link.flow())).await?.map(|seen| seen.state) {
-            Some(Registration::AwaitingCode(a)) if matches!(a.letters.judge_link(&link, &world), Judged::Right(_)) => {
+            Some(Registration::AwaitingCode(a))
+                if matches!(a.letters.check_link(&link, &environment), Checked::Right(_)) =>
+            {
                 Some(a.address)
             }
             _ => None,
@@ -249,9 +252,9 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn reset_link(&self, token: &str) -> Result<Standing, Refusal> {
-        self.standing(of::ResetPassword, token, |flow: &Recovery, link, world| match flow {
-            Recovery::AwaitingCode(a) => judged(a.letters.judge_link(link, world)),
-            Recovery::Reset(_) if !flow.knows_link(link, world) => Standing::Garbage,
+        self.standing(of::ResetPassword, token, |flow: &Recovery, link, environment| match flow {
+            Recovery::AwaitingCode(a) => judged(a.letters.check_link(link, environment)),
+            Recovery::Reset(_) if !flow.knows_link(link, environment) => Standing::Garbage,
             Recovery::Reset(_) | Recovery::Done { .. } => Standing::Done,
             Recovery::Expired { .. } => Standing::Expired,
             Recovery::Ended { .. } => Standing::Overtaken,
@@ -264,10 +267,12 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn reset_address(&self, token: &str) -> Result<Option<Address>, Refusal> {
-        let world = self.engine.world();
-        let Ok(link) = Presented::parse(&world.ring, of::ResetPassword, token) else { return Ok(None) };
+        let environment = self.engine.environment();
+        let Ok(link) = Presented::parse(&environment.ring, of::ResetPassword, token) else { return Ok(None) };
         Ok(match self.find(FlowId::from_bytes(link.flow())).await?.map(|seen| seen.state) {
-            Some(Recovery::AwaitingCode(a)) if matches!(a.letters.judge_link(&link, &world), Judged::Right(_)) => {
+            Some(Recovery::AwaitingCode(a))
+                if matches!(a.letters.check_link(&link, &environment), Checked::Right(_)) =>
+            {
                 Some(a.address)
             }
             _ => None,
@@ -279,8 +284,8 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn email_change_link(&self, token: &str) -> Result<Standing, Refusal> {
-        self.standing(of::EmailChange, token, |flow: &EmailChange, link, world| match flow {
-            EmailChange::AwaitingCode(a) => judged(a.letters.judge_link(link, world)),
+        self.standing(of::EmailChange, token, |flow: &EmailChange, link, environment| match flow {
+            EmailChange::AwaitingCode(a) => judged(a.letters.check_link(link, environment)),
             EmailChange::Changed(_) | EmailChange::Done { .. } => Standing::Done,
             EmailChange::Expired { .. } => Standing::Expired,
             EmailChange::Undone(_) | EmailChange::Ended { .. } => Standing::Overtaken,
@@ -293,8 +298,8 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn undo_link(&self, token: &str) -> Result<Standing, Refusal> {
-        self.standing(of::UndoEmailChange, token, |flow: &EmailChange, link, world| match flow {
-            EmailChange::Changed(c) if link.proves(&world.ring, &c.undo) => Standing::Good,
+        self.standing(of::UndoEmailChange, token, |flow: &EmailChange, link, environment| match flow {
+            EmailChange::Changed(c) if link.proves(&environment.ring, &c.undo) => Standing::Good,
             EmailChange::Undone(_) => Standing::Done,
             EmailChange::Done { .. } => Standing::Expired,
             EmailChange::Ended { .. } => Standing::Overtaken,
@@ -308,12 +313,12 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn end_session_link(&self, token: &str) -> Result<Standing, Refusal> {
-        let world = self.engine.world();
-        let Ok(link) = Presented::parse(&world.ring, of::EndSession, token) else { return Ok(Standing::Garbage) };
+        let environment = self.engine.environment();
+        let Ok(link) = Presented::parse(&environment.ring, of::EndSession, token) else { return Ok(Standing::Garbage) };
         let found = self.find::<Session>(FlowId::from_bytes(link.flow())).await?;
         Ok(match found.map(|seen| seen.state) {
             Some(session) => match session.link() {
-                Some(known) if !link.proves(&world.ring, &known.seal) => Standing::Garbage,
+                Some(known) if !link.proves(&environment.ring, &known.seal) => Standing::Garbage,
                 // The session may have ended by itself: whoever began it knows the password all the same.
                 Some(known) if known.used.is_none() => Standing::Good,
                 Some(_) => Standing::Done,
@@ -331,12 +336,12 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn end_session_link_sets_password(&self, token: &str) -> Result<bool, Refusal> {
-        let world = self.engine.world();
-        let Ok(shown) = Presented::parse(&world.ring, of::EndSession, token) else { return Ok(false) };
+        let environment = self.engine.environment();
+        let Ok(shown) = Presented::parse(&environment.ring, of::EndSession, token) else { return Ok(false) };
         let found = self.find::<Session>(FlowId::from_bytes(shown.flow())).await?;
         let Some(Snapshot { state, .. }) = found else { return Ok(false) };
         let Some((link, user)) = state.link().zip(state.user()) else { return Ok(false) };
-        if !shown.proves(&world.ring, &link.seal) || !link.may_set_password(self.engine.now()) {
+        if !shown.proves(&environment.ring, &link.seal) || !link.may_set_password(self.engine.now()) {
             return Ok(false);
         }
         // A password that was set since by other means is not this link's to replace.
@@ -349,8 +354,8 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn user_of_link(&self, token: &str) -> Result<Option<UserId>, Refusal> {
-        let world = self.engine.world();
-        let ring = &world.ring;
+        let environment = self.engine.environment();
+        let ring = &environment.ring;
         let change = Presented::parse(ring, of::EmailChange, token).map(|link| link.flow());
         let change = change.or_else(|_| Presented::parse(ring, of::UndoEmailChange, token).map(|link| link.flow()));
         if let Ok(change) = change {
@@ -366,12 +371,12 @@ impl Services {
         &self,
         purpose: P,
         token: &str,
-        judge: impl FnOnce(&F, &Presented<P>, &crate::world::World) -> Standing,
+        judge: impl FnOnce(&F, &Presented<P>, &crate::environment::Environment) -> Standing,
     ) -> Result<Standing, Refusal> {
-        let world = self.engine.world();
-        let Ok(link) = Presented::parse(&world.ring, purpose, token) else { return Ok(Standing::Garbage) };
+        let environment = self.engine.environment();
+        let Ok(link) = Presented::parse(&environment.ring, purpose, token) else { return Ok(Standing::Garbage) };
         let found = self.find::<F>(FlowId::from_bytes(link.flow())).await?;
-        Ok(found.map_or(Standing::Garbage, |seen| judge(&seen.state, &link, &world)))
+        Ok(found.map_or(Standing::Garbage, |seen| judge(&seen.state, &link, &environment)))
     }
 
     /// The cookie of a session, to be kept by the browser that signed in. It does not rotate: it is the same text for as
@@ -384,7 +389,7 @@ impl Services {
         let Snapshot { state, .. } = self.find::<Session>(id).await?.ok_or(Refusal::SessionEnded)?;
         let active = state.active().ok_or(Refusal::SessionEnded)?;
         let seal = Seal { n: 0, ..active.issue.clone() };
-        let token = credential::render(&self.engine.world().ring, Purpose::SessionCookie, *id.bytes(), &seal);
+        let token = credential::render(&self.engine.environment().ring, Purpose::SessionCookie, *id.bytes(), &seal);
         token.ok_or(Refusal::SessionEnded)
     }
 
@@ -394,24 +399,25 @@ impl Services {
     /// # Errors
     /// Only that the database is away: whatever else is wrong with it, nobody is signed in.
     pub async fn browsing(&self, caller: &Caller, cookie: &str) -> Result<Option<Browsing>, Refusal> {
-        let world = self.engine.world();
+        let environment = self.engine.environment();
         let Some(cookie) = self.session_of(cookie) else { return Ok(None) };
         let flow = FlowId::from_bytes(cookie.flow());
         let Some((seen, user)) = self.session_with_user(flow).await? else { return Ok(None) };
         let Some(active) = seen.state.active() else { return Ok(None) };
         let now = self.engine.now();
-        let good =
-            cookie.is_genuine(&world.ring, &active.issue.salt) && active.user == user.id && active.fence == user.fence;
+        let good = cookie.is_genuine(&environment.ring, &active.issue.salt)
+            && active.user == user.id
+            && active.fence == user.fence;
         if !good {
             return Ok(None);
         }
-        let claims = super::session::claims(&world, flow, &user, &active.minted, active.auth_time);
+        let claims = super::session::claims(&environment, flow, &user, &active.minted, active.auth_time);
         // A step now and then carries the session on: often enough that it does not run out under somebody's hands, and
         // so seldom that reading pages writes nothing.
         let mut carried_on = false;
         let left = active.expires_at.since(now);
-        let gains = active.lasts_until(now, &world.settings) > active.expires_at;
-        if gains && left < world.settings.session_ttl.mul_f32(0.75) {
+        let gains = active.lasts_until(now, &environment.settings) > active.expires_at;
+        if gains && left < environment.settings.session_ttl.mul_f32(0.75) {
             let asker = self.engine.asker(&caller.trace);
             match self.engine.call::<Session>(flow, asker, Command::Seen(cookie)).await {
                 Ok(reply) => carried_on = matches!(reply.outcome, Outcome::Seen { .. }),
@@ -443,14 +449,14 @@ impl Services {
     }
 
     pub(super) fn session_of(&self, cookie: &str) -> Option<Presented<of::SessionCookie>> {
-        let cookie = Presented::parse(&self.engine.world().ring, of::SessionCookie, cookie).ok()?;
+        let cookie = Presented::parse(&self.engine.environment().ring, of::SessionCookie, cookie).ok()?;
         (cookie.generation() == 0).then_some(cookie)
     }
 }
 
-fn judged(judged: Judged<'_>) -> Standing {
+fn judged(judged: Checked<'_>) -> Standing {
     match judged {
-        Judged::Right(_) => Standing::Good,
-        Judged::Wrong | Judged::Spent => Standing::Garbage,
+        Checked::Right(_) => Standing::Good,
+        Checked::Wrong | Checked::Spent => Standing::Garbage,
     }
 }

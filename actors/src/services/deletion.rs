@@ -3,7 +3,7 @@
 use cairn_runtime::{Fault, FlowId, Snapshot, Timestamp};
 
 use super::session::SignedIn;
-use super::{Caller, FlowView, Moved, Refusal, Services, TRIES};
+use super::{Caller, FlowReply, FlowView, Refusal, Services, TRIES};
 use crate::directory::User;
 use crate::flows::deletion::{Deletion, Outcome, Start};
 use crate::password::Password;
@@ -14,7 +14,12 @@ impl Services {
     /// # Errors
     /// [`Refusal::Credentials`], also when the password was changed or the session ended meanwhile; [`Refusal::SlowDown`],
     /// [`Refusal::SessionEnded`].
-    pub async fn delete_account(&self, caller: &Caller, who: &SignedIn, password: &Password) -> Result<Moved, Refusal> {
+    pub async fn delete_account(
+        &self,
+        caller: &Caller,
+        who: &SignedIn,
+        password: &Password,
+    ) -> Result<FlowReply, Refusal> {
         self.prove(caller, who, password).await?;
         let mut user = who.user.clone();
         for _ in 0..TRIES {
@@ -31,7 +36,7 @@ impl Services {
             let reply = self.engine.start::<Deletion>(asker, start).await?;
             if let Outcome::Waiting { until } = reply.outcome {
                 let flow = FlowView::after::<Deletion>(&reply, Some(until));
-                return Ok(Moved { flow, method: reply.method });
+                return Ok(FlowReply { flow, method: reply.method });
             }
             // The profile moved while the password was checked: by the same hand as likely as not. What moved the fence
             // has ended the session, or changed the password that was proved here.
@@ -67,8 +72,9 @@ impl Services {
         let found = self.session_with_user(FlowId::from_bytes(cookie.flow())).await?;
         let Some((Snapshot { state: session, .. }, user)) = found else { return Ok(None) };
         // Where a session has ended there is no salt any more: the tag has shown that the cookie was ours.
-        let genuine =
-            session.active().is_none_or(|active| cookie.is_genuine(&self.engine.world().ring, &active.issue.salt));
+        let genuine = session
+            .active()
+            .is_none_or(|active| cookie.is_genuine(&self.engine.environment().ring, &active.issue.salt));
         let Some(flow) = user.deletion.filter(|_| genuine) else { return Ok(None) };
         Ok(match self.find::<Deletion>(flow).await?.map(|seen| seen.state) {
             Some(Deletion::Waiting(waiting)) => Some(waiting.until),

@@ -74,8 +74,9 @@ impl Services {
     /// # Errors
     /// The engine's.
     pub async fn forget_shown_device(&self, caller: &Caller) -> Result<(), Refusal> {
-        let world = self.engine.world();
-        let shown = caller.known_by.as_deref().and_then(|proof| Device::parse(&world, proof, self.engine.now()));
+        let environment = self.engine.environment();
+        let shown =
+            caller.device_proof.as_deref().and_then(|proof| Device::parse(&environment, proof, self.engine.now()));
         match shown {
             Some(device) => self.forget(caller, device.user(), device.id(), &[]).await,
             None => Ok(()),

@@ -7,15 +7,15 @@ use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Snapshot, Timestamp};
 use super::password::own_words_of;
 use super::session::SignedIn;
 use super::typed::{self, Typed};
-use super::{BadValue, Caller, FlowView, Moved, Refusal, Services, TRIES};
+use super::{BadValue, Caller, FlowReply, FlowView, Refusal, Services, TRIES};
 use crate::acts::guesses::Target;
 use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::effects::UserId;
+use crate::flows::challenge::TypedCode;
 use crate::flows::email_change::{
     Account, CHANGES, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Start,
 };
-use crate::flows::issue::TypedCode;
 use crate::hasher::{Lane, Verdict};
 use crate::instant;
 use crate::password::Password;
@@ -52,9 +52,9 @@ impl Services {
         email: &str,
         accept_disposable: bool,
         password: &Password,
-    ) -> Result<Moved, Refusal> {
+    ) -> Result<FlowReply, Refusal> {
         let mut members = Typed::default();
-        let disposable = self.engine.world().settings.disposable;
+        let disposable = self.engine.environment().settings.disposable;
         let address = members.address("/new_email", email, disposable, accept_disposable);
         members.check()?;
         let address = address.ok_or_else(|| Refusal::Values(Vec::new()))?;
@@ -67,7 +67,7 @@ impl Services {
             let detail = "This is the address that the account has.".to_owned();
             return Err(Refusal::Values(vec![BadValue { pointer: "/new_email", code: "unchanged", detail }]));
         }
-        let world = self.engine.world();
+        let environment = self.engine.environment();
         let mut waiting = Vec::new();
         let asked = self.directory.flows_of(who.user.id, Some(EmailChange::NAME), ASKED).await?;
         for Snapshot { state, id, .. } in self.engine.read_all::<EmailChange>(asked)? {
@@ -78,9 +78,9 @@ impl Services {
                 return Err(kept(until, state.changed().is_some()));
             }
         }
-        let owner = self.directory.by_address(world.address_key(&address)).await?;
+        let owner = self.directory.by_address(environment.address_key(&address)).await?;
         let by = self.asked_by(caller, owner.as_ref()).await?;
-        let from = (world.address_key(&who.user.address), who.user.number);
+        let from = (environment.address_key(&who.user.address), who.user.number);
         let (user, fence, devices) = (who.user.id, who.user.fence, who.user.devices);
         let start = Start { user, fence, devices, from, address, known: owner.is_some(), waiting, by };
         let reply = self.engine.start::<EmailChange>(asker, start).await?;
@@ -94,13 +94,13 @@ impl Services {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for somebody else's flow, [`Refusal::SlowDown`], [`Refusal::FlowEnded`].
-    pub async fn resend_email_change(&self, caller: &Caller, who: &SignedIn, flow: &str) -> Result<Moved, Refusal> {
+    pub async fn resend_email_change(&self, caller: &Caller, who: &SignedIn, flow: &str) -> Result<FlowReply, Refusal> {
         let seen = self.look::<EmailChange>(flow).await?;
         if seen.user != Some(who.user.id.0) {
             return Err(Refusal::NotFound);
         }
         let owner = match seen.state.awaited() {
-            Some(address) => self.directory.by_address(self.engine.world().address_key(address)).await?,
+            Some(address) => self.directory.by_address(self.engine.environment().address_key(address)).await?,
             None => None,
         };
         let by = self.asked_by(caller, owner.as_ref()).await?;
@@ -133,7 +133,7 @@ impl Services {
         caller: &Caller,
         flow: &str,
         code: &str,
-    ) -> Result<(Moved, User), Refusal> {
+    ) -> Result<(FlowReply, User), Refusal> {
         let parse = || typed::code(code);
         parse()?;
         let Snapshot { state, id, .. } = self.look::<EmailChange>(flow).await?;
@@ -165,16 +165,16 @@ impl Services {
         caller: &Caller,
         token: &str,
         by: ConfirmedBy<'_>,
-    ) -> Result<(Moved, User), Refusal> {
-        let world = self.engine.world();
-        let parse = || Presented::parse(&world.ring, of::EmailChange, token).map_err(|_| Refusal::GARBAGE);
+    ) -> Result<(FlowReply, User), Refusal> {
+        let environment = self.engine.environment();
+        let parse = || Presented::parse(&environment.ring, of::EmailChange, token).map_err(|_| Refusal::GARBAGE);
         let link = parse()?;
         let Snapshot { state, id: flow, .. } = self.linked::<EmailChange>(FlowId::from_bytes(link.flow())).await?;
         let user = state.user();
         let mut proved = None;
         // Nobody's password is looked at for a link that opens nothing.
         if let ConfirmedBy::Password(password) = by
-            && state.knows_link(&link, &world)
+            && state.knows_link(&link, &environment)
         {
             let owner = self.directory.by_id(user).await?;
             let hash = owner.as_ref().and_then(|owner| owner.password.as_ref());
@@ -186,7 +186,7 @@ impl Services {
             (ConfirmedBy::SignedIn(user), None) => Confirmer::SignedIn(user),
             (ConfirmedBy::Browser(cookies), None) => cookies
                 .iter()
-                .filter_map(|cookie| Presented::parse(&world.ring, of::FlowCookie, cookie).ok())
+                .filter_map(|cookie| Presented::parse(&environment.ring, of::FlowCookie, cookie).ok())
                 .find(|cookie| cookie.flow() == link.flow())
                 .map_or(Confirmer::Anybody, Confirmer::Browser),
             (ConfirmedBy::Password(_) | ConfirmedBy::Nobody, None) => Confirmer::Anybody,
@@ -202,10 +202,10 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn account_of_email_change(&self, token: &str) -> Result<Option<User>, Refusal> {
-        let world = self.engine.world();
-        let Ok(link) = Presented::parse(&world.ring, of::EmailChange, token) else { return Ok(None) };
+        let environment = self.engine.environment();
+        let Ok(link) = Presented::parse(&environment.ring, of::EmailChange, token) else { return Ok(None) };
         let found = self.find::<EmailChange>(FlowId::from_bytes(link.flow())).await?;
-        match found.filter(|seen| seen.state.knows_link(&link, &world)) {
+        match found.filter(|seen| seen.state.knows_link(&link, &environment)) {
             Some(seen) => Ok(self.directory.by_id(seen.state.user()).await?),
             None => Ok(None),
         }
@@ -216,7 +216,7 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn email_change_began_here(&self, token: &str, cookies: &[&str]) -> Result<bool, Refusal> {
-        let ring = &self.engine.world().ring;
+        let ring = &self.engine.environment().ring;
         let Ok(link) = Presented::parse(ring, of::EmailChange, token) else { return Ok(false) };
         let flow = Id::from_bytes(link.flow()).text(EmailChange::PREFIX);
         Ok(self.begun(cookies, EmailChange::PREFIX, Some(&flow)).await?.is_some())
@@ -227,12 +227,12 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn undo_sets_password(&self, token: &str) -> Result<bool, Refusal> {
-        let world = self.engine.world();
-        let Ok(link) = Presented::parse(&world.ring, of::UndoEmailChange, token) else { return Ok(false) };
+        let environment = self.engine.environment();
+        let Ok(link) = Presented::parse(&environment.ring, of::UndoEmailChange, token) else { return Ok(false) };
         let found = self.find::<EmailChange>(FlowId::from_bytes(link.flow())).await?;
         let Some(Snapshot { state, .. }) = found else { return Ok(false) };
         let fence = self.directory.by_id(state.user()).await?.map(|user| user.fence);
-        Ok(state.knows_undo(&link, &world) && state.may_set_password(fence))
+        Ok(state.knows_undo(&link, &environment) && state.may_set_password(fence))
     }
 
     /// Takes a change back by the link of the letter to the address from before: that address is the account's again,
@@ -247,12 +247,12 @@ impl Services {
         caller: &Caller,
         token: &str,
         new: Option<Password>,
-    ) -> Result<(Moved, User), Refusal> {
-        let world = self.engine.world();
-        let parse = || Presented::parse(&world.ring, of::UndoEmailChange, token).map_err(|_| Refusal::GARBAGE);
+    ) -> Result<(FlowReply, User), Refusal> {
+        let environment = self.engine.environment();
+        let parse = || Presented::parse(&environment.ring, of::UndoEmailChange, token).map_err(|_| Refusal::GARBAGE);
         let link = parse()?;
         let Snapshot { state, id: flow, .. } = self.linked::<EmailChange>(FlowId::from_bytes(link.flow())).await?;
-        let (user, knows) = (state.user(), state.knows_undo(&link, &world));
+        let (user, knows) = (state.user(), state.knows_undo(&link, &environment));
         let new = match new {
             // Nothing is hashed for a link that takes nothing back.
             Some(new) if knows => {
@@ -340,7 +340,7 @@ impl Services {
         }))
     }
 
-    async fn decided(&self, user: UserId, reply: Reply<Outcome>) -> Result<(Moved, User), Refusal> {
+    async fn decided(&self, user: UserId, reply: Reply<Outcome>) -> Result<(FlowReply, User), Refusal> {
         match reply.outcome {
             Outcome::Changed { .. } | Outcome::Undone { .. } => {}
             Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
@@ -380,12 +380,12 @@ fn kept(until: Timestamp, stands: bool) -> Refusal {
     Refusal::Values(vec![BadValue { pointer: "/new_email", code: "kept", detail }])
 }
 
-fn moved(reply: &Reply<Outcome>) -> Moved {
+fn moved(reply: &Reply<Outcome>) -> FlowReply {
     let expires_at = match reply.outcome {
         Outcome::Awaiting { expires_at } => Some(expires_at),
         Outcome::Changed { until, .. } | Outcome::Undone { until, .. } => Some(until),
         _ => None,
     };
     let flow = FlowView::after::<EmailChange>(reply, expires_at);
-    Moved { flow, method: reply.method }
+    FlowReply { flow, method: reply.method }
 }

@@ -78,7 +78,7 @@ impl Services {
         if reply.outcome == Outcome::Refused {
             return Ok(Entered::Moved);
         }
-        let device = device.proof(&self.engine.world(), self.engine.now());
+        let device = device.proof(&self.engine.environment(), self.engine.now());
         Ok(Entered::Begun { reply: Box::new(reply), restored, device, crowded })
     }
 }

@@ -4,14 +4,14 @@
 //! A failure is committed before the answer goes out and before the next guess at the same target is looked at. Who is
 //! slowed down is told so before the secret is looked at, so the right one and a wrong one get the same answer.
 
-use cairn_runtime::store::Delivery;
+use cairn_runtime::store::OutboxRow;
 use cairn_runtime::{FlowId, Timestamp};
 
 use super::{Caller, Refusal, Services};
 use crate::acts::guesses::{self, CLEARED, FAILED, MOST, Target};
 use crate::address::Address;
 use crate::effects::UserId;
-use crate::flows::issue::TypedCode;
+use crate::flows::challenge::TypedCode;
 use crate::hasher::{HashFault, Lane, Proved, SealedHash, Turn, Verdict};
 use crate::password::{Code, Password};
 use crate::workers::budget;
@@ -42,8 +42,8 @@ impl Services {
     /// # Errors
     /// [`Refusal::SlowDown`] when there were, or when too many wait for this target already.
     pub async fn attempt(&self, target: Target) -> Result<Attempt, Refusal> {
-        let world = self.engine.world();
-        let key = target.key(&world);
+        let environment = self.engine.environment();
+        let key = target.key(&environment);
         let turn = match self.hasher.take_turn(key.0).await {
             Err(HashFault::Overloaded) => {
                 return Err(Refusal::SlowDown(self.engine.now().after(std::time::Duration::from_secs(1))));
@@ -51,9 +51,9 @@ impl Services {
             taken => taken?,
         };
         let mut failures = 0;
-        if world.settings.limits {
+        if environment.settings.limits {
             let now = self.engine.now();
-            let rule = target.rule(&world.settings);
+            let rule = target.rule(&environment.settings);
             let after = Timestamp(now.0.saturating_sub(i64::try_from(rule.window().as_millis()).unwrap_or(i64::MAX)));
             let failed = self.directory.failures(key, after, MOST).await?;
             if let Some(until) = rule.blocked_until(&failed, now) {
@@ -85,7 +85,7 @@ impl Services {
     /// # Errors
     /// The engine's: then the failure may not be counted, and the asker must not learn that it was one.
     pub async fn failed(&self, caller: &Caller, attempt: Attempt, user: Option<UserId>) -> Result<(), Refusal> {
-        if !self.engine.world().settings.limits {
+        if !self.engine.environment().settings.limits {
             return Ok(());
         }
         let (target, by) = (attempt.target, self.network_of(caller));
@@ -98,7 +98,7 @@ impl Services {
 
     /// Ends an attempt whose failure is on record already, with the step that judged it.
     pub(super) fn has_failed(&self, attempt: Attempt) {
-        if self.engine.world().settings.limits {
+        if self.engine.environment().settings.limits {
             metrics::counter!("cairn_guesses_failed_total", "of" => attempt.target.word()).increment(1);
         }
         // The turn ends here, with the failure on record.
@@ -172,7 +172,7 @@ impl Services {
     /// # Errors
     /// [`Refusal::SlowDown`].
     pub async fn attempt_code(&self, address: &Address) -> Result<Attempt, Refusal> {
-        let key = self.engine.world().address_key(address);
+        let key = self.engine.environment().address_key(address);
         self.attempt(Target::Codes(key)).await
     }
 
@@ -205,7 +205,7 @@ impl Services {
 
 /// Whether a letter went out, as far as its row tells: it is not dead, nor does it wait for room in its budget. One that
 /// is in a mail server's hands at this moment counts, since the server may have passed it on.
-fn went_out(letter: &Delivery) -> bool {
+fn went_out(letter: &OutboxRow) -> bool {
     match letter.settled {
         Some(_) => !letter.dead,
         None => letter.attempts > 0 && letter.note != budget::OVER,

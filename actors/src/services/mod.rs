@@ -45,7 +45,7 @@ pub struct Caller {
     /// The user agent, as it says it.
     pub device: Option<String>,
     /// The proof of a device that the browser shows as a cookie or the program in a header, whatever it is worth.
-    pub known_by: Option<String>,
+    pub device_proof: Option<String>,
     /// The route (method and path) and the `Idempotency-Key` that came with it.
     pub repeat: Option<Repeat>,
 }
@@ -182,7 +182,7 @@ impl FlowView {
 
 /// A flow's view and the way its input went.
 #[derive(Clone, Debug)]
-pub struct Moved {
+pub struct FlowReply {
     /// The flow after it.
     pub flow: FlowView,
     /// Through its shell or directly.
@@ -224,17 +224,17 @@ impl Services {
     /// The same for somebody who is signed in: then the user is the caller, wherever they are.
     async fn asker_of(&self, caller: &Caller, user: Option<UserId>, body: &[&str]) -> Result<Asker, Refusal> {
         let Some(repeat) = &caller.repeat else { return Ok(self.engine.asker(&caller.trace)) };
-        let (world, now) = (self.engine.world(), self.engine.now());
+        let (environment, now) = (self.engine.environment(), self.engine.now());
         let asked = unambiguous(&[&repeat.route, &who(caller, user), &repeat.key]);
-        let mut id = world.digest("idempotency key", &asked);
+        let mut id = environment.digest("idempotency key", &asked);
         // What was asked under it longer ago than it is kept is another request, and so is the next one: it goes by when
         // the one before was.
         while let Some(event) = self.engine.store().event(InputId::from_bytes(first(&id.0))).await?
             && event.at.after(KEPT) <= now
         {
-            id = world.digest("idempotency key again", &[&id.0[..], &event.at.0.to_be_bytes()].concat());
+            id = environment.digest("idempotency key again", &[&id.0[..], &event.at.0.to_be_bytes()].concat());
         }
-        let print = world.digest("idempotent body", &unambiguous(body));
+        let print = environment.digest("idempotent body", &unambiguous(body));
         Ok(Asker {
             input: InputId::from_bytes(first(&id.0)),
             repeatable: true,
@@ -254,7 +254,7 @@ impl Services {
     ) -> Result<String, Refusal> {
         let Some(repeat) = &caller.repeat else { return Ok(String::new()) };
         let asked = unambiguous(&[&repeat.route, &who(caller, user), &repeat.key]);
-        let salt = self.engine.world().digest("idempotent passwords", &asked);
+        let salt = self.engine.environment().digest("idempotent passwords", &asked);
         let fingerprint = self.hasher.fingerprint(passwords, first(&salt.0), lane).await?;
         Ok(fingerprint.iter().map(|byte| format!("{byte:02x}")).collect())
     }
@@ -284,7 +284,7 @@ impl Services {
     /// The network that a caller comes from, by a keyed hash: what letters that strangers ask for are charged to, and
     /// failed guesses are told apart by.
     pub(crate) fn network_of(&self, caller: &Caller) -> Digest {
-        self.engine.world().digest("asking network", site(caller.address).as_bytes())
+        self.engine.environment().digest("asking network", site(caller.address).as_bytes())
     }
 
     /// Who has a letter sent to an address. `owner`: who has the address, if anybody.
@@ -293,7 +293,7 @@ impl Services {
     /// The database is away.
     async fn asked_by(&self, caller: &Caller, owner: Option<&User>) -> Result<AskedBy, Refusal> {
         let known = match owner {
-            Some(owner) => self.known_device(caller.known_by.as_deref(), owner).await?.is_some(),
+            Some(owner) => self.known_device(caller.device_proof.as_deref(), owner).await?.is_some(),
             None => false,
         };
         Ok(AskedBy { network: self.network_of(caller), known })

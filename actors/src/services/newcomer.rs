@@ -47,14 +47,14 @@ impl Services {
         flow: &str,
         cookies: &[&str],
     ) -> Result<Option<Browser>, Refusal> {
-        let world = self.engine.world();
+        let environment = self.engine.environment();
         let Ok(id) = Self::id_of::<Registration>(flow) else { return Ok(None) };
         let Some(Snapshot { state, .. }) = self.find::<Registration>(id).await? else { return Ok(None) };
         let Registration::Verified { user, .. } = &state else { return Ok(None) };
         let began_here = cookies
             .iter()
-            .filter_map(|cookie| Presented::parse(&world.ring, of::FlowCookie, cookie).ok())
-            .any(|cookie| cookie.flow() == *id.bytes() && state.knows_browser(&cookie, &world));
+            .filter_map(|cookie| Presented::parse(&environment.ring, of::FlowCookie, cookie).ok())
+            .any(|cookie| cookie.flow() == *id.bytes() && state.knows_browser(&cookie, &environment));
         if !began_here {
             return Ok(None);
         }
@@ -64,7 +64,7 @@ impl Services {
             return Ok(None);
         }
         // Both by the registration and not by chance: a repeat, on any node and after a crash, finds what the first began.
-        let derived = |label: &str| world.digest(label, id.bytes()).0;
+        let derived = |label: &str| environment.digest(label, id.bytes()).0;
         let device = Device::new(user.id, user.devices, derived("device of a registration"));
         let is_known = self.directory.knows_device(user.id, device.id()).await?;
         let asker = Asker {

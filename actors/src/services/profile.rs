@@ -9,7 +9,7 @@ use super::sessions::SessionView;
 use super::typed::{Names, Typed};
 use super::{Caller, Refusal, Services};
 use crate::acts::profile::{self, Edit, Edited};
-use crate::directory::{Happened, HistoryPlace, User};
+use crate::directory::{HistoryEntry, HistoryPlace, User};
 use crate::letters::mailbox::flow_text;
 use crate::password::Password;
 
@@ -56,7 +56,7 @@ pub struct Export {
     /// Flows, last touched first.
     pub flows: Vec<FlowRecord>,
     /// What happened to them, newest first.
-    pub history: Vec<Happened>,
+    pub history: Vec<HistoryEntry>,
     /// Nothing was left out: there are no more flows and events than these.
     pub complete: bool,
 }
@@ -65,7 +65,7 @@ pub struct Export {
 #[derive(Debug)]
 pub struct HistoryPage {
     /// What happened, newest first.
-    pub events: Vec<Happened>,
+    pub events: Vec<HistoryEntry>,
     /// Where the next page begins; `None` on the last one.
     pub next: Option<HistoryPlace>,
 }
@@ -84,7 +84,7 @@ impl Services {
     ) -> Result<User, Refusal> {
         let mut members = Typed::default();
         let text = Option::as_deref;
-        let reserved = &self.engine.world().settings.reserved_usernames;
+        let reserved = &self.engine.environment().settings.reserved_usernames;
         let own = who.user.username.as_ref();
         let names =
             members.names(text(&typed.username), text(&typed.first_name), text(&typed.last_name), reserved, own);

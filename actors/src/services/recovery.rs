@@ -4,11 +4,11 @@ use cairn_runtime::{Fault, FlowId, Reply, Snapshot};
 
 use super::password::own_words_of;
 use super::typed::{self, bad};
-use super::{Caller, FlowView, Moved, Refusal, Services};
+use super::{Caller, FlowReply, FlowView, Refusal, Services};
 use crate::acts::guesses::Target;
 use crate::address::Address;
 use crate::credential::{Presented, of};
-use crate::flows::issue::TypedCode;
+use crate::flows::challenge::TypedCode;
 use crate::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
 use crate::followers::Followers;
 use crate::hasher::{Lane, Verdict};
@@ -27,10 +27,10 @@ impl Services {
     ///
     /// # Errors
     /// [`Refusal::Values`] for what is not an address, [`Refusal::Mismatch`], or the engine's.
-    pub async fn request_reset(&self, caller: &Caller, email: &str) -> Result<Moved, Refusal> {
+    pub async fn request_reset(&self, caller: &Caller, email: &str) -> Result<FlowReply, Refusal> {
         let address = Address::parse(email).map_err(|why| bad("/email", &why))?;
         let asker = self.asker(caller, &[email]).await?;
-        let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
+        let owner = self.directory.by_address(self.engine.environment().address_key(&address)).await?;
         let number = owner.as_ref().map_or(0, |owner| owner.number);
         let by = self.asked_by(caller, owner.as_ref()).await?;
         let start = Start { address, user: owner.map(|owner| owner.id), number, by };
@@ -42,10 +42,10 @@ impl Services {
     ///
     /// # Errors
     /// [`Refusal::SlowDown`] within the cool-down, [`Refusal::FlowEnded`] after the fifth or when nothing is awaited.
-    pub async fn resend_reset(&self, caller: &Caller, flow: &str) -> Result<Moved, Refusal> {
+    pub async fn resend_reset(&self, caller: &Caller, flow: &str) -> Result<FlowReply, Refusal> {
         let asker = self.asker(caller, &[flow]).await?;
         let Snapshot { state, id, .. } = self.look::<Recovery>(flow).await?;
-        let owner = match state.user().filter(|_| caller.known_by.is_some()) {
+        let owner = match state.user().filter(|_| caller.device_proof.is_some()) {
             Some(user) => self.directory.by_id(user).await?,
             None => None,
         };
@@ -70,7 +70,7 @@ impl Services {
         flow: &str,
         code: &str,
         password: Password,
-    ) -> Result<Moved, Refusal> {
+    ) -> Result<FlowReply, Refusal> {
         typed::code(code)?;
         password.check_length().map_err(|why| bad("/new_password", &why))?;
         let Snapshot { state, id, .. } = self.look::<Recovery>(flow).await?;
@@ -80,7 +80,7 @@ impl Services {
             _ => None,
         };
         let typed = self.typed_code(caller, id, typed::code(code)?, &["recovery.reset"]).await?;
-        let reply = if state.knows_code(&typed, id, &self.engine.world()) {
+        let reply = if state.knows_code(&typed, id, &self.engine.environment()) {
             let password = self.worthy(password, own_words(&state), "/new_password", Lane::SignIn).await?;
             let TypedCode { delivered, from, .. } = typed;
             let proof = || Ok(Proof::Code(TypedCode { code: typed::code(code)?, delivered, from }));
@@ -104,14 +104,14 @@ impl Services {
         caller: &Caller,
         token: &str,
         password: Password,
-    ) -> Result<Moved, Refusal> {
-        let world = self.engine.world();
-        let parse = || Presented::parse(&world.ring, of::ResetPassword, token);
+    ) -> Result<FlowReply, Refusal> {
+        let environment = self.engine.environment();
+        let parse = || Presented::parse(&environment.ring, of::ResetPassword, token);
         let link = parse().map_err(|_| Refusal::GARBAGE)?;
         password.check_length().map_err(|why| bad("/new_password", &why))?;
         let flow = FlowId::from_bytes(link.flow());
         let state = self.linked::<Recovery>(flow).await?.state;
-        if !state.knows_link(&link, &world) {
+        if !state.knows_link(&link, &environment) {
             // The flow says which kind of nothing it is.
             return confirmed(self.disprove(caller, flow, &[token], &password, Proof::Link(link)).await?);
         }
@@ -211,17 +211,17 @@ fn own_words(state: &Recovery) -> OwnWords {
     }
 }
 
-fn moved(reply: &Reply<Outcome>) -> Moved {
+fn moved(reply: &Reply<Outcome>) -> FlowReply {
     let expires_at = match reply.outcome {
         Outcome::Awaiting { expires_at } => Some(expires_at),
         Outcome::Done { until, .. } => Some(until),
         _ => None,
     };
     let flow = FlowView::after::<Recovery>(reply, expires_at);
-    Moved { flow, method: reply.method }
+    FlowReply { flow, method: reply.method }
 }
 
-fn confirmed(reply: Reply<Outcome>) -> Result<Moved, Refusal> {
+fn confirmed(reply: Reply<Outcome>) -> Result<FlowReply, Refusal> {
     match reply.outcome {
         Outcome::Done { .. } => Ok(moved(&reply)),
         Outcome::WrongCode { tries_left } => Err(Refusal::WrongCode { tries_left }),

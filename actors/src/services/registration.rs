@@ -3,17 +3,17 @@
 use cairn_runtime::{FlowId, Reply, Snapshot, Timestamp};
 
 use super::typed::{self, Names};
-use super::{Caller, FlowView, Moved, Refusal, Services};
+use super::{Caller, FlowReply, FlowView, Refusal, Services};
 use crate::acts::guesses::Target;
 use crate::address::Address;
 use crate::credential::{Presented, of};
 use crate::directory::User;
+use crate::environment::Settings;
 use crate::flows::registration::{Command, Outcome, Registration, Shown, Start};
 use crate::hasher::Lane;
 use crate::password::Password;
 use crate::strength::OwnWords;
 use crate::workers::budget;
-use crate::world::Settings;
 
 /// The letters of a registration that is awaited.
 pub(super) const LETTERS: &[&str] = &["registration.verify", "registration.known"];
@@ -90,11 +90,11 @@ impl Services {
     /// # Errors
     /// [`Refusal::RegistrationClosed`], [`Refusal::Values`], [`Refusal::UsernameTaken`], [`Refusal::Mismatch`], or the
     /// engine's.
-    pub async fn register(&self, caller: &Caller, typed: Typed) -> Result<Moved, Refusal> {
-        if !self.engine.world().settings.registration {
+    pub async fn register(&self, caller: &Caller, typed: Typed) -> Result<FlowReply, Refusal> {
+        if !self.engine.environment().settings.registration {
             return Err(Refusal::RegistrationClosed);
         }
-        let (address, names) = parse(&typed, &self.engine.world().settings)?;
+        let (address, names) = parse(&typed, &self.engine.environment().settings)?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (username, first, last) = (text(&typed.username), text(&typed.first_name), text(&typed.last_name));
         let fingerprint = self.fingerprint(caller, None, &[&typed.password], Lane::Registration).await?;
@@ -110,7 +110,7 @@ impl Services {
         }
         let own = OwnWords::of([typed.email.as_str(), &username, &first, &last]);
         let password = self.worthy_hash(typed.password, own, "/password", Lane::Registration).await?;
-        let owner = self.directory.by_address(self.engine.world().address_key(&address)).await?;
+        let owner = self.directory.by_address(self.engine.environment().address_key(&address)).await?;
         let by = self.asked_by(caller, owner.as_ref()).await?;
         let Names { username, first_name, last_name } = names;
         let start = Start { address, username, first_name, last_name, password, known: owner.is_some(), by };
@@ -148,12 +148,12 @@ impl Services {
     ///
     /// # Errors
     /// [`Refusal::SlowDown`] within the cool-down, [`Refusal::FlowEnded`] after the fifth or when nothing is awaited.
-    pub async fn resend_registration(&self, caller: &Caller, flow: &str) -> Result<Moved, Refusal> {
+    pub async fn resend_registration(&self, caller: &Caller, flow: &str) -> Result<FlowReply, Refusal> {
         let asker = self.asker(caller, &[flow]).await?;
         let seen = self.look::<Registration>(flow).await?;
         let owner = match &seen.state {
             Registration::AwaitingCode(a) => {
-                self.directory.by_address(self.engine.world().address_key(&a.address)).await?
+                self.directory.by_address(self.engine.environment().address_key(&a.address)).await?
             }
             _ => None,
         };
@@ -162,7 +162,7 @@ impl Services {
         match reply.outcome {
             Outcome::Awaiting { expires_at } => {
                 let flow = FlowView::after::<Registration>(&reply, Some(expires_at));
-                Ok(Moved { flow, method: reply.method })
+                Ok(FlowReply { flow, method: reply.method })
             }
             Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
             Outcome::NoMoreLetters => Err(Refusal::NO_MORE_LETTERS),
@@ -175,7 +175,7 @@ impl Services {
     /// # Errors
     /// [`Refusal::Values`] for what is not six digits, [`Refusal::WrongCode`], [`Refusal::AddressTaken`],
     /// [`Refusal::FlowEnded`].
-    pub async fn verify_by_code(&self, caller: &Caller, flow: &str, code: &str) -> Result<(Moved, User), Refusal> {
+    pub async fn verify_by_code(&self, caller: &Caller, flow: &str, code: &str) -> Result<(FlowReply, User), Refusal> {
         let typed = typed::code(code)?;
         let id = Self::id_of::<Registration>(flow)?;
         let asker = self.asker(caller, &[flow, code]).await?;
@@ -204,13 +204,13 @@ impl Services {
         caller: &Caller,
         token: &str,
         password: &Password,
-    ) -> Result<(Moved, User), Refusal> {
-        let world = self.engine.world();
-        let link = Presented::parse(&world.ring, of::VerifyEmail, token).map_err(|_| Refusal::GARBAGE)?;
+    ) -> Result<(FlowReply, User), Refusal> {
+        let environment = self.engine.environment();
+        let link = Presented::parse(&environment.ring, of::VerifyEmail, token).map_err(|_| Refusal::GARBAGE)?;
         let flow = FlowId::from_bytes(link.flow());
         let state = self.linked::<Registration>(flow).await?.state;
         let mut proved = None;
-        if state.knows_link(&link, &world) {
+        if state.knows_link(&link, &environment) {
             let users = match state.user() {
                 Some(user) => self.directory.by_id(user).await?.and_then(|user| user.password),
                 None => None,
@@ -228,8 +228,13 @@ impl Services {
     ///
     /// # Errors
     /// As [`Services::verify_by_code`]; [`Refusal::Credentials`] when none of the cookies is the one of this registration.
-    pub async fn verify_here(&self, caller: &Caller, token: &str, cookies: &[&str]) -> Result<(Moved, User), Refusal> {
-        let ring = &self.engine.world().ring;
+    pub async fn verify_here(
+        &self,
+        caller: &Caller,
+        token: &str,
+        cookies: &[&str],
+    ) -> Result<(FlowReply, User), Refusal> {
+        let ring = &self.engine.environment().ring;
         let link = Presented::parse(ring, of::VerifyEmail, token).map_err(|_| Refusal::GARBAGE)?;
         let cookie = cookies
             .iter()
@@ -246,7 +251,7 @@ impl Services {
         }
     }
 
-    async fn verified(&self, reply: Reply<Outcome>) -> Result<(Moved, User), Refusal> {
+    async fn verified(&self, reply: Reply<Outcome>) -> Result<(FlowReply, User), Refusal> {
         let (user, until) = match reply.outcome {
             Outcome::Verified { user, until } => (user, until),
             Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
@@ -269,15 +274,15 @@ impl Services {
             Some(Shown { address, username }) => User { address, username, ..user },
             None => user,
         };
-        Ok((Moved { flow, method: reply.method }, user))
+        Ok((FlowReply { flow, method: reply.method }, user))
     }
 }
 
-fn begun(reply: Reply<Outcome>) -> Moved {
+fn begun(reply: Reply<Outcome>) -> FlowReply {
     let expires_at = match reply.outcome {
         Outcome::Awaiting { expires_at } => Some(expires_at),
         _ => None,
     };
     let flow = FlowView::after::<Registration>(&reply, expires_at);
-    Moved { flow, method: reply.method }
+    FlowReply { flow, method: reply.method }
 }

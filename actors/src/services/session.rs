@@ -12,12 +12,12 @@ use crate::credential::{self, Presented, Purpose, Token, of};
 use crate::device::Device;
 use crate::directory::User;
 use crate::effects::{Digest, UserId};
+use crate::environment::Environment;
 use crate::flows::session::{Command, Minted, Outcome, Session};
 use crate::hasher::{Lane, Verdict};
 use crate::password::Password;
 use crate::signing::ACCESS_TOKEN;
 use crate::username::Username;
-use crate::world::World;
 
 /// By what somebody signs in.
 #[derive(Clone, Copy, Debug)]
@@ -30,14 +30,14 @@ pub enum Identifier<'a> {
 
 /// Somebody at the door: the account that they name, if there is one, and the browser, if that account knows it.
 #[derive(Debug)]
-pub struct Approach<'a> {
+pub struct SignInAttempt<'a> {
     identifier: Identifier<'a>,
     user: Option<User>,
     device: Option<Device>,
     target: Target,
 }
 
-impl Approach<'_> {
+impl SignInAttempt<'_> {
     /// What their failures are counted by: the device that is known, else the identifier.
     pub fn target(&self) -> Target {
         self.target
@@ -121,18 +121,22 @@ impl Services {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn approach<'a>(&self, identifier: Identifier<'a>, proof: Option<&str>) -> Result<Approach<'a>, Refusal> {
-        let world = self.engine.world();
+    pub async fn sign_in_attempt<'a>(
+        &self,
+        identifier: Identifier<'a>,
+        proof: Option<&str>,
+    ) -> Result<SignInAttempt<'a>, Refusal> {
+        let environment = self.engine.environment();
         let user = self.user_by(identifier).await?;
         let device = match &user {
             Some(user) => self.known_device(proof, user).await?,
             None => None,
         };
         let target = match &device {
-            Some(device) => Target::Device(device.key(&world)),
+            Some(device) => Target::Device(device.key(&environment)),
             None => Target::Identifier(self.credential(identifier)),
         };
-        Ok(Approach { identifier, user, device, target })
+        Ok(SignInAttempt { identifier, user, device, target })
     }
 
     /// The device of a proof, if this account knows it, and no other: with a proof of their own nobody passes for somebody
@@ -141,7 +145,7 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub(super) async fn known_device(&self, proof: Option<&str>, user: &User) -> Result<Option<Device>, Refusal> {
-        let device = proof.and_then(|proof| Device::parse(&self.engine.world(), proof, self.engine.now()));
+        let device = proof.and_then(|proof| Device::parse(&self.engine.environment(), proof, self.engine.now()));
         let ours = device.filter(|device| device.user() == user.id && device.number() == user.devices);
         match ours {
             Some(device) if self.directory.knows_device(user.id, device.id()).await? => Ok(Some(device)),
@@ -159,7 +163,7 @@ impl Services {
         identifier: Identifier<'_>,
         password: &Password,
     ) -> Result<Tokens, Refusal> {
-        let approach = self.approach(identifier, None).await?;
+        let approach = self.sign_in_attempt(identifier, None).await?;
         self.sign_in_from(caller, approach, password).await
     }
 
@@ -172,10 +176,10 @@ impl Services {
     pub async fn sign_in_from(
         &self,
         caller: &Caller,
-        approach: Approach<'_>,
+        approach: SignInAttempt<'_>,
         password: &Password,
     ) -> Result<Tokens, Refusal> {
-        let Approach { identifier, mut user, device: known_device, target } = approach;
+        let SignInAttempt { identifier, mut user, device: known_device, target } = approach;
         let attempt = self.attempt_at(target, user.as_ref().map(|user| user.id)).await?;
         // Twice: when the user's fence moves between the check and the commit, the password may be another now.
         for _ in 0..2 {
@@ -229,7 +233,7 @@ impl Services {
     async fn user_by(&self, identifier: Identifier<'_>) -> Result<Option<User>, Refusal> {
         let found = match identifier {
             Identifier::Email(typed) => match Address::parse(typed) {
-                Ok(address) => self.directory.by_address(self.engine.world().address_key(&address)).await?,
+                Ok(address) => self.directory.by_address(self.engine.environment().address_key(&address)).await?,
                 Err(_) => None,
             },
             Identifier::Username(typed) => match Username::parse(typed) {
@@ -242,15 +246,15 @@ impl Services {
 
     /// What the guesses at one identifier are lined up and counted by, whether or not anybody has it.
     fn credential(&self, identifier: Identifier<'_>) -> Digest {
-        let world = self.engine.world();
+        let environment = self.engine.environment();
         match identifier {
             Identifier::Email(typed) => match Address::parse(typed) {
-                Ok(address) => world.address_key(&address),
-                Err(_) => world.digest("identifier", typed.as_bytes()),
+                Ok(address) => environment.address_key(&address),
+                Err(_) => environment.digest("identifier", typed.as_bytes()),
             },
             Identifier::Username(typed) => match Username::parse(typed) {
-                Ok(username) => world.username_key(&username),
-                Err(_) => world.digest("identifier", typed.as_bytes()),
+                Ok(username) => environment.username_key(&username),
+                Err(_) => environment.digest("identifier", typed.as_bytes()),
             },
         }
     }
@@ -285,7 +289,7 @@ impl Services {
     }
 
     fn presented(&self, token: &str) -> Option<Presented<of::RefreshToken>> {
-        Presented::parse(&self.engine.world().ring, of::RefreshToken, token).ok()
+        Presented::parse(&self.engine.environment().ring, of::RefreshToken, token).ok()
     }
 
     pub(super) async fn tokens(&self, reply: Reply<Outcome>, user: Option<User>) -> Result<Tokens, Refusal> {
@@ -296,13 +300,13 @@ impl Services {
             Some(user) => user,
             None => self.directory.by_id(id).await?.ok_or(Refusal::SessionEnded)?,
         };
-        let world = self.engine.world();
+        let environment = self.engine.environment();
         let session = reply.flow.0.text(Session::PREFIX);
         let lost = |what: &str| Refusal::Fault(cairn_runtime::Fault::Defect(what.to_owned()));
-        let refresh_token = credential::render(&world.ring, Purpose::RefreshToken, *reply.flow.bytes(), &issue)
+        let refresh_token = credential::render(&environment.ring, Purpose::RefreshToken, *reply.flow.bytes(), &issue)
             .ok_or_else(|| lost("the ring has lost the key of a refresh token"))?;
-        let claims = claims(&world, reply.flow, &user, &minted, auth_time);
-        let access_token = world
+        let claims = claims(&environment, reply.flow, &user, &minted, auth_time);
+        let access_token = environment
             .signing
             .sign_with(&minted.key, ACCESS_TOKEN, &claims)
             .map_err(|why| lost(&format!("an access token could not be signed: {why}")))?;
@@ -322,9 +326,9 @@ impl Services {
 
     /// What an access token says, if it is one of ours and its time is not over. Whether its session lives is not asked.
     pub(super) fn claims_of(&self, token: &str) -> Result<Claims, Refusal> {
-        let world = self.engine.world();
-        let (iss, now) = (world.settings.public_url.as_str(), self.engine.now().seconds());
-        world.signing.verify(token, ACCESS_TOKEN, iss, iss, now).map_err(|_| Refusal::SessionEnded)
+        let environment = self.engine.environment();
+        let (iss, now) = (environment.settings.public_url.as_str(), self.engine.now().seconds());
+        environment.signing.verify(token, ACCESS_TOKEN, iss, iss, now).map_err(|_| Refusal::SessionEnded)
     }
 
     /// Whether an access token is one of ours and its time is not over. Whether its session lives is not asked.
@@ -351,11 +355,17 @@ impl Services {
     }
 }
 
-pub(super) fn claims(world: &World, session: FlowId, user: &User, minted: &Minted, auth_time: Timestamp) -> Claims {
-    let url = world.settings.public_url.clone();
+pub(super) fn claims(
+    environment: &Environment,
+    session: FlowId,
+    user: &User,
+    minted: &Minted,
+    auth_time: Timestamp,
+) -> Claims {
+    let url = environment.settings.public_url.clone();
     let mut of = session.bytes().to_vec();
     of.extend_from_slice(&minted.generation.to_be_bytes());
-    let jti = world.digest("jti", &of);
+    let jti = environment.digest("jti", &of);
     Claims {
         iss: url.clone(),
         aud: url,

@@ -100,8 +100,8 @@ impl Services {
         token: &str,
         new_password: Option<Password>,
     ) -> Result<Disowned, Refusal> {
-        let world = self.engine.world();
-        let parse = || Presented::parse(&world.ring, of::EndSession, token).map_err(|_| Refusal::GARBAGE);
+        let environment = self.engine.environment();
+        let parse = || Presented::parse(&environment.ring, of::EndSession, token).map_err(|_| Refusal::GARBAGE);
         let flow = FlowId::from_bytes(parse()?.flow());
         let fingerprint = match &new_password {
             Some(new) => self.fingerprint(caller, None, &[new], Lane::SignIn).await?,
@@ -115,7 +115,7 @@ impl Services {
         }
         let state = self.session_state(flow).await?;
         let is_to_set = new_password.is_some();
-        let link = state.link().filter(|link| parse().is_ok_and(|shown| shown.proves(&world.ring, &link.seal)));
+        let link = state.link().filter(|link| parse().is_ok_and(|shown| shown.proves(&environment.ring, &link.seal)));
         let user = match state.user() {
             Some(user) => self.directory.by_id(user).await?,
             None => None,
@@ -260,8 +260,8 @@ impl Services {
     /// What the guesses at the password of somebody who is signed in are counted by: a device that is known to them has
     /// a count of its own, so that whoever has stolen a token cannot lock them out there.
     pub(super) async fn target_of(&self, caller: &Caller, user: &User) -> Result<Target, Refusal> {
-        Ok(match self.known_device(caller.known_by.as_deref(), user).await? {
-            Some(device) => Target::Device(device.key(&self.engine.world())),
+        Ok(match self.known_device(caller.device_proof.as_deref(), user).await? {
+            Some(device) => Target::Device(device.key(&self.engine.environment())),
             None => Target::User(user.id),
         })
     }

@@ -10,13 +10,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cairn_runtime::outbox::{Carrying, Courier, Trouble};
+use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use cairn_runtime::store::StoreFault;
 use cairn_runtime::{Charge, Clock, DeliveryId, Domain, Timestamp};
 use futures_util::future::BoxFuture;
 
 use crate::effects::{Answer, Auth};
-use crate::world::World;
+use crate::environment::Environment;
 
 /// Within which letters are counted.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -62,7 +62,7 @@ pub trait SentLetters: Send + Sync + 'static {
 pub struct Budgeted {
     courier: Arc<dyn Courier<Auth>>,
     sent: Arc<dyn SentLetters>,
-    world: Arc<World>,
+    environment: Arc<Environment>,
     clock: Arc<dyn Clock>,
     let_through: Mutex<HashMap<[u8; 32], Vec<LetThrough>>>,
 }
@@ -85,36 +85,36 @@ impl Budgeted {
     pub fn new(
         courier: Arc<dyn Courier<Auth>>,
         sent: Arc<dyn SentLetters>,
-        world: Arc<World>,
+        environment: Arc<Environment>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { courier, sent, world, clock, let_through: Mutex::default() }
+        Self { courier, sent, environment, clock, let_through: Mutex::default() }
     }
 
     /// Lets a letter through, or says how long it is to wait.
-    async fn admit(&self, parcel: &Carrying<Auth>, charge: Charge) -> Result<Option<Duration>, StoreFault> {
+    async fn admit(&self, attempt: &DeliveryAttempt<Auth>, charge: Charge) -> Result<Option<Duration>, StoreFault> {
         let now = self.clock.now();
         let since = before(now, HOUR);
-        let most = self.world.settings.mail_budget;
-        let rows = self.sent.charged(charge.budget, since, (parcel.created, parcel.id), most.max(1)).await?;
-        // Judged and noted under one lock: of two letters that come at once, the second sees the first.
+        let most = self.environment.settings.mail_budget;
+        let rows = self.sent.charged(charge.budget, since, (attempt.created, attempt.id), most.max(1)).await?;
+        // Checked and noted under one lock: of two letters that come at once, the second sees the first.
         let mut all = self.let_through.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, letters| {
             letters.retain(|one| one.at.after(REMEMBERED) > now);
             !letters.is_empty()
         });
         let own = all.entry(charge.budget).or_default();
-        own.retain(|one| one.letter.id != parcel.id);
+        own.retain(|one| one.letter.id != attempt.id);
         let unseen = own.iter().map(|one| one.letter).filter(|one| rows.iter().all(|row| row.id != one.id));
-        let counted: Vec<Charged> = rows.iter().copied().chain(unseen).filter(|one| one.id != parcel.id).collect();
+        let counted: Vec<Charged> = rows.iter().copied().chain(unseen).filter(|one| one.id != attempt.id).collect();
         if let Some(free_at) = free_at(&counted, charge.asked_by, usize::try_from(most).unwrap_or(usize::MAX), now) {
             // By the letter's own id, so that no two of a crowd come back in the same moment.
-            let place = parcel.id.bytes().iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31) ^ u64::from(*byte));
+            let place = attempt.id.bytes().iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31) ^ u64::from(*byte));
             let spread = Duration::from_millis(place % (SPREAD * 1_000));
             let wait = if free_at > now { free_at.since(now).saturating_add(spread) } else { SOON };
             return Ok(Some(wait));
         }
-        let letter = Charged { id: parcel.id, asked_by: charge.asked_by, sent: None };
+        let letter = Charged { id: attempt.id, asked_by: charge.asked_by, sent: None };
         own.push(LetThrough { letter, at: now });
         Ok(None)
     }
@@ -154,21 +154,22 @@ impl Courier<Auth> for Budgeted {
         self.courier.is_read_later()
     }
 
-    fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
+    fn carry(&self, attempt: DeliveryAttempt<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
         Box::pin(async move {
-            let charge = Auth::charge(&self.world, &parcel.delivery).filter(|_| self.world.settings.limits);
-            let Some(charge) = charge else { return self.courier.carry(parcel).await };
-            match self.admit(&parcel, charge).await {
+            let charge =
+                Auth::charge(&self.environment, &attempt.delivery).filter(|_| self.environment.settings.limits);
+            let Some(charge) = charge else { return self.courier.carry(attempt).await };
+            match self.admit(&attempt, charge).await {
                 Ok(None) => {
-                    let id = parcel.id;
-                    let carried = self.courier.carry(parcel).await;
+                    let id = attempt.id;
+                    let carried = self.courier.carry(attempt).await;
                     if carried.is_err() {
                         self.give_back(charge, id);
                     }
                     carried
                 }
                 Ok(Some(wait)) => {
-                    if let Some(letter) = parcel.delivery.mailed() {
+                    if let Some(letter) = attempt.delivery.mailed() {
                         metrics::counter!("cairn_mail_over_budget_total", "letter" => letter.name()).increment(1);
                     }
                     Err(Trouble::Later { why: OVER.to_owned(), after: Some(wait) })
@@ -189,8 +190,8 @@ mod tests {
     use crate::address::Address;
     use crate::credential::Seal;
     use crate::effects::{AskedBy, Delivery, Digest, Letter};
+    use crate::environment::Settings;
     use crate::testing;
-    use crate::world::Settings;
 
     /// The rows of an outbox in memory.
     #[derive(Default)]
@@ -229,7 +230,7 @@ mod tests {
     }
 
     impl Courier<Auth> for Server {
-        fn carry(&self, _parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
+        fn carry(&self, _parcel: DeliveryAttempt<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
             let down = self.is_down.load(std::sync::atomic::Ordering::Relaxed);
             let answer =
                 if down { Err(Trouble::Later { why: "down".to_owned(), after: None }) } else { Ok(Answer::Accepted) };
@@ -241,7 +242,7 @@ mod tests {
         budgeted: Budgeted,
         rows: Arc<Rows>,
         server: Arc<Server>,
-        world: Arc<World>,
+        environment: Arc<Environment>,
         clock: Arc<FixedClock>,
     }
 
@@ -256,11 +257,11 @@ mod tests {
     impl Office {
         fn new(settings: Settings) -> Self {
             let (rows, server) = (Arc::new(Rows::default()), Arc::new(Server::default()));
-            let world = Arc::new(testing::world_with(1, settings));
+            let environment = Arc::new(testing::environment_with(1, settings));
             let clock = Arc::new(FixedClock::at(Timestamp(1_700_000_000_000)));
             let (courier, sent): (Arc<dyn Courier<Auth>>, Arc<dyn SentLetters>) = (server.clone(), rows.clone());
-            let budgeted = Budgeted::new(courier, sent, Arc::clone(&world), clock.clone());
-            Self { budgeted, rows, server, world, clock }
+            let budgeted = Budgeted::new(courier, sent, Arc::clone(&environment), clock.clone());
+            Self { budgeted, rows, server, environment, clock }
         }
 
         fn passes(&self, seconds: u64) {
@@ -272,7 +273,7 @@ mod tests {
             let mut rows = self.rows.0.lock().unwrap();
             let number = u8::try_from(rows.len() + 1).unwrap();
             let (id, created) = (DeliveryId::from_bytes([number; 16]), self.clock.now());
-            let charge = Auth::charge(&self.world, &delivery).unwrap();
+            let charge = Auth::charge(&self.environment, &delivery).unwrap();
             let letter = Charged { id, asked_by: charge.asked_by, sent: None };
             rows.push(Row { budget: charge.budget, created, letter, waits: false });
             Asked { id, created, delivery }
@@ -282,8 +283,8 @@ mod tests {
         fn carries(&self, asked: &Asked) -> Result<(), Duration> {
             let Asked { id, created, delivery } = asked.clone();
             let flow = FlowId::from_bytes([1; 16]);
-            let parcel = Carrying { id, flow, attempt: 1, created, expires: None, delivery };
-            let carried = self.budgeted.carry(parcel).now_or_never().unwrap();
+            let attempt = DeliveryAttempt { id, flow, number: 1, created, expires: None, delivery };
+            let carried = self.budgeted.carry(attempt).now_or_never().unwrap();
             let mut rows = self.rows.0.lock().unwrap();
             let row = rows.iter_mut().find(|row| row.letter.id == id).unwrap();
             match carried {
@@ -408,12 +409,12 @@ mod tests {
             .iter()
             .rev()
             .map(|one| {
-                let charge = Auth::charge(&office.world, &one.delivery).unwrap();
+                let charge = Auth::charge(&office.environment, &one.delivery).unwrap();
                 let flow = FlowId::from_bytes([1; 16]);
                 let (id, created, delivery) = (one.id, one.created, one.delivery.clone());
-                let parcel = Carrying { id, flow, attempt: 2, created, expires: None, delivery };
+                let attempt = DeliveryAttempt { id, flow, number: 2, created, expires: None, delivery };
                 office.rows.0.lock().unwrap().iter_mut().for_each(|row| row.waits = true);
-                office.budgeted.admit(&parcel, charge).now_or_never().unwrap().unwrap().is_none()
+                office.budgeted.admit(&attempt, charge).now_or_never().unwrap().unwrap().is_none()
             })
             .collect();
         assert_eq!(results.iter().filter(|admitted| **admitted).count(), 10, "{results:?}");

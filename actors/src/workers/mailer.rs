@@ -4,11 +4,11 @@
 //! ends a letter, what it says of us puts it off; no address and no body gets into a log or a note.
 
 mod breaker;
+mod connection;
 mod dkim;
 mod headers;
 mod hello;
 mod lanes;
-mod line;
 mod posted;
 mod reply;
 mod settings;
@@ -21,18 +21,18 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cairn_runtime::outbox::{Carrying, Courier, Trouble};
+use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use cairn_runtime::{Clock, DeliveryId};
 use futures_util::future::{BoxFuture, join_all};
 use tokio::time::{Instant, timeout};
 
+use self::connection::{Broken, Connection, Dial, Posted, Stage};
 use self::lanes::{Held, Lanes, Shown};
-use self::line::{Broken, Dial, Line, Posted, Stage};
 pub use self::settings::{Dkim, Encryption, Said, SmtpSettings};
 use self::verdict::{Verdict, is_of_our_standing, judge};
 use crate::effects::{Answer, Auth, Letter};
+use crate::environment::Environment;
 use crate::letters::host;
-use crate::world::World;
 
 /// How long a letter waits for a place before it is put off. With [`SmtpSettings::LIMIT`] and the time for a last word it
 /// stays below the 20 s for which a delivery is claimed.
@@ -70,7 +70,7 @@ pub(crate) fn describe_metrics() {
 }
 
 /// Gives the world as it is now: letters are written with the ring that is current when they are sent.
-pub type Worlds = Arc<dyn Fn() -> Arc<World> + Send + Sync>;
+pub type EnvironmentSource = Arc<dyn Fn() -> Arc<Environment> + Send + Sync>;
 
 /// Carries letters.
 pub struct Mailer(Way);
@@ -100,13 +100,17 @@ impl Mailer {
     ///
     /// # Errors
     /// A sentence for the operator when TLS cannot be set up.
-    pub fn smtp(settings: SmtpSettings, worlds: Worlds, clock: Arc<dyn Clock>) -> Result<Self, String> {
+    pub fn smtp(
+        settings: SmtpSettings,
+        environments: EnvironmentSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, String> {
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let dial = Dial::new(&settings, &host(&worlds()), &machine)?;
+        let dial = Dial::new(&settings, &host(&environments()), &machine)?;
         let lanes = Arc::new(Lanes::new(settings.connections, Arc::clone(&clock)));
         Ok(Self(Way::Smtp(Box::new(Smtp {
             settings,
-            worlds,
+            environments,
             clock,
             dial,
             lanes,
@@ -134,12 +138,12 @@ impl fmt::Debug for Mailer {
 }
 
 impl Courier<Auth> for Mailer {
-    fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
+    fn carry(&self, attempt: DeliveryAttempt<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
         Box::pin(async move {
             match &self.0 {
                 Way::Mailbox => Ok(Answer::Accepted),
                 Way::Nowhere => Err(Trouble::Later { why: "no mail server is set".to_owned(), after: None }),
-                Way::Smtp(smtp) => smtp.carry(&parcel).await.map(|()| Answer::Accepted),
+                Way::Smtp(smtp) => smtp.carry(&attempt).await.map(|()| Answer::Accepted),
             }
         })
     }
@@ -151,22 +155,22 @@ impl Courier<Auth> for Mailer {
 
 struct Smtp {
     settings: SmtpSettings,
-    worlds: Worlds,
+    environments: EnvironmentSource,
     clock: Arc<dyn Clock>,
     dial: Dial,
     lanes: Arc<Lanes>,
     /// Lines between two letters, the one that was used last on top.
-    idle: Mutex<Vec<Line>>,
+    idle: Mutex<Vec<Connection>>,
     /// How long the last conversations took.
     spans: Spans,
 }
 
 impl Smtp {
-    async fn carry(&self, parcel: &Carrying<Auth>) -> Result<(), Trouble> {
-        let letter = parcel.delivery.letter();
-        let posted = posted::post(parcel, letter, &(self.worlds)(), &self.settings)?;
-        if parcel.delivery.mailed().is_none() {
-            return self.keep(parcel).await;
+    async fn carry(&self, attempt: &DeliveryAttempt<Auth>) -> Result<(), Trouble> {
+        let letter = attempt.delivery.letter();
+        let posted = posted::post(attempt, letter, &(self.environments)(), &self.settings)?;
+        if attempt.delivery.mailed().is_none() {
+            return self.keep(attempt).await;
         }
         let SmtpSettings { limit, .. } = self.settings;
         let place = match self.lanes.enter(posted.to.domain(), QUEUE.min(limit)).await {
@@ -189,7 +193,7 @@ impl Smtp {
         }
         place.ended(shown(&sent));
         let Err(broken) = sent else { return Ok(()) };
-        let (delivery, name, to) = (parcel.id, letter.name(), letter.to().masked());
+        let (delivery, name, to) = (attempt.id, letter.name(), letter.to().masked());
         let trouble = self.trouble(&broken, letter);
         match (&trouble, broken.verdict()) {
             (Trouble::Never(why), _) => tracing::warn!(%delivery, letter = name, to, why, "refused"),
@@ -204,16 +208,16 @@ impl Smtp {
 
     /// Keeps a letter that goes to nobody, written and signed like any other: for as long as a letter took lately, and not
     /// at all while letters wait for the server. It takes no place from one that goes to somebody.
-    async fn keep(&self, parcel: &Carrying<Auth>) -> Result<(), Trouble> {
+    async fn keep(&self, attempt: &DeliveryAttempt<Auth>) -> Result<(), Trouble> {
         if self.lanes.server_is_left_alone() {
             return Err(later("the mail server is left alone for a while"));
         }
-        tokio::time::sleep(self.spans.one(parcel.id)).await;
+        tokio::time::sleep(self.spans.one(attempt.id)).await;
         Ok(())
     }
 
     /// Gives the letter to the server, over a line that is open already if there is one.
-    async fn converse(&self, used: &mut Option<Line>, posted: &Posted, noted: &mut Stage) -> Result<(), Broken> {
+    async fn converse(&self, used: &mut Option<Connection>, posted: &Posted, noted: &mut Stage) -> Result<(), Broken> {
         let limit = self.settings.limit;
         *used = self.kept();
         if let Some(line) = used {
@@ -224,19 +228,19 @@ impl Smtp {
             }
         }
         *used = None;
-        let line = used.insert(Line::open(&self.settings, &self.dial, noted).await?);
+        let line = used.insert(Connection::open(&self.settings, &self.dial, noted).await?);
         line.send(posted, limit, noted).await
     }
 
     /// The line that was used last, if it is still likely to be open.
-    fn kept(&self) -> Option<Line> {
+    fn kept(&self) -> Option<Connection> {
         let now = self.clock.now();
         let mut idle = self.idle();
         if idle.last()?.is_fresh(now) { idle.pop() } else { None }
     }
 
     /// Keeps a line for the next letter, if it can carry one.
-    async fn put_by(&self, mut line: Line, sent: &Result<(), Broken>) {
+    async fn put_by(&self, mut line: Connection, sent: &Result<(), Broken>) {
         let good = match sent {
             Ok(()) => true,
             // In the middle of a sentence: it is of no use any more.
@@ -256,12 +260,12 @@ impl Smtp {
 
     async fn tend(&self) {
         let now = self.clock.now();
-        let stale: Vec<Line> = self.idle().extract_if(.., |line| !line.is_fresh(now)).collect();
-        join_all(stale.into_iter().map(Line::part)).await;
+        let stale: Vec<Connection> = self.idle().extract_if(.., |line| !line.is_fresh(now)).collect();
+        join_all(stale.into_iter().map(Connection::part)).await;
         self.lanes.tidy();
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Line>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -122,20 +122,20 @@ fn begun(kind: Kind) -> Driven {
 fn issue(driver: &Driven) -> Seal {
     match driver.state().grant() {
         Some(grant) => grant.issue.clone(),
-        None => Seal::new(&driver.world.ring, [1; 16]),
+        None => Seal::new(&driver.environment.ring, [1; 16]),
     }
 }
 
 fn presented<P: OfPurpose>(driver: &Driven, purpose: P, n: u32) -> Presented<P> {
-    testing::presented(&driver.world, purpose, driver.flow, &Seal { n, ..issue(driver) })
+    testing::presented(&driver.environment, purpose, driver.flow, &Seal { n, ..issue(driver) })
 }
 
 fn foreign<P: OfPurpose>(driver: &Driven, purpose: P) -> Presented<P> {
-    testing::presented(&driver.world, purpose, driver.flow, &Seal::new(&driver.world.ring, [0x66; 16]))
+    testing::presented(&driver.environment, purpose, driver.flow, &Seal::new(&driver.environment.ring, [0x66; 16]))
 }
 
 fn user_code(driver: &Driven) -> UserCode {
-    testing::user_code(&driver.world, driver.flow, &Seal { n: 0, ..issue(driver) })
+    testing::user_code(&driver.environment, driver.flow, &Seal { n: 0, ..issue(driver) })
 }
 
 fn exchange(driver: &Driven) -> Exchange {
@@ -261,7 +261,7 @@ fn asks() -> Vec<Ask<Authorization>> {
         asked("claim by the user code", |driver| Command::Claim { code: user_code(driver), who: who(1) }),
         asked("claim by it as another", |driver| Command::Claim { code: user_code(driver), who: who(2) }),
         asked("claim by another code", |driver| Command::Claim {
-            code: testing::user_code(&driver.world, driver.flow, &Seal { n: 7, ..issue(driver) }),
+            code: testing::user_code(&driver.environment, driver.flow, &Seal { n: 7, ..issue(driver) }),
             who: who(1),
         }),
         asked("consent", |_| consent(1)),

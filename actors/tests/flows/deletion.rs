@@ -50,7 +50,7 @@ fn start(named: bool) -> Start {
 }
 
 fn keys(driver: &Driven) -> [Key; 4] {
-    let address = driver.world.address_key(&testing::address(ADDRESS));
+    let address = driver.environment.address_key(&testing::address(ADDRESS));
     [Key::User(user()), Key::Profile(user()), Key::Address(address), Key::Username(testing::username("ada-of-old"))]
 }
 

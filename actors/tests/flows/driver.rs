@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use cairn_actors::credential::Seal;
 use cairn_actors::effects::{Auth, Key, Letter, Write};
+use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::testing;
-use cairn_actors::world::{Settings, World};
 use cairn_runtime::Payload;
 use cairn_runtime::clock::{derive, derive_bytes};
 use cairn_runtime::{Cx, Domain, Flow, FlowId, Guard, Id, Input, Lost, Step, Timestamp};
@@ -54,7 +54,7 @@ pub(crate) struct Told {
 /// One flow and the world around it.
 #[derive(Clone)]
 pub(crate) struct Driver<F: Known> {
-    pub(crate) world: Arc<World>,
+    pub(crate) environment: Arc<Environment>,
     pub(crate) flow: FlowId,
     pub(crate) state: Option<F>,
     pub(crate) version: u64,
@@ -76,18 +76,18 @@ pub(crate) struct Driver<F: Known> {
 
 impl<F: Known> Driver<F> {
     pub(crate) fn new(seed: u8) -> Self {
-        static WORLD: LazyLock<Arc<World>> = LazyLock::new(|| Arc::new(testing::world(1)));
-        Self::in_world(seed, Arc::clone(&WORLD))
+        static ENVIRONMENT: LazyLock<Arc<Environment>> = LazyLock::new(|| Arc::new(testing::environment(1)));
+        Self::in_environment(seed, Arc::clone(&ENVIRONMENT))
     }
 
     pub(crate) fn with(seed: u8, settings: Settings) -> Self {
-        Self::in_world(seed, Arc::new(testing::world_with(1, settings)))
+        Self::in_environment(seed, Arc::new(testing::environment_with(1, settings)))
     }
 
-    fn in_world(seed: u8, world: Arc<World>) -> Self {
+    fn in_environment(seed: u8, environment: Arc<Environment>) -> Self {
         let seed = [seed; 32];
         Self {
-            world,
+            environment,
             flow: FlowId(Id::v7(T0.0, derive_bytes(&seed, "flow", 0))),
             state: None,
             version: 0,
@@ -116,7 +116,7 @@ impl<F: Known> Driver<F> {
     /// What a decision at this instant knows.
     pub(crate) fn cx(&self, now: Timestamp) -> Cx<'_, Auth> {
         let seed = derive(&self.seed, "decision", self.decisions);
-        Cx::new(now.max(self.touched), self.flow, self.version, self.salt, seed, self.world.as_ref())
+        Cx::new(now.max(self.touched), self.flow, self.version, self.salt, seed, self.environment.as_ref())
     }
 
     pub(crate) fn start(&mut self, now: Timestamp, asked: &F::Start) -> F::Outcome {

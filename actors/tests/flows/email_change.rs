@@ -7,13 +7,13 @@ use std::sync::{Arc, LazyLock};
 use cairn_actors::address::Address;
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Key, Letter, UserId, Write};
+use cairn_actors::environment::Environment;
 use cairn_actors::flows::email_change::{
     Account, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Signal, Start,
 };
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
 use cairn_actors::testing;
-use cairn_actors::world::World;
 use cairn_runtime::{Flow, FlowId, Id, Input, Lost, Timestamp};
 use proptest::prelude::*;
 
@@ -58,8 +58,8 @@ fn user() -> UserId {
 }
 
 fn start(known: bool) -> Start {
-    static WORLD: LazyLock<World> = LazyLock::new(|| testing::world(1));
-    let from = (WORLD.address_key(&testing::address(ADDRESS)), NUMBER);
+    static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| testing::environment(1));
+    let from = (ENVIRONMENT.address_key(&testing::address(ADDRESS)), NUMBER);
     Start {
         user: user(),
         fence: 3,
@@ -73,7 +73,7 @@ fn start(known: bool) -> Start {
 }
 
 fn key(driver: &Driven, address: &str) -> Key {
-    Key::Address(driver.world.address_key(&testing::address(address)))
+    Key::Address(driver.environment.address_key(&testing::address(address)))
 }
 
 fn begun(known: bool) -> Driven {
@@ -94,7 +94,7 @@ fn seals(driver: &Driven) -> Vec<Seal> {
     match driver.state() {
         EmailChange::AwaitingCode(awaiting) => awaiting.letters.issues.clone(),
         EmailChange::Changed(changed) => vec![changed.issue.clone()],
-        _ => vec![Seal::new(&driver.world.ring, [0; 16])],
+        _ => vec![Seal::new(&driver.environment.ring, [0; 16])],
     }
 }
 
@@ -103,15 +103,15 @@ fn last(driver: &Driven) -> Seal {
 }
 
 fn code(driver: &Driven, seal: &Seal) -> Code {
-    testing::code(&driver.world, Purpose::EmailChange, driver.flow, seal)
+    testing::code(&driver.environment, Purpose::EmailChange, driver.flow, seal)
 }
 
 fn wrong(driver: &Driven, seals: &[Seal], number: u32) -> Code {
-    testing::wrong_code(&driver.world, Purpose::EmailChange, driver.flow, seals, number)
+    testing::wrong_code(&driver.environment, Purpose::EmailChange, driver.flow, seals, number)
 }
 
 fn link(driver: &Driven, seal: &Seal) -> Presented<of::EmailChange> {
-    testing::presented(&driver.world, of::EmailChange, driver.flow, seal)
+    testing::presented(&driver.environment, of::EmailChange, driver.flow, seal)
 }
 
 /// The seal of the link that takes the change back, or of one that takes nothing back.
@@ -124,7 +124,7 @@ fn undo_seal(driver: &Driven) -> Seal {
 }
 
 fn undo_link(driver: &Driven, seal: &Seal) -> Presented<of::UndoEmailChange> {
-    testing::presented(&driver.world, of::UndoEmailChange, driver.flow, seal)
+    testing::presented(&driver.environment, of::UndoEmailChange, driver.flow, seal)
 }
 
 /// The account as a service would read it, where nothing but this flow has touched it.
@@ -133,7 +133,7 @@ fn account(driver: &Driven) -> Account {
         EmailChange::Changed(_) | EmailChange::Done { .. } => testing::address(NEW),
         _ => testing::address(ADDRESS),
     };
-    let number = driver.number(&Key::Address(driver.world.address_key(&address))).unwrap_or_default();
+    let number = driver.number(&Key::Address(driver.environment.address_key(&address))).unwrap_or_default();
     let followers = testing::following([2, 3].map(|number| FlowId(Id::v7(number, [2; 10]))));
     let fence = driver.number(&Key::User(user())).unwrap_or_default();
     Account { address, number, fence, followers, later: Vec::new(), deletion: None }
@@ -153,7 +153,7 @@ fn undo(driver: &Driven, with: impl FnOnce(Account) -> Option<Account>) -> Comma
 
 /// The cookie of the browser in which a flow was asked for.
 fn cookie(driver: &Driven, flow: FlowId) -> Presented<of::FlowCookie> {
-    testing::presented(&driver.world, of::FlowCookie, flow, &Seal { n: 0, ..last(driver) })
+    testing::presented(&driver.environment, of::FlowCookie, flow, &Seal { n: 0, ..last(driver) })
 }
 
 /// Takes the change back, with one of a few new passwords.
@@ -248,9 +248,11 @@ fn asks() -> Vec<Ask<EmailChange>> {
         asked("enter the code", |driver| enter(driver, code(driver, &last(driver)))),
         asked("enter a wrong code", |driver| enter(driver, wrong(driver, &seals(driver), 0))),
         asked("open the link", |driver| open(driver, link(driver, &last(driver)))),
-        asked("open a link not yet sent", |driver| open(driver, link(driver, &last(driver).next(&driver.world.ring)))),
+        asked("open a link not yet sent", |driver| {
+            open(driver, link(driver, &last(driver).next(&driver.environment.ring)))
+        }),
         asked("open a foreign link", move |driver| {
-            open(driver, testing::presented(&driver.world, of::EmailChange, stranger, &elsewhere(driver)))
+            open(driver, testing::presented(&driver.environment, of::EmailChange, stranger, &elsewhere(driver)))
         }),
         asked("open the link, the account gone", |driver| Command::Open {
             link: link(driver, &last(driver)),
@@ -379,7 +381,7 @@ fn command(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Command> {
         Op::Code => enter(driver, code(driver, last)),
         Op::WrongCode(number) => enter(driver, wrong(driver, issued, *number)),
         Op::Link => open(driver, link(driver, last)),
-        Op::UnsentLink => open(driver, link(driver, &last.next(&driver.world.ring))),
+        Op::UnsentLink => open(driver, link(driver, &last.next(&driver.environment.ring))),
         Op::Resend => Command::Resend(testing::STRANGER),
         Op::Undo => undo(driver, Some),
         Op::UndoByAnother => Command::Undo {
@@ -605,12 +607,15 @@ fn links_are_known_by_the_flow_that_sent_them_and_each_for_its_own_purpose() {
     let driver = changed();
     let (proof, back) = (last(&driver), undo_seal(&driver));
     let state = driver.state();
-    assert!(state.knows_link(&link(&driver, &proof), &driver.world));
-    assert!(!state.knows_link(&link(&driver, &back), &driver.world));
-    assert!(state.knows_undo(&undo_link(&driver, &back), &driver.world));
-    assert!(!state.knows_undo(&undo_link(&driver, &proof), &driver.world));
+    assert!(state.knows_link(&link(&driver, &proof), &driver.environment));
+    assert!(!state.knows_link(&link(&driver, &back), &driver.environment));
+    assert!(state.knows_undo(&undo_link(&driver, &back), &driver.environment));
+    assert!(!state.knows_undo(&undo_link(&driver, &proof), &driver.environment));
     assert_eq!((state.awaited(), state.changed().map(|changed| changed.before.typed())), (None, Some(ADDRESS)));
     let undone = taken_back(driver, at(20));
-    assert!(undone.state().knows_undo(&undo_link(&undone, &back), &undone.world), "it says the same for its week");
+    assert!(
+        undone.state().knows_undo(&undo_link(&undone, &back), &undone.environment),
+        "it says the same for its week"
+    );
     assert_eq!(begun(false).state().awaited().map(Address::typed), Some(NEW));
 }

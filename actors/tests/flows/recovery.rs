@@ -2,7 +2,7 @@
 
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Key, Letter, UserId, Write};
-use cairn_actors::flows::issue::TypedCode;
+use cairn_actors::flows::challenge::TypedCode;
 use cairn_actors::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
@@ -53,7 +53,7 @@ fn start(known: bool) -> Start {
 }
 
 fn address_key(driver: &Driven) -> Key {
-    Key::Address(driver.world.address_key(&testing::address(ADDRESS)))
+    Key::Address(driver.environment.address_key(&testing::address(ADDRESS)))
 }
 
 fn begun(known: bool) -> Driven {
@@ -72,7 +72,7 @@ fn seals(driver: &Driven) -> Vec<Seal> {
     match driver.state() {
         Recovery::AwaitingCode(awaiting) => awaiting.letters.issues.clone(),
         Recovery::Reset(reset) => vec![reset.issue.clone()],
-        _ => vec![Seal::new(&driver.world.ring, [0; 16])],
+        _ => vec![Seal::new(&driver.environment.ring, [0; 16])],
     }
 }
 
@@ -81,15 +81,15 @@ fn last(driver: &Driven) -> Seal {
 }
 
 fn code(driver: &Driven, seal: &Seal) -> Code {
-    testing::code(&driver.world, Purpose::ResetPassword, driver.flow, seal)
+    testing::code(&driver.environment, Purpose::ResetPassword, driver.flow, seal)
 }
 
 fn wrong(driver: &Driven, seals: &[Seal], number: u32) -> Code {
-    testing::wrong_code(&driver.world, Purpose::ResetPassword, driver.flow, seals, number)
+    testing::wrong_code(&driver.environment, Purpose::ResetPassword, driver.flow, seals, number)
 }
 
 fn link(driver: &Driven, seal: &Seal) -> Presented<of::ResetPassword> {
-    testing::presented(&driver.world, of::ResetPassword, driver.flow, seal)
+    testing::presented(&driver.environment, of::ResetPassword, driver.flow, seal)
 }
 
 /// The hash of one of a few passwords, with the proof that a hasher would make of it.
@@ -154,7 +154,7 @@ pub(crate) fn places() -> Vec<Place<Recovery>> {
 fn asks() -> Vec<Ask<Recovery>> {
     let foreign = |driver: &Driven| {
         let elsewhere = Seal { salt: [3; 16], ..last(driver) };
-        testing::presented(&driver.world, of::ResetPassword, FlowId(Id::v7(0, [9; 10])), &elsewhere)
+        testing::presented(&driver.environment, of::ResetPassword, FlowId(Id::v7(0, [9; 10])), &elsewhere)
     };
     let mut asks = vec![
         asked("enter the code", |driver| enter(driver, code(driver, &last(driver)), 1)),
@@ -163,7 +163,7 @@ fn asks() -> Vec<Ask<Recovery>> {
         asked("open the link", |driver| open(driver, link(driver, &last(driver)), 1)),
         asked("open the link, another password", |driver| open(driver, link(driver, &last(driver)), 2)),
         asked("open a link not yet sent", |driver| {
-            open(driver, link(driver, &last(driver).next(&driver.world.ring)), 1)
+            open(driver, link(driver, &last(driver).next(&driver.environment.ring)), 1)
         }),
         asked("open a foreign link", move |driver| open(driver, foreign(driver), 1)),
         after("resend within the cool-down", 59, |_| Input::Asked(Command::Resend(testing::STRANGER))),
@@ -224,7 +224,7 @@ fn command(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Command> {
         Op::Code(which) => enter(driver, code(driver, last), *which),
         Op::WrongCode(number) => enter(driver, wrong(driver, issued, *number), 1),
         Op::Link(which) => open(driver, link(driver, last), *which),
-        Op::UnsentLink => open(driver, link(driver, &last.next(&driver.world.ring)), 1),
+        Op::UnsentLink => open(driver, link(driver, &last.next(&driver.environment.ring)), 1),
         Op::Resend => Command::Resend(testing::STRANGER),
         Op::Wake | Op::SignOutEverywhere | Op::Move | Op::MoveAndReturn => return None,
     })
@@ -378,7 +378,7 @@ fn the_proof_of_the_same_password_counts_for_nothing_before_one_is_set() {
             NewPassword { hash: Some(hash()), same: Some(Proved::pretended()), followers: testing::following([]) };
         Command::Open { link, password }
     };
-    let elsewhere = link(&driver, &seal.next(&driver.world.ring));
+    let elsewhere = link(&driver, &seal.next(&driver.environment.ring));
     assert_eq!(driver.ask(at(1), proved(elsewhere)), Outcome::Garbage);
     assert!(driver.writes.is_empty());
     let right = link(&driver, &seal);
@@ -394,20 +394,23 @@ fn a_password_that_was_not_hashed_is_never_set_and_costs_nothing_by_a_right_proo
     let right = link(&driver, &seal);
     assert_eq!(driver.ask(at(1), Command::Open { link: right, password: nothing() }), Outcome::Unhashed);
     let right = || testing::typed_code(code(&driver, &seal));
-    assert!(driver.state().knows_code(&right(), driver.flow, &driver.world));
+    assert!(driver.state().knows_code(&right(), driver.flow, &driver.environment));
     let unsent = TypedCode { delivered: false, ..right() };
-    assert!(!driver.state().knows_code(&unsent, driver.flow, &driver.world), "no code is right that nobody was sent");
+    assert!(
+        !driver.state().knows_code(&unsent, driver.flow, &driver.environment),
+        "no code is right that nobody was sent"
+    );
     let command = Command::Enter { code: right(), password: nothing() };
     assert_eq!(driver.ask(at(2), command), Outcome::Unhashed);
     assert_eq!((driver.phase(), driver.writes.len()), ("awaiting_code", 0));
     for left in (0..5).rev() {
         let guess = || testing::typed_code(wrong(&driver, std::slice::from_ref(&seal), left.into()));
-        assert!(!driver.state().knows_code(&guess(), driver.flow, &driver.world));
+        assert!(!driver.state().knows_code(&guess(), driver.flow, &driver.environment));
         let command = Command::Enter { code: guess(), password: nothing() };
         assert_eq!(driver.ask(at(3), command), Outcome::WrongCode { tries_left: left });
     }
     assert!(
-        !driver.state().knows_code(&testing::typed_code(code(&driver, &seal)), driver.flow, &driver.world),
+        !driver.state().knows_code(&testing::typed_code(code(&driver, &seal)), driver.flow, &driver.environment),
         "spent"
     );
 }
@@ -452,17 +455,17 @@ fn the_new_hash_is_kept_for_repeats_and_gone_after_a_day() {
     with_right_code(&mut driver, at(10));
     assert_eq!(driver.state().password().unwrap().as_text(), "the-sealed-hash-1");
     let seal = last(&driver);
-    assert!(driver.state().knows_link(&link(&driver, &seal), &driver.world));
+    assert!(driver.state().knows_link(&link(&driver, &seal), &driver.environment));
     assert_eq!(driver.state().public().phase, "done");
     driver.wake(at(10 + 86_400));
     assert!(driver.state().password().is_none());
-    assert!(!driver.state().knows_link(&link(&driver, &seal), &driver.world));
+    assert!(!driver.state().knows_link(&link(&driver, &seal), &driver.environment));
     assert_eq!((driver.state().public().phase, driver.state().user()), ("done", Some(user())));
 }
 
 #[test]
 fn a_link_to_nobodys_reset_costs_a_hash_all_the_same() {
     let decoy = begun(false);
-    assert!(decoy.state().knows_link(&link(&decoy, &last(&decoy)), &decoy.world));
-    assert!(!decoy.state().knows_link(&link(&decoy, &last(&decoy).next(&decoy.world.ring)), &decoy.world));
+    assert!(decoy.state().knows_link(&link(&decoy, &last(&decoy)), &decoy.environment));
+    assert!(!decoy.state().knows_link(&link(&decoy, &last(&decoy).next(&decoy.environment.ring)), &decoy.environment));
 }

@@ -2,7 +2,7 @@
 
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Auth, Key, Letter, Write};
-use cairn_actors::flows::issue::TypedCode;
+use cairn_actors::flows::challenge::TypedCode;
 use cairn_actors::flows::registration::{Command, Outcome, Registration, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
@@ -55,7 +55,7 @@ fn begun(known: bool) -> Driven {
 }
 
 fn address_key(driver: &Driven) -> Key {
-    Key::Address(driver.world.address_key(&testing::address(ADDRESS)))
+    Key::Address(driver.environment.address_key(&testing::address(ADDRESS)))
 }
 
 /// The seals of all letters that the state still knows.
@@ -63,20 +63,20 @@ fn seals(driver: &Driven) -> Vec<Seal> {
     match driver.state() {
         Registration::AwaitingCode(awaiting) => awaiting.letters.issues.clone(),
         Registration::Verified { issue, .. } => vec![issue.clone()],
-        _ => vec![Seal::new(&driver.world.ring, [0; 16])],
+        _ => vec![Seal::new(&driver.environment.ring, [0; 16])],
     }
 }
 
 fn code(driver: &Driven, seal: &Seal) -> Code {
-    testing::code(&driver.world, Purpose::VerifyEmail, driver.flow, seal)
+    testing::code(&driver.environment, Purpose::VerifyEmail, driver.flow, seal)
 }
 
 fn wrong(driver: &Driven, seals: &[Seal], number: u32) -> Code {
-    testing::wrong_code(&driver.world, Purpose::VerifyEmail, driver.flow, seals, number)
+    testing::wrong_code(&driver.environment, Purpose::VerifyEmail, driver.flow, seals, number)
 }
 
 fn link(driver: &Driven, seal: &Seal) -> Presented<of::VerifyEmail> {
-    testing::presented(&driver.world, of::VerifyEmail, driver.flow, seal)
+    testing::presented(&driver.environment, of::VerifyEmail, driver.flow, seal)
 }
 
 fn last(driver: &Driven) -> Seal {
@@ -91,7 +91,7 @@ fn open(link: Presented<of::VerifyEmail>, password: bool) -> Command {
 fn open_here(driver: &Driven, own: bool) -> Command {
     let last = last(driver);
     let flow = if own { driver.flow } else { FlowId(Id::v7(0, [9; 10])) };
-    let cookie = testing::presented(&driver.world, of::FlowCookie, flow, &Seal { n: 0, ..last.clone() });
+    let cookie = testing::presented(&driver.environment, of::FlowCookie, flow, &Seal { n: 0, ..last.clone() });
     Command::OpenHere { link: link(driver, &last), cookie }
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn places() -> Vec<Place<Registration>> {
 fn asks() -> Vec<Ask<Registration>> {
     let foreign = |driver: &Driven| {
         let elsewhere = Seal { salt: [3; 16], ..last(driver) };
-        testing::presented(&driver.world, of::VerifyEmail, FlowId(Id::v7(0, [9; 10])), &elsewhere)
+        testing::presented(&driver.environment, of::VerifyEmail, FlowId(Id::v7(0, [9; 10])), &elsewhere)
     };
     let mut asks = vec![
         asked("enter the code", |driver| Command::Enter(testing::typed_code(code(driver, &last(driver))))),
@@ -152,7 +152,9 @@ fn asks() -> Vec<Ask<Registration>> {
         asked("open the link, without", |driver| open(link(driver, &last(driver)), false)),
         asked("open the link, where it began", |driver| open_here(driver, true)),
         asked("open the link, with another's cookie", |driver| open_here(driver, false)),
-        asked("open a link not yet sent", |driver| open(link(driver, &last(driver).next(&driver.world.ring)), true)),
+        asked("open a link not yet sent", |driver| {
+            open(link(driver, &last(driver).next(&driver.environment.ring)), true)
+        }),
         asked("open a foreign link", move |driver| open(foreign(driver), true)),
         after("resend within the cool-down", 59, |_| Input::Asked(Command::Resend(testing::STRANGER))),
         after("resend after it", 60, |_| Input::Asked(Command::Resend(testing::STRANGER))),
@@ -226,7 +228,7 @@ fn input(driver: &Driven, issued: &[Seal], op: &Op) -> Option<Input<Registration
         Op::WrongCode(number) => Command::Enter(testing::typed_code(wrong(driver, issued, *number))),
         Op::Link(password) => open(link(driver, last), *password),
         Op::LinkHere(own) => open_here(driver, *own),
-        Op::UnsentLink => open(link(driver, &last.next(&driver.world.ring)), true),
+        Op::UnsentLink => open(link(driver, &last.next(&driver.environment.ring)), true),
         Op::Resend => Command::Resend(testing::STRANGER),
         Op::Answered => return Some(Input::Answered { tag: "x".to_owned(), result: Err(Failure::Unknown) }),
         Op::Wake | Op::AddressTaken | Op::UsernameTaken => return None,
@@ -347,7 +349,7 @@ fn nothing_that_a_decoys_letter_could_have_said_is_right() {
     let mut decoy = begun(true);
     let seal = last(&decoy);
     let (right, link) = (code(&decoy, &seal), link(&decoy, &seal));
-    assert!(decoy.state().knows_link(&link, &decoy.world), "it costs a hash all the same");
+    assert!(decoy.state().knows_link(&link, &decoy.environment), "it costs a hash all the same");
     assert_eq!(decoy.ask(at(1), Command::Enter(testing::typed_code(right))), Outcome::WrongCode { tries_left: 4 });
     assert_eq!(decoy.ask(at(1), open(link, true)), Outcome::Garbage);
     assert!(decoy.writes.is_empty());
@@ -369,7 +371,7 @@ fn each_letter_of_a_flow_that_an_older_release_began_is_good() {
     let older = |driver: &Driven| {
         let Registration::AwaitingCode(awaiting) = driver.state() else { panic!("it waits") };
         let mut awaiting = awaiting.clone();
-        let next = awaiting.letters.issues[0].next(&driver.world.ring);
+        let next = awaiting.letters.issues[0].next(&driver.environment.ring);
         awaiting.letters.issues.push(next);
         Registration::AwaitingCode(awaiting)
     };
@@ -400,14 +402,14 @@ fn the_password_of_a_link_can_be_checked_until_the_address_is_proved_and_is_gone
     assert_eq!(driver.state().password().unwrap().as_text(), "the-sealed-hash");
     let seal = last(&driver);
     let right = link(&driver, &seal);
-    assert!(driver.state().knows_link(&right, &driver.world));
-    assert!(!driver.state().knows_link(&link(&driver, &seal.next(&driver.world.ring)), &driver.world));
+    assert!(driver.state().knows_link(&right, &driver.environment));
+    assert!(!driver.state().knows_link(&link(&driver, &seal.next(&driver.environment.ring)), &driver.environment));
     driver.ask(at(1), open(right, true));
     assert!(driver.state().password().is_none() && driver.state().user().is_some());
     assert!(!json(driver.state()).contains("the-sealed-hash"));
-    assert!(driver.state().knows_link(&link(&driver, &seal), &driver.world));
+    assert!(driver.state().knows_link(&link(&driver, &seal), &driver.environment));
     driver.wake(at(2 + 86_400));
-    assert!(!driver.state().knows_link(&link(&driver, &seal), &driver.world));
+    assert!(!driver.state().knows_link(&link(&driver, &seal), &driver.environment));
 }
 
 #[test]

@@ -4,13 +4,13 @@ mod model;
 
 use cairn_actors::credential::{Presented, Seal, of};
 use cairn_actors::effects::{Digest, Key, Letter, UserId, Write};
+use cairn_actors::environment::Settings;
 use cairn_actors::flows::session::{
     Account, Active, Arrival, Command, End, Link, Notice, Outcome, Restores, SeenDevice, Session, Signal, Start,
     known_place,
 };
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::testing;
-use cairn_actors::world::Settings;
 use cairn_runtime::{Flow, FlowId, Id, Input, Lost};
 
 use crate::driver::{Driver, Known, T0, at};
@@ -110,10 +110,10 @@ fn begun() -> Driven {
 fn token(driver: &Driven, back: i64) -> Presented<of::RefreshToken> {
     let present = match driver.state() {
         Session::Active(active) => active.issue.clone(),
-        Session::Disputable(_) | Session::Ended { .. } => Seal::new(&driver.world.ring, [1; 16]),
+        Session::Disputable(_) | Session::Ended { .. } => Seal::new(&driver.environment.ring, [1; 16]),
     };
     let n = u32::try_from((i64::from(present.n) - back).max(0)).unwrap();
-    testing::presented(&driver.world, of::RefreshToken, driver.flow, &Seal { n, ..present })
+    testing::presented(&driver.environment, of::RefreshToken, driver.flow, &Seal { n, ..present })
 }
 
 /// The same, where there is one.
@@ -125,8 +125,8 @@ fn older(driver: &Driven, back: u32) -> Option<Presented<of::RefreshToken>> {
 }
 
 fn foreign(driver: &Driven) -> Presented<of::RefreshToken> {
-    let seal = Seal { n: 0, ..Seal::new(&driver.world.ring, [0x66; 16]) };
-    testing::presented(&driver.world, of::RefreshToken, driver.flow, &seal)
+    let seal = Seal { n: 0, ..Seal::new(&driver.environment.ring, [0x66; 16]) };
+    testing::presented(&driver.environment, of::RefreshToken, driver.flow, &seal)
 }
 
 /// The cookie of the browser that signed in, or of another one.
@@ -135,14 +135,14 @@ fn cookie(driver: &Driven, own: bool) -> Presented<of::SessionCookie> {
         Session::Active(active) if own => active.issue.salt,
         _ => [0x77; 16],
     };
-    testing::presented(&driver.world, of::SessionCookie, driver.flow, &Seal::new(&driver.world.ring, salt))
+    testing::presented(&driver.environment, of::SessionCookie, driver.flow, &Seal::new(&driver.environment.ring, salt))
 }
 
 /// The link of the new-device letter, or one that was never sent.
 fn end_link(driver: &Driven, own: bool) -> Presented<of::EndSession> {
     let seal = driver.state().link().filter(|_| own).map(|link| link.seal);
-    let seal = seal.unwrap_or_else(|| Seal::new(&driver.world.ring, [0x66; 16]));
-    testing::presented(&driver.world, of::EndSession, driver.flow, &seal)
+    let seal = seal.unwrap_or_else(|| Seal::new(&driver.environment.ring, [0x66; 16]));
+    testing::presented(&driver.environment, of::EndSession, driver.flow, &seal)
 }
 
 /// Another password, the old one proved while the user's fence had this number.
@@ -389,10 +389,10 @@ fn a_letter_about_a_new_device_says_from_where_and_carries_the_link_that_ends_th
     assert_eq!((to.typed(), device.as_str(), client_address.as_str()), (ADDRESS, PERSONAL[2], PERSONAL[1]));
     assert_eq!(*when, T0);
     assert_ne!(seal.salt, driver.state().active().unwrap().issue.salt, "its link says nothing about the tokens");
-    let link = testing::presented(&driver.world, of::EndSession, driver.flow, seal);
+    let link = testing::presented(&driver.environment, of::EndSession, driver.flow, seal);
     for wrong in [
         end_link(&driver, false),
-        testing::presented(&driver.world, of::EndSession, driver.flow, &seal.next(&driver.world.ring)),
+        testing::presented(&driver.environment, of::EndSession, driver.flow, &seal.next(&driver.environment.ring)),
     ] {
         let account = account(DEVICES, None);
         assert_eq!(driver.ask(at(1), Command::Disown { link: wrong, account }), Outcome::Garbage);
@@ -598,8 +598,12 @@ fn a_token_of_another_flow_with_the_same_generation_is_garbage() {
     let mut driver = refreshed(1);
     let Session::Active(active) = driver.state() else { panic!("it lives") };
     let other = FlowId(Id::v7(5, [5; 10]));
-    let elsewhere =
-        testing::presented(&driver.world, of::RefreshToken, other, &Seal { salt: [5; 16], ..active.issue.clone() });
+    let elsewhere = testing::presented(
+        &driver.environment,
+        of::RefreshToken,
+        other,
+        &Seal { salt: [5; 16], ..active.issue.clone() },
+    );
     assert_eq!(driver.ask(at(101), Command::Refresh(elsewhere)), Outcome::Garbage);
 }
 

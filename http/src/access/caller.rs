@@ -34,7 +34,7 @@ pub(crate) fn of(request: &Request) -> Caller {
         trace: request.id().to_owned(),
         address: request.client(),
         device: request.words_of("user-agent").map(Cow::into_owned),
-        known_by: device::presented(request).map(str::to_owned),
+        device_proof: device::presented(request).map(str::to_owned),
         repeat: None,
     }
 }

@@ -33,7 +33,7 @@ pub const LOGIN_IDENTIFIER: &str = "login-identifier";
 pub const CODE: &str = "code";
 /// Asking for a letter that resets a password.
 pub const RESET: &str = "reset";
-/// Carrying a session on.
+/// DeliveryAttempt a session on.
 pub const REFRESH: &str = "refresh";
 
 /// Asking for a letter once more.

@@ -69,7 +69,7 @@ struct UsernameRules {
 
 /// The same for everybody: it may be kept for a minute.
 pub(super) async fn show(state: Arc<AppState>, _request: Request) -> Result<WithHeaders<Config>, Problem> {
-    let open = state.services.engine.world().settings.registration;
+    let open = state.services.engine.environment().settings.registration;
     let rules = Config {
         name: state.theme.name().to_owned(),
         registration: if open { Registration::Open } else { Registration::Closed },

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use cairn_actors::directory::User;
 use cairn_actors::password::Password;
-use cairn_actors::services::Moved;
+use cairn_actors::services::FlowReply;
 use cairn_actors::services::email_change::ConfirmedBy;
 use cairn_actors::services::session::SignedIn;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, MovedBody, UserBody};
+use super::{FlowBody, FlowReplyBody, UserBody};
 use crate::access::caller;
 use crate::description::{Area, Description, Takes};
 use crate::problem::{Kind, Problem};
@@ -103,8 +103,8 @@ pub(super) struct Settled {
     user: UserBody,
 }
 
-impl From<(Moved, User)> for Settled {
-    fn from((moved, user): (Moved, User)) -> Self {
+impl From<(FlowReply, User)> for Settled {
+    fn from((moved, user): (FlowReply, User)) -> Self {
         Self { flow: moved.flow.into(), user: UserBody::from(&user) }
     }
 }
@@ -114,7 +114,7 @@ pub(super) async fn begin(
     request: Request,
     who: SignedIn,
     body: Wanted,
-) -> Result<MovedBody, Problem> {
+) -> Result<FlowReplyBody, Problem> {
     let caller = caller::repeatable(&request)?;
     let Wanted { new_email, accept_disposable, password } = body;
     let accepted = accept_disposable.unwrap_or_default();

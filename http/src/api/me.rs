@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cairn_actors::directory::{Happened, User};
+use cairn_actors::directory::{HistoryEntry, User};
 use cairn_actors::effects::UserId;
 use cairn_actors::oauth::client::ClientId;
 use cairn_actors::password::Password;
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::MovedBody;
+use super::FlowReplyBody;
 use super::devices::DeviceBody;
 use super::sessions::SessionBody;
 use crate::access::caller;
@@ -173,9 +173,9 @@ impl From<FlowRecord> for FlowRecordBody {
     }
 }
 
-impl From<Happened> for HistoryEntryBody {
-    fn from(happened: Happened) -> Self {
-        let Happened { input: _, kind, flow: _, name, to, public, at } = happened;
+impl From<HistoryEntry> for HistoryEntryBody {
+    fn from(happened: HistoryEntry) -> Self {
+        let HistoryEntry { input: _, kind, flow: _, name, to, public, at } = happened;
         let mut details = serde_json::from_str(&public).unwrap_or_default();
         spell_out(&mut details);
         Self { at: instant(at), kind, name, phase: to, details }
@@ -225,7 +225,7 @@ pub(super) async fn delete(
     request: Request,
     who: SignedIn,
     body: DeletionBody,
-) -> Result<MovedBody, Problem> {
+) -> Result<FlowReplyBody, Problem> {
     Ok(state.services.delete_account(&caller::of(&request), &who, &body.password).await?.into())
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cairn_actors::directory::User;
-use cairn_actors::services::{FlowView, Moved};
+use cairn_actors::services::{FlowReply, FlowView};
 use cairn_runtime::Method;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::access::rate::{ACCOUNT, CHANGE, CODE, EXPORT, LOGIN, PAGE, REFRESH, REGISTER, RESEND, RESET, STATUS};
 use crate::problem::Problem;
 use crate::reply::instant;
-use crate::route::{Line, call, routes};
+use crate::route::{RouteSpec, call, routes};
 use crate::route_group::{Cors, RouteGroup, TableFault};
 use crate::schema;
 use crate::state::AppState;
@@ -34,9 +34,9 @@ use self::login::TokensBody;
 routes! {
     static ROUTES: AppState, call;
     GET "/auth/config", open, none => 200(config::Config), PAGE, config::show, config::SHOW;
-    POST "/auth/register", open, json(register::Body) => 202(MovedBody), REGISTER, register::begin, register::BEGIN;
+    POST "/auth/register", open, json(register::Body) => 202(FlowReplyBody), REGISTER, register::begin, register::BEGIN;
     GET "/auth/register/{flow}", open, none => 200(register::Status), STATUS, register::status, register::STATUS;
-    POST "/auth/register/{flow}/resend", open, no_members => 202(MovedBody), RESEND, register::resend, register::RESEND;
+    POST "/auth/register/{flow}/resend", open, no_members => 202(FlowReplyBody), RESEND, register::resend, register::RESEND;
     POST "/auth/verify-email", open, json(verify_email::Body) => 200(verify_email::Verified), CODE, verify_email::verify, verify_email::VERIFY;
     POST "/auth/login", open, json(login::Body) => 200(TokensBody), LOGIN, login::login, login::SIGN_IN;
     POST "/auth/refresh", open, json(refresh::Body) => 200(TokensBody), REFRESH, refresh::refresh, refresh::REFRESH;
@@ -49,21 +49,21 @@ routes! {
     DELETE "/auth/devices/{device}", bearer, none => 204, CHANGE, devices::forget, devices::FORGET;
     GET "/auth/status", bearer, none => 200(sessions::Status), ACCOUNT, sessions::status, sessions::STATUS;
     POST "/auth/step-up", bearer, json(sessions::StepUp) => 200(TokensBody), LOGIN, sessions::step_up, sessions::STEP_UP;
-    POST "/auth/password-reset/request", open, json(password_reset::Forgotten) => 202(MovedBody), RESET, password_reset::request, password_reset::REQUEST;
+    POST "/auth/password-reset/request", open, json(password_reset::Forgotten) => 202(FlowReplyBody), RESET, password_reset::request, password_reset::REQUEST;
     POST "/auth/password-reset/confirm", open, json(password_reset::Confirmation) => 200(password_reset::Done), CODE, password_reset::confirm, password_reset::CONFIRM;
     POST "/auth/password-change", fresh_bearer, json(password_change::Body) => 200(password_change::Changed), LOGIN, password_change::change, password_change::CHANGE;
-    POST "/auth/email-change", fresh_bearer, json(email_change::Wanted) => 202(MovedBody), RESET, email_change::begin, email_change::BEGIN;
+    POST "/auth/email-change", fresh_bearer, json(email_change::Wanted) => 202(FlowReplyBody), RESET, email_change::begin, email_change::BEGIN;
     POST "/auth/email-change/confirm", open, json(email_change::Proof) => 200(email_change::Settled), CODE, email_change::confirm, email_change::CONFIRM;
     POST "/auth/email-change/undo", open, json(email_change::Undo) => 200(email_change::Settled), CODE, email_change::undo, email_change::UNDO;
     GET "/users/me", bearer, none => 200(me::Profile), ACCOUNT, me::show, me::SHOW;
     PUT "/users/me", bearer, json(me::Edit) => 200(me::Profile), CHANGE, me::edit, me::EDIT;
-    DELETE "/users/me", fresh_bearer, json(me::DeletionBody) => 202(MovedBody), LOGIN, me::delete, me::DELETE;
+    DELETE "/users/me", fresh_bearer, json(me::DeletionBody) => 202(FlowReplyBody), LOGIN, me::delete, me::DELETE;
     GET "/users/me/export", fresh_bearer, none => 200(me::ExportBody), EXPORT, me::export, me::EXPORT;
 }
 
 /// The lines of its table.
-pub fn lines() -> impl Iterator<Item = &'static Line> {
-    ROUTES.iter().map(|route| &route.line)
+pub fn specs() -> impl Iterator<Item = &'static RouteSpec> {
+    ROUTES.iter().map(|route| &route.spec)
 }
 
 /// The route group of the JSON interface.
@@ -138,7 +138,7 @@ impl From<&User> for UserBody {
 /// A flow that moved, and how the input reached it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "FlowReply")]
-pub(crate) struct MovedBody {
+pub(crate) struct FlowReplyBody {
     /// The flow.
     flow: FlowBody,
     /// How the server reached the flow: as safe either way.
@@ -146,8 +146,8 @@ pub(crate) struct MovedBody {
     method: Method,
 }
 
-impl From<Moved> for MovedBody {
-    fn from(moved: Moved) -> Self {
+impl From<FlowReply> for FlowReplyBody {
+    fn from(moved: FlowReply) -> Self {
         Self { flow: moved.flow.into(), method: moved.method }
     }
 }
@@ -159,14 +159,14 @@ mod tests {
 
     #[test]
     fn every_bucket_that_a_route_names_is_in_the_table() {
-        let named: Vec<_> = lines().filter_map(|line| line.bucket).collect();
+        let named: Vec<_> = specs().filter_map(|line| line.bucket).collect();
         assert!(named.len() >= 4, "{named:?}");
         assert!(named.iter().all(|bucket| rate::is_known(bucket)), "{named:?}");
     }
 
     #[test]
     fn every_route_is_limited() {
-        let free: Vec<_> = lines().filter(|line| line.bucket.is_none()).map(|line| line.path).collect();
+        let free: Vec<_> = specs().filter(|line| line.bucket.is_none()).map(|line| line.path).collect();
         assert!(free.is_empty(), "{free:?}");
     }
 }

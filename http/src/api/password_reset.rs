@@ -6,7 +6,7 @@ use cairn_actors::password::Password;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, MovedBody};
+use super::{FlowBody, FlowReplyBody};
 use crate::access::caller;
 use crate::description::{Area, Description, Takes};
 use crate::problem::{Kind, Problem};
@@ -65,7 +65,7 @@ pub(super) struct Done {
     flow: FlowBody,
 }
 
-pub(super) async fn request(state: Arc<AppState>, request: Request, body: Forgotten) -> Result<MovedBody, Problem> {
+pub(super) async fn request(state: Arc<AppState>, request: Request, body: Forgotten) -> Result<FlowReplyBody, Problem> {
     Ok(state.services.request_reset(&caller::repeatable(&request)?, &body.email).await?.into())
 }
 

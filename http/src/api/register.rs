@@ -7,7 +7,7 @@ use cairn_actors::services::registration::Typed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowBody, MovedBody};
+use super::{FlowBody, FlowReplyBody};
 use crate::access::caller;
 use crate::description::{Area, Description, Param, Takes};
 use crate::problem::{Kind, Problem};
@@ -57,7 +57,7 @@ pub(super) struct Body {
 }
 
 /// Begins a registration: 202 whether or not the address has an account.
-pub(super) async fn begin(state: Arc<AppState>, request: Request, body: Body) -> Result<MovedBody, Problem> {
+pub(super) async fn begin(state: Arc<AppState>, request: Request, body: Body) -> Result<FlowReplyBody, Problem> {
     let caller = caller::repeatable(&request)?;
     let Body { email, password, username, first_name, last_name, accept_disposable } = body;
     let accept_disposable = accept_disposable.unwrap_or_default();
@@ -95,7 +95,7 @@ pub(super) async fn status(state: Arc<AppState>, request: Request) -> Result<Sta
 }
 
 /// Sends another letter.
-pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Result<MovedBody, Problem> {
+pub(super) async fn resend(state: Arc<AppState>, request: Request) -> Result<FlowReplyBody, Problem> {
     let caller = caller::repeatable(&request)?;
     Ok(state.services.resend_registration(&caller, request.param("flow")).await?.into())
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::Listener;
 use crate::description::{Description, Gives, Takes};
-use crate::route::Line;
+use crate::route::RouteSpec;
 
 /// The headers of answers that stand in the document once: name, schema, whether each answer has it that names it, meaning.
 fn answer_headers() -> [(&'static str, Value, bool, &'static str); 9] {
@@ -52,9 +52,9 @@ fn named(names: &[&str]) -> Map<String, Value> {
 }
 
 /// The headers of a route's success.
-pub(super) fn of_success(line: &Line, description: &Description) -> Map<String, Value> {
+pub(super) fn of_success(spec: &RouteSpec, description: &Description) -> Map<String, Value> {
     let mut names = vec!["X-Request-Id"];
-    if line.bucket.is_some() {
+    if spec.bucket.is_some() {
         names.extend(["RateLimit-Policy", "RateLimit"]);
     }
     names.extend(description.gives.iter().map(|gives| match gives {

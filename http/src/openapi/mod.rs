@@ -22,7 +22,7 @@ use crate::description::{Area, Description, Gives, Param, Takes};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::route::{Answer, Body, Line, Said, call, routes};
+use crate::route::{Answer, Body, RouteSpec, Said, call, routes};
 use crate::route_group::{Cors, RouteGroup, TableFault};
 use crate::state::AppState;
 use crate::{api, operations, pages, schema, well_known};
@@ -41,8 +41,8 @@ const SHOW: Description = Description::new("getDocument", Area::Server, "Get thi
     .file("application/json");
 
 /// The lines of its table.
-pub fn lines() -> impl Iterator<Item = &'static Line> {
-    ROUTES.iter().map(|route| &route.line)
+pub fn specs() -> impl Iterator<Item = &'static RouteSpec> {
+    ROUTES.iter().map(|route| &route.spec)
 }
 
 /// The route group of the document: for scripts of every origin, since it is the same for everybody.
@@ -63,7 +63,7 @@ pub struct Document {
 
 impl Document {
     fn new(state: Arc<AppState>) -> Self {
-        let text = document(&state.services.engine.world().settings.public_url).to_string();
+        let text = document(&state.services.engine.environment().settings.public_url).to_string();
         let mut hasher = DefaultHasher::new();
         hasher.write(text.as_bytes());
         let tag = HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish()));
@@ -103,19 +103,19 @@ async fn show(document: Arc<Document>, request: Request) -> Answer {
 
 /// Whether `If-None-Match` names what there is (RFC 9110, section 13.1.2): by its tag, weak or not, or by `*`.
 fn is_known(request: &Request, tag: &HeaderValue) -> bool {
-    let lines = request.headers().get_all(IF_NONE_MATCH).iter();
-    let mut tags = lines.flat_map(|line| line.as_bytes().split(|octet| *octet == b',')).map(<[u8]>::trim_ascii);
+    let specs = request.headers().get_all(IF_NONE_MATCH).iter();
+    let mut tags = lines.flat_map(|line| spec.as_bytes().split(|octet| *octet == b',')).map(<[u8]>::trim_ascii);
     tags.any(|known| known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes())
 }
 
 /// The document of the public listener, which is reached at `server`.
 #[must_use]
 pub fn document(server: &str) -> Value {
-    let lines = api::lines().chain(well_known::lines()).chain(pages::lines()).chain(lines());
+    let specs = api::specs().chain(well_known::specs()).chain(pages::specs()).chain(self::specs());
     let text = "What programs may rely on. Bodies are JSON in UTF-8; unknown, doubled or mistyped members are refused. \
                 Members may be added to answers: leave alone what you do not know. Every refusal is a problem document \
                 (RFC 9457) whose `detail` says what to do next.";
-    Parts::new(Listener::Public).document("Cairn", text, server, lines)
+    Parts::new(Listener::Public).document("Cairn", text, server, specs)
 }
 
 /// The document of the operations listener.
@@ -123,7 +123,7 @@ pub fn document(server: &str) -> Value {
 pub fn operations_document() -> Value {
     let text = "What operators and their programs may rely on. This listener asks nobody who they are: it answers to \
                 an IP address, `localhost` and its own names, and is not for the public.";
-    Parts::new(Listener::Operations).document("Cairn, operations", text, "/", operations::lines())
+    Parts::new(Listener::Operations).document("Cairn, operations", text, "/", operations::specs())
 }
 
 /// Which listener a document describes.
@@ -163,12 +163,18 @@ impl Parts {
         }
     }
 
-    fn document(mut self, title: &str, text: &str, server: &str, lines: impl Iterator<Item = &'static Line>) -> Value {
+    fn document(
+        mut self,
+        title: &str,
+        text: &str,
+        server: &str,
+        specs: impl Iterator<Item = &'static RouteSpec>,
+    ) -> Value {
         let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
-        for line in lines {
-            let Some(description) = line.description else { continue };
-            let operation = self.operation(line, description);
-            paths.entry(line.path).or_default().insert(line.method.as_str().to_lowercase(), operation);
+        for spec in specs {
+            let Some(description) = spec.description else { continue };
+            let operation = self.operation(spec, description);
+            paths.entry(spec.path).or_default().insert(spec.method.as_str().to_lowercase(), operation);
         }
         self.areas.sort_unstable();
         self.areas.dedup();
@@ -207,16 +213,16 @@ impl Parts {
         })
     }
 
-    fn operation(&mut self, line: &Line, description: &Description) -> Value {
+    fn operation(&mut self, spec: &RouteSpec, description: &Description) -> Value {
         let (area, _) = description.area.words();
         self.areas.push(description.area);
         let mut operation = json!({
             "operationId": description.id,
             "tags": [area],
             "summary": description.summary,
-            "responses": self.responses(line, description),
+            "responses": self.responses(spec, description),
         });
-        let text = text(line, description);
+        let text = text(spec, description);
         if !text.is_empty() {
             set(&mut operation, "description", Value::String(text));
         }
@@ -226,9 +232,9 @@ impl Parts {
             set(&mut operation, "parameters", Value::Array(parameters));
         }
         if self.listener == Listener::Public {
-            set(&mut operation, "security", security(line.access, description.takes));
+            set(&mut operation, "security", security(spec.access, description.takes));
         }
-        match line.body {
+        match spec.body {
             Body::None | Body::Form => {}
             Body::NoMembers => {
                 let schema = json!({"type": "object", "additionalProperties": false});
@@ -243,10 +249,10 @@ impl Parts {
     }
 
     /// The answers by their status.
-    fn responses(&mut self, line: &Line, description: &Description) -> Map<String, Value> {
+    fn responses(&mut self, spec: &RouteSpec, description: &Description) -> Map<String, Value> {
         let mut responses = Map::new();
-        let headers = headers::of_success(line, description);
-        for said in line.answers {
+        let headers = headers::of_success(spec, description);
+        for said in spec.answers {
             let (status, media_type, schema) = match *said {
                 Said::Json(status, shape) => (status, "application/json", shape.schema(&mut self.answers).to_value()),
                 Said::File => (StatusCode::OK, description.file, json!({})),
@@ -262,7 +268,7 @@ impl Parts {
             }
             responses.insert(status.as_str().to_owned(), response);
         }
-        for (status, kinds) in problems::by_status(self.listener, line, description) {
+        for (status, kinds) in problems::by_status(self.listener, spec, description) {
             let name = problems::name(&kinds);
             let reference = json!({"$ref": format!("#/components/responses/{name}")});
             // Where a success has the status too, the two are told apart by their media type.
@@ -293,8 +299,8 @@ fn set(object: &mut Value, name: &str, value: Value) {
 }
 
 /// What a line says that is no part of OpenAPI, after what the description says.
-fn text(line: &Line, description: &Description) -> String {
-    let more = match line.access {
+fn text(spec: &RouteSpec, description: &Description) -> String {
+    let more = match spec.access {
         Access::FreshBearer => {
             "The sign-in behind the access token must be fresh: after `step-up`, prove the password once more."
         }

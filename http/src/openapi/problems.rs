@@ -8,7 +8,7 @@ use super::{Listener, headers, set};
 use crate::access::Access;
 use crate::description::{Description, Takes};
 use crate::problem::{self, Kind};
-use crate::route::{Body, Line};
+use crate::route::{Body, RouteSpec};
 
 /// The refusals of every request, which follow from the bounds, the host and the state of the server.
 const ALWAYS: &[Kind] = &[
@@ -23,29 +23,33 @@ const ALWAYS: &[Kind] = &[
 ];
 
 /// Whether a route can refuse a request like this.
-fn can_be(kind: Kind, listener: Listener, line: &Line, description: &Description) -> bool {
+fn can_be(kind: Kind, listener: Listener, spec: &RouteSpec, description: &Description) -> bool {
     let takes = |what| description.takes.contains(&what);
-    let bearer = matches!(line.access, Access::Bearer | Access::FreshBearer | Access::BearerOrRepeat);
+    let bearer = matches!(spec.access, Access::Bearer | Access::FreshBearer | Access::BearerOrRepeat);
     let follows = match kind {
         Kind::Credentials => bearer,
         Kind::SessionEnded => bearer || takes(Takes::Bearer),
-        Kind::StepUp => line.access == Access::FreshBearer,
-        Kind::Forbidden => listener == Listener::Operations || line.access.is_own_form(),
-        Kind::NotFound => line.access == Access::Loopback || line.path.contains('{'),
-        Kind::MediaType => !matches!(line.body, Body::None),
-        Kind::SlowDown => line.bucket.is_some(),
+        Kind::StepUp => spec.access == Access::FreshBearer,
+        Kind::Forbidden => listener == Listener::Operations || spec.access.is_own_form(),
+        Kind::NotFound => spec.access == Access::Loopback || spec.path.contains('{'),
+        Kind::MediaType => !matches!(spec.body, Body::None),
+        Kind::SlowDown => spec.bucket.is_some(),
         Kind::IdempotencyMismatch => takes(Takes::IdempotencyKey),
         Kind::Changed | Kind::ConditionRequired => takes(Takes::IfMatch),
-        Kind::Storage => line.method != Method::GET,
+        Kind::Storage => spec.method != Method::GET,
         _ => false,
     };
     follows || ALWAYS.contains(&kind) || description.refuses.contains(&kind)
 }
 
 /// The refusals of a route by their status, in the order of the table of refusals.
-pub(super) fn by_status(listener: Listener, line: &Line, description: &Description) -> Vec<(StatusCode, Vec<Kind>)> {
+pub(super) fn by_status(
+    listener: Listener,
+    spec: &RouteSpec,
+    description: &Description,
+) -> Vec<(StatusCode, Vec<Kind>)> {
     let mut all: Vec<(StatusCode, Vec<Kind>)> = Vec::new();
-    for kind in Kind::ALL.into_iter().filter(|kind| can_be(*kind, listener, line, description)) {
+    for kind in Kind::ALL.into_iter().filter(|kind| can_be(*kind, listener, spec, description)) {
         match all.iter_mut().find(|(status, _)| *status == kind.status()) {
             Some((_, kinds)) => kinds.push(kind),
             None => all.push((kind.status(), vec![kind])),

@@ -20,7 +20,7 @@ use crate::description::{Area, Description};
 use crate::problem::Problem;
 use crate::reply::{Reply, instant};
 use crate::request::Request;
-use crate::route::{Answer, Line, call, routes};
+use crate::route::{Answer, RouteSpec, call, routes};
 use crate::route_group::{RouteGroup, TableFault};
 use crate::schema;
 
@@ -97,8 +97,8 @@ const PING: Description =
     Description::new("ping", Area::Runtime, "Send a ping through a flow").text("A real flow: one actor, two commits.");
 
 /// The lines of its table.
-pub fn lines() -> impl Iterator<Item = &'static Line> {
-    ROUTES.iter().map(|route| &route.line)
+pub fn specs() -> impl Iterator<Item = &'static RouteSpec> {
+    ROUTES.iter().map(|route| &route.spec)
 }
 
 /// The route group of the operations listener.

@@ -29,7 +29,7 @@ pub(super) fn page(identifier: &str, next: &str, stay: bool) -> Page {
 /// The form as this server has it: it leads to registration where that is open.
 fn form(request: &PageRequest, identifier: &str, next: &str, stay: bool) -> Page {
     let page = page(identifier, next, stay);
-    if request.services().engine.world().settings.registration { page } else { page.put("register", "") }
+    if request.services().engine.environment().settings.registration { page } else { page.put("register", "") }
 }
 
 /// Somebody is signed in, and may be somebody else.

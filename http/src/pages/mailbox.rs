@@ -54,12 +54,12 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
     }
     let services = &state.services;
     let rows = services.directory.letters(MOST).await?;
-    let world = services.engine.world();
+    let environment = services.engine.environment();
     // A plus is a space in a query, and an address has none: who typed it meant the plus.
     let to = request.query("to").map(|to| to.replace(' ', "+"));
     let mails: Vec<Mail> = rows
         .iter()
-        .filter_map(|row| view(row, &world))
+        .filter_map(|row| view(row, &environment))
         .filter(|mail| to.as_ref().is_none_or(|to| mail.is_to(to)))
         .collect();
     if request.wants_html() {

@@ -12,7 +12,7 @@ use crate::description::{Area, Description};
 use crate::problem::Problem;
 use crate::reply::{PAGE_POLICY, Reply};
 use crate::request::Request;
-use crate::route::{Answer, Line, call, reply, routes};
+use crate::route::{Answer, RouteSpec, call, reply, routes};
 use crate::route_group::{RouteGroup, TableFault};
 use crate::state::AppState;
 use crate::theme::Page;
@@ -133,8 +133,8 @@ routes! {
 }
 
 /// The lines of its table.
-pub fn lines() -> impl Iterator<Item = &'static Line> {
-    ROUTES.iter().map(|route| &route.line)
+pub fn specs() -> impl Iterator<Item = &'static RouteSpec> {
+    ROUTES.iter().map(|route| &route.spec)
 }
 
 /// The route group of pages. It says 404 for every path that no group has.
@@ -195,10 +195,10 @@ mod tests {
 
     #[test]
     fn every_route_is_limited_but_what_costs_nothing() {
-        let free: Vec<_> = lines().filter(|line| line.bucket.is_none()).map(|line| line.path).collect();
+        let free: Vec<_> = specs().filter(|line| line.bucket.is_none()).map(|line| line.path).collect();
         // The mailbox is for the machine itself.
         assert_eq!(free, ["/dev/mail", "/health", "/assets/{file}"]);
-        let named: Vec<_> = lines().filter_map(|line| line.bucket).collect();
+        let named: Vec<_> = specs().filter_map(|line| line.bucket).collect();
         assert!(named.iter().all(|bucket| rate::is_known(bucket)), "{named:?}");
     }
 }

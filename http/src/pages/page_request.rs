@@ -197,7 +197,7 @@ impl PageRequest {
             // No form that could be sent again: the plain refusal says more.
             return Err(Problem::slow_down(until.since(self.now())));
         }
-        let token = csrf::token(&self.services().engine.world(), &self.browser);
+        let token = csrf::token(&self.services().engine.environment(), &self.browser);
         let drawn = page.draw(&self.state.theme, &token);
         let html = drawn.map_err(|why| Problem::fault(format!("the template {}: {why:#}", page.template)))?;
         let mut reply = Reply::html(page.status, html);
@@ -270,7 +270,7 @@ impl PageRequest {
     /// Keeps that this browser is signed in: until it ends, or for as long as the session lasts where the person wants to
     /// stay signed in.
     pub(super) fn with_session(&self, reply: Reply, cookie: &str, stays: bool) -> Reply {
-        let lasts: Duration = self.services().engine.world().settings.session_ttl;
+        let lasts: Duration = self.services().engine.environment().settings.session_ttl;
         match self.browser.with_session(cookie, stays.then_some(lasts)) {
             Some(cookie) => reply.cookie(cookie),
             None => reply,

@@ -63,7 +63,7 @@ fn page(state: &AppState, problem: &Problem, request_id: &str) -> Reply {
 /// The page for a browser whose cookies are too many: it names them, and says how to be rid of them. Every other page of
 /// this host would be refused in the same way, so it leads to none and needs nothing else.
 fn too_large(state: &AppState, problem: &Problem, request_id: &str) -> Reply {
-    let host = state.services.engine.world().settings.public_url.parse::<Uri>().ok();
+    let host = state.services.engine.environment().settings.public_url.parse::<Uri>().ok();
     let host = host.as_ref().and_then(|url| url.host()).unwrap_or_default().to_owned();
     let cookie = |(name, octets): &(String, usize)| serde_json::json!({ "name": name, "octets": octets });
     let cookies: Vec<_> = problem.cookies().iter().map(cookie).collect();

@@ -77,7 +77,7 @@ fn closed() -> Page {
 }
 
 pub(super) async fn show(request: PageRequest) -> Answer {
-    if !request.services().engine.world().settings.registration {
+    if !request.services().engine.environment().settings.registration {
         return request.draw(closed());
     }
     if let Some(signed_in) = request.signed_in().await? {

@@ -5,7 +5,7 @@ use cairn_actors::effects::UserId;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
-use cairn_actors::services::browser::{Begun, Standing};
+use cairn_actors::services::browser::{OpenFlow, Standing};
 use cairn_runtime::Flow;
 use http::StatusCode;
 
@@ -93,7 +93,7 @@ async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
 }
 
 /// The registration of this link; `None` in another browser than the one that began it.
-async fn begun_here(request: &PageRequest, token: &str) -> Result<Option<Begun>, Problem> {
+async fn begun_here(request: &PageRequest, token: &str) -> Result<Option<OpenFlow>, Problem> {
     Ok(request.services().began_here(token, &request.browser.flows()).await?)
 }
 

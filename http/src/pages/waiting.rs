@@ -5,7 +5,7 @@ use std::time::Duration;
 use cairn_actors::address::Address;
 use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::services::Refusal;
-use cairn_actors::services::browser::Begun;
+use cairn_actors::services::browser::OpenFlow;
 use cairn_actors::services::registration::{Mail, MailState};
 use cairn_runtime::{Flow, FlowId, Id, Timestamp};
 use http::header::CACHE_CONTROL;
@@ -40,7 +40,7 @@ impl Waiting {
     }
 
     /// The flow of this browser that is named, or its newest.
-    pub(super) async fn begun(&self, request: &PageRequest, flow: Option<&str>) -> Result<Option<Begun>, Problem> {
+    pub(super) async fn begun(&self, request: &PageRequest, flow: Option<&str>) -> Result<Option<OpenFlow>, Problem> {
         Ok(request.services().begun(&request.browser.flows(), self.prefix, flow).await?)
     }
 
@@ -48,7 +48,7 @@ impl Waiting {
     pub(super) fn page(
         &self,
         request: &PageRequest,
-        begun: &Begun,
+        begun: &OpenFlow,
         address: &Address,
         change: String,
         next: &str,

@@ -1,6 +1,6 @@
 //! The table of deliveries: what was committed to be carried out, and how that went.
 
-use cairn_runtime::store::Delivery;
+use cairn_runtime::store::OutboxRow;
 use cairn_runtime::{DeliveryId, FlowId, Timestamp};
 use sea_orm::entity::prelude::*;
 
@@ -60,7 +60,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-impl TryFrom<Model> for Delivery {
+impl TryFrom<Model> for OutboxRow {
     type Error = DbErr;
 
     fn try_from(stored: Model) -> Result<Self, DbErr> {

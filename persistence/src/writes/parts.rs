@@ -9,7 +9,7 @@ use sea_orm::DbErr;
 use serde_json::{Value, json};
 
 use crate::entity::{devices, failures, users};
-use crate::records::{Cell, Hex, Line, Record};
+use crate::records::{Cell, Hex, JsonRow, Record};
 use crate::single::{Part, insert};
 use crate::sql::{Column, Kind, recordset};
 
@@ -176,7 +176,7 @@ pub(super) fn parts(writes: &[&Write]) -> Result<Option<Vec<Part>>, DbErr> {
     }
     let mut parts = Vec::new();
     if !lists.created.is_empty() {
-        let users: Vec<Line<'_, &NewUser>> = lists.created.iter().map(Line).collect();
+        let users: Vec<JsonRow<'_, &NewUser>> = lists.created.iter().map(JsonRow).collect();
         parts.push(Part::new(TEXTS.insert_users.as_str(), &users)?);
     }
     for (text, list) in [

@@ -2,7 +2,7 @@
 //! the migration that gave profiles their numbers.
 
 use cairn_actors::device;
-use cairn_actors::directory::{Directory, KnownDevice, User, Visits};
+use cairn_actors::directory::{Directory, EarlierSessions, KnownDevice, User};
 use cairn_actors::effects::{Auth, Digest, Key, NewUser, UserId, Write};
 use cairn_actors::flows::email_change::{self, EmailChange};
 use cairn_actors::flows::registration::Registration;
@@ -33,7 +33,7 @@ fn new(town: &Town, number: u64) -> NewUser {
     let address = testing::address(&address(number));
     NewUser {
         id: user(number),
-        address_key: town.world.address_key(&address),
+        address_key: town.environment.address_key(&address),
         address,
         username: Some(testing::username(&format!("person{number}"))),
         first_name: Some(testing::person_name(ODD)),
@@ -99,7 +99,12 @@ async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
     let later = Timestamp(AT.0 + 1);
     let moved = |number: u64, text: &str| {
         let address = testing::address(text);
-        Write::SetAddress { user: user(number), address_key: town.world.address_key(&address), address, at: later }
+        Write::SetAddress {
+            user: user(number),
+            address_key: town.environment.address_key(&address),
+            address,
+            at: later,
+        }
     };
     let named = |number: u64, username: Option<&str>, first: Option<&str>, last: Option<&str>| Write::SetProfile {
         user: user(number),
@@ -134,9 +139,10 @@ async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
     let zero = read(&town, 0).await;
     assert_eq!((zero.address.typed(), zero.address.mailed()), ("Zero@Bücher.example", "Zero@xn--bcher-kva.example"));
     assert_eq!((zero.version, zero.updated_at, zero.created_at), (1, later, AT));
-    let found = directory(&town).by_address(town.world.address_key(&testing::address("zero@BÜCHER.example"))).await;
+    let found =
+        directory(&town).by_address(town.environment.address_key(&testing::address("zero@BÜCHER.example"))).await;
     assert_eq!(found.unwrap().map(|found| found.id), Some(user(0)));
-    let before = directory(&town).by_address(town.world.address_key(&testing::address(&address(0)))).await;
+    let before = directory(&town).by_address(town.environment.address_key(&testing::address(&address(0)))).await;
     assert!(before.unwrap().is_none());
 
     let one = read(&town, 1).await;
@@ -175,7 +181,7 @@ async fn what_a_user_gives_up_another_takes_in_the_same_batch(kind: Kind) {
     };
     let moved = testing::address(&address(0));
     let moved =
-        Write::SetAddress { user: user(2), address_key: town.world.address_key(&moved), address: moved, at: AT };
+        Write::SetAddress { user: user(2), address_key: town.environment.address_key(&moved), address: moved, at: AT };
     let items = vec![vec![taken], vec![moved], vec![Write::DeleteUser { user: user(0) }]];
     batch(&town, 1, items.into_iter().map(|writes| (Vec::new(), writes)).collect()).await;
     assert_eq!(read(&town, 1).await.username.map(|name| name.to_string()), Some("person0".to_owned()));
@@ -389,8 +395,8 @@ async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
     assert_eq!(ids(directory.sessions(user(1), 10).await.unwrap()), [strangers]);
     assert_eq!(ids(directory.flows_of(user(0), None, 10).await.unwrap()), [change, two, one]);
     for (room, beyond) in [(0, vec![two, one]), (1, vec![one]), (2, vec![])] {
-        let known = Visits { knows_place: true, beyond };
-        assert_eq!(directory.visits(user(0), here, room).await.unwrap(), known, "room for {room}");
+        let known = EarlierSessions { knows_place: true, beyond };
+        assert_eq!(directory.earlier_sessions(user(0), here, room).await.unwrap(), known, "room for {room}");
     }
     assert_eq!(ids(directory.flows_of(user(0), Some("email_change"), 10).await.unwrap()), [change]);
     assert_eq!(
@@ -405,9 +411,9 @@ async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
     assert_eq!(ids(directory.flows_of(user(0), None, 10).await.unwrap()), [one, change, two]);
     engine.call::<Session>(strangers, engine.asker("test"), session::Command::Revoke).await.unwrap();
     engine.call::<Session>(two, engine.asker("test"), session::Command::Revoke).await.unwrap();
-    let visits = async |place: Digest| directory.visits(user(0), place, 0).await.unwrap();
+    let visits = async |place: Digest| directory.earlier_sessions(user(0), place, 0).await.unwrap();
     assert!(visits(here).await.knows_place, "a place is known though every session from there has ended");
-    assert_eq!(visits(there).await, Visits::default());
+    assert_eq!(visits(there).await, EarlierSessions::default());
 
     let history = directory.history(user(0), None, 100).await.unwrap();
     let names: Vec<(&str, &str)> = history.iter().map(|event| (event.kind.as_str(), event.name.as_str())).collect();
@@ -461,11 +467,11 @@ async fn brought_back(place: &Place) -> Database {
 async fn users_of_an_earlier_release_get_a_number_for_their_profiles(kind: Kind) {
     let place = Place::new(kind).await;
     let database = brought_back(&place).await;
-    let world = testing::world(1);
+    let environment = testing::environment(1);
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     for (number, version) in [(0, 0), (1, 41)] {
         let address = testing::address(&address(number));
-        let (id, key) = (hex(user(number).0.bytes()), hex(&world.address_key(&address).0));
+        let (id, key) = (hex(user(number).0.bytes()), hex(&environment.address_key(&address).0));
         let bytes = |hex: &str| match kind {
             Kind::Sqlite => format!("x'{hex}'"),
             Kind::Postgres => format!("'\\x{hex}'::bytea"),
@@ -479,7 +485,7 @@ async fn users_of_an_earlier_release_get_a_number_for_their_profiles(kind: Kind)
             bytes(&key),
         );
         database.writer().execute_unprepared(&row).await.unwrap();
-        for guard in [Key::User(user(number)), Key::Address(world.address_key(&address))] {
+        for guard in [Key::User(user(number)), Key::Address(environment.address_key(&address))] {
             let row = format!(r#"INSERT INTO guards ("key", "value") VALUES ('{}', 3)"#, Auth::guard(&guard));
             database.writer().execute_unprepared(&row).await.unwrap();
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cairn_actors::effects::{Answer, Auth, Digest, Key, Letter, NewUser, UserId, Write};
+use cairn_actors::environment::Environment;
 use cairn_actors::flows::deletion::Deletion;
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::recovery::Recovery;
@@ -15,17 +16,16 @@ use cairn_actors::hasher::{self, Hasher, SealedHash};
 use cairn_actors::ring::SharedRing;
 use cairn_actors::services::Services;
 use cairn_actors::testing;
-use cairn_actors::world::World;
 use cairn_persistence::entity::{guards, users};
 use cairn_persistence::{AuthWrites, Database, SqlDirectory};
 use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
-use cairn_runtime::outbox::{Carrying, Courier, Trouble};
+use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use cairn_runtime::store::Store;
 use cairn_runtime::testing::clock::{FixedClock, SeededDice};
 use cairn_runtime::testing::scenarios::host::WatchedHost;
 use cairn_runtime::testing::store::Dropped;
 use cairn_runtime::{
-    Asker, Cx, Deed, DeliveryId, Domain, Effects, Engine, FlowId, Guard, Host, Id, Parts, Timestamp, Tuning,
+    ActStep, Asker, Cx, DeliveryId, Domain, Effects, Engine, FlowId, Guard, Host, Id, Parts, Timestamp, Tuning,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -64,9 +64,9 @@ impl Post {
 }
 
 impl Courier<Auth> for Post {
-    fn carry(&self, parcel: Carrying<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
-        if let Some(letter) = parcel.delivery.mailed().cloned() {
-            let posted = Posted { id: parcel.id, flow: parcel.flow, attempt: parcel.attempt, letter };
+    fn carry(&self, attempt: DeliveryAttempt<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
+        if let Some(letter) = attempt.delivery.mailed().cloned() {
+            let posted = Posted { id: attempt.id, flow: attempt.flow, attempt: attempt.number, letter };
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(posted);
         }
         Box::pin(std::future::ready(Ok(Answer::Accepted)))
@@ -103,7 +103,7 @@ pub async fn hasten(database: &Database) {
 
 /// One database and all that its nodes have in common.
 pub struct Town {
-    pub world: Arc<World>,
+    pub environment: Arc<Environment>,
     pub clock: Arc<FixedClock>,
     pub post: Arc<Post>,
     /// One handle a process: SQLite has one, PostgreSQL as many as asked for, each with connections of its own.
@@ -120,7 +120,7 @@ impl Town {
             databases.push(open_hastened(&place).await);
         }
         let (clock, post) = (Arc::new(FixedClock::default()), Arc::new(Post::default()));
-        Self { world: Arc::new(testing::world(1)), clock, post, databases, _place: place }
+        Self { environment: Arc::new(testing::environment(1)), clock, post, databases, _place: place }
     }
 
     /// The handle of this process.
@@ -169,7 +169,7 @@ impl Town {
             host: Arc::clone(&host) as Arc<dyn Host>,
             clock: Arc::clone(&clock) as _,
             dice: Arc::new(SeededDice::new(number)),
-            world: Arc::clone(&self.world),
+            environment: Arc::clone(&self.environment),
             node: format!("node {number}"),
             tuning: Tuning { patience: Duration::from_secs(3_000), ..Tuning::default() },
         })
@@ -179,7 +179,8 @@ impl Town {
         .flow::<EmailChange>()
         .flow::<Deletion>()
         .build();
-        let hasher = Hasher::new(SharedRing::shared(Arc::clone(&self.world.ring)), hasher::Settings::quick()).unwrap();
+        let hasher =
+            Hasher::new(SharedRing::shared(Arc::clone(&self.environment.ring)), hasher::Settings::quick()).unwrap();
         let directory = Arc::new(SqlDirectory::new(self.database(process).clone()));
         let services = Services { engine: engine.clone(), directory, hasher };
         let supervision = supervise(actors, Vec::new()).await.unwrap();
@@ -257,12 +258,12 @@ pub fn start(address: &str, username: Option<&str>) -> registration::Start {
 
 /// What makes a user directly: the very effects of a registration's last step, without the registration.
 pub fn founding(
-    world: &World,
+    environment: &Environment,
     user: UserId,
     address: &str,
-) -> impl FnMut(Option<&Key>, &Cx<'_, Auth>) -> Deed<(), Auth> + use<> {
+) -> impl FnMut(Option<&Key>, &Cx<'_, Auth>) -> ActStep<(), Auth> + use<> {
     let address = testing::address(address);
-    let address_key = world.address_key(&address);
+    let address_key = environment.address_key(&address);
     move |lost, cx| {
         assert!(lost.is_none(), "a founder's address and id are their own: {lost:?}");
         let new = NewUser {
@@ -281,16 +282,16 @@ pub fn founding(
             .guard(Guard::Claim(Key::Profile(user)))
             .guard(Guard::Claim(Key::Devices(user)))
             .write(Write::CreateUser(Box::new(new)));
-        Deed { says: (), effects, user: None, public: serde_json::Value::Null }
+        ActStep { says: (), effects, user: None, public: serde_json::Value::Null }
     }
 }
 
 /// What moves a user's fence.
-pub fn bumping(user: UserId) -> impl FnMut(Option<&Key>, &Cx<'_, Auth>) -> Deed<(), Auth> {
+pub fn bumping(user: UserId) -> impl FnMut(Option<&Key>, &Cx<'_, Auth>) -> ActStep<(), Auth> {
     move |lost, _| {
         assert!(lost.is_none(), "the user's fence stands");
         let effects = Effects::none().guard(Guard::Bump(Key::User(user), None));
-        Deed { says: (), effects, user: None, public: serde_json::Value::Null }
+        ActStep { says: (), effects, user: None, public: serde_json::Value::Null }
     }
 }
 

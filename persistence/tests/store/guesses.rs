@@ -15,7 +15,7 @@ use cairn_actors::services::{Caller, Refusal};
 use cairn_actors::testing;
 use cairn_persistence::entity::{events, failures};
 use cairn_runtime::store::Retention;
-use cairn_runtime::{Deed, Effects, Guard, Timestamp};
+use cairn_runtime::{ActStep, Effects, Guard, Timestamp};
 use futures_util::future::join_all;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
@@ -35,7 +35,7 @@ struct Scene {
 
 fn caller() -> Caller {
     let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    Caller { trace: "a guess".to_owned(), address, device: None, known_by: None, repeat: None }
+    Caller { trace: "a guess".to_owned(), address, device: None, device_proof: None, repeat: None }
 }
 
 fn typed(text: &str) -> Password {
@@ -57,7 +57,7 @@ impl Scene {
     async fn settles(&self, number: u64, name: &str) {
         let node = &self.nodes[0];
         let (user, address) = (UserId(id(700, number)), testing::address(&format!("{name}@example.org")));
-        let address_key = self.town.world.address_key(&address);
+        let address_key = self.town.environment.address_key(&address);
         let username = testing::username(name);
         let password = node.services.hasher.hash(&typed(RIGHT), Lane::SignIn).await.unwrap();
         let found = node.engine.act("found", node.engine.asker("a test"), |_, cx| {
@@ -77,7 +77,7 @@ impl Scene {
                 .guard(Guard::Claim(Key::Devices(user)))
                 .guard(Guard::Claim(Key::Username(username.clone())))
                 .write(Write::CreateUser(Box::new(new)));
-            Deed { says: (), effects, user: None, public: serde_json::Value::Null }
+            ActStep { says: (), effects, user: None, public: serde_json::Value::Null }
         });
         found.await.unwrap();
     }
@@ -91,8 +91,8 @@ impl Scene {
         password: &str,
     ) -> Result<String, Refusal> {
         let services = &self.nodes[at].services;
-        let approach = services.approach(who, cookie).await?;
-        services.sign_in_from(&caller(), approach, &typed(password)).await.map(|tokens| tokens.device.unwrap())
+        let attempt = services.sign_in_attempt(who, cookie).await?;
+        services.sign_in_from(&caller(), attempt, &typed(password)).await.map(|tokens| tokens.device.unwrap())
     }
 
     /// So many wrong guesses, each of which is looked at.

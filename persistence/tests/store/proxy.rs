@@ -23,16 +23,16 @@ pub enum Falls {
 #[derive(Debug, Default)]
 struct Shared {
     traps: Mutex<VecDeque<(&'static str, Falls)>>,
-    lines: Mutex<Vec<Arc<Line>>>,
+    lines: Mutex<Vec<Arc<ProxiedConnection>>>,
     hung_up: Notify,
     journeys: AtomicUsize,
 }
 
 /// One connection through the proxy.
 #[derive(Debug, Default)]
-struct Line(Mutex<bool>);
+struct ProxiedConnection(Mutex<bool>);
 
-impl Line {
+impl ProxiedConnection {
     fn fall_silent(&self) {
         *self.0.lock().unwrap() = true;
     }
@@ -93,7 +93,7 @@ async fn accept(listener: TcpListener, server: String, shared: Arc<Shared>) {
     let mut lines = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let Ok(upstream) = TcpStream::connect(&server).await else { continue };
-        let line = Arc::new(Line::default());
+        let line = Arc::new(ProxiedConnection::default());
         shared.lines.lock().unwrap().push(Arc::clone(&line));
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = upstream.into_split();
@@ -103,7 +103,7 @@ async fn accept(listener: TcpListener, server: String, shared: Arc<Shared>) {
 }
 
 /// Carries what the client says. When the client hangs up, so does the proxy: the server ends the session.
-async fn ask(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, line: Arc<Line>, shared: Arc<Shared>) {
+async fn ask(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, line: Arc<ProxiedConnection>, shared: Arc<Shared>) {
     let mut buffer = vec![0; 65_536];
     while let Ok(count) = client.read(&mut buffer).await
         && count > 0
@@ -133,7 +133,7 @@ async fn ask(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, line: Arc<Li
 }
 
 /// Carries what the server says.
-async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, line: Arc<Line>) {
+async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, line: Arc<ProxiedConnection>) {
     let mut buffer = vec![0; 65_536];
     while let Ok(count) = server.read(&mut buffer).await
         && count > 0

@@ -45,7 +45,7 @@ async fn last_letter(town: &Town, flow: FlowId) -> Seal {
 
 /// The code of a letter.
 fn code(town: &Town, flow: FlowId, letter: &Seal) -> Code {
-    testing::code(&town.world, Purpose::VerifyEmail, flow, letter)
+    testing::code(&town.environment, Purpose::VerifyEmail, flow, letter)
 }
 
 /// Two nodes behind one turnstile.

@@ -20,7 +20,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 fn caller() -> Caller {
     let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    Caller { trace: "a request".to_owned(), address, device: None, known_by: None, repeat: None }
+    Caller { trace: "a request".to_owned(), address, device: None, device_proof: None, repeat: None }
 }
 
 fn user(number: u64) -> UserId {
@@ -39,7 +39,7 @@ async fn forget(town: &Town, node: &Node) {
 async fn resets_that_nobody_used_leave_nothing_after_a_day_whoever_has_the_address(kind: Kind) {
     let town = Town::new(kind, 1).await;
     let node = town.node(0, town.store(0), town.clock.clone()).await;
-    let found = founding(&town.world, user(1), "owner@example.org");
+    let found = founding(&town.environment, user(1), "owner@example.org");
     node.engine.act("found", node.engine.asker("test"), found).await.unwrap();
     let mut begun = Vec::new();
     for address in ["owner@example.org", "nobody@example.org", "owner@example.org", "nobody@example.org"] {
@@ -79,7 +79,7 @@ async fn what_carries_a_session_on_is_kept_for_a_week_and_is_no_part_of_a_histor
     let town = Town::new(kind, 1).await;
     let node = town.node(0, town.store(0), town.clock.clone()).await;
     let engine = &node.engine;
-    engine.act("found", engine.asker("test"), founding(&town.world, user(1), "a@example.org")).await.unwrap();
+    engine.act("found", engine.asker("test"), founding(&town.environment, user(1), "a@example.org")).await.unwrap();
     let fence = SqlDirectory::new(town.database(0).clone()).by_id(user(1)).await.unwrap().unwrap().fence;
     let start = Start {
         user: user(1),

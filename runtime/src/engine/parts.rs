@@ -28,7 +28,7 @@ pub struct Parts<D: Domain> {
     /// Chance.
     pub dice: Arc<dyn Dice>,
     /// The key ring and the settings.
-    pub world: Arc<D::World>,
+    pub environment: Arc<D::Environment>,
     /// The name of this node, which no other process has or ever had: claims are told apart by it.
     pub node: String,
     /// Bounds and spans.
@@ -55,7 +55,7 @@ impl<D: Domain> Builder<D> {
 
     /// The engine. Nothing of it runs until its tasks do: see [`Engine::tasks`].
     pub fn build(self) -> Engine<D> {
-        let Parts { store, courier, host, clock, dice, world, node, tuning } = self.parts;
+        let Parts { store, courier, host, clock, dice, environment, node, tuning } = self.parts;
         metrics::gauge!(crate::telemetry::DATABASE_AVAILABLE).set(1.0);
         crate::telemetry::begin::<D>(self.kinds.keys());
         Engine(Arc::new(Inner {
@@ -67,7 +67,7 @@ impl<D: Domain> Builder<D> {
             due: Notify::new(),
             pumping: tokio::sync::Mutex::new(()),
             unanswered: std::sync::Mutex::default(),
-            world: RwLock::new(world),
+            environment: RwLock::new(environment),
             kinds: self.kinds,
             available: AtomicBool::new(true),
             returns: AtomicU64::new(0),

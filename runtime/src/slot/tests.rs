@@ -27,7 +27,7 @@ enum Fate {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct World {
+struct Model {
     slot: Slot<u64, u8>,
     next: u64,
     to_come: u8,
@@ -38,7 +38,7 @@ struct World {
     fates: BTreeMap<u8, Fate>,
 }
 
-/// What the world may do next.
+/// What the model may do next.
 #[derive(Clone, Debug)]
 enum Move {
     Call,
@@ -50,7 +50,7 @@ enum Move {
     Kill { shell: u64, body_first: bool },
 }
 
-impl World {
+impl Model {
     fn new() -> Self {
         Self {
             slot: Slot::Vacant,
@@ -230,23 +230,23 @@ impl World {
 #[test]
 fn in_every_order_of_events_each_message_comes_to_exactly_one_end() {
     let mut seen = HashSet::new();
-    let mut left = vec![World::new()];
+    let mut left = vec![Model::new()];
     let mut fates = HashSet::new();
     let mut ends = 0_usize;
-    while let Some(world) = left.pop() {
-        world.check();
-        if !seen.insert(world.key()) {
+    while let Some(model) = left.pop() {
+        model.check();
+        if !seen.insert(model.key()) {
             continue;
         }
-        let moves = world.moves();
+        let moves = model.moves();
         let only_optional = moves.iter().all(|one| matches!(one, Move::Sweep | Move::Kill { .. }));
         if only_optional {
-            world.check_the_end();
-            fates.extend(world.fates.values().cloned());
+            model.check_the_end();
+            fates.extend(model.fates.values().cloned());
             ends += 1;
         }
         for one in moves {
-            let mut after = world.clone();
+            let mut after = model.clone();
             after.go(one);
             left.push(after);
         }

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::store::{
-    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Event, Item, OutboxRow, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 
 /// What stands in front of a store, to be made a [`Store`] itself by [`Front`]. What is not written out goes to the store
@@ -30,7 +30,7 @@ pub trait Passing<D: Domain>: Send + Sync + 'static {
         self.inside().history(flow)
     }
 
-    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         self.inside().deliveries(flow)
     }
 
@@ -50,7 +50,7 @@ pub trait Passing<D: Domain>: Send + Sync + 'static {
         self.inside().claimed(claim)
     }
 
-    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         self.inside().claim_deliveries(lane, claim)
     }
 
@@ -122,7 +122,7 @@ impl<D: Domain, P: Passing<D>> Store<D> for Front<P> {
         self.0.history(flow)
     }
 
-    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         self.0.deliveries(flow)
     }
 
@@ -142,7 +142,7 @@ impl<D: Domain, P: Passing<D>> Store<D> for Front<P> {
         self.0.claimed(claim)
     }
 
-    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         self.0.claim_deliveries(lane, claim)
     }
 

@@ -15,12 +15,12 @@
 mod altered;
 mod client;
 mod cluster;
+mod edges;
 mod fate;
 mod host;
 mod judge;
 mod trouble;
 mod workload;
-mod world;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -31,11 +31,11 @@ pub use self::altered::altering;
 pub use self::fate::{Faults, Figures};
 pub use self::workload::{Desk, Heard, Next, Order, Told, Workload};
 
-use self::client::Crowd;
+use self::client::Clients;
 use self::cluster::Cluster;
+use self::edges::{Shared, Watched, with};
 use self::fate::Fate;
 use self::judge::Judge;
-use self::world::{Shared, Watched, with};
 use crate::clock::Clock;
 use crate::engine::Tuning;
 use crate::flow::Domain;
@@ -171,7 +171,7 @@ pub fn run<D: Domain, W: Workload<D>>(seed: u64, settings: &Settings<D>, workloa
 struct History<D: Domain> {
     seed: u64,
     cluster: Arc<Cluster<D>>,
-    crowd: Arc<Crowd>,
+    crowd: Arc<Clients>,
     clients: usize,
     nodes: usize,
     leaps: &'static [Duration],
@@ -189,9 +189,9 @@ impl<D: Domain> History<D> {
         let sleep: Sleep = Arc::new(move |span| sleeper.sleep(span));
         memory.set_faults(faults.rates, rng.next_u64(), Some(sleep));
         let workload: Shared<D> = Arc::new(Mutex::new(Box::new(workload)));
-        let world = with(&workload, |workload| workload.world());
+        let environment = with(&workload, |workload| workload.environment());
         let fate = Arc::new(Fate::new(rng.fork(), faults, settings.chronicle));
-        let judge = Arc::new(Judge::new(Arc::clone(&memory), Arc::clone(&world), Arc::clone(&fate)));
+        let judge = Arc::new(Judge::new(Arc::clone(&memory), Arc::clone(&environment), Arc::clone(&fate)));
         let inside = match &settings.between {
             Some(between) => between(Arc::clone(&memory)),
             None => Arc::clone(&memory) as Arc<dyn Store<D>>,
@@ -207,11 +207,11 @@ impl<D: Domain> History<D> {
             store,
             tuning,
             alone: settings.nodes == 1,
-            world,
+            environment,
             places: Mutex::default(),
             engines: Mutex::default(),
         };
-        let crowd = Crowd { left: AtomicU64::new(settings.commands), present: AtomicUsize::new(settings.clients) };
+        let crowd = Clients { left: AtomicU64::new(settings.commands), present: AtomicUsize::new(settings.clients) };
         Self {
             seed,
             cluster: Arc::new(cluster),

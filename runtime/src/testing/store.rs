@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::store::{
-    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Event, Item, OutboxRow, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use crate::testing::clock::Rng;
 
@@ -131,7 +131,7 @@ impl<D: Domain> SimStore<D> {
     }
 
     /// The deliveries, in order of ids.
-    pub fn outbox(&self) -> Vec<Delivery> {
+    pub fn outbox(&self) -> Vec<OutboxRow> {
         self.inspect(|tables| tables.outbox.values().cloned().collect())
     }
 
@@ -256,7 +256,7 @@ impl<D: Domain> Store<D> for SimStore<D> {
         Box::pin(self.read(move |tables| tables.history(flow)))
     }
 
-    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(self.read(move |tables| tables.deliveries(flow)))
     }
 
@@ -295,7 +295,7 @@ impl<D: Domain> Store<D> for SimStore<D> {
         Box::pin(self.read(move |tables| tables.claimed(&claim)))
     }
 
-    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(self.write(move |tables| tables.claim_deliveries(lane, &claim)))
     }
 

@@ -31,7 +31,7 @@ use self::given::Draft;
 use super::store::SimStore;
 use super::toy::{Toy, ToyWrite};
 use crate::id::FlowId;
-use crate::store::{Delivery, Event, Item, Row, Store, StoreFault, Verdict};
+use crate::store::{Event, Item, OutboxRow, Row, Store, StoreFault, Verdict};
 
 /// Looks where the port does not.
 pub trait Probe: Send + Sync + 'static {
@@ -134,7 +134,7 @@ impl Bench {
     }
 
     /// What a flow asked to have delivered.
-    pub async fn deliveries(&self, flow: FlowId) -> Vec<Delivery> {
+    pub async fn deliveries(&self, flow: FlowId) -> Vec<OutboxRow> {
         self.store.deliveries(flow).await.expect("a read")
     }
 

@@ -140,7 +140,7 @@ impl Domain for Toy {
     type Key = ToyKey;
     type Delivery = ToyDelivery;
     type Answer = ToyAnswer;
-    type World = ();
+    type Environment = ();
 
     const KINDS: &'static [&'static str] = &["book", "cancel", "charge", "note"];
     const LANES: &'static [Lane] = &[CALLS, NOTES];

@@ -7,45 +7,45 @@ use cairn_runtime::store::{Row, Verb};
 use cairn_runtime::testing::suite::given;
 use cairn_runtime::testing::toy::Faulty;
 use cairn_runtime::testing::toy::faulty::{Ask, Begin, Defects, Says, Told};
-use cairn_runtime::{Clock, Deed, Effects, Failure, Fault, FlowId};
+use cairn_runtime::{ActStep, Clock, Effects, Failure, Fault, FlowId};
 
 use crate::support::flows::{Announce, Elder, Herald};
-use crate::support::{DAY, HOUR, House, MINUTE, until};
+use crate::support::{DAY, Fixture, HOUR, MINUTE, until};
 
 const WOKEN: Defects = Defects { woken: true, told: false, answered: false, mended_at: None };
 
 /// Sends a signal to a faulty flow, from no flow.
-async fn tell(house: &House, flow: FlowId) {
+async fn tell(fixture: &Fixture, flow: FlowId) {
     let decide = |_lost: Option<&_>, _cx: &cairn_runtime::Cx<'_, _>| {
         let effects = Effects::none().tell::<Faulty>(flow, &Told);
-        Deed { says: (), effects, user: None, public: serde_json::Value::Null }
+        ActStep { says: (), effects, user: None, public: serde_json::Value::Null }
     };
-    house.engine.act("telling", house.engine.asker("test"), decide).await.unwrap();
-    house.host.quiet().await;
+    fixture.engine.act("telling", fixture.engine.asker("test"), decide).await.unwrap();
+    fixture.host.quiet().await;
 }
 
-fn is_set_aside(house: &House, flow: FlowId) -> bool {
-    house.row(flow).quarantined.is_some()
+fn is_set_aside(fixture: &Fixture, flow: FlowId) -> bool {
+    fixture.row(flow).quarantined.is_some()
 }
 
 /// Wakes it as often as it takes, letting its pauses pass; gives how often it was claimed.
-async fn wake_until_set_aside(house: &House, flow: FlowId) -> usize {
+async fn wake_until_set_aside(fixture: &Fixture, flow: FlowId) -> usize {
     let mut claimed = 0;
     for _ in 0..20 {
-        claimed += house.tick().await;
-        if is_set_aside(house, flow) {
+        claimed += fixture.tick().await;
+        if is_set_aside(fixture, flow) {
             return claimed;
         }
-        house.clock.advance(MINUTE);
+        fixture.clock.advance(MINUTE);
     }
     panic!("it is not set aside after {claimed} claims");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_hurts_the_one_who_asked_and_the_queue_behind_goes_on() {
-    let house = House::new().await;
-    let flow = house.faulty(Defects::default()).await;
-    let ask = |ask| house.calling::<Faulty>(flow, house.engine.asker("test"), ask);
+    let fixture = Fixture::new().await;
+    let flow = fixture.faulty(Defects::default()).await;
+    let ask = |ask| fixture.calling::<Faulty>(flow, fixture.engine.asker("test"), ask);
     let calls = [ask(Ask::Work), ask(Ask::Panic), ask(Ask::Work), ask(Ask::Panic), ask(Ask::Work)];
     let mut told = Vec::new();
     for call in calls {
@@ -56,313 +56,313 @@ async fn a_panic_hurts_the_one_who_asked_and_the_queue_behind_goes_on() {
     };
     assert_eq!([one, two, three], [1, 2, 3].map(|done| Says::Done { done }).each_ref());
     assert!(why.contains("a faulty flow panics when it is asked to"), "{why}");
-    assert_eq!(house.host.passed(Point::Activated), 2, "after each panic the state is read anew");
-    assert_eq!((house.engine.active(), house.versions(flow)), (1, vec![1, 2, 3, 4]), "by one and the same shell");
-    house.is_at_rest().await;
+    assert_eq!(fixture.host.passed(Point::Activated), 2, "after each panic the state is read anew");
+    assert_eq!((fixture.engine.active(), fixture.versions(flow)), (1, vec![1, 2, 3, 4]), "by one and the same shell");
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_persons_command_never_puts_a_flow_into_quarantine() {
-    let house = House::new().await;
-    let flow = house.faulty(Defects::default()).await;
+    let fixture = Fixture::new().await;
+    let flow = fixture.faulty(Defects::default()).await;
     for _ in 0..10 {
-        assert!(matches!(house.call::<Faulty>(flow, Ask::Panic).await, Err(Fault::Defect(_))));
+        assert!(matches!(fixture.call::<Faulty>(flow, Ask::Panic).await, Err(Fault::Defect(_))));
     }
-    let row = house.row(flow);
+    let row = fixture.row(flow);
     assert_eq!((row.quarantined, row.attempts), (None, 0));
-    assert!(house.call::<Faulty>(flow, Ask::Work).await.is_ok());
-    house.is_at_rest().await;
+    assert!(fixture.call::<Faulty>(flow, Ask::Work).await.is_ok());
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_persons_command_to_an_overdue_flow_that_cannot_be_woken_is_a_defect_and_no_more() {
-    let house = House::new().await;
-    let flow = house.faulty(WOKEN).await;
-    house.clock.advance(HOUR);
+    let fixture = Fixture::new().await;
+    let flow = fixture.faulty(WOKEN).await;
+    fixture.clock.advance(HOUR);
     for _ in 0..5 {
-        assert!(matches!(house.call::<Faulty>(flow, Ask::Work).await, Err(Fault::Defect(_))));
+        assert!(matches!(fixture.call::<Faulty>(flow, Ask::Work).await, Err(Fault::Defect(_))));
     }
-    assert_eq!((house.row(flow).attempts, is_set_aside(&house, flow)), (0, false));
-    house.is_at_rest().await;
+    assert_eq!((fixture.row(flow).attempts, is_set_aside(&fixture, flow)), (0, false));
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flow_that_panics_as_it_begins_leaves_nothing() {
-    let house = House::new().await;
-    let begun = house.start::<Faulty>(Begin { stillborn: true, ..Begin::default() }).await;
+    let fixture = Fixture::new().await;
+    let begun = fixture.start::<Faulty>(Begin { stillborn: true, ..Begin::default() }).await;
     assert!(matches!(begun, Err(Fault::Defect(_))));
-    assert!(house.sim.rows().is_empty() && house.sim.events().is_empty());
-    house.is_at_rest().await;
+    assert!(fixture.sim.rows().is_empty() && fixture.sim.events().is_empty());
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn writing_without_going_anywhere_is_a_defect_and_writes_nothing() {
-    let house = House::new().await;
-    let flow = house.faulty(Defects::default()).await;
-    assert!(matches!(house.call::<Faulty>(flow, Ask::WriteWhileStaying).await, Err(Fault::Defect(_))));
-    assert_eq!((house.sum("smuggled"), house.versions(flow)), (0, vec![1]));
-    house.is_at_rest().await;
+    let fixture = Fixture::new().await;
+    let flow = fixture.faulty(Defects::default()).await;
+    assert!(matches!(fixture.call::<Faulty>(flow, Ask::WriteWhileStaying).await, Err(Fault::Defect(_))));
+    assert_eq!((fixture.sum("smuggled"), fixture.versions(flow)), (0, vec![1]));
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flow_that_fails_three_wake_ups_is_set_aside_with_its_bytes_untouched() {
-    let house = House::new().await;
-    let flow = house.faulty(WOKEN).await;
-    let before = house.row(flow);
-    house.clock.advance(MINUTE);
-    assert_eq!(wake_until_set_aside(&house, flow).await, 3);
-    let after = house.row(flow);
+    let fixture = Fixture::new().await;
+    let flow = fixture.faulty(WOKEN).await;
+    let before = fixture.row(flow);
+    fixture.clock.advance(MINUTE);
+    assert_eq!(wake_until_set_aside(&fixture, flow).await, 3);
+    let after = fixture.row(flow);
     assert!(after.quarantined.as_ref().unwrap().why.contains("panics when it is woken"));
     assert_eq!(Row { quarantined: None, attempts: 0, ..after }, before);
-    assert_eq!(house.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
-    house.clock.advance(DAY);
-    assert_eq!(house.tick().await, 0, "nobody wakes it any more");
-    house.is_at_rest().await;
+    assert_eq!(fixture.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
+    fixture.clock.advance(DAY);
+    assert_eq!(fixture.tick().await, 0, "nobody wakes it any more");
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_may_let_a_mended_flow_try_again() {
-    let house = House::new().await;
-    let mended_at = Some(house.clock.now().after(2 * HOUR));
-    let flow = house.faulty(Defects { mended_at, ..WOKEN }).await;
-    house.clock.advance(MINUTE);
-    wake_until_set_aside(&house, flow).await;
-    assert!(house.engine.operate(flow, Verb::Retry).await.unwrap());
-    assert_eq!(wake_until_set_aside(&house, flow).await, 3, "another three attempts, and it was too early");
-    house.clock.advance(2 * HOUR);
-    assert!(house.engine.operate(flow, Verb::Retry).await.unwrap());
-    assert_eq!(house.tick().await, 1);
-    assert_eq!((house.row(flow).phase.as_str(), house.row(flow).version), ("over", 2));
-    assert!(!house.engine.operate(flow, Verb::Retry).await.unwrap(), "there is nothing more to operate on");
-    house.is_at_rest().await;
+    let fixture = Fixture::new().await;
+    let mended_at = Some(fixture.clock.now().after(2 * HOUR));
+    let flow = fixture.faulty(Defects { mended_at, ..WOKEN }).await;
+    fixture.clock.advance(MINUTE);
+    wake_until_set_aside(&fixture, flow).await;
+    assert!(fixture.engine.operate(flow, Verb::Retry).await.unwrap());
+    assert_eq!(wake_until_set_aside(&fixture, flow).await, 3, "another three attempts, and it was too early");
+    fixture.clock.advance(2 * HOUR);
+    assert!(fixture.engine.operate(flow, Verb::Retry).await.unwrap());
+    assert_eq!(fixture.tick().await, 1);
+    assert_eq!((fixture.row(flow).phase.as_str(), fixture.row(flow).version), ("over", 2));
+    assert!(!fixture.engine.operate(flow, Verb::Retry).await.unwrap(), "there is nothing more to operate on");
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_may_skip_what_a_flow_cannot_take() {
-    let house = House::new().await;
-    let flow = house.faulty(WOKEN).await;
-    house.clock.advance(MINUTE);
-    wake_until_set_aside(&house, flow).await;
-    assert!(house.engine.operate(flow, Verb::Skip).await.unwrap());
-    house.clock.advance(DAY - MINUTE);
-    assert_eq!(house.tick().await, 0, "the wake-up waits a day");
-    house.clock.advance(MINUTE);
-    assert_eq!(house.tick().await, 1);
-    house.is_at_rest().await;
+    let fixture = Fixture::new().await;
+    let flow = fixture.faulty(WOKEN).await;
+    fixture.clock.advance(MINUTE);
+    wake_until_set_aside(&fixture, flow).await;
+    assert!(fixture.engine.operate(flow, Verb::Skip).await.unwrap());
+    fixture.clock.advance(DAY - MINUTE);
+    assert_eq!(fixture.tick().await, 0, "the wake-up waits a day");
+    fixture.clock.advance(MINUTE);
+    assert_eq!(fixture.tick().await, 1);
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_may_end_a_flow() {
-    let house = House::new().await;
-    let flow = house.faulty(WOKEN).await;
-    let bytes = house.row(flow).state;
-    house.clock.advance(MINUTE);
-    wake_until_set_aside(&house, flow).await;
-    assert!(house.engine.operate(flow, Verb::End).await.unwrap());
-    house.clock.advance(2 * DAY);
-    assert_eq!(house.tick().await, 0);
-    let row = house.row(flow);
+    let fixture = Fixture::new().await;
+    let flow = fixture.faulty(WOKEN).await;
+    let bytes = fixture.row(flow).state;
+    fixture.clock.advance(MINUTE);
+    wake_until_set_aside(&fixture, flow).await;
+    assert!(fixture.engine.operate(flow, Verb::End).await.unwrap());
+    fixture.clock.advance(2 * DAY);
+    assert_eq!(fixture.tick().await, 0);
+    let row = fixture.row(flow);
     assert_eq!((row.phase.as_str(), row.wake_at, row.state), ("ended", None, bytes));
-    assert_eq!(house.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Ended);
-    house.is_at_rest().await;
+    assert_eq!(fixture.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Ended);
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flow_that_fails_three_signals_is_set_aside_and_the_signal_waits_for_better_days() {
-    let house = House::new().await;
-    let mended_at = Some(house.clock.now().after(Duration::from_secs(50)));
-    let flow = house.faulty(Defects { told: true, mended_at, ..Defects::default() }).await;
-    house.call::<Faulty>(flow, Ask::Work).await.unwrap(); // which also puts its end off by an hour
-    tell(&house, flow).await;
+    let fixture = Fixture::new().await;
+    let mended_at = Some(fixture.clock.now().after(Duration::from_secs(50)));
+    let flow = fixture.faulty(Defects { told: true, mended_at, ..Defects::default() }).await;
+    fixture.call::<Faulty>(flow, Ask::Work).await.unwrap(); // which also puts its end off by an hour
+    tell(&fixture, flow).await;
     for failures in 1..=3 {
-        assert_eq!(is_set_aside(&house, flow), failures == 3, "after {failures} failures");
+        assert_eq!(is_set_aside(&fixture, flow), failures == 3, "after {failures} failures");
         if failures < 3 {
-            assert_eq!(house.deliver_after(Duration::from_secs(10)).await, 1);
+            assert_eq!(fixture.deliver_after(Duration::from_secs(10)).await, 1);
         }
     }
-    assert_eq!(house.row(flow).version, 2);
-    house.deliver_after(Duration::from_secs(20)).await;
-    let signal = house.sim.outbox().pop().unwrap();
+    assert_eq!(fixture.row(flow).version, 2);
+    fixture.deliver_after(Duration::from_secs(20)).await;
+    let signal = fixture.sim.outbox().pop().unwrap();
     assert_eq!((signal.settled, signal.note.as_str()), (None, "the flow is in quarantine"));
-    house.clock.advance(Duration::from_secs(10));
-    assert!(house.engine.operate(flow, Verb::Retry).await.unwrap());
-    house.deliver_after(MINUTE).await;
-    assert_eq!((house.row(flow).version, house.sum("faulty")), (3, 2), "taken at last, and once");
-    assert!(house.sim.outbox().pop().is_some_and(|signal| signal.settled.is_some() && !signal.dead));
-    house.is_at_rest().await;
+    fixture.clock.advance(Duration::from_secs(10));
+    assert!(fixture.engine.operate(flow, Verb::Retry).await.unwrap());
+    fixture.deliver_after(MINUTE).await;
+    assert_eq!((fixture.row(flow).version, fixture.sum("faulty")), (3, 2), "taken at last, and once");
+    assert!(fixture.sim.outbox().pop().is_some_and(|signal| signal.settled.is_some() && !signal.dead));
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_is_worth_another_three_attempts_of_a_signal() {
-    let house = House::new().await;
-    let flow = house.faulty(Defects { told: true, ..Defects::default() }).await;
-    house.call::<Faulty>(flow, Ask::Work).await.unwrap();
-    tell(&house, flow).await;
+    let fixture = Fixture::new().await;
+    let flow = fixture.faulty(Defects { told: true, ..Defects::default() }).await;
+    fixture.call::<Faulty>(flow, Ask::Work).await.unwrap();
+    tell(&fixture, flow).await;
     for _ in 0..2 {
-        let mut failures = u32::from(house.sim.outbox()[0].attempts == 1);
-        while !is_set_aside(&house, flow) {
-            failures += u32::try_from(house.deliver_after(Duration::from_secs(70)).await).unwrap();
+        let mut failures = u32::from(fixture.sim.outbox()[0].attempts == 1);
+        while !is_set_aside(&fixture, flow) {
+            failures += u32::try_from(fixture.deliver_after(Duration::from_secs(70)).await).unwrap();
         }
         assert_eq!(failures, 3);
-        assert!(house.engine.operate(flow, Verb::Retry).await.unwrap());
+        assert!(fixture.engine.operate(flow, Verb::Retry).await.unwrap());
     }
-    house.is_at_rest().await;
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flow_that_fails_three_answers_is_set_aside_and_nothing_is_carried_twice() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let defects = Defects { answered: true, ..Defects::default() };
     let begin = Begin { defects, asks_the_world: true, ..Begin::default() };
-    let flow = house.start::<Faulty>(begin).await.unwrap().flow;
-    house.host.quiet().await;
+    let flow = fixture.start::<Faulty>(begin).await.unwrap().flow;
+    fixture.host.quiet().await;
     let mut failures = 1;
-    while !is_set_aside(&house, flow) {
-        failures += house.deliver_after(Duration::from_secs(10)).await;
+    while !is_set_aside(&fixture, flow) {
+        failures += fixture.deliver_after(Duration::from_secs(10)).await;
         assert!(failures < 10, "it is never set aside");
     }
     assert_eq!(failures, 3);
-    assert_eq!(house.town.attempts().len(), 1, "its end was known, so the note was not carried again");
-    assert!(house.engine.operate(flow, Verb::Skip).await.unwrap());
-    house.deliver_after(HOUR / 2).await;
-    let open = house.sim.outbox().into_iter().filter(|delivery| delivery.settled.is_none()).count();
-    assert_eq!((open, is_set_aside(&house, flow)), (0, false), "what it could not take is given up");
-    house.is_at_rest().await;
+    assert_eq!(fixture.town.attempts().len(), 1, "its end was known, so the note was not carried again");
+    assert!(fixture.engine.operate(flow, Verb::Skip).await.unwrap());
+    fixture.deliver_after(HOUR / 2).await;
+    let open = fixture.sim.outbox().into_iter().filter(|delivery| delivery.settled.is_none()).count();
+    assert_eq!((open, is_set_aside(&fixture, flow)), (0, false), "what it could not take is given up");
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_may_skip_a_signal_and_those_behind_it_are_still_brought() {
-    let house = House::new().await;
-    let mended_at = Some(house.clock.now().after(MINUTE / 2));
-    let flow = house.faulty(Defects { told: true, mended_at, ..Defects::default() }).await;
-    house.call::<Faulty>(flow, Ask::Work).await.unwrap(); // which also puts its end off by an hour
-    tell(&house, flow).await;
-    while !is_set_aside(&house, flow) {
-        house.deliver_after(Duration::from_secs(6)).await;
+    let fixture = Fixture::new().await;
+    let mended_at = Some(fixture.clock.now().after(MINUTE / 2));
+    let flow = fixture.faulty(Defects { told: true, mended_at, ..Defects::default() }).await;
+    fixture.call::<Faulty>(flow, Ask::Work).await.unwrap(); // which also puts its end off by an hour
+    tell(&fixture, flow).await;
+    while !is_set_aside(&fixture, flow) {
+        fixture.deliver_after(Duration::from_secs(6)).await;
     }
-    let poison = house.sim.outbox().pop().unwrap();
+    let poison = fixture.sim.outbox().pop().unwrap();
     assert_eq!((poison.target, poison.attempts), (Some(flow), 3));
-    tell(&house, flow).await;
-    house.deliver_after(Duration::from_secs(1)).await;
-    assert!(house.engine.operate(flow, Verb::Skip).await.unwrap());
-    house.deliver_after(2 * MINUTE).await;
-    let (given_up, brought): (Vec<_>, Vec<_>) = house.sim.outbox().into_iter().partition(|told| told.id == poison.id);
+    tell(&fixture, flow).await;
+    fixture.deliver_after(Duration::from_secs(1)).await;
+    assert!(fixture.engine.operate(flow, Verb::Skip).await.unwrap());
+    fixture.deliver_after(2 * MINUTE).await;
+    let (given_up, brought): (Vec<_>, Vec<_>) = fixture.sim.outbox().into_iter().partition(|told| told.id == poison.id);
     assert!(matches!(&given_up[..], [told] if told.dead && told.note == "skipped by the operator"), "{given_up:?}");
     assert!(matches!(&brought[..], [told] if told.settled.is_some() && !told.dead), "{brought:?}");
-    assert_eq!((house.row(flow).version, house.sum("faulty")), (3, 2), "one signal was taken, once");
-    house.is_at_rest().await;
+    assert_eq!((fixture.row(flow).version, fixture.sum("faulty")), (3, 2), "one signal was taken, once");
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_for_the_end_of_a_skipped_signal_is_told() {
-    let house = House::new().await;
-    let flow = house.faulty(Defects { told: true, ..Defects::default() }).await;
-    house.call::<Faulty>(flow, Ask::Work).await.unwrap(); // which also puts its end off by an hour
-    let herald = house.start::<Herald>(Announce { to: flow, is_faulty: true, expires: None }).await.unwrap().flow;
-    house.host.quiet().await;
-    while !is_set_aside(&house, flow) {
-        house.deliver_after(Duration::from_secs(6)).await;
+    let fixture = Fixture::new().await;
+    let flow = fixture.faulty(Defects { told: true, ..Defects::default() }).await;
+    fixture.call::<Faulty>(flow, Ask::Work).await.unwrap(); // which also puts its end off by an hour
+    let herald = fixture.start::<Herald>(Announce { to: flow, is_faulty: true, expires: None }).await.unwrap().flow;
+    fixture.host.quiet().await;
+    while !is_set_aside(&fixture, flow) {
+        fixture.deliver_after(Duration::from_secs(6)).await;
     }
-    assert!(house.engine.operate(flow, Verb::Skip).await.unwrap());
-    house.deliver_after(Duration::from_secs(1)).await;
-    let state: Herald = serde_json::from_str(&house.row(herald).state).unwrap();
+    assert!(fixture.engine.operate(flow, Verb::Skip).await.unwrap());
+    fixture.deliver_after(Duration::from_secs(1)).await;
+    let state: Herald = serde_json::from_str(&fixture.row(herald).state).unwrap();
     assert_eq!(state.heard, [Err(Failure::Expired)], "once");
-    assert!(house.sim.outbox().iter().all(|told| told.settled.is_some()), "{:?}", house.sim.outbox());
-    assert!(!is_set_aside(&house, flow));
-    house.is_at_rest().await;
+    assert!(fixture.sim.outbox().iter().all(|told| told.settled.is_some()), "{:?}", fixture.sim.outbox());
+    assert!(!is_set_aside(&fixture, flow));
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_flow_that_an_operator_ended_ends_with_it() {
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     let defects = Defects { answered: true, told: true, ..Defects::default() };
     let begin = Begin { defects, asks_the_world: true, ..Begin::default() };
-    let flow = house.start::<Faulty>(begin).await.unwrap().flow;
-    tell(&house, flow).await;
-    while !is_set_aside(&house, flow) {
-        house.deliver_after(Duration::from_secs(10)).await;
+    let flow = fixture.start::<Faulty>(begin).await.unwrap().flow;
+    tell(&fixture, flow).await;
+    while !is_set_aside(&fixture, flow) {
+        fixture.deliver_after(Duration::from_secs(10)).await;
     }
-    assert!(house.engine.operate(flow, Verb::End).await.unwrap());
+    assert!(fixture.engine.operate(flow, Verb::End).await.unwrap());
     for _ in 0..5 {
-        house.deliver_after(2 * MINUTE).await;
+        fixture.deliver_after(2 * MINUTE).await;
     }
-    let outbox = house.sim.outbox();
+    let outbox = fixture.sim.outbox();
     assert_eq!(outbox.len(), 3, "the note, its answer and the signal; nothing comes after them");
     assert!(outbox.iter().all(|delivery| delivery.settled.is_some()), "{outbox:?}");
-    house.is_at_rest().await;
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn failures_of_the_carrier_are_not_held_against_the_flow() {
     use cairn_runtime::testing::scenarios::town::Mood;
-    let house = House::new().await;
+    let fixture = Fixture::new().await;
     for _ in 0..4 {
-        house.town.next("note", Mood::Later(None));
+        fixture.town.next("note", Mood::Later(None));
     }
-    let mended_at = Some(house.clock.now().after(Duration::from_secs(55)));
+    let mended_at = Some(fixture.clock.now().after(Duration::from_secs(55)));
     let defects = Defects { answered: true, mended_at, ..Defects::default() };
     let begin = Begin { defects, asks_the_world: true, ..Begin::default() };
-    let flow = house.start::<Faulty>(begin).await.unwrap().flow;
-    house.call::<Faulty>(flow, Ask::Work).await.unwrap();
-    house.host.quiet().await;
-    while house.town.attempts().len() < 5 {
-        house.deliver_after(Duration::from_secs(5)).await;
+    let flow = fixture.start::<Faulty>(begin).await.unwrap().flow;
+    fixture.call::<Faulty>(flow, Ask::Work).await.unwrap();
+    fixture.host.quiet().await;
+    while fixture.town.attempts().len() < 5 {
+        fixture.deliver_after(Duration::from_secs(5)).await;
     }
-    assert!(!is_set_aside(&house, flow), "it has failed once, its carrier four times");
-    house.clock.advance(Duration::from_secs(20));
-    house.deliver().await;
-    assert_eq!(house.row(flow).version, 3, "the answer was taken in the end");
-    house.is_at_rest().await;
+    assert!(!is_set_aside(&fixture, flow), "it has failed once, its carrier four times");
+    fixture.clock.advance(Duration::from_secs(20));
+    fixture.deliver().await;
+    assert_eq!(fixture.row(flow).version, 3, "the answer was taken in the end");
+    fixture.is_at_rest().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_state_that_does_not_decode_is_set_aside_and_never_overwritten() {
     for by_a_person in [true, false] {
-        let house = House::new().await;
-        let flow = house.faulty(Defects::default()).await;
-        house.call::<Faulty>(flow, Ask::BecomeUnreadable).await.unwrap();
-        house.engine.kill_shell(flow);
-        until("the shell is gone", || house.engine.active() == 0).await;
-        let before = house.row(flow);
+        let fixture = Fixture::new().await;
+        let flow = fixture.faulty(Defects::default()).await;
+        fixture.call::<Faulty>(flow, Ask::BecomeUnreadable).await.unwrap();
+        fixture.engine.kill_shell(flow);
+        until("the shell is gone", || fixture.engine.active() == 0).await;
+        let before = fixture.row(flow);
         if by_a_person {
-            assert_eq!(house.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
+            assert_eq!(fixture.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
         } else {
-            assert_eq!(house.tick().await, 1);
+            assert_eq!(fixture.tick().await, 1);
         }
-        let after = house.row(flow);
+        let after = fixture.row(flow);
         assert!(after.quarantined.as_ref().unwrap().why.contains("does not decode"));
         assert_eq!(Row { quarantined: None, attempts: 0, ..after }, before);
-        assert_eq!(house.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
-        house.is_at_rest().await;
+        assert_eq!(fixture.call::<Faulty>(flow, Ask::Work).await.unwrap_err(), Fault::Quarantined);
+        fixture.is_at_rest().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_upcast_that_refuses_or_panics_takes_nobody_along() {
-    let house = House::new().await;
-    let innocent = house.ticket("ada").await;
-    let bench = given_elders(&house).await;
-    house.clock.advance(2 * HOUR);
-    while house.tick().await > 0 {}
+    let fixture = Fixture::new().await;
+    let innocent = fixture.ticket("ada").await;
+    let bench = given_elders(&fixture).await;
+    fixture.clock.advance(2 * HOUR);
+    while fixture.tick().await > 0 {}
     for (flow, why) in bench.into_iter().zip(["an upcast panics", "an upcast refuses"]) {
-        let row = house.row(flow);
+        let row = fixture.row(flow);
         assert!(row.quarantined.as_ref().unwrap().why.contains(why), "{row:?}");
         assert_eq!((row.version, row.state.as_str()), (1, "\"old\""));
-        assert_eq!(house.call::<Elder>(flow, ()).await.unwrap_err(), Fault::Quarantined);
+        assert_eq!(fixture.call::<Elder>(flow, ()).await.unwrap_err(), Fault::Quarantined);
     }
-    assert_eq!(house.row(innocent).phase, "expired");
-    house.is_at_rest().await;
+    assert_eq!(fixture.row(innocent).phase, "expired");
+    fixture.is_at_rest().await;
 }
 
 /// Two flows written by older releases: the upcast of the first panics, that of the second refuses.
-async fn given_elders(house: &House) -> [FlowId; 2] {
+async fn given_elders(fixture: &Fixture) -> [FlowId; 2] {
     for schema in [1, 2] {
         let old = given::start(u64::from(schema)).with_row(|row| {
             row.kind = "elder".to_owned();
             row.schema = schema;
             row.state = "\"old\"".to_owned();
         });
-        cairn_runtime::store::Store::commit(&*house.sim, &[old.item]).await.unwrap();
+        cairn_runtime::store::Store::commit(&*fixture.sim, &[old.item]).await.unwrap();
     }
     [given::flow(1), given::flow(2)]
 }

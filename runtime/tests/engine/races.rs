@@ -100,7 +100,7 @@ impl Race {
                 host: Arc::new(Seeded(handle.clone())),
                 clock: Arc::clone(&clock) as _,
                 dice: Arc::new(SeededDice::new(2 * seed + number)),
-                world: Arc::new(()),
+                environment: Arc::new(()),
                 node: name.to_owned(),
                 tuning: Tuning::default(),
             });

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_runtime::engine::Parts;
-use cairn_runtime::outbox::{Carrying, Courier, Trouble};
+use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use cairn_runtime::shell::{Body, Mailbox};
 use cairn_runtime::testing::clock::{FixedClock, SeededDice};
 use cairn_runtime::testing::executor::{Executor, NodeHandle};
@@ -48,8 +48,8 @@ impl Post {
 }
 
 impl Courier<Toy> for Post {
-    fn carry(&self, parcel: Carrying<Toy>) -> BoxFuture<'_, Result<ToyAnswer, Trouble>> {
-        self.0.lock().unwrap().push((parcel.id, parcel.delivery));
+    fn carry(&self, attempt: DeliveryAttempt<Toy>) -> BoxFuture<'_, Result<ToyAnswer, Trouble>> {
+        self.0.lock().unwrap().push((attempt.id, attempt.delivery));
         Box::pin(async { Ok(ToyAnswer::Taken) })
     }
 }
@@ -77,7 +77,7 @@ impl Library {
             host: Arc::new(Desk(node.clone())),
             clock: self.executor.clock(),
             dice: Arc::new(SeededDice::new(seed)),
-            world: Arc::new(()),
+            environment: Arc::new(()),
             node: "desk".to_owned(),
             tuning: Tuning::default(),
         })

@@ -18,7 +18,7 @@ async fn counted(app: &App) -> (u64, u64, u64) {
 
 fn forms() -> impl Iterator<Item = &'static Seed> {
     let of_tables: Vec<&str> =
-        pages::lines().filter(|line| matches!(line.body, Body::Form)).map(|line| line.path).collect();
+        pages::specs().filter(|line| matches!(line.body, Body::Form)).map(|line| line.path).collect();
     assert!(of_tables.len() > 15, "the tables were not read: {of_tables:?}");
     let found = move |seed: &&Seed| seed.method == "POST" && of_tables.contains(&seed.route);
     seeds::in_order().filter(found)

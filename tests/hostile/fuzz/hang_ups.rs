@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_actors::effects::Auth;
+use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::flows::deletion::Deletion;
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::ping::Ping;
@@ -20,7 +21,6 @@ use cairn_actors::master_key::MasterKey;
 use cairn_actors::ring::SharedRing;
 use cairn_actors::services::Services;
 use cairn_actors::workers::mailer::Mailer;
-use cairn_actors::world::{Settings, World};
 use cairn_http::request::Peer;
 use cairn_http::theme::{Brand, Theme};
 use cairn_http::{AppState, Router};
@@ -94,7 +94,7 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
     let hasher = Hasher::new(SharedRing::shared(Arc::clone(&ring)), hasher::Settings::default()).unwrap();
     let settings =
         Settings { public_url: url.to_owned(), resend_cooldown: std::time::Duration::ZERO, ..Settings::default() };
-    let world = Arc::new(World { ring, signing: Arc::new(signing), settings });
+    let environment = Arc::new(Environment { ring, signing: Arc::new(signing), settings });
     let host = ActorHost::new(Arc::new(|_| panic!("the supervisor gave up")));
     let engine = Engine::<Auth>::builder(Parts {
         store: Arc::new(database.store::<Auth, _>(AuthWrites)),
@@ -102,7 +102,7 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
         host: Arc::clone(&host) as Arc<dyn cairn_runtime::Host>,
         clock,
         dice: Arc::new(SystemDice::new()),
-        world,
+        environment,
         node: "hang-ups".to_owned(),
         tuning: Tuning::default(),
     })

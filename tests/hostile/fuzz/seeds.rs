@@ -1,6 +1,6 @@
 //! What requests are grown from: one good request for every route of every table, and a test that none is forgotten.
 
-use cairn_http::{Line, api, openapi, operations, pages, well_known};
+use cairn_http::{RouteSpec, api, openapi, operations, pages, well_known};
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,29 +194,29 @@ pub const SEEDS: &[Seed] = &[
 ];
 
 /// The lines of all tables, those of the operations listener last, each with whether it is one.
-pub fn lines() -> impl Iterator<Item = (&'static Line, bool)> {
-    let public = api::lines().chain(well_known::lines()).chain(pages::lines()).chain(openapi::lines());
-    public.map(|line| (line, false)).chain(operations::lines().map(|line| (line, true)))
+pub fn specs() -> impl Iterator<Item = (&'static RouteSpec, bool)> {
+    let public = api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::lines());
+    public.map(|line| (line, false)).chain(operations::specs().map(|line| (line, true)))
 }
 
 impl Seed {
     /// The line of the table that it is for.
-    pub fn line(&self) -> &'static Line {
-        let fits = |(line, operations): &(&Line, bool)| {
+    pub fn line(&self) -> &'static RouteSpec {
+        let fits = |(line, operations): &(&RouteSpec, bool)| {
             line.method == self.method && line.path == self.route && *operations == self.operations
         };
-        lines().find(fits).unwrap_or_else(|| panic!("{self:?} is for no line of a table")).0
+        specs().find(fits).unwrap_or_else(|| panic!("{self:?} is for no line of a table")).0
     }
 }
 
 #[test]
 fn every_route_of_every_table_has_a_seed() {
-    let forgotten: Vec<_> = lines()
+    let forgotten: Vec<_> = specs()
         .filter(|(line, operations)| {
             !SEEDS.iter().any(|s| line.method == s.method && line.path == s.route && *operations == s.operations)
         })
         .map(|(line, _)| (line.method.as_str(), line.path))
         .collect();
-    assert!(lines().count() > 70, "the tables were not read");
+    assert!(specs().count() > 70, "the tables were not read");
     assert!(forgotten.is_empty(), "give these a seed in tests/hostile/fuzz/seeds.rs: {forgotten:?}");
 }

@@ -6,49 +6,49 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::JoinSet;
 
-use super::client::Life;
-use super::{CLIENTS, World};
+use super::client::ClientRun;
+use super::{CLIENTS, Campaign};
 use crate::support::audit::{Audit, outbox_drained};
 use crate::support::person::Tokens;
 use crate::support::token::claims;
 use crate::support::{Dice, json};
 
 /// Holds everything to account and answers the figures.
-pub async fn all(world: &Arc<World>, lives: Vec<Life>, kills: u64, dice: &mut Dice) -> String {
+pub async fn all(campaign: &Arc<Campaign>, lives: Vec<ClientRun>, kills: u64, dice: &mut Dice) -> String {
     assert!(lives.len() as u64 >= CLIENTS, "only {} lives: the campaign did not do its work", lives.len());
-    let dead = outbox_drained(&world.app).await;
+    let dead = outbox_drained(&campaign.app).await;
     assert_eq!(dead, 0, "deliveries ended dead though the mail server took all");
 
     let addresses: BTreeSet<&str> = lives.iter().map(|life| life.home.as_str()).collect();
     let users: BTreeSet<&str> = lives.iter().map(|life| life.user.as_str()).collect();
     assert_eq!(users.len(), addresses.len(), "one user an address");
-    let letters = letters(world, &lives, kills);
+    let letters = letters(campaign, &lives, kills);
 
     let people = lives.len();
     let chains = lives.iter().filter(|life| !life.signed_out).count();
     let mut checks = JoinSet::new();
     let queue = Arc::new(std::sync::Mutex::new(lives));
     for which in 0..8 {
-        let world = Arc::clone(world);
+        let campaign = Arc::clone(campaign);
         let queue = Arc::clone(&queue);
         let mut dice = Dice::new(dice.throw() ^ which);
         checks.spawn_local(async move {
             loop {
                 let Some(life) = queue.lock().unwrap().pop() else { return };
-                one(&world, life, &mut dice).await;
+                one(&campaign, life, &mut dice).await;
             }
         });
     }
     while let Some(done) = checks.join_next().await {
         if let Err(failure) = done {
-            super::give_up(world, failure);
+            super::give_up(campaign, failure);
         }
     }
 
-    let rows = Audit::of(&world.app).await;
+    let rows = Audit::of(&campaign.app).await;
     rows.must_be_clean();
     let of = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
-    let tally = &world.tally;
+    let tally = &campaign.tally;
     format!(
         "{kills} kills survived\n\
         acknowledged and found: {} registrations, {} verifications of {people} people, {} sign-ins, {} refreshes in {chains} open chains\n\
@@ -72,9 +72,9 @@ pub async fn all(world: &Arc<World>, lives: Vec<Life>, kills: u64, dice: &mut Di
 }
 
 /// One person can sign in as the user they were told; their flow is verified; their chain goes on, or is ended.
-async fn one(world: &World, life: Life, dice: &mut Dice) {
-    let Life { ledger, person, flows, user, tokens, predecessor, signed_out, home: _ } = life;
-    let client = world.app.client();
+async fn one(campaign: &Campaign, life: ClientRun, dice: &mut Dice) {
+    let ClientRun { ledger, person, flows, user, tokens, predecessor, signed_out, home: _ } = life;
+    let client = campaign.app.client();
     let answer = client.post("/auth/login", &person.credentials()).send().await;
     ledger.check(answer.status == 200, format!("a verified person cannot sign in: {answer}"));
     let signed_in = claims(&Tokens::of(&answer.json()).access);
@@ -104,8 +104,8 @@ async fn one(world: &World, life: Life, dice: &mut Dice) {
 
 /// Each letter at least once; at most one copy of it in any life of the process, hence at most one extra a kill; all
 /// copies with the same id, code and link; never a second letter for the same step.
-fn letters(world: &World, lives: &[Life], kills: u64) -> String {
-    let copies = world.sink.copies();
+fn letters(campaign: &Campaign, lives: &[ClientRun], kills: u64) -> String {
+    let copies = campaign.sink.copies();
     let mut by_id: BTreeMap<&str, Vec<&crate::support::smtp::Copy>> = BTreeMap::new();
     for copy in &copies {
         assert!(!copy.letter.message_id.is_empty(), "a letter without Message-ID:\n{}", copy.raw);
@@ -124,7 +124,7 @@ fn letters(world: &World, lives: &[Life], kills: u64) -> String {
     }
     let distinct = |address: &str, kind: &str| {
         let ids: BTreeSet<String> =
-            world.sink.letters(address, kind).into_iter().map(|letter| letter.message_id).collect();
+            campaign.sink.letters(address, kind).into_iter().map(|letter| letter.message_id).collect();
         ids.len()
     };
     for life in lives {

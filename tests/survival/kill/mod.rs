@@ -24,7 +24,7 @@ of_each_kind!(nothing_is_lost_or_doubled_however_often_the_process_is_killed);
 const CLIENTS: u64 = 32;
 
 /// What the campaign's clients and its killer share.
-pub struct World {
+pub struct Campaign {
     pub app: App,
     pub sink: Sink,
     /// False from just before a kill until the next life is ready.
@@ -78,7 +78,7 @@ async fn campaign(kind: Kind) {
     let plan = App::plan(kind).named("killed").set("SMTP_URL", sink.url()).set("MAIL_FROM", "cairn@example.org");
     // A chain may wait for its client through several deaths.
     let app = plan.set("CAIRN_REFRESH_GRACE", "1h").start().await;
-    let world = Arc::new(World {
+    let campaign = Arc::new(Campaign {
         app,
         sink,
         up: watch::Sender::new(true),
@@ -91,48 +91,48 @@ async fn campaign(kind: Kind) {
     let lives = Arc::new(Mutex::new(Vec::new()));
     let mut clients = JoinSet::new();
     for which in 0..CLIENTS {
-        let world = Arc::clone(&world);
+        let campaign = Arc::clone(&campaign);
         let lives = Arc::clone(&lives);
         clients.spawn_local(async move {
             let mut dice = Dice::of(seed, which);
-            while !world.over.load(Ordering::Relaxed) {
-                let life = client::live(&world, which, &mut dice).await;
+            while !campaign.over.load(Ordering::Relaxed) {
+                let life = client::live(&campaign, which, &mut dice).await;
                 lives.lock().unwrap().push(life);
             }
         });
     }
 
     let mut dice = Dice::of(seed, CLIENTS);
-    let mut reaper = Killer { world: &world, dice: &mut dice, done: 0 };
+    let mut reaper = Killer { campaign: &campaign, dice: &mut dice, done: 0 };
     while reaper.done < kills {
         tokio::select! {
             () = reaper.kill_once() => {}
             // A client that fails ends the campaign at once, with its ledger.
-            Some(Err(failure)) = clients.join_next() => give_up(&world, failure),
+            Some(Err(failure)) = clients.join_next() => give_up(&campaign, failure),
         }
     }
-    world.over.store(true, Ordering::Relaxed);
+    campaign.over.store(true, Ordering::Relaxed);
     while let Some(ended) = clients.join_next().await {
         if let Err(failure) = ended {
-            give_up(&world, failure);
+            give_up(&campaign, failure);
         }
     }
 
     let lives = std::mem::take(&mut *lives.lock().unwrap());
-    let report = audit::all(&world, lives, kills, &mut dice).await;
+    let report = audit::all(&campaign, lives, kills, &mut dice).await;
     announce(&format!("kill -9 on {kind:?}: {report}"));
 }
 
 /// Fails with the client's own words, and with the server's last ones.
-fn give_up(world: &World, failure: JoinError) -> ! {
+fn give_up(campaign: &Campaign, failure: JoinError) -> ! {
     keep_evidence();
-    announce(&format!("-- the server's last words: {}", world.app.tail()));
+    announce(&format!("-- the server's last words: {}", campaign.app.tail()));
     std::panic::resume_unwind(failure.into_panic())
 }
 
 /// Whoever chooses the instants.
 struct Killer<'a> {
-    world: &'a World,
+    campaign: &'a Campaign,
     dice: &'a mut Dice,
     done: u64,
 }
@@ -140,18 +140,18 @@ struct Killer<'a> {
 impl Killer<'_> {
     /// Waits for an instant of the dice's choice, kills, and brings the next life up (or kills it at birth, too).
     async fn kill_once(&mut self) {
-        let world = self.world;
+        let campaign = self.campaign;
         let choice = self.dice.below(6);
         let amount = 1 + self.dice.below(160);
         // A campaign must not hang because nothing happens: then it kills in the silence.
         let patience = Duration::from_secs(3);
         let mut held = None;
         match choice {
-            0 | 1 => reach(&world.begun, amount, patience).await,
-            2 | 3 => reach(&world.answered, amount, patience).await,
+            0 | 1 => reach(&campaign.begun, amount, patience).await,
+            2 | 3 => reach(&campaign.answered, amount, patience).await,
             _ => {
                 let moment = if choice == 4 { Moment::Received } else { Moment::Answered };
-                let sprung = world.sink.trap(moment);
+                let sprung = campaign.sink.trap(moment);
                 held = tokio::time::timeout(patience, sprung).await.ok().and_then(Result::ok);
             }
         }
@@ -160,23 +160,23 @@ impl Killer<'_> {
             tokio::task::yield_now().await;
         }
         self.kill(held).await;
-        world.app.launch();
+        campaign.app.launch();
         while self.dice.one_in(6) {
             for _ in 0..self.dice.below(12) {
                 breath().await;
             }
             self.kill(None).await;
-            world.app.launch();
+            campaign.app.launch();
         }
-        world.app.ready().await;
-        world.up.send_replace(true);
+        campaign.app.ready().await;
+        campaign.up.send_replace(true);
     }
 
     async fn kill(&mut self, held: Option<tokio::sync::oneshot::Sender<()>>) {
-        self.world.up.send_replace(false);
-        self.world.app.kill9();
+        self.campaign.up.send_replace(false);
+        self.campaign.app.kill9();
         drop(held);
-        self.world.sink.next_epoch().await;
+        self.campaign.sink.next_epoch().await;
         self.done += 1;
     }
 }

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::{Authorization, Exchange, Outcome};
 use crate::credential::{OfPurpose, Presented, Seal, UserCode, of};
 use crate::effects::{Auth, Digest, Key, UserId};
+use crate::environment::Environment;
 use crate::oauth::access::Access;
 use crate::oauth::client::ClientId;
 use crate::oauth::pkce::Challenge;
 use crate::oauth::uri::AbsoluteUri;
-use crate::world::World;
 
 /// What is asked for, by whom and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,12 +127,12 @@ impl Who {
 impl Grant {
     /// Whether a code is this flow's own: the only one there is is of generation 0.
     fn is_code<P: OfPurpose>(&self, code: &Presented<P>, cx: &Cx<'_, Auth>) -> bool {
-        code.generation() == 0 && code.is_genuine(&cx.world.ring, &self.issue.salt)
+        code.generation() == 0 && code.is_genuine(&cx.environment.ring, &self.issue.salt)
     }
 
     /// Whether somebody has typed the code that the device shows.
-    pub(super) fn is_user_code(&self, code: &UserCode, world: &World) -> bool {
-        self.way.user_code() == Some(Authorization::user_code_key(code, world))
+    pub(super) fn is_user_code(&self, code: &UserCode, environment: &Environment) -> bool {
+        self.way.user_code() == Some(Authorization::user_code_key(code, environment))
     }
 
     /// Everything that must be right with an exchange before the code counts as used, in this order.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::credential::{Presented, Seal, of};
 use crate::effects::{AskedBy, Auth, Digest, UserId};
-use crate::flows::issue::TypedCode;
+use crate::flows::challenge::TypedCode;
 use crate::followers::Followers;
 use crate::hasher::{Proved, SealedHash};
 
@@ -90,7 +90,7 @@ impl Confirmer {
             Self::SignedIn(other) => *other == user,
             Self::Password(_) => true,
             Self::Browser(cookie) => {
-                cookie.flow() == *cx.flow.bytes() && cookie.is_genuine(&cx.world.ring, &issue.salt)
+                cookie.flow() == *cx.flow.bytes() && cookie.is_genuine(&cx.environment.ring, &issue.salt)
             }
         }
     }

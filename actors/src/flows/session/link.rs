@@ -12,7 +12,7 @@ use super::{Active, End, Outcome, Session, Signal};
 use crate::address::Address;
 use crate::credential::{Presented, Seal, of};
 use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
-use crate::flows::issue;
+use crate::flows::challenge;
 use crate::hasher::SealedHash;
 
 /// How long after a sign-in the link of its new-device letter can set a new password. It ends sessions for longer.
@@ -143,7 +143,7 @@ impl Session {
             // Ended by an older release, which kept nothing to hold the link against: its tag has shown that it was ours.
             return stay().says(if self.active().is_some() { Outcome::Garbage } else { Outcome::Ended });
         };
-        let Some(user) = self.user().filter(|_| shown.proves(&cx.world.ring, &link.seal)) else {
+        let Some(user) = self.user().filter(|_| shown.proves(&cx.environment.ring, &link.seal)) else {
             return stay().says(Outcome::Garbage);
         };
         let password = account.and_then(|account| account.password.as_ref());
@@ -186,7 +186,7 @@ impl Session {
             Some(password) => {
                 let letter = Letter::PasswordChanged { to: account.to.clone(), at: cx.now };
                 step.write(Write::SetPassword { user, password: password.clone(), at: cx.now })
-                    .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(issue::NOTICE)))
+                    .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(challenge::NOTICE)))
             }
             None => step.write(Write::SuspendPassword { user, at: cx.now }),
         };

@@ -4,54 +4,54 @@
 
 use std::time::{Duration, SystemTime};
 
-use cairn_runtime::outbox::{Carrying, Trouble};
+use cairn_runtime::outbox::{DeliveryAttempt, Trouble};
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
 
+use super::connection::Posted;
 use super::headers;
 use super::later;
-use super::line::Posted;
 use super::settings::SmtpSettings;
 use crate::effects::{Auth, Letter};
+use crate::environment::Environment;
 use crate::letters::{LetterFault, Rendered, message_id, render};
-use crate::world::World;
 
 /// The longest line of a mail, without its end (RFC 5322 section 2.1.1).
 const LONGEST_LINE: usize = 998;
 
 /// The letter with its envelope, ready for the wire.
 pub(super) fn post(
-    parcel: &Carrying<Auth>,
+    attempt: &DeliveryAttempt<Auth>,
     letter: &Letter,
-    world: &World,
+    environment: &Environment,
     settings: &SmtpSettings,
 ) -> Result<Posted, Trouble> {
-    let rendered = render(letter, parcel.flow, world).map_err(|why| {
+    let rendered = render(letter, attempt.flow, environment).map_err(|why| {
         if let LetterFault::Template(_) | LetterFault::Instant = why {
-            tracing::error!(delivery = %parcel.id, letter = letter.name(), %why, "a letter cannot be written");
+            tracing::error!(delivery = %attempt.id, letter = letter.name(), %why, "a letter cannot be written");
         }
         later(format!("the letter cannot be written: {why}"))
     })?;
-    compose(parcel, letter, rendered, world, settings)
+    compose(attempt, letter, rendered, environment, settings)
 }
 
 /// The same for a letter that is written already.
 pub(super) fn compose(
-    parcel: &Carrying<Auth>,
+    attempt: &DeliveryAttempt<Auth>,
     letter: &Letter,
     rendered: Rendered,
-    world: &World,
+    environment: &Environment,
     settings: &SmtpSettings,
 ) -> Result<Posted, Trouble> {
     let never = || Trouble::Never("the address or the letter cannot be put into a mail".to_owned());
     let to: Address = letter.to().mailed().parse().map_err(|_| never())?;
-    let since = Duration::from_millis(parcel.created.0.max(0).unsigned_abs());
+    let since = Duration::from_millis(attempt.created.0.max(0).unsigned_abs());
     let date = SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH);
     let header = |name, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());
     // By default the boundary is drawn by lot, and a repeat would differ. No line of a letter begins like this one.
     let parts = MultiPart::alternative()
-        .boundary(format!("cairn-{}", parcel.id))
+        .boundary(format!("cairn-{}", attempt.id))
         .singlepart(part(ContentType::TEXT_PLAIN, rendered.text))
         .singlepart(part(ContentType::TEXT_HTML, rendered.html));
     let message = Message::builder()
@@ -59,7 +59,7 @@ pub(super) fn compose(
         .from(settings.from.clone())
         .raw_header(headers::from(&settings.from))
         .to(Mailbox::new(None, to.clone()))
-        .message_id(Some(message_id(parcel.id, world)))
+        .message_id(Some(message_id(attempt.id, environment)))
         .raw_header(headers::subject(&rendered.subject))
         .raw_header(header("Auto-Submitted", "auto-generated"))
         .raw_header(header("X-Cairn-Letter", letter.name()))
@@ -68,7 +68,7 @@ pub(super) fn compose(
     let mail = String::from_utf8(message.formatted()).map_err(|_| never())?;
     let signature = match &settings.signer {
         None => String::new(),
-        Some(signer) => signer.header(&mail, parcel.created).ok_or_else(|| later("the letter cannot be signed"))?,
+        Some(signer) => signer.header(&mail, attempt.created).ok_or_else(|| later("the letter cannot be signed"))?,
     };
     let content = on_the_wire(&format!("{signature}{mail}")).ok_or_else(never)?;
     Ok(Posted { from: settings.from.email.clone(), to, content })
@@ -115,17 +115,17 @@ mod tests {
     use super::super::settings::Said;
     use super::*;
     use crate::effects::Delivery;
-    use crate::letters::tests::world;
+    use crate::letters::tests::environment;
 
     const LINK: &str = "https://id.example.org/verify-email?token=cairn_ve_0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz";
 
     /// The whole mail, dots unstuffed.
     fn mail(from: &str, rendered: Rendered) -> String {
         let letter = Letter::RegistrationWelcome { to: crate::address::Address::parse("alice@example.net").unwrap() };
-        let parcel = Carrying {
+        let attempt = DeliveryAttempt {
             id: DeliveryId::from_bytes([7; 16]),
             flow: FlowId::from_bytes([9; 16]),
-            attempt: 1,
+            number: 1,
             created: Timestamp(1_793_714_579_250),
             expires: None,
             delivery: Delivery::Letter(letter.clone()),
@@ -133,7 +133,8 @@ mod tests {
         let said = Said { from: from.to_owned(), ..Said::default() };
         let mut settings = SmtpSettings::read("smtp://relay.example", &said).unwrap();
         settings.signer = Some(std::sync::Arc::new(signer(ED25519_KEY).0));
-        let posted = compose(&parcel, &letter, rendered, &world("https://id.example.org"), &settings).ok().unwrap();
+        let posted =
+            compose(&attempt, &letter, rendered, &environment("https://id.example.org"), &settings).ok().unwrap();
         let lines = posted.content.strip_suffix("\r\n.\r\n").unwrap().split("\r\n");
         lines.map(|line| line.strip_prefix('.').unwrap_or(line)).collect::<Vec<_>>().join("\r\n") + "\r\n"
     }

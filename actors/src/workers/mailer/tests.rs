@@ -16,7 +16,7 @@ use super::*;
 use crate::credential::Seal;
 use crate::effects::{AskedBy, Delivery, Digest};
 use crate::letters::render;
-use crate::letters::tests::world;
+use crate::letters::tests::environment;
 use crate::ring::KeyId;
 
 const FLOW: FlowId = FlowId::from_bytes([0x5a; 16]);
@@ -26,11 +26,11 @@ fn to() -> crate::address::Address {
     crate::address::Address::parse("Alice.Jones@b\u{fc}cher.example").unwrap()
 }
 
-fn parcel(letter: Letter) -> Carrying<Auth> {
-    Carrying {
+fn attempt(letter: Letter) -> DeliveryAttempt<Auth> {
+    DeliveryAttempt {
         id: DELIVERY,
         flow: FLOW,
-        attempt: 1,
+        number: 1,
         created: Timestamp(1_793_714_579_250),
         expires: None,
         delivery: Delivery::Letter(letter),
@@ -52,9 +52,9 @@ fn mailer(url: &str, connections: usize, limit: Duration) -> Mailer {
 }
 
 fn mailer_at(url: &str, connections: usize, limit: Duration, clock: Arc<FixedClock>) -> Mailer {
-    let world = Arc::new(world("https://id.example.org"));
+    let environment = Arc::new(environment("https://id.example.org"));
     let settings = SmtpSettings::parse(url, "Example Ltd <cairn@example.org>").unwrap().bounded(connections, limit);
-    Mailer::smtp(settings, Arc::new(move || Arc::clone(&world)), clock).unwrap()
+    Mailer::smtp(settings, Arc::new(move || Arc::clone(&environment)), clock).unwrap()
 }
 
 /// Carries one letter to a server with this script.
@@ -65,7 +65,7 @@ async fn carried(script: Script) -> (Result<Answer, Trouble>, Sink) {
 async fn carried_within(script: Script, limit: Duration) -> (Result<Answer, Trouble>, Sink) {
     let sink = Sink::open(script).await;
     let mailer = mailer(&sink.url(), 8, limit);
-    let result = sink.serving(mailer.carry(parcel(verify()))).await;
+    let result = sink.serving(mailer.carry(attempt(verify()))).await;
     (result, sink)
 }
 
@@ -92,7 +92,7 @@ async fn a_letter_arrives_with_its_headers_and_both_parts() {
     let seen = sink.seen.lock().unwrap();
     let [content] = &seen.contents[..] else { panic!("one letter") };
     let head = head(content);
-    let rendered = render(&verify(), FLOW, &world("https://id.example.org")).unwrap();
+    let rendered = render(&verify(), FLOW, &environment("https://id.example.org")).unwrap();
     for line in [
         "From: \"Example Ltd\" <cairn@example.org>",
         "To: Alice.Jones@xn--bcher-kva.example",
@@ -119,10 +119,10 @@ async fn what_goes_to_nobody_takes_as_long_as_a_letter_and_no_server_hears_of_it
     let sink = Sink::open(&[]).await;
     let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
     let by = AskedBy { network: Digest([1; 32]), known: false };
-    let nobody = || Carrying { delivery: Delivery::ToNobody { letter: verify(), by }, ..parcel(verify()) };
+    let nobody = || DeliveryAttempt { delivery: Delivery::ToNobody { letter: verify(), by }, ..attempt(verify()) };
     assert_eq!(mailer.carry(nobody()).await, Ok(Answer::Accepted));
     assert!(sink.commands().is_empty(), "nothing was connected to");
-    assert_eq!(sink.serving(mailer.carry(parcel(verify()))).await, Ok(Answer::Accepted));
+    assert_eq!(sink.serving(mailer.carry(attempt(verify()))).await, Ok(Answer::Accepted));
     let Way::Smtp(smtp) = &mailer.0 else { panic!("it sends by SMTP") };
     let took = smtp.spans.one(DELIVERY);
     assert!(!took.is_zero(), "how long the letter took is known");
@@ -132,7 +132,7 @@ async fn what_goes_to_nobody_takes_as_long_as_a_letter_and_no_server_hears_of_it
     assert_eq!(sink.commands().iter().filter(|said| said.starts_with("RCPT")).count(), 1);
     // Where letters wait for a server it waits with them, and where there is no server at all.
     let nowhere = Mailer::nowhere().carry(nobody()).await;
-    assert_eq!(nowhere, Mailer::nowhere().carry(parcel(verify())).await);
+    assert_eq!(nowhere, Mailer::nowhere().carry(attempt(verify())).await);
 }
 
 #[tokio::test]
@@ -140,10 +140,10 @@ async fn while_the_server_is_left_alone_what_goes_to_nobody_waits_as_well() {
     // Nobody listens there.
     let mailer = mailer("smtp://127.0.0.1:1", 8, Duration::from_secs(10));
     let by = AskedBy { network: Digest([1; 32]), known: false };
-    let nobody = || Carrying { delivery: Delivery::ToNobody { letter: verify(), by }, ..parcel(verify()) };
+    let nobody = || DeliveryAttempt { delivery: Delivery::ToNobody { letter: verify(), by }, ..attempt(verify()) };
     let mut tried = 0;
     while mailer.carry(nobody()).await.is_ok() {
-        assert!(mailer.carry(parcel(verify())).await.is_err());
+        assert!(mailer.carry(attempt(verify())).await.is_err());
         tried += 1;
         assert!(tried < 20, "the server is left alone after a few failures");
     }
@@ -153,9 +153,9 @@ async fn while_the_server_is_left_alone_what_goes_to_nobody_waits_as_well() {
 async fn a_repeat_is_the_same_mail_byte_for_byte() {
     let sink = Sink::open(&[]).await;
     let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
-    for attempt in [1, 2] {
-        let parcel = Carrying { attempt, ..parcel(verify()) };
-        assert_eq!(sink.serving(mailer.carry(parcel)).await, Ok(Answer::Accepted));
+    for number in [1, 2] {
+        let attempt = DeliveryAttempt { number, ..attempt(verify()) };
+        assert_eq!(sink.serving(mailer.carry(attempt)).await, Ok(Answer::Accepted));
     }
     let seen = sink.seen.lock().unwrap();
     assert_eq!(seen.contents.len(), 2);
@@ -249,7 +249,7 @@ async fn a_server_that_is_not_there_puts_the_letter_off() {
     let sink = Sink::open(&[]).await;
     let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
     drop(sink);
-    let (never, why) = why(mailer.carry(parcel(verify())).await);
+    let (never, why) = why(mailer.carry(attempt(verify())).await);
     assert!(!never && why.contains("could not be reached"), "{why}");
 }
 
@@ -257,7 +257,7 @@ async fn a_server_that_is_not_there_puts_the_letter_off() {
 async fn no_more_connections_are_open_than_allowed() {
     let sink = Sink::open(&[]).await;
     let mailer = mailer(&sink.url(), 2, Duration::from_secs(10));
-    let letters = (0..12).map(|number| mailer.carry(parcel(welcome(&format!("d{number}.example")))));
+    let letters = (0..12).map(|number| mailer.carry(attempt(welcome(&format!("d{number}.example")))));
     let results = sink.serving(join_all(letters)).await;
     assert!(results.iter().all(Result::is_ok));
     let seen = sink.seen.lock().unwrap();
@@ -268,7 +268,7 @@ async fn no_more_connections_are_open_than_allowed() {
 async fn a_letter_that_finds_every_connection_busy_is_put_off() {
     let sink = Sink::open(&[("RCPT", "hang")]).await;
     let mailer = mailer(&sink.url(), 1, Duration::from_millis(100));
-    let both = join(mailer.carry(parcel(verify())), mailer.carry(parcel(verify())));
+    let both = join(mailer.carry(attempt(verify())), mailer.carry(attempt(verify())));
     let (first, second) = sink.serving(both).await;
     assert!(!why(first).0 && !why(second).0);
     let senders = sink.commands().iter().filter(|command| command.starts_with("MAIL")).count();
@@ -287,7 +287,7 @@ async fn encryption_that_is_offered_is_taken() {
 async fn encryption_that_is_required_and_not_offered_sends_nothing() {
     let sink = Sink::open(&[]).await;
     let mailer = mailer(&format!("{}?tls=required", sink.url()), 8, Duration::from_secs(10));
-    let result = sink.serving(mailer.carry(parcel(verify()))).await;
+    let result = sink.serving(mailer.carry(attempt(verify()))).await;
     let (never, why) = why(result);
     assert!(!never && why.contains("offers no encryption"), "{why}");
     assert_eq!(sink.commands()[1..], ["QUIT"]);
@@ -301,7 +301,7 @@ async fn user_and_password_are_given_when_there_are_some() {
         let sink = Sink::open(script).await;
         let url = sink.url().replace("smtp://", "smtp://cairn:p%40ss@");
         let mailer = mailer(&url, 8, Duration::from_secs(10));
-        let result = sink.serving(mailer.carry(parcel(verify()))).await;
+        let result = sink.serving(mailer.carry(attempt(verify()))).await;
         assert_eq!(sink.commands()[1], format!("AUTH PLAIN {}", Base64::encode_string(b"\0cairn\0p@ss")));
         if accepted {
             assert_eq!(result, Ok(Answer::Accepted));
@@ -322,7 +322,7 @@ async fn the_older_way_to_sign_in_is_taken_where_there_is_no_other() {
     ];
     let sink = Sink::open(Box::leak(Box::new(answers))).await;
     let mailer = mailer(&sink.url().replace("smtp://", "smtp://cairn:p%40ss@"), 8, Duration::from_secs(10));
-    assert_eq!(sink.serving(mailer.carry(parcel(verify()))).await, Ok(Answer::Accepted));
+    assert_eq!(sink.serving(mailer.carry(attempt(verify()))).await, Ok(Answer::Accepted));
     assert_eq!(sink.commands()[1..4], ["AUTH LOGIN", "Y2Fpcm4=", "cEBzcw=="]);
 }
 
@@ -330,14 +330,14 @@ async fn the_older_way_to_sign_in_is_taken_where_there_is_no_other() {
 async fn a_server_without_a_way_to_sign_in_that_is_known_gets_no_letter() {
     let sink = Sink::open(&[("EHLO", "250-sink.example\r\n250 AUTH XOAUTH2")]).await;
     let mailer = mailer(&sink.url().replace("smtp://", "smtp://cairn:p%40ss@"), 8, Duration::from_secs(10));
-    let (never, why) = why(sink.serving(mailer.carry(parcel(verify()))).await);
+    let (never, why) = why(sink.serving(mailer.carry(attempt(verify()))).await);
     assert!(!never && why.contains("PLAIN and LOGIN"), "{why}");
     assert_eq!(sink.commands()[1..], ["QUIT"]);
 }
 
 #[tokio::test]
 async fn without_a_mail_server_every_letter_is_taken_at_once() {
-    assert_eq!(Mailer::mailbox().carry(parcel(verify())).await, Ok(Answer::Accepted));
+    assert_eq!(Mailer::mailbox().carry(attempt(verify())).await, Ok(Answer::Accepted));
 }
 
 #[test]
@@ -358,7 +358,8 @@ fn no_address_that_the_parser_lets_through_makes_a_second_header_or_recipient() 
     ] {
         let Ok(to) = crate::address::Address::parse(typed) else { continue };
         let letter = Letter::RegistrationKnown { to };
-        let ready = posted::post(&parcel(letter.clone()), &letter, &(smtp.worlds)(), &smtp.settings).ok().unwrap();
+        let ready =
+            posted::post(&attempt(letter.clone()), &letter, &(smtp.environments)(), &smtp.settings).ok().unwrap();
         let head = head(&ready.content);
         assert_eq!(head.iter().filter(|line| line.starts_with("To: ")).count(), 1);
         assert!(head.contains(&format!("To: {typed}").as_str()), "{head:#?}");

@@ -6,7 +6,7 @@
 //! RFC 3463 and the registry of RFC 5248 say what an enhanced code means. Where there is none, or one that says nothing
 //! ("other or undefined"), the three digits do (RFC 5321 section 4.2.3).
 
-use super::line::Stage;
+use super::connection::Stage;
 use super::reply::{Enhanced, Reply};
 
 /// What a refusal is about.

@@ -10,7 +10,7 @@ fn a_code_is_good_for_a_minute_and_its_second_use_ends_what_it_opened() {
     let first = tokens(redeem(&mut driver, at(20 + 59), BROWSER));
     assert_eq!((first.nonce.as_deref(), first.issue.n), (Some(NONCE), 0));
     assert_eq!(redeem(&mut driver, at(80), BROWSER), Outcome::Ended { by: End::CodeReused });
-    let token = testing::presented(&driver.world, of::RefreshToken, driver.flow, &first.issue);
+    let token = testing::presented(&driver.environment, of::RefreshToken, driver.flow, &first.issue);
     let after = driver.ask(at(81), Command::Refresh { token, client: client(1), wish: Wish::default() });
     assert_eq!(after, Outcome::Ended { by: End::CodeReused });
 }
@@ -123,13 +123,13 @@ fn a_user_code_that_another_device_shows_is_not_shown_twice() {
     let (shown, issue) = {
         let mut other = Driven::new(9);
         let Outcome::DeviceRequested { issue, .. } = other.start(T0, &start(DEVICE)) else { panic!("it begins") };
-        (testing::user_code(&other.world, other.flow, &issue), issue)
+        (testing::user_code(&other.environment, other.flow, &issue), issue)
     };
-    let taken = Key::UserCode(Authorization::user_code_key(&shown, &driver.world));
+    let taken = Key::UserCode(Authorization::user_code_key(&shown, &driver.environment));
     driver.put(&taken, 0);
     let Outcome::DeviceRequested { issue: mine, .. } = driver.start(T0, &start(DEVICE)) else { panic!("it begins") };
     assert_ne!(mine, issue);
-    assert!(testing::user_code(&driver.world, driver.flow, &mine) != shown);
+    assert!(testing::user_code(&driver.environment, driver.flow, &mine) != shown);
     assert_eq!(driver.guards.len(), 2);
     // The end of this one gives its own code back, and not the other's.
     driver.wake(at(1_800));
@@ -139,7 +139,7 @@ fn a_user_code_that_another_device_shows_is_not_shown_twice() {
 #[test]
 fn an_approved_device_does_not_give_back_a_code_that_another_shows_by_now() {
     let mut driver = consented(DEVICE);
-    let again = Key::UserCode(Authorization::user_code_key(&user_code(&driver), &driver.world));
+    let again = Key::UserCode(Authorization::user_code_key(&user_code(&driver), &driver.environment));
     assert_eq!(driver.number(&again), None);
     driver.put(&again, 0);
     driver.wake(at(1_800));
@@ -149,9 +149,9 @@ fn an_approved_device_does_not_give_back_a_code_that_another_shows_by_now() {
 #[test]
 fn the_cookie_of_the_browser_that_was_sent_here_is_known_again() {
     for driver in [begun(BROWSER), refreshed(BROWSER, 2)] {
-        assert!(driver.state().began_in(&presented(&driver, of::FlowCookie, 0), &driver.world));
-        assert!(!driver.state().began_in(&presented(&driver, of::FlowCookie, 1), &driver.world));
-        assert!(!driver.state().began_in(&foreign(&driver, of::FlowCookie), &driver.world));
+        assert!(driver.state().began_in(&presented(&driver, of::FlowCookie, 0), &driver.environment));
+        assert!(!driver.state().began_in(&presented(&driver, of::FlowCookie, 1), &driver.environment));
+        assert!(!driver.state().began_in(&foreign(&driver, of::FlowCookie), &driver.environment));
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use cairn_actors::address::Address;
 use cairn_actors::effects::{Auth, Key, Letter, Write};
+use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::flows::deletion::{self, Deletion};
 use cairn_actors::flows::email_change::{Account, Command, Confirmer, EmailChange, Later, Outcome, Start};
 use cairn_actors::testing;
-use cairn_actors::world::{Settings, World};
 use cairn_runtime::{Domain, Flow, FlowId, Id, Input, Timestamp};
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ const DAY: i64 = 86_400;
 const ADDRESSES: [&str; 5] = [ADDRESS, "b@example.org", "c@example.org", "d@example.org", "e@example.org"];
 
 /// An account as the database has it, and every flow that moves it.
-struct House {
+struct Chain {
     guards: BTreeMap<String, i64>,
     changes: Vec<Driven>,
     deletions: Vec<Driver<Deletion>>,
@@ -41,11 +41,11 @@ struct House {
 }
 
 fn guard(address: &Address) -> String {
-    static WORLD: LazyLock<World> = LazyLock::new(|| testing::world(1));
-    Auth::guard(&Key::Address(WORLD.address_key(address)))
+    static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| testing::environment(1));
+    Auth::guard(&Key::Address(ENVIRONMENT.address_key(address)))
 }
 
-impl House {
+impl Chain {
     fn new() -> Self {
         let address = testing::address(ADDRESS);
         let numbers = [Key::User(user()), Key::Profile(user()), Key::Devices(user())];
@@ -97,7 +97,7 @@ impl House {
         let mut driver = Driver::new(20 + u8::try_from(self.changes.len()).unwrap());
         driver.personal = vec!["dalbertina"];
         let number = self.guards.get(&guard(&self.address)).copied().unwrap_or_default();
-        let from = (driver.world.address_key(&self.address), number);
+        let from = (driver.environment.address_key(&self.address), number);
         let waiting = self.changes.iter().filter(|other| other.state().awaited().is_some()).map(|other| other.flow);
         let waiting = waiting.collect();
         let devices = self.number(&Key::Devices(user())).unwrap_or_default();
@@ -347,136 +347,136 @@ proptest! {
         hears in any::<bool>(),
         ops in prop::collection::vec((span(), op()), 0..40),
     ) {
-        let mut house = House::new();
+        let mut chain = Chain::new();
         let mut now = T0;
         let nobody = FlowId(Id::v7(0, [0; 10]));
         let mut read: Vec<Option<Account>> = Vec::new();
         for (seconds, op) in ops {
             now = Timestamp(now.0 + seconds * 1_000);
-            let reads = |house: &House| (0..6).map(|which| {
-                house.account(house.changes.get(which).map_or(nobody, |driver| driver.flow))
+            let reads = |chain: &Chain| (0..6).map(|which| {
+                chain.account(chain.changes.get(which).map_or(nobody, |driver| driver.flow))
             }).collect::<Vec<_>>();
             // What is overdue is woken first, whoever it is that comes: the pump does so, and in no certain order.
-            house.wake(now, matches!(op, Op::Wake(true)));
-            let before = std::mem::replace(&mut read, reads(&house));
+            chain.wake(now, matches!(op, Op::Wake(true)));
+            let before = std::mem::replace(&mut read, reads(&chain));
             let late = |which: usize| before.get(which).cloned().flatten();
-            let fresh = |house: &House, which: usize| house.changes.get(which).and_then(|d| house.account(d.flow));
+            let fresh = |chain: &Chain, which: usize| chain.changes.get(which).and_then(|d| chain.account(d.flow));
             match op {
-                Op::Begin(to) if house.changes.len() < 6 => house.begin(now, ADDRESSES[to]),
+                Op::Begin(to) if chain.changes.len() < 6 => chain.begin(now, ADDRESSES[to]),
                 Op::Prove(which) => {
-                    let account = fresh(&house, which);
-                    house.prove(now, which, account);
+                    let account = fresh(&chain, which);
+                    chain.prove(now, which, account);
                 }
                 Op::Undo(which) => {
-                    let account = fresh(&house, which);
-                    let says = house.undo(now, which, account);
+                    let account = fresh(&chain, which);
+                    let says = chain.undo(now, which, account);
                     prop_assert!(!matches!(says, Some(Outcome::Moved)), "nothing moved meanwhile");
                 }
-                Op::ProveLate(which) if late(which).is_some() => drop(house.prove(now, which, late(which))),
-                Op::UndoLate(which) if late(which).is_some() => drop(house.undo(now, which, late(which))),
-                Op::Arrive(which) if hears => house.arrive(now, which),
+                Op::ProveLate(which) if late(which).is_some() => drop(chain.prove(now, which, late(which))),
+                Op::UndoLate(which) if late(which).is_some() => drop(chain.undo(now, which, late(which))),
+                Op::Arrive(which) if hears => chain.arrive(now, which),
                 Op::SignOutEverywhere => {
-                    if let Some(fence) = house.guards.get_mut(&Auth::guard(&Key::User(user()))) {
+                    if let Some(fence) = chain.guards.get_mut(&Auth::guard(&Key::User(user()))) {
                         *fence += 1;
                     }
                 }
-                Op::Delete => house.delete(now),
-                Op::Restore => house.restore(now),
+                Op::Delete => chain.delete(now),
+                Op::Restore => chain.restore(now),
                 _ => {}
             }
-            house.sound();
+            chain.sound();
         }
-        house.ends(hears);
+        chain.ends(hears);
     }
 }
 
 /// An account that went from the first address to the second and on to the third.
-fn taken_over() -> House {
-    let mut house = House::new();
+fn taken_over() -> Chain {
+    let mut chain = Chain::new();
     for (which, to) in [(0, ADDRESSES[1]), (1, ADDRESSES[2])] {
         let now = at(100 * i64::try_from(which).unwrap());
-        house.begin(now, to);
-        let account = house.account(house.changes[which].flow);
-        assert!(matches!(house.prove(now, which, account), Some(Outcome::Changed { .. })));
+        chain.begin(now, to);
+        let account = chain.account(chain.changes[which].flow);
+        assert!(matches!(chain.prove(now, which, account), Some(Outcome::Changed { .. })));
     }
-    house
+    chain
 }
 
 #[test]
 fn the_first_of_two_changes_taken_back_takes_the_second_with_it() {
-    let mut house = taken_over();
-    let account = house.account(house.changes[0].flow);
-    assert!(matches!(house.undo(at(300), 0, account), Some(Outcome::Undone { .. })));
-    assert_eq!(house.address.typed(), ADDRESS);
-    house.arrive(at(301), 0);
-    assert_eq!(house.changes[1].state().public().phase, "ended");
-    let account = house.account(house.changes[1].flow);
-    assert_eq!(house.undo(at(302), 1, account), Some(Outcome::Over), "its own link does nothing");
-    house.sound();
-    house.ends(true);
+    let mut chain = taken_over();
+    let account = chain.account(chain.changes[0].flow);
+    assert!(matches!(chain.undo(at(300), 0, account), Some(Outcome::Undone { .. })));
+    assert_eq!(chain.address.typed(), ADDRESS);
+    chain.arrive(at(301), 0);
+    assert_eq!(chain.changes[1].state().public().phase, "ended");
+    let account = chain.account(chain.changes[1].flow);
+    assert_eq!(chain.undo(at(302), 1, account), Some(Outcome::Over), "its own link does nothing");
+    chain.sound();
+    chain.ends(true);
 }
 
 #[test]
 fn what_was_taken_meanwhile_is_nobodys_for_longer_than_a_reset_link_is_good() {
-    let mut house = taken_over();
+    let mut chain = taken_over();
     // Just before the first could be taken back no more.
     let (last, day) = (at(7 * DAY - 1), Duration::from_secs(86_400));
-    let account = house.account(house.changes[0].flow);
-    assert!(matches!(house.undo(last, 0, account), Some(Outcome::Undone { .. })));
-    house.arrive(last, 0);
+    let account = chain.account(chain.changes[0].flow);
+    assert!(matches!(chain.undo(last, 0, account), Some(Outcome::Undone { .. })));
+    chain.arrive(last, 0);
     let kept = last.after(day.saturating_add(Settings::default().reset_ttl));
-    let claimed = |house: &House| {
-        ADDRESSES[1..3].iter().all(|address| house.guards.contains_key(&guard(&testing::address(address))))
+    let claimed = |chain: &Chain| {
+        ADDRESSES[1..3].iter().all(|address| chain.guards.contains_key(&guard(&testing::address(address))))
     };
-    house.wake(Timestamp(kept.0 - 1), false);
-    assert!(claimed(&house), "or a letter of a recovery could take the next one's claim for the account's");
-    house.wake(kept, false);
-    assert!(!claimed(&house));
-    house.ends(true);
+    chain.wake(Timestamp(kept.0 - 1), false);
+    assert!(claimed(&chain), "or a letter of a recovery could take the next one's claim for the account's");
+    chain.wake(kept, false);
+    assert!(!claimed(&chain));
+    chain.ends(true);
 }
 
 #[test]
 fn whoever_holds_the_second_address_cannot_take_the_owners_undo_back_before_the_signal_is_there() {
-    let mut house = taken_over();
-    let account = house.account(house.changes[0].flow);
-    house.undo(at(300), 0, account);
-    assert_eq!(house.post.len(), 1, "the second change has not heard of it");
-    let account = house.account(house.changes[1].flow);
-    assert_eq!(house.undo(at(301), 1, account), Some(Outcome::Over));
-    assert_eq!(house.address.typed(), ADDRESS);
-    house.ends(true);
+    let mut chain = taken_over();
+    let account = chain.account(chain.changes[0].flow);
+    chain.undo(at(300), 0, account);
+    assert_eq!(chain.post.len(), 1, "the second change has not heard of it");
+    let account = chain.account(chain.changes[1].flow);
+    assert_eq!(chain.undo(at(301), 1, account), Some(Outcome::Over));
+    assert_eq!(chain.address.typed(), ADDRESS);
+    chain.ends(true);
 }
 
 #[test]
 fn a_second_change_that_never_hears_of_it_gives_its_address_back_by_itself() {
-    let mut house = taken_over();
-    let account = house.account(house.changes[0].flow);
-    house.undo(at(300), 0, account);
-    house.ends(false);
+    let mut chain = taken_over();
+    let account = chain.account(chain.changes[0].flow);
+    chain.undo(at(300), 0, account);
+    chain.ends(false);
 }
 
 #[test]
 fn the_second_taken_back_leaves_the_first_to_be_taken_back() {
-    let mut house = taken_over();
-    let account = house.account(house.changes[1].flow);
-    house.undo(at(300), 1, account);
-    assert_eq!(house.address.typed(), ADDRESSES[1]);
-    let account = house.account(house.changes[0].flow);
+    let mut chain = taken_over();
+    let account = chain.account(chain.changes[1].flow);
+    chain.undo(at(300), 1, account);
+    assert_eq!(chain.address.typed(), ADDRESSES[1]);
+    let account = chain.account(chain.changes[0].flow);
     assert!(account.as_ref().is_some_and(|account| account.later.is_empty()));
-    house.undo(at(301), 0, account);
-    assert_eq!(house.address.typed(), ADDRESS);
-    house.ends(true);
+    chain.undo(at(301), 0, account);
+    assert_eq!(chain.address.typed(), ADDRESS);
+    chain.ends(true);
 }
 
 #[test]
 fn taking_back_calls_a_deletion_off() {
-    let mut house = taken_over();
-    house.delete(at(200));
-    let account = house.account(house.changes[0].flow);
-    house.undo(at(300), 0, account);
+    let mut chain = taken_over();
+    chain.delete(at(200));
+    let account = chain.account(chain.changes[0].flow);
+    chain.undo(at(300), 0, account);
     // Before the deletion hears of it, and after.
-    house.wake(at(200 + 14 * DAY), false);
-    assert!(house.alive && house.deletion.is_none());
-    house.sound();
-    house.ends(true);
+    chain.wake(at(200 + 14 * DAY), false);
+    assert!(chain.alive && chain.deletion.is_none());
+    chain.sound();
+    chain.ends(true);
 }

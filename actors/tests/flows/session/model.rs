@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cairn_actors::effects::{Key, Write};
+use cairn_actors::environment::Settings;
 use cairn_actors::flows::session::{Command, Outcome, Session, Signal, known_place};
-use cairn_actors::world::Settings;
 use cairn_runtime::{Flow, Input, Timestamp};
 use proptest::prelude::*;
 

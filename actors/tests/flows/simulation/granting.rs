@@ -18,7 +18,7 @@ use cairn_actors::testing;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{FlowId, Id};
 
-use super::ledger::Handed;
+use super::ledger::IssuedTokens;
 use super::people::{Asked as Any, People, Plan, number, presented, recent, state};
 use super::post::text;
 use super::signing_in::some_token;
@@ -115,9 +115,9 @@ impl People {
             3 => self.carry_on(desk, &grant),
             4 => {
                 let (_, token) = some_token(&grant.tokens, desk.rng)?;
-                let (world, client) = (self.world.clone(), grant.client);
+                let (environment, client) = (self.environment.clone(), grant.client);
                 let order = Order::call::<Authorization>("revoke", grant.flow, move || Command::Revoke {
-                    token: presented(&world, of::RefreshToken, &token),
+                    token: presented(&environment, of::RefreshToken, &token),
                     client,
                 });
                 Some(Plan::at_once(Any::Grant(Asked::Revoke), order))
@@ -172,15 +172,15 @@ impl People {
         };
         let client = if slip == Some(Slip::Client) { client(9) } else { grant.client };
         let (hasty, narrow, bare) = (desk.rng.chance(300), desk.rng.chance(200), desk.rng.chance(300));
-        let (world, device) = (self.world.clone(), grant.device.is_some());
+        let (environment, device) = (self.environment.clone(), grant.device.is_some());
         let asked = Asked::Redeem { flow: grant.flow, slip };
         let order = Order::call::<Authorization>("redeem", grant.flow, move || {
             if device {
-                return Command::Poll { code: presented(&world, of::DeviceCode, &code), client, hasty };
+                return Command::Poll { code: presented(&environment, of::DeviceCode, &code), client, hasty };
             }
             let verifier = if slip == Some(Slip::Verifier) { "x".repeat(43) } else { VERIFIER.to_owned() };
             Command::Exchange(Exchange {
-                code: presented(&world, of::AuthorizationCode, &code),
+                code: presented(&environment, of::AuthorizationCode, &code),
                 client,
                 verifier: Verifier::parse(verifier).expect("a verifier"),
                 redirect_uri: (!bare).then(|| uri(REDIRECT)),
@@ -203,9 +203,9 @@ impl People {
         };
         let token = if slip == Some(Slip::Forged) { self.forged(Purpose::RefreshToken, grant.flow) } else { token };
         let client = if slip == Some(Slip::Client) { client(9) } else { grant.client };
-        let (world, narrow) = (self.world.clone(), desk.rng.chance(200));
+        let (environment, narrow) = (self.environment.clone(), desk.rng.chance(200));
         let order = Order::call::<Authorization>("refresh", grant.flow, move || Command::Refresh {
-            token: presented(&world, of::RefreshToken, &token),
+            token: presented(&environment, of::RefreshToken, &token),
             client,
             wish: wish(slip, narrow),
         });
@@ -236,14 +236,14 @@ impl People {
     pub(super) fn hear_grant(&mut self, asked: &Asked, told: &Told, doom: Option<String>) -> Result<Heard, String> {
         let outcome: Outcome = told.says().ok_or("these are not its words")?;
         self.ledger.borrow().count("authorization", &outcome);
-        let Self { world, grants, .. } = self;
+        let Self { environment, grants, .. } = self;
         let grant = grants.iter_mut().rev().find(|grant| grant.flow == told.flow);
         match (asked, outcome, grant) {
             (Asked::Request { client, policy, device }, outcome, None) => {
                 let codes = match (device, outcome) {
                     (true, Outcome::DeviceRequested { issue, .. }) => {
-                        let code = text(world, Purpose::DeviceCode, told.flow, &issue);
-                        Some((code, testing::user_code(world, told.flow, &issue)))
+                        let code = text(environment, Purpose::DeviceCode, told.flow, &issue);
+                        Some((code, testing::user_code(environment, told.flow, &issue)))
                     }
                     (false, Outcome::Requested { .. }) => None,
                     _ => return Err("a request awaits somebody".to_owned()),
@@ -268,7 +268,7 @@ impl People {
                 if state.as_deref() != Some(STATE) || issue.n != 0 {
                     return Err("the client does not know it again".to_owned());
                 }
-                let code = text(world, Purpose::AuthorizationCode, told.flow, &issue);
+                let code = text(environment, Purpose::AuthorizationCode, told.flow, &issue);
                 grant.who = Some(*user);
                 match grant.code.replace(code.clone()) {
                     Some(before) if before != code => Err("there are two codes".to_owned()),
@@ -324,8 +324,8 @@ impl People {
 
     fn any_tokens(&mut self, flow: FlowId, tokens: Tokens, doom: Option<String>) -> Result<(), String> {
         let Tokens { client, issue, minted, access, .. } = tokens;
-        let token = text(&self.world, Purpose::RefreshToken, flow, &issue);
-        self.good_tokens(flow, &Handed { issue: issue.clone(), minted }, doom)?;
+        let token = text(&self.environment, Purpose::RefreshToken, flow, &issue);
+        self.good_tokens(flow, &IssuedTokens { issue: issue.clone(), minted }, doom)?;
         let grant = self.grant(flow);
         if client != grant.client || access.scope.has("admin") {
             return Err("they are another's".to_owned());

@@ -15,10 +15,10 @@ use cairn_actors::acts::sessions::SIGN_OUT_EVERYWHERE;
 use cairn_actors::address::Address;
 use cairn_actors::credential::Seal;
 use cairn_actors::effects::{Auth, Digest, Key, UserId, Write};
+use cairn_actors::environment::Environment;
 use cairn_actors::flows::{authorization, recovery, registration, session};
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::oauth::scope::OFFLINE_ACCESS;
-use cairn_actors::world::World;
 use cairn_runtime::store::{Event, Row};
 use cairn_runtime::testing::store::{Logged, Tables};
 use cairn_runtime::{Domain, FlowId, Guard, Id, InputId, Timestamp};
@@ -34,7 +34,7 @@ const TRIES: u32 = 5;
 
 /// What came with one generation of a chain of tokens: refresh token, and `jti`, `iat`, `exp` and key of the access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Handed {
+pub(super) struct IssuedTokens {
     pub(super) issue: Seal,
     pub(super) minted: session::Minted,
 }
@@ -46,7 +46,7 @@ pub(super) struct Chain {
     pub(super) fence: i64,
     /// The session in which a grant was made, while its end would end the grant.
     pub(super) session: Option<FlowId>,
-    pub(super) handed: Vec<Handed>,
+    pub(super) handed: Vec<IssuedTokens>,
     /// Which of them came of a proof of the password: what they replaced gets no repeat.
     pub(super) proved: BTreeSet<u32>,
     /// The first refresh token of the present salt: those before it are of no use.
@@ -65,7 +65,7 @@ pub(super) struct Letters {
 }
 
 pub(super) struct Ledger {
-    world: Arc<World>,
+    environment: Arc<Environment>,
     tally: Tally,
     lines: usize,
     writes: usize,
@@ -135,9 +135,9 @@ fn says<O: DeserializeOwned>(event: &Event) -> O {
 }
 
 impl Ledger {
-    pub(super) fn new(world: Arc<World>, tally: Tally) -> Self {
+    pub(super) fn new(environment: Arc<Environment>, tally: Tally) -> Self {
         Self {
-            world,
+            environment,
             tally,
             lines: 0,
             writes: 0,
@@ -413,7 +413,7 @@ impl Ledger {
         }
         match outcome {
             session::Outcome::Tokens { user, issue, minted, expires_at, .. } => {
-                let handed = Handed { issue, minted };
+                let handed = IssuedTokens { issue, minted };
                 if event.name == "step_up"
                     && let Some(chain) = self.chains.get_mut(&event.flow)
                 {
@@ -521,7 +521,7 @@ impl Ledger {
         let session::Outcome::Tokens { user: of, issue, minted, expires_at, .. } = tokens else {
             return self.complain(format!("{} set a password and gave {tokens:?}", event.flow));
         };
-        let handed = Handed { issue: issue.clone(), minted: minted.clone() };
+        let handed = IssuedTokens { issue: issue.clone(), minted: minted.clone() };
         if let Some(chain) = self.chains.get_mut(&event.flow) {
             let same_salt = chain.handed.last().is_some_and(|last| last.issue.salt == handed.issue.salt);
             chain.salted = handed.issue.n;
@@ -572,7 +572,7 @@ impl Ledger {
                     self.complain(format!("the grant {} gave tokens for {} after {known}", event.flow, event.name));
                 }
                 let authorization::Tokens { user, issue, minted, expires_at, .. } = *tokens;
-                self.hand(event, &held, user, Handed { issue, minted }, expires_at);
+                self.hand(event, &held, user, IssuedTokens { issue, minted }, expires_at);
             }
             Outcome::Ended { .. } | Outcome::Denied { .. } | Outcome::SlowDown { .. } => {}
             other => self.complain(format!("the grant {} moved, and said {other:?}", event.flow)),
@@ -580,7 +580,7 @@ impl Ledger {
     }
 
     /// Tokens were handed out: by the right fences, of the next generation, from one chain that never forks.
-    fn hand(&mut self, event: &Event, held: &Held, user: UserId, handed: Handed, expires_at: Timestamp) {
+    fn hand(&mut self, event: &Event, held: &Held, user: UserId, handed: IssuedTokens, expires_at: Timestamp) {
         let must_rotate = event.kind == "session";
         let what = format!("{} {}", event.kind, event.flow);
         let mut wrong = Vec::new();
@@ -625,7 +625,7 @@ impl Ledger {
     }
 
     /// What is wrong with tokens that somebody was told: whoever gets them gets what history says of their generation.
-    pub(super) fn contradicts(&self, flow: FlowId, told: &Handed) -> Option<String> {
+    pub(super) fn contradicts(&self, flow: FlowId, told: &IssuedTokens) -> Option<String> {
         let generation = usize::try_from(told.minted.generation).unwrap_or(usize::MAX);
         let known = self.chains.get(&flow).and_then(|chain| chain.handed.get(generation));
         (known != Some(told)).then(|| format!("{flow} told {told:?}, and gave {known:?} before"))

@@ -53,9 +53,9 @@ impl People {
             }
             60..82 => {
                 let mail = self.some_mail(desk, Purpose::EmailChange)?;
-                let (world, link, account) = (self.world.clone(), mail.link, self.account(desk, mail.flow));
+                let (environment, link, account) = (self.environment.clone(), mail.link, self.account(desk, mail.flow));
                 let order = Order::call::<EmailChange>("open", mail.flow, move || Command::Open {
-                    link: presented(&world, of::EmailChange, &link),
+                    link: presented(&environment, of::EmailChange, &link),
                     by: Confirmer::Password(Arc::new(Proved::pretended())),
                     account: account.clone(),
                 });
@@ -70,9 +70,9 @@ impl People {
                 }
                 let forged = desk.rng.chance(30);
                 let link = if forged { self.forged(Purpose::UndoEmailChange, mail.flow) } else { mail.link };
-                let (world, account) = (self.world.clone(), self.account(desk, mail.flow));
+                let (environment, account) = (self.environment.clone(), self.account(desk, mail.flow));
                 let order = Order::call::<EmailChange>("undo", mail.flow, move || Command::Undo {
-                    link: presented(&world, of::UndoEmailChange, &link),
+                    link: presented(&environment, of::UndoEmailChange, &link),
                     account: account.clone(),
                     password: None,
                 });
@@ -100,7 +100,7 @@ impl People {
         let again: Option<(UserId, i64)> = again.into_iter().find_map(|session| Self::in_session(desk, session));
         let (user, fence) = again.or_else(|| self.signed_in(desk))?;
         let address = self.some_address(desk);
-        let address_key = self.world.address_key(&address);
+        let address_key = self.environment.address_key(&address);
         let ledger = self.ledger.borrow();
         let account = ledger.users.get(&user)?;
         if account.address_key == address_key {

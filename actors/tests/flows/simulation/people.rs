@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use cairn_actors::credential::{OfPurpose, Presented, Purpose, Seal};
 use cairn_actors::effects::{Answer, Auth, Key, UserId};
+use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::flows::authorization::Authorization;
 use cairn_actors::flows::deletion::Deletion;
 use cairn_actors::flows::email_change::EmailChange;
@@ -19,9 +20,8 @@ use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::Session;
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::testing;
-use cairn_actors::world::{Settings, World};
 use cairn_runtime::engine::Builder;
-use cairn_runtime::outbox::Carrying;
+use cairn_runtime::outbox::DeliveryAttempt;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Next, Order, Told, Workload};
 use cairn_runtime::testing::store::{SimStore, Tables};
@@ -72,7 +72,7 @@ impl Plan {
 
 /// The people, and what they and the world remember.
 pub(super) struct People {
-    pub(super) world: Arc<World>,
+    pub(super) environment: Arc<Environment>,
     pub(super) ledger: RefCell<Ledger>,
     pub(super) post: Post,
     pub(super) registrations: Vec<Began>,
@@ -90,7 +90,7 @@ pub(super) struct People {
 impl People {
     /// People whose deeds are counted.
     pub(super) fn counted(tally: Tally) -> Self {
-        static WORLD: LazyLock<Arc<World>> = LazyLock::new(|| {
+        static ENVIRONMENT: LazyLock<Arc<Environment>> = LazyLock::new(|| {
             // A history lasts about a minute: short enough spans that some end in it by themselves.
             let settings = Settings {
                 refresh_grace: Duration::from_secs(5),
@@ -101,13 +101,13 @@ impl People {
                 resend_cooldown: Duration::from_secs(1),
                 ..Settings::default()
             };
-            Arc::new(testing::world_with(1, settings))
+            Arc::new(testing::environment_with(1, settings))
         });
-        let world = Arc::clone(&WORLD);
+        let environment = Arc::clone(&ENVIRONMENT);
         Self {
-            ledger: RefCell::new(Ledger::new(Arc::clone(&world), tally)),
-            post: Post::new(Arc::clone(&world)),
-            world,
+            ledger: RefCell::new(Ledger::new(Arc::clone(&environment), tally)),
+            post: Post::new(Arc::clone(&environment)),
+            environment,
             registrations: Vec::new(),
             recoveries: Vec::new(),
             sessions: Vec::new(),
@@ -151,8 +151,8 @@ impl People {
 
     /// A credential that anybody can see is not ours, once its flow's row is read.
     pub(super) fn forged(&self, purpose: Purpose, flow: FlowId) -> String {
-        let seal = Seal::new(&self.world.ring, [0x66; 16]);
-        super::post::text(&self.world, purpose, flow, &seal)
+        let seal = Seal::new(&self.environment.ring, [0x66; 16]);
+        super::post::text(&self.environment, purpose, flow, &seal)
     }
 
     /// Whoever is told that a flow is over may believe it.
@@ -216,8 +216,8 @@ pub(super) fn victim<T>(of: &[T]) -> Option<&T> {
 }
 
 /// What was typed or shown, as the door reads it.
-pub(super) fn presented<P: OfPurpose>(world: &World, purpose: P, text: &str) -> Presented<P> {
-    Presented::parse(&world.ring, purpose, text).expect("it was rendered")
+pub(super) fn presented<P: OfPurpose>(environment: &Environment, purpose: P, text: &str) -> Presented<P> {
+    Presented::parse(&environment.ring, purpose, text).expect("it was rendered")
 }
 
 impl Workload<Auth> for People {
@@ -226,8 +226,8 @@ impl Workload<Auth> for People {
         builder.flow::<EmailChange>().flow::<Deletion>()
     }
 
-    fn world(&self) -> Arc<World> {
-        Arc::clone(&self.world)
+    fn environment(&self) -> Arc<Environment> {
+        Arc::clone(&self.environment)
     }
 
     fn next(&mut self, client: usize, desk: &mut Desk<'_, Auth>) -> Next<Auth> {
@@ -272,7 +272,7 @@ impl Workload<Auth> for People {
         }
     }
 
-    fn carried(&mut self, carried: &Carrying<Auth>, rng: &mut Rng) -> Answer {
+    fn carried(&mut self, carried: &DeliveryAttempt<Auth>, rng: &mut Rng) -> Answer {
         self.read();
         self.post.take(carried, &mut self.ledger.borrow_mut(), rng);
         Answer::Accepted
@@ -283,7 +283,7 @@ impl Workload<Auth> for People {
         ledger.read(tables);
         let mut amiss = ledger.wrong().to_vec();
         if amiss.is_empty() {
-            amiss = rows::amiss(tables, &ledger, &self.world);
+            amiss = rows::amiss(tables, &ledger, &self.environment);
         }
         amiss
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use cairn_actors::credential::{self, Purpose, Seal};
 use cairn_actors::effects::{Auth, Letter};
+use cairn_actors::environment::Environment;
 use cairn_actors::letters;
-use cairn_actors::world::World;
-use cairn_runtime::outbox::Carrying;
+use cairn_runtime::outbox::DeliveryAttempt;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{DeliveryId, FlowId};
 
@@ -26,7 +26,7 @@ pub(super) struct Mail {
 
 /// All mailboxes.
 pub(super) struct Post {
-    world: Arc<World>,
+    environment: Arc<Environment>,
     mails: Vec<Mail>,
     taken: BTreeMap<DeliveryId, Option<Mail>>,
     /// What the letters of a flow carried, and how many there were.
@@ -34,8 +34,8 @@ pub(super) struct Post {
 }
 
 impl Post {
-    pub(super) fn new(world: Arc<World>) -> Self {
-        Self { world, mails: Vec::new(), taken: BTreeMap::new(), carried: BTreeMap::new() }
+    pub(super) fn new(environment: Arc<Environment>) -> Self {
+        Self { environment, mails: Vec::new(), taken: BTreeMap::new(), carried: BTreeMap::new() }
     }
 
     /// One of the last letters of a purpose.
@@ -45,12 +45,12 @@ impl Post {
     }
 
     /// A letter comes, perhaps again; what is wrong with it goes to the ledger.
-    pub(super) fn take(&mut self, carried: &Carrying<Auth>, ledger: &mut Ledger, rng: &mut Rng) {
+    pub(super) fn take(&mut self, carried: &DeliveryAttempt<Auth>, ledger: &mut Ledger, rng: &mut Rng) {
         let Some(letter) = carried.delivery.mailed() else { return };
         let mail = self.read(letter, carried.flow);
         // The mailer writes it in words; that takes its time, so not every one.
         if rng.chance(10) {
-            let words = letters::render(letter, carried.flow, &self.world).expect("every letter has its words");
+            let words = letters::render(letter, carried.flow, &self.environment).expect("every letter has its words");
             let whole =
                 mail.as_ref().is_none_or(|mail| words.text.contains(&mail.code) && words.text.contains(&mail.link));
             if !whole {
@@ -82,7 +82,7 @@ impl Post {
         }
         // Letters are slow: by now the address may be another's, or nobody's.
         let none = BTreeSet::new();
-        let owners = ledger.had.get(&self.world.address_key(letter.to())).unwrap_or(&none);
+        let owners = ledger.had.get(&self.environment.address_key(letter.to())).unwrap_or(&none);
         let flow = carried.flow;
         let known = match letter {
             Letter::RegistrationVerify { .. } => true,
@@ -118,9 +118,10 @@ impl Post {
             | Letter::DeletionAsked { .. }
             | Letter::DeletionCalledOff { .. } => return None,
         };
-        let code = credential::code(&self.world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
+        let code =
+            credential::code(&self.environment.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
         let code = if has_code(purpose) { code.expose().to_string() } else { String::new() };
-        Some(Mail { flow, purpose, code, link: text(&self.world, purpose, flow, seal) })
+        Some(Mail { flow, purpose, code, link: text(&self.environment, purpose, flow, seal) })
     }
 }
 
@@ -130,7 +131,7 @@ fn has_code(purpose: Purpose) -> bool {
 }
 
 /// A credential as it stands in a letter or reply.
-pub(super) fn text(world: &World, purpose: Purpose, flow: FlowId, seal: &Seal) -> String {
-    let token = credential::render(&world.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
+pub(super) fn text(environment: &Environment, purpose: Purpose, flow: FlowId, seal: &Seal) -> String {
+    let token = credential::render(&environment.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
     token.expose().to_owned()
 }

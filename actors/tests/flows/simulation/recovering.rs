@@ -61,7 +61,7 @@ impl People {
                 testing::address(&format!("Person.{person}@example.org"))
             }
         };
-        let address_key = self.world.address_key(&address);
+        let address_key = self.environment.address_key(&address);
         let user = self.ledger.borrow().by_address.get(&address_key).copied();
         let number = desk.store.inspect(|tables| number(tables, &Key::Address(address_key))).unwrap_or(0);
         let order = Order::start::<Recovery>("recover", move || Start {
@@ -82,7 +82,7 @@ impl People {
         let password = again.unwrap_or_else(|| self.new_password());
         let (by_code, user) = (matches!(proof, Proof::Code(_)), state.and_then(|state| state.user()));
         let asked = Asked::Prove { flow, by_code, password: password.clone(), user };
-        let world = self.world.clone();
+        let environment = self.environment.clone();
         // Most are told that they are over; the fence alone ends them all.
         let sessions: Vec<FlowId> = user
             .map(|user| self.sessions_of(user))
@@ -101,7 +101,7 @@ impl People {
                     let code = testing::typed_code(Code::parse(code).expect("six digits"));
                     Command::Enter { code, password }
                 }
-                Proof::Link(link) => Command::Open { link: presented(&world, of::ResetPassword, link), password },
+                Proof::Link(link) => Command::Open { link: presented(&environment, of::ResetPassword, link), password },
             }
         });
         Plan::hashed(Any::Recovery(asked), order, desk.rng)

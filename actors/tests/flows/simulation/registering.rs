@@ -57,9 +57,9 @@ impl People {
                 let typed = self.registrations.iter().find(|began| began.flow == mail.flow)?.password.clone();
                 let knows = desk.rng.chance(850);
                 let proved = knows && self.is_password_of(desk, mail.flow, &typed);
-                let (world, link) = (self.world.clone(), mail.link);
+                let (environment, link) = (self.environment.clone(), mail.link);
                 let order = Order::call::<Registration>("open", mail.flow, move || Command::Open {
-                    link: presented(&world, of::VerifyEmail, &link),
+                    link: presented(&environment, of::VerifyEmail, &link),
                     password: proved.then(Proved::pretended),
                 });
                 let asked = Asked::Open { proved };
@@ -72,11 +72,11 @@ impl People {
     fn open_here(&self, desk: &mut Desk<'_, Auth>, mail: Mail) -> Option<Plan> {
         let began = if desk.rng.chance(800) { mail.flow } else { recent(&self.registrations, desk.rng)?.flow };
         let seal = desk.store.inspect(|tables| state::<Registration>(tables, began)?.cookie())?;
-        let cookie = text(&self.world, Purpose::FlowCookie, began, &seal);
-        let (world, link) = (self.world.clone(), mail.link);
+        let cookie = text(&self.environment, Purpose::FlowCookie, began, &seal);
+        let (environment, link) = (self.environment.clone(), mail.link);
         let order = Order::call::<Registration>("open here", mail.flow, move || Command::OpenHere {
-            link: presented(&world, of::VerifyEmail, &link),
-            cookie: presented(&world, of::FlowCookie, &cookie),
+            link: presented(&environment, of::VerifyEmail, &link),
+            cookie: presented(&environment, of::FlowCookie, &cookie),
         });
         let asked = Asked::Open { proved: began == mail.flow };
         Some(Plan::at_once(Any::Registration(asked), order))
@@ -94,7 +94,7 @@ impl People {
         let password = self.new_password();
         let address = self.some_address(desk);
         let ledger = self.ledger.borrow();
-        let known = ledger.by_address.contains_key(&self.world.address_key(&address));
+        let known = ledger.by_address.contains_key(&self.environment.address_key(&address));
         let name = format!("nick.{}", ledger.by_username.len() as u64 + desk.rng.below(3));
         let username =
             (desk.rng.chance(600) && !ledger.by_username.contains_key(&name)).then(|| testing::username(&name));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_actors::address::Address;
 use cairn_actors::effects::{Auth, Digest, Key, UserId};
+use cairn_actors::environment::Environment;
 use cairn_actors::flows::authorization::Authorization;
 use cairn_actors::flows::deletion::Deletion;
 use cairn_actors::flows::email_change::EmailChange;
@@ -11,13 +12,12 @@ use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::Session;
 use cairn_actors::username::Username;
-use cairn_actors::world::World;
 use cairn_runtime::store::Row;
 use cairn_runtime::testing::store::Tables;
 use cairn_runtime::{Domain, Flow, Timestamp};
 
 use super::granting::{NONCE, STATE};
-use super::ledger::{Handed, Ledger, Stage};
+use super::ledger::{IssuedTokens, Ledger, Stage};
 use super::signing_in::{CLIENT_ADDRESS, DEVICE};
 
 /// What must stand in no last state, and in nothing that history shows.
@@ -35,8 +35,8 @@ const PERSONAL: [&str; 10] = [
 ];
 
 /// All along.
-pub(super) fn amiss(tables: &Tables<Auth>, ledger: &Ledger, world: &World) -> Vec<String> {
-    let mut view = View { ledger, world, guards: BTreeMap::new(), amiss: Vec::new() };
+pub(super) fn amiss(tables: &Tables<Auth>, ledger: &Ledger, environment: &Environment) -> Vec<String> {
+    let mut view = View { ledger, environment, guards: BTreeMap::new(), amiss: Vec::new() };
     for (user, account) in &ledger.users {
         view.has(&Key::User(*user), account.fence);
         view.has(&Key::Profile(*user), account.profile);
@@ -111,7 +111,7 @@ pub(super) fn amiss_at_rest(tables: &Tables<Auth>, ledger: &Ledger) -> Vec<Strin
 
 struct View<'a> {
     ledger: &'a Ledger,
-    world: &'a World,
+    environment: &'a Environment,
     guards: BTreeMap<String, i64>,
     amiss: Vec<String>,
 }
@@ -125,7 +125,7 @@ impl View<'_> {
     }
 
     fn address(&self, address: &Address) -> Key {
-        Key::Address(self.world.address_key(address))
+        Key::Address(self.environment.address_key(address))
     }
 
     fn row(&mut self, row: &Row) {
@@ -241,7 +241,7 @@ impl View<'_> {
         let is_over = |state: &Session| state.active().is_none();
         let Session::Active(active) = self.read(row, is_over) else { return };
         self.has(&Key::Session(row.id.0), 0);
-        let handed = Handed { issue: active.issue, minted: active.minted };
+        let handed = IssuedTokens { issue: active.issue, minted: active.minted };
         self.chain(row, (active.user, active.fence), &handed, active.expires_at);
     }
 
@@ -252,13 +252,13 @@ impl View<'_> {
         }
         if let Authorization::Active(active) = state {
             let grant = active.grant;
-            let handed = Handed { issue: grant.issue, minted: active.minted };
+            let handed = IssuedTokens { issue: grant.issue, minted: active.minted };
             self.chain(row, (active.who.user, active.who.fence), &handed, grant.expires_at);
         }
     }
 
     /// A chain of tokens stands where history left it, and under no fence that has not come to be.
-    fn chain(&mut self, row: &Row, (user, fence): (UserId, i64), present: &Handed, ends: Timestamp) {
+    fn chain(&mut self, row: &Row, (user, fence): (UserId, i64), present: &IssuedTokens, ends: Timestamp) {
         let chain = self.ledger.chains.get(&row.id);
         let stands = chain.is_some_and(|chain| {
             let stands = (chain.user, chain.fence, chain.handed.last()) == (Some(user), fence, Some(present));

@@ -12,7 +12,7 @@ use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{FlowId, Id, Timestamp};
 
-use super::ledger::Handed;
+use super::ledger::IssuedTokens;
 use super::people::{Asked as Any, People, Plan, number, presented, recent};
 use super::post::text;
 
@@ -82,8 +82,8 @@ impl People {
             let (n, token) = some_token(&held.tokens, desk.rng)?;
             (Some(n), token)
         };
-        let world = self.world.clone();
-        let token = move || presented(&world, of::RefreshToken, &token);
+        let environment = self.environment.clone();
+        let token = move || presented(&environment, of::RefreshToken, &token);
         Some(if lot < 94 {
             let order = Order::call::<Session>("refresh", flow, move || Command::Refresh(token()));
             Plan::at_once(Any::Session(Asked::Refresh { flow, shown }), order)
@@ -101,7 +101,7 @@ impl People {
     /// The link of a new-device letter is used, once or more often, with or without a new password.
     fn disown(&mut self, desk: &mut Desk<'_, Auth>) -> Option<Plan> {
         let mail = self.post.recent(Purpose::EndSession, desk.rng)?;
-        let (world, link, flow) = (self.world.clone(), mail.link, mail.flow);
+        let (environment, link, flow) = (self.environment.clone(), mail.link, mail.flow);
         let password = desk.rng.chance(400).then(|| self.new_password());
         let user = self.ledger.borrow().chains.get(&flow).and_then(|chain| chain.user)?;
         let devices = desk.store.inspect(|tables| number(tables, &Key::Devices(user)));
@@ -110,7 +110,7 @@ impl People {
         others.retain(|other| *other != flow && desk.rng.chance(300));
         let asked = Asked::Disown { flow, password: password.clone() };
         let order = Order::call::<Session>("disown", flow, move || Command::Disown {
-            link: presented(&world, of::EndSession, &link),
+            link: presented(&environment, of::EndSession, &link),
             account: devices.zip(to.clone()).map(|(devices, to)| Account {
                 devices,
                 to,
@@ -143,7 +143,7 @@ impl People {
                 tables.rows.get(&deletion).map(|stored| stored.row.wake_at.unwrap_or(Timestamp(i64::MAX)))
             })
         });
-        let place = desk.rng.chance(500).then(|| self.world.digest("place", &desk.rng.below(3).to_be_bytes()));
+        let place = desk.rng.chance(500).then(|| self.environment.digest("place", &desk.rng.below(3).to_be_bytes()));
         let is_new = desk.rng.chance(250);
         let mut crowded = self.sessions_of(user);
         crowded.truncate(usize::from(desk.rng.chance(100)));
@@ -186,8 +186,9 @@ impl People {
         let held = recent(&self.sessions, desk.rng)?;
         let copied = held.copied.clone().filter(|_| desk.rng.chance(200));
         let is_copied = copied.is_some();
-        let (flow, world, cookie) = (held.flow, self.world.clone(), copied.unwrap_or_else(|| held.cookie.clone()));
-        let cookie = move || presented(&world, of::SessionCookie, &cookie);
+        let (flow, environment, cookie) =
+            (held.flow, self.environment.clone(), copied.unwrap_or_else(|| held.cookie.clone()));
+        let cookie = move || presented(&environment, of::SessionCookie, &cookie);
         Some(if desk.rng.chance(850) {
             let order = Order::call::<Session>("seen", flow, move || Command::Seen(cookie()));
             Plan::at_once(Any::Session(Asked::Seen { flow, is_copied }), order)
@@ -254,20 +255,20 @@ impl People {
         self.ledger.borrow().count("session", &outcome);
         match (asked, outcome) {
             (Asked::SignIn { user: of, .. }, Outcome::Tokens { user, issue, minted, .. }) => {
-                let handed = Handed { issue, minted };
+                let handed = IssuedTokens { issue, minted };
                 self.good_tokens(told.flow, &handed, doom)?;
                 if user != *of || handed.issue.n != 0 {
                     return Err(format!("{of:?} signed in"));
                 }
-                let token = text(&self.world, Purpose::RefreshToken, told.flow, &handed.issue);
-                let cookie = text(&self.world, Purpose::SessionCookie, told.flow, &handed.issue);
+                let token = text(&self.environment, Purpose::RefreshToken, told.flow, &handed.issue);
+                let cookie = text(&self.environment, Purpose::SessionCookie, told.flow, &handed.issue);
                 let tokens = BTreeMap::from([(0, token)]);
                 self.sessions.push(Held { flow: told.flow, user, cookie, copied: None, tokens });
                 Ok(Heard::Moved)
             }
             (Asked::SignIn { .. }, Outcome::Refused) => Ok(Heard::Anything),
             (Asked::Refresh { flow, shown: Some(shown) }, Outcome::Tokens { issue, minted, .. }) => {
-                let handed = Handed { issue, minted };
+                let handed = IssuedTokens { issue, minted };
                 self.good_tokens(*flow, &handed, doom)?;
                 if handed.issue.n != shown + 1 {
                     return Err(format!("{} does not follow {shown}", handed.issue.n));
@@ -276,7 +277,7 @@ impl People {
                 Ok(Heard::Anything)
             }
             (Asked::StepUp { flow, .. }, Outcome::Tokens { issue, minted, .. }) => {
-                let handed = Handed { issue, minted };
+                let handed = IssuedTokens { issue, minted };
                 self.good_tokens(*flow, &handed, doom)?;
                 self.keep(*flow, &handed)?;
                 Ok(Heard::Moved)
@@ -288,11 +289,11 @@ impl People {
                 let Some(Outcome::Tokens { issue, minted, .. }) = tokens.map(|tokens| *tokens) else {
                     return Err("it gave no tokens".to_owned());
                 };
-                let handed = Handed { issue, minted };
+                let handed = IssuedTokens { issue, minted };
                 self.good_tokens(*flow, &handed, doom)?;
                 self.keep(*flow, &handed)?;
                 // What the browser has kept from before is of an older salt; now and then somebody has a copy.
-                let cookie = text(&self.world, Purpose::SessionCookie, *flow, &Seal { n: 0, ..handed.issue });
+                let cookie = text(&self.environment, Purpose::SessionCookie, *flow, &Seal { n: 0, ..handed.issue });
                 if let Some(held) = self.sessions.iter_mut().rev().find(|held| held.flow == *flow) {
                     held.copied = Some(std::mem::replace(&mut held.cookie, cookie));
                 }
@@ -337,8 +338,8 @@ impl People {
     }
 
     /// A refresh token that somebody was told; one generation has one.
-    fn keep(&mut self, flow: FlowId, handed: &Handed) -> Result<(), String> {
-        let token = text(&self.world, Purpose::RefreshToken, flow, &handed.issue);
+    fn keep(&mut self, flow: FlowId, handed: &IssuedTokens) -> Result<(), String> {
+        let token = text(&self.environment, Purpose::RefreshToken, flow, &handed.issue);
         let held = self.sessions.iter_mut().rev().find(|held| held.flow == flow).ok_or("nobody began it")?;
         match held.tokens.insert(handed.issue.n, token.clone()) {
             Some(before) if before != token => Err("the chain forks".to_owned()),
@@ -347,7 +348,7 @@ impl People {
     }
 
     /// Tokens that may be had, and are those that history knows.
-    pub(super) fn good_tokens(&self, flow: FlowId, handed: &Handed, doom: Option<String>) -> Result<(), String> {
+    pub(super) fn good_tokens(&self, flow: FlowId, handed: &IssuedTokens, doom: Option<String>) -> Result<(), String> {
         match doom.or_else(|| self.ledger.borrow().contradicts(flow, handed)) {
             Some(why) => Err(why),
             None => Ok(()),

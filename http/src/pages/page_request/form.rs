@@ -39,8 +39,8 @@ pub(in crate::pages) struct Form {
 impl Sent {
     /// Checks the token of a form.
     pub(super) fn check(request: &PageRequest, form: request::Form) -> Self {
-        let world = request.services().engine.world();
-        let holds = !request.is_limited() && csrf::holds(&world, &request.browser, form.get(csrf::FIELD));
+        let environment = request.services().engine.environment();
+        let holds = !request.is_limited() && csrf::holds(&environment, &request.browser, form.get(csrf::FIELD));
         let (secrets, typed) = form.parted(|name| SECRETS.contains(&name));
         let typed = Typed(typed);
         if !holds {

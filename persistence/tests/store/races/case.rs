@@ -92,7 +92,7 @@ impl Case {
             let user = UserId(id(1, seed));
             founder
                 .engine
-                .act("found", founder.engine.asker("race"), founding(&town.world, user, &address))
+                .act("found", founder.engine.asker("race"), founding(&town.environment, user, &address))
                 .await
                 .unwrap();
             user
@@ -128,10 +128,10 @@ impl Case {
 
     /// All errands at once, over these nodes, in the seed's order.
     pub async fn race(&self, nodes: &[Node], turnstile: &Turnstile) {
-        let mut world = nodes[0].engine.world().settings.clone();
-        world.refresh_grace = Duration::from_secs(if self.grace { 30 } else { 0 });
-        let world = Arc::new(testing::world_with(1, world));
-        nodes.iter().for_each(|node| node.engine.set_world(Arc::clone(&world)));
+        let mut environment = nodes[0].engine.environment().settings.clone();
+        environment.refresh_grace = Duration::from_secs(if self.grace { 30 } else { 0 });
+        let environment = Arc::new(testing::environment_with(1, environment));
+        nodes.iter().for_each(|node| node.engine.set_environment(Arc::clone(&environment)));
         let errands = self.errands(nodes.len());
         let race = join_all(errands.into_iter().map(|(at, errand)| self.run(&nodes[at], at, errand, turnstile)));
         turnstile.race(self.seed, race).await;
@@ -246,8 +246,9 @@ impl Case {
 
     /// Shows a session a refresh token.
     pub async fn ask(&self, node: &Node, at: usize, known: &Known, what: What) -> Outcome {
-        let token =
-            |n| testing::presented(&self.town.world, of::RefreshToken, known.flow, &Seal { n, ..known.issue.clone() });
+        let token = |n| {
+            testing::presented(&self.town.environment, of::RefreshToken, known.flow, &Seal { n, ..known.issue.clone() })
+        };
         let command = match what {
             What::Refresh { shown } => Command::Refresh(token(shown)),
             What::SignOut { shown } => Command::SignOut(token(shown)),

@@ -108,7 +108,7 @@ async fn one_address(kind: Kind) {
         won[winner] += 1;
         let loser = 1 - winner;
 
-        let key = town.world.address_key(&testing::address(&address));
+        let key = town.environment.address_key(&testing::address(&address));
         let users = town.users(key).await;
         assert_eq!(users.len(), 1, "seed {seed}: one user an address");
         assert_eq!(users[0].id, user.0.bytes().to_vec(), "seed {seed}");
@@ -158,7 +158,7 @@ async fn one_username(kind: Kind) {
             let Outcome::Verified { user, .. } = said else {
                 panic!("seed {seed}: verified all the same, not {said:?}")
             };
-            let users = town.users(town.world.address_key(&testing::address(&addresses[at]))).await;
+            let users = town.users(town.environment.address_key(&testing::address(&addresses[at]))).await;
             assert_eq!(users.len(), 1, "seed {seed}");
             assert_eq!(users[0].id, user.0.bytes().to_vec(), "seed {seed}");
             named.extend(users[0].username.clone().map(|name| (at, name)));
@@ -187,7 +187,13 @@ async fn of_two_who_want_one_username_one_has_it_and_both_are_verified_on_postgr
 /// A request with the key of its repeat.
 fn caller(route: &str, key: String) -> Caller {
     let repeat = Some(Repeat { route: route.to_owned(), key });
-    Caller { trace: "twice".to_owned(), address: IpAddr::V4(Ipv4Addr::LOCALHOST), device: None, known_by: None, repeat }
+    Caller {
+        trace: "twice".to_owned(),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        device: None,
+        device_proof: None,
+        repeat,
+    }
 }
 
 async fn one_request_twice(kind: Kind) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cairn_actors::effects::Auth;
 use cairn_runtime::store::{
-    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Event, Item, OutboxRow, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{FlowId, InputId, Timestamp};
@@ -149,7 +149,7 @@ impl Store<Auth> for Turned {
     fn history(&self, flow: FlowId) -> Asked<'_, Vec<Event>> {
         self.turn(move |store| store.history(flow))
     }
-    fn deliveries(&self, flow: FlowId) -> Asked<'_, Vec<Delivery>> {
+    fn deliveries(&self, flow: FlowId) -> Asked<'_, Vec<OutboxRow>> {
         self.turn(move |store| store.deliveries(flow))
     }
     fn check<'a>(&'a self, item: &'a Item<Auth>) -> Asked<'a, Verdict> {
@@ -164,7 +164,7 @@ impl Store<Auth> for Turned {
     fn claimed(&self, claim: Claim) -> Asked<'_, Vec<Row>> {
         self.turn(move |store| store.claimed(claim))
     }
-    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> Asked<'_, Vec<Delivery>> {
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> Asked<'_, Vec<OutboxRow>> {
         self.turn(move |store| store.claim_deliveries(lane, claim))
     }
     fn postpone<'a>(&'a self, postponed: &'a [Postpone]) -> Asked<'a, ()> {

@@ -65,14 +65,14 @@ async fn is_in(stand: &Stand<'_>, access: &str) -> bool {
 
 /// The user's row, if there is one.
 async fn row(stand: &Stand<'_>, email: &str) -> Option<users::Model> {
-    let key = stand.town.world.address_key(&testing::address(email));
+    let key = stand.town.environment.address_key(&testing::address(email));
     let mut found = stand.town.users(key).await;
     assert!(found.len() <= 1, "I8: one user an address");
     found.pop()
 }
 
 async fn claim(stand: &Stand<'_>, email: &str) -> Option<i64> {
-    stand.town.guard(&Key::Address(stand.town.world.address_key(&testing::address(email)))).await
+    stand.town.guard(&Key::Address(stand.town.environment.address_key(&testing::address(email)))).await
 }
 
 async fn numbers(stand: &Stand<'_>, user: UserId) -> [Option<i64>; 2] {
@@ -80,7 +80,7 @@ async fn numbers(stand: &Stand<'_>, user: UserId) -> [Option<i64>; 2] {
 }
 
 fn link(stand: &Stand<'_>, purpose: Purpose, flow: FlowId, seal: &Seal) -> String {
-    render(&stand.town.world.ring, purpose, *flow.bytes(), seal).unwrap().expose().to_owned()
+    render(&stand.town.environment.ring, purpose, *flow.bytes(), seal).unwrap().expose().to_owned()
 }
 
 /// A letter is asked for, a wrong code typed, the password set by the link; what was begun with the old one is over.
@@ -96,8 +96,8 @@ pub async fn recovery(stand: &Stand<'_>) {
     let letters = stand.letters(flow).await;
     let [Letter::RecoveryReset { seal, .. }] = &letters[..] else { panic!("one letter, not {letters:?}") };
 
-    let world = &stand.town.world;
-    let wrong = testing::wrong_code(world, Purpose::ResetPassword, flow, [seal], 123_456).expose().to_string();
+    let environment = &stand.town.environment;
+    let wrong = testing::wrong_code(environment, Purpose::ResetPassword, flow, [seal], 123_456).expose().to_string();
     let mistaken = stand.twice(|services, caller| {
         let (id, code) = (begun.id.clone(), wrong.clone());
         async move { services.confirm_reset_by_code(&caller, &id, &code, typed(NEW)).await.map(|moved| moved.flow) }

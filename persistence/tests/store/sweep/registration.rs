@@ -76,9 +76,10 @@ pub async fn newcomer(stand: &Stand<'_>) {
     let too_soon = resend(stand, &begun).await;
     assert!(matches!(too_soon, Err(Refusal::SlowDown(_))), "a letter is a minute old at least: {too_soon:?}");
 
-    let world = &stand.town.world;
+    let environment = &stand.town.environment;
     let first = proof(&stand.letters(flow).await);
-    let wrong = testing::wrong_code(world, Purpose::VerifyEmail, flow, [&first, &first.next(&world.ring)], 123_456);
+    let wrong =
+        testing::wrong_code(environment, Purpose::VerifyEmail, flow, [&first, &first.next(&environment.ring)], 123_456);
     assert_eq!(enter(stand, &begun, &wrong).await.unwrap_err(), Refusal::WrongCode { tries_left: 4 });
 
     stand.clock.advance(Duration::from_secs(60));
@@ -87,12 +88,12 @@ pub async fn newcomer(stand: &Stand<'_>) {
     acknowledged(stand, &resent);
     let second = proof(&stand.letters(flow).await);
     assert_eq!(second, first, "the same code and link once more");
-    let of = |seal: &Seal| testing::code(world, Purpose::VerifyEmail, flow, seal);
+    let of = |seal: &Seal| testing::code(environment, Purpose::VerifyEmail, flow, seal);
 
     let (verified, user) = enter(stand, &begun, &of(&first)).await.unwrap();
     assert_eq!((verified.version, verified.phase.as_str()), (4, "verified"));
     acknowledged(stand, &verified);
-    let link = render(&world.ring, Purpose::VerifyEmail, *flow.bytes(), &second).unwrap().expose().to_owned();
+    let link = render(&environment.ring, Purpose::VerifyEmail, *flow.bytes(), &second).unwrap().expose().to_owned();
     let by_link = stand.twice(|services, caller| {
         let link = link.clone();
         async move {
@@ -102,7 +103,7 @@ pub async fn newcomer(stand: &Stand<'_>) {
     });
     assert_eq!(by_link.await.unwrap(), user, "any credential of the letters gives the same answer");
 
-    let key = world.address_key(&testing::address(&email));
+    let key = environment.address_key(&testing::address(&email));
     let users = stand.town.users(key).await;
     assert_eq!(users.len(), 1, "I8: one user an address");
     assert_eq!(users[0].username.as_deref(), Some(username.as_str()));
@@ -127,12 +128,12 @@ pub async fn nobody(stand: &Stand<'_>) {
     let seal = proof(&stand.letters(flow).await);
     assert!(stand.clock.now() < begun.expires_at.unwrap());
     stand.passes(DAY).await;
-    let code = testing::code(&stand.town.world, Purpose::VerifyEmail, flow, &seal);
+    let code = testing::code(&stand.town.environment, Purpose::VerifyEmail, flow, &seal);
     let late = enter(stand, &begun, &code).await;
     assert!(matches!(late, Err(Refusal::FlowEnded(_))), "{late:?}");
     let row = stand.real.load(flow).await.unwrap().unwrap();
     assert_eq!((row.phase.as_str(), row.version, row.wake_at), ("expired", 2, None));
-    let key = stand.town.world.address_key(&testing::address(&email));
+    let key = stand.town.environment.address_key(&testing::address(&email));
     assert!(stand.town.users(key).await.is_empty());
     assert_eq!(stand.town.guard(&Key::Address(key)).await, None);
     assert_eq!(stand.town.guard(&Key::Username(testing::username(&username))).await, None);

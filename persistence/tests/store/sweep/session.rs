@@ -52,7 +52,7 @@ async fn ask(stand: &Stand<'_>, flow: FlowId, seal: &Seal, out: bool) -> Reply<O
     let engine = &stand.node.engine;
     stand
         .asked::<Session, _>(|asker| {
-            let token = testing::presented(&stand.town.world, of::RefreshToken, flow, seal);
+            let token = testing::presented(&stand.town.environment, of::RefreshToken, flow, seal);
             let command = if out { Command::SignOut(token) } else { Command::Refresh(token) };
             let engine = engine.clone();
             async move { engine.call::<Session>(flow, asker, command).await }
@@ -66,13 +66,13 @@ async fn refresh(stand: &Stand<'_>, flow: FlowId, seal: &Seal) -> Reply<Outcome>
 
 async fn user(stand: &Stand<'_>) -> UserId {
     let email = stand.address("ada.");
-    let key = stand.town.world.address_key(&testing::address(&email));
+    let key = stand.town.environment.address_key(&testing::address(&email));
     // The id follows from the address: whoever asks again asks for the same user.
     let user = UserId(id(500, u64::from_be_bytes(*key.0.first_chunk().unwrap())));
     let engine = &stand.node.engine;
     let founded = stand.acted(|asker| {
-        let (engine, deed) = (engine.clone(), founding(&stand.town.world, user, &email));
-        async move { engine.act("found", asker, deed).await }
+        let (engine, step) = (engine.clone(), founding(&stand.town.environment, user, &email));
+        async move { engine.act("found", asker, step).await }
     });
     founded.await;
     assert_eq!(stand.town.users(key).await.len(), 1, "I3: made once");
@@ -130,8 +130,8 @@ pub async fn fence(stand: &Stand<'_>) {
     let begun = begin(stand, user, 0).await;
     let engine = &stand.node.engine;
     let bumped = stand.acted(|asker| {
-        let (engine, deed) = (engine.clone(), bumping(user));
-        async move { engine.act("bump", asker, deed).await }
+        let (engine, step) = (engine.clone(), bumping(user));
+        async move { engine.act("bump", asker, step).await }
     });
     bumped.await;
     assert_eq!(stand.town.guard(&Key::User(user)).await, Some(1), "I3: it counts once");

@@ -98,7 +98,7 @@ impl<'t> Stand<'t> {
             trace: "sweep".to_owned(),
             address: IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + u32::try_from(self.run).unwrap_or_default())),
             device: None,
-            known_by: None,
+            device_proof: None,
             repeat: None,
         }
     }
@@ -109,7 +109,7 @@ impl<'t> Stand<'t> {
         let hasher = &self.node.services.hasher;
         let password = hasher.hash(&Password::typed(password.to_owned()), Lane::Registration).await.unwrap();
         let address = testing::address(email);
-        let address_key = self.town.world.address_key(&address);
+        let address_key = self.town.environment.address_key(&address);
         let at = self.node.engine.now();
         let (username, first_name, last_name) = (None, None, None);
         let new = NewUser { id: user, address, address_key, username, first_name, last_name, password, at };
@@ -276,7 +276,7 @@ impl<'t> Stand<'t> {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
-    async fn deliveries(&self) -> Vec<cairn_runtime::store::Delivery> {
+    async fn deliveries(&self) -> Vec<cairn_runtime::store::OutboxRow> {
         let mut all = Vec::new();
         for flow in self.flows() {
             all.extend(self.real.deliveries(flow).await.unwrap());

@@ -16,7 +16,7 @@ use crate::nursery::ActorHost;
 use crate::shell::{Body, Mailbox};
 use crate::testing::store::Dropped;
 
-type Deed = Box<dyn FnOnce() + Send>;
+type Interruption = Box<dyn FnOnce() + Send>;
 
 /// Ends the present task as a panic of unknown cause would, without a word on the terminal.
 pub fn strike() {
@@ -32,7 +32,7 @@ pub struct WatchedHost {
     barren: AtomicBool,
     running: Arc<Running>,
     passed: Mutex<BTreeMap<Point, u64>>,
-    plots: Mutex<Vec<(Point, Deed)>>,
+    plots: Mutex<Vec<(Point, Interruption)>>,
 }
 
 #[derive(Default)]
@@ -66,8 +66,8 @@ impl WatchedHost {
     }
 
     /// Has this happen the next time that a point is passed; several at one point happen one after the other.
-    pub fn at(&self, point: Point, deed: impl FnOnce() + Send + 'static) {
-        lock(&self.plots).push((point, Box::new(deed)));
+    pub fn at(&self, point: Point, step: impl FnOnce() + Send + 'static) {
+        lock(&self.plots).push((point, Box::new(step)));
     }
 
     /// How often a point was passed.
@@ -128,12 +128,12 @@ impl Host for WatchedHost {
 
     fn pass(&self, point: Point) {
         *lock(&self.passed).entry(point).or_default() += 1;
-        let deed = {
+        let step = {
             let mut plots = lock(&self.plots);
             plots.iter().position(|(at, _)| *at == point).map(|place| plots.remove(place).1)
         };
-        if let Some(deed) = deed {
-            deed();
+        if let Some(step) = step {
+            step();
         }
     }
 }

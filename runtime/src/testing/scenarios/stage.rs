@@ -15,7 +15,7 @@ use crate::engine::{Asker, Engine, Fault, InFlight, Parts, Reply, Task, Tuning};
 use crate::flow::Flow;
 use crate::id::{FlowId, InputId};
 use crate::nursery::{ActorHost, Exit, Supervision, supervise};
-use crate::store::{Delivery, Event, Store};
+use crate::store::{Event, OutboxRow, Store};
 use crate::testing::clock::{BEGINNING, FixedClock, Rng, SeededDice};
 use crate::testing::store::{Aim, Dropped, FaultyStore, Sleep};
 use crate::testing::suite::Bench;
@@ -92,7 +92,7 @@ impl Stage {
             host: Arc::clone(&host) as _,
             clock: Arc::clone(&clock) as _,
             dice: Arc::new(SeededDice::new(run)),
-            world: Arc::new(()),
+            environment: Arc::new(()),
             node: "one".to_owned(),
             tuning: Tuning { patience: Duration::from_secs(1_000), ..tuning },
         });
@@ -258,7 +258,7 @@ impl Stage {
     }
 
     /// What the watched flows asked to have delivered.
-    pub async fn deliveries(&self) -> Vec<Delivery> {
+    pub async fn deliveries(&self) -> Vec<OutboxRow> {
         let mut all = Vec::new();
         for flow in self.flows() {
             all.extend(self.bench.deliveries(flow).await);
@@ -294,7 +294,7 @@ impl Stage {
 
     /// I4 to I6, by what the world saw and what the outbox says.
     async fn check_deliveries(&self) {
-        let deliveries: BTreeMap<_, Delivery> =
+        let deliveries: BTreeMap<_, OutboxRow> =
             self.deliveries().await.into_iter().map(|delivery| (delivery.id, delivery)).collect();
         let mut carried = BTreeMap::new();
         for attempt in self.town.attempts() {

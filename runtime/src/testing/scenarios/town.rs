@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::host::strike;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId};
-use crate::outbox::{Carrying, Courier, Trouble};
+use crate::outbox::{Courier, DeliveryAttempt, Trouble};
 use crate::testing::toy::{Toy, ToyAnswer, ToyDelivery};
 
 /// How the world takes one delivery. Without one, it does as it is asked.
@@ -86,9 +86,9 @@ impl Town {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn does(&self, parcel: &Carrying<Toy>) -> ToyAnswer {
+    fn does(&self, attempt: &DeliveryAttempt<Toy>) -> ToyAnswer {
         let mut memory = self.memory();
-        match &parcel.delivery {
+        match &attempt.delivery {
             ToyDelivery::Note { text, .. } => {
                 memory.notes.push(text.clone());
                 ToyAnswer::Taken
@@ -102,7 +102,7 @@ impl Town {
                 ToyAnswer::Taken
             }
             ToyDelivery::Charge { cents, .. } => {
-                memory.charged.push((parcel.id, *cents));
+                memory.charged.push((attempt.id, *cents));
                 ToyAnswer::Charged { receipt: format!("r{}", memory.charged.len()) }
             }
         }
@@ -110,17 +110,21 @@ impl Town {
 }
 
 impl Courier<Toy> for Town {
-    fn carry(&self, parcel: Carrying<Toy>) -> BoxFuture<'_, Result<ToyAnswer, Trouble>> {
+    fn carry(&self, attempt: DeliveryAttempt<Toy>) -> BoxFuture<'_, Result<ToyAnswer, Trouble>> {
         let mood = {
             let mut memory = self.memory();
-            let attempt =
-                Attempt { id: parcel.id, flow: parcel.flow, number: parcel.attempt, delivery: parcel.delivery.clone() };
-            memory.attempts.push(attempt);
-            memory.moods.get_mut(Toy::kind(&parcel.delivery)).and_then(VecDeque::pop_front)
+            let made = Attempt {
+                id: attempt.id,
+                flow: attempt.flow,
+                number: attempt.number,
+                delivery: attempt.delivery.clone(),
+            };
+            memory.attempts.push(made);
+            memory.moods.get_mut(Toy::kind(&attempt.delivery)).and_then(VecDeque::pop_front)
         };
         Box::pin(async move {
             match mood {
-                None => Ok(self.does(&parcel)),
+                None => Ok(self.does(&attempt)),
                 Some(Mood::Refuse) => Err(Trouble::Never("the world says no".to_owned())),
                 Some(Mood::Later(after)) => Err(Trouble::Later { why: "the world is busy".to_owned(), after }),
                 Some(Mood::StrikeBefore) => {
@@ -128,13 +132,13 @@ impl Courier<Toy> for Town {
                     Err(Trouble::Never("nobody hears this".to_owned()))
                 }
                 Some(Mood::StrikeAfter) => {
-                    let answer = self.does(&parcel);
+                    let answer = self.does(&attempt);
                     strike();
                     Ok(answer)
                 }
                 Some(Mood::Wait(until)) => {
                     let _ = until.await;
-                    Ok(self.does(&parcel))
+                    Ok(self.does(&attempt))
                 }
             }
         })

@@ -7,29 +7,29 @@ use std::time::Duration;
 use futures_util::future::{Either, join, select};
 
 use super::cluster::{Cluster, Request};
+use super::edges::with;
 use super::workload::{Desk, Next, Order, Told};
-use super::world::with;
 use crate::clock::Clock;
 use crate::engine::{Asker, Fault, Method};
 use crate::flow::Domain;
 use crate::id::{Id, InputId};
 
 /// What all clients share.
-pub(super) struct Crowd {
+pub(super) struct Clients {
     /// Orders that may still be given.
     pub(super) left: AtomicU64,
     /// Clients that have not gone home.
     pub(super) present: AtomicUsize,
 }
 
-impl Crowd {
+impl Clients {
     fn take(&self) -> bool {
         self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 }
 
 /// One client's whole life.
-pub(super) async fn live<D: Domain>(number: usize, cluster: Arc<Cluster<D>>, crowd: Arc<Crowd>) {
+pub(super) async fn live<D: Domain>(number: usize, cluster: Arc<Cluster<D>>, crowd: Arc<Clients>) {
     let client = Client { cluster };
     while crowd.left.load(Ordering::SeqCst) > 0 {
         let thinking = client.cluster.fate.roll(|rng| rng.below(250));

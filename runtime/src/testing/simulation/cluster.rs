@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures_util::future::{AbortHandle, abortable};
 use tokio::sync::oneshot;
 
+use super::edges::{Shared, SimCourier, with};
 use super::fate::Fate;
 use super::host::{SimHost, keep};
 use super::judge::Judge;
 use super::workload::{Order, Told};
-use super::world::{Shared, SimCourier, with};
 use crate::clock::Clock;
 use crate::engine::{Asker, Engine, Fault, Inner, Parts, Tuning};
 use crate::flow::Domain;
@@ -35,7 +35,7 @@ pub(super) struct Cluster<D: Domain> {
     pub(super) tuning: Tuning,
     /// Whether there is one node at a time and no more.
     pub(super) alone: bool,
-    pub(super) world: Arc<D::World>,
+    pub(super) environment: Arc<D::Environment>,
     pub(super) places: Mutex<Vec<Place<D>>>,
     /// Every engine that ever was, to see that each is gone when its node is.
     pub(super) engines: Mutex<Vec<Weak<Inner<D>>>>,
@@ -108,7 +108,7 @@ impl<D: Domain> Cluster<D> {
             host: Arc::new(SimHost::new(handle.clone(), Arc::clone(&self.fate))),
             clock,
             dice: Arc::new(SeededDice::new(self.fate.roll(|rng| rng.next_u64()))),
-            world: Arc::clone(&self.world),
+            environment: Arc::clone(&self.environment),
             node: name.clone(),
             tuning: self.tuning.clone(),
         };

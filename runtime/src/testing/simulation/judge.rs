@@ -9,9 +9,9 @@ use crate::clock::Timestamp;
 use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
-use crate::outbox::Carrying;
+use crate::outbox::DeliveryAttempt;
 use crate::payload::Payload;
-use crate::store::{Delivery, Event, GuardState, Row};
+use crate::store::{Event, GuardState, OutboxRow, Row};
 use crate::testing::store::{Logged, SimStore, Tables};
 
 /// Broken promises after which nobody reads on.
@@ -20,7 +20,7 @@ const ENOUGH: usize = 12;
 /// What the engine promises for every flow, I1 to I9 of the design, as far as one can see it from outside.
 pub(super) struct Judge<D: Domain> {
     store: Arc<SimStore<D>>,
-    world: Arc<D::World>,
+    environment: Arc<D::Environment>,
     fate: Arc<Fate>,
     book: Mutex<Book>,
 }
@@ -62,8 +62,8 @@ impl Book {
 }
 
 impl<D: Domain> Judge<D> {
-    pub(super) fn new(store: Arc<SimStore<D>>, world: Arc<D::World>, fate: Arc<Fate>) -> Self {
-        Self { store, world, fate, book: Mutex::default() }
+    pub(super) fn new(store: Arc<SimStore<D>>, environment: Arc<D::Environment>, fate: Arc<Fate>) -> Self {
+        Self { store, environment, fate, book: Mutex::default() }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -175,14 +175,14 @@ impl<D: Domain> Judge<D> {
     }
 
     /// A delivery has its effect now.
-    pub(super) fn carried(&self, carried: &Carrying<D>) {
+    pub(super) fn carried(&self, carried: &DeliveryAttempt<D>) {
         let json = |delivery: &D::Delivery| serde_json::to_string(delivery).unwrap_or_default();
         let content = format!("{} of {} at {:?}", json(&carried.delivery), carried.flow, carried.created);
         let first = !self.book().carried.contains_key(&carried.id);
         // Only the first time: later ones are held against it.
         let committed = self.store.inspect(|tables| {
             let delivery = tables.outbox.get(&carried.id).filter(|_| first)?;
-            Some(match Payload::<D>::open(&self.world, delivery) {
+            Some(match Payload::<D>::open(&self.environment, delivery) {
                 Ok(Payload::External(open)) if json(&open) == json(&carried.delivery) => Ok(()),
                 Ok(Payload::External(open)) => {
                     Err(format!("{} was carried as {content}, committed as {}", carried.id, json(&open)))
@@ -369,8 +369,8 @@ fn weigh_at_rest(book: &mut Book, row: &Row, now: Timestamp, may_be_set_aside: i
     }
 }
 
-fn weigh_delivery(book: &mut Book, delivery: &Delivery) {
-    let Delivery { id, kind, settled, dead, note, .. } = delivery;
+fn weigh_delivery(book: &mut Book, delivery: &OutboxRow) {
+    let OutboxRow { id, kind, settled, dead, note, .. } = delivery;
     let engines_own = kind == "signal" || kind == "answer";
     let accepted = book.carried.get(id).is_some_and(|record| record.accepted);
     match (settled, dead) {

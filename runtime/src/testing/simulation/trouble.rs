@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::select;
 
 use super::cluster::Cluster;
-use super::world::with;
+use super::edges::with;
 use crate::clock::{Clock, Timestamp};
 use crate::flow::Domain;
 use crate::id::FlowId;

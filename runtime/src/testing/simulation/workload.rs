@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::engine::{Asker, Builder, Engine, Fault, Method, Reply};
 use crate::flow::{Domain, Flow};
 use crate::id::{FlowId, InputId};
-use crate::outbox::Carrying;
+use crate::outbox::DeliveryAttempt;
 use crate::store::{Row, Verb};
 use crate::testing::clock::Rng;
 use crate::testing::store::{SimStore, Tables};
@@ -26,7 +26,7 @@ pub trait Workload<D: Domain>: Send + 'static {
     fn register(&self, builder: Builder<D>) -> Builder<D>;
 
     /// The key ring and the settings.
-    fn world(&self) -> Arc<D::World>;
+    fn environment(&self) -> Arc<D::Environment>;
 
     /// What a client does next. It is asked again only when its last order has come to an end.
     fn next(&mut self, client: usize, desk: &mut Desk<'_, D>) -> Next<D>;
@@ -35,7 +35,7 @@ pub trait Workload<D: Domain>: Send + 'static {
     fn told(&mut self, client: usize, answer: &Result<Told, Fault>) -> Heard;
 
     /// A delivery has its effect in the world, perhaps again. A repeat must be answered as the first was.
-    fn carried(&mut self, carried: &Carrying<D>, rng: &mut Rng) -> D::Answer;
+    fn carried(&mut self, carried: &DeliveryAttempt<D>, rng: &mut Rng) -> D::Answer;
 
     /// Whether this flow may be in quarantine. Nothing that happens to nodes and stores brings an innocent flow there.
     fn may_be_set_aside(&self, _row: &Row) -> bool {

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
 use crate::store::{
-    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Event, Item, OutboxRow, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 
 /// How a call fails.
@@ -220,7 +220,7 @@ impl<D: Domain> Store<D> for FaultyStore<D> {
         Box::pin(self.call("history", move || self.inside.history(flow)))
     }
 
-    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(self.call("deliveries", move || self.inside.deliveries(flow)))
     }
 
@@ -240,7 +240,7 @@ impl<D: Domain> Store<D> for FaultyStore<D> {
         Box::pin(self.call("claimed", move || self.inside.claimed(claim)))
     }
 
-    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(self.call("claim_deliveries", move || self.inside.claim_deliveries(lane, claim)))
     }
 

@@ -7,7 +7,7 @@ use crate::effects::Guard;
 use crate::flow::Domain;
 use crate::id::{DeliveryId, FlowId, InputId};
 use crate::store::{
-    Audit, Backlog, Claim, Delivery, Event, Finding, GuardChange, GuardState, Item, PATIENCE, Postpone, Quarantine,
+    Audit, Backlog, Claim, Event, Finding, GuardChange, GuardState, Item, OutboxRow, PATIENCE, Postpone, Quarantine,
     Retention, Row, RuledRows, Settle, StoreFault, Touched, Unclaim, Verb, Verdict, guard_changes, runs, whole_since,
 };
 
@@ -60,7 +60,7 @@ pub struct Tables<D: Domain> {
     /// The guards and their numbers.
     pub guards: BTreeMap<String, i64>,
     /// The deliveries.
-    pub outbox: BTreeMap<DeliveryId, Delivery>,
+    pub outbox: BTreeMap<DeliveryId, OutboxRow>,
     /// The domain's writes in the order of their commits, each with the input that caused it.
     pub written: Vec<(InputId, D::Write)>,
     /// What was committed, item by item.
@@ -123,9 +123,9 @@ impl<D: Domain> Tables<D> {
     }
 
     /// What a flow asked to have delivered, oldest first.
-    pub fn deliveries(&self, flow: FlowId) -> Vec<Delivery> {
+    pub fn deliveries(&self, flow: FlowId) -> Vec<OutboxRow> {
         let ids = self.sent.get(&flow).into_iter().flatten();
-        let mut all: Vec<Delivery> = ids.filter_map(|id| self.outbox.get(id)).cloned().collect();
+        let mut all: Vec<OutboxRow> = ids.filter_map(|id| self.outbox.get(id)).cloned().collect();
         all.sort_by_key(|delivery| (delivery.created, delivery.id));
         all
     }
@@ -342,7 +342,7 @@ impl<D: Domain> Tables<D> {
     }
 
     /// Claims due deliveries of a lane, oldest first.
-    pub fn claim_deliveries(&mut self, lane: &str, claim: &Claim) -> Vec<Delivery> {
+    pub fn claim_deliveries(&mut self, lane: &str, claim: &Claim) -> Vec<OutboxRow> {
         let due = self.due_deliveries.iter().take_while(|(due, _)| *due <= claim.now);
         let taken: Vec<DeliveryId> = due
             .filter_map(|(_, id)| self.outbox.get(id))
@@ -435,12 +435,12 @@ impl<D: Domain> Tables<D> {
                     stored.claimed_until = Some(Timestamp(now.0.saturating_add(DAY_IN_MILLIS)));
                 }
                 for id in self.sent.get(&flow).cloned().unwrap_or_default() {
-                    let open = |delivery: &&Delivery| delivery.settled.is_none() && delivery.tag.is_some();
+                    let open = |delivery: &&OutboxRow| delivery.settled.is_none() && delivery.tag.is_some();
                     if self.outbox.get(&id).as_ref().is_some_and(open) {
                         self.give_up(id, now);
                     }
                 }
-                let failed = |delivery: &&Delivery| {
+                let failed = |delivery: &&OutboxRow| {
                     delivery.target == Some(flow) && delivery.settled.is_none() && delivery.attempts >= PATIENCE
                 };
                 let failed: Vec<(DeliveryId, bool)> =
@@ -503,7 +503,7 @@ impl<D: Domain> Tables<D> {
             }
             touched += 1;
         }
-        let wiped = |delivery: &&mut Delivery| {
+        let wiped = |delivery: &&mut OutboxRow| {
             delivery.settled.is_some_and(|at| at < retention.payloads_before) && !delivery.payload.is_empty()
         };
         for delivery in self.outbox.values_mut().filter(wiped).take(limit) {

@@ -8,10 +8,10 @@ use super::Bench;
 use super::given::{at, claim, delivery, delivery_id, flow, nothing, start};
 use crate::clock::Timestamp;
 use crate::id::DeliveryId;
-use crate::store::{Claim, Delivery, Postpone};
+use crate::store::{Claim, OutboxRow, Postpone};
 use crate::testing::toy::{CALLS, NOTES};
 
-async fn due(bench: &Bench, claim: Claim) -> Vec<Delivery> {
+async fn due(bench: &Bench, claim: Claim) -> Vec<OutboxRow> {
     bench.store.claim_deliveries(NOTES.name, claim).await.expect("a claim")
 }
 
@@ -19,13 +19,13 @@ async fn due_ids(bench: &Bench, node: &str, now: Timestamp) -> Vec<DeliveryId> {
     due(bench, claim(node, now)).await.into_iter().map(|delivery| delivery.id).collect()
 }
 
-async fn the_one(bench: &Bench) -> Delivery {
+async fn the_one(bench: &Bench) -> OutboxRow {
     bench.deliveries(flow(1)).await.remove(0)
 }
 
 /// A delivery that is due at an instant, and was asked for then.
-fn due_at(number: u64, second: i64) -> Delivery {
-    Delivery { due: at(second), created: at(second), ..delivery(number, flow(1)) }
+fn due_at(number: u64, second: i64) -> OutboxRow {
+    OutboxRow { due: at(second), created: at(second), ..delivery(number, flow(1)) }
 }
 
 /// The attempt is counted, and written, before anything leaves the house.
@@ -33,7 +33,7 @@ pub async fn a_due_delivery_is_claimed_once_and_counted(bench: Bench) {
     let sent = due_at(1, 10);
     bench.done(start(1).sends(sent.clone())).await;
     assert_eq!(due(&bench, claim("one", at(9))).await, []);
-    let in_flight = Delivery { attempts: 1, claimed_until: Some(at(70)), claimed_by: Some("one".to_owned()), ..sent };
+    let in_flight = OutboxRow { attempts: 1, claimed_until: Some(at(70)), claimed_by: Some("one".to_owned()), ..sent };
     assert_eq!(due(&bench, claim("one", at(10))).await, std::slice::from_ref(&in_flight));
     assert_eq!(the_one(&bench).await, in_flight);
     assert_eq!(due(&bench, claim("two", at(11))).await, []);
@@ -62,7 +62,7 @@ pub async fn the_oldest_deliveries_come_first_and_no_more_than_asked(bench: Benc
 /// What a node carries straight from its memory is claimed by the commit that asks for it.
 pub async fn a_delivery_may_be_committed_in_the_hands_of_its_node(bench: Bench) {
     let in_flight =
-        Delivery { attempts: 1, claimed_until: Some(at(20)), claimed_by: Some("one".to_owned()), ..due_at(1, 0) };
+        OutboxRow { attempts: 1, claimed_until: Some(at(20)), claimed_by: Some("one".to_owned()), ..due_at(1, 0) };
     bench.done(start(1).sends(in_flight.clone())).await;
     assert_eq!(the_one(&bench).await, in_flight);
     assert_eq!(due_ids(&bench, "two", at(19)).await, []);
@@ -72,7 +72,7 @@ pub async fn a_delivery_may_be_committed_in_the_hands_of_its_node(bench: Bench) 
 
 /// However much of another lane waits, and however long: it does not come in between.
 pub async fn each_lane_is_claimed_apart(bench: Bench) {
-    let call = |number: u64| Delivery { lane: CALLS.name.to_owned(), ..due_at(number, 0) };
+    let call = |number: u64| OutboxRow { lane: CALLS.name.to_owned(), ..due_at(number, 0) };
     let calls = (10..40).fold(start(1), |draft, number| draft.sends(call(number)));
     bench.done(calls.sends(due_at(1, 5)).sends(due_at(2, 3))).await;
     let few = Claim { limit: 2, ..claim("one", at(9)) };

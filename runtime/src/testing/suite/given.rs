@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::effects::Guard;
 use crate::id::{DeliveryId, FlowId, InputId};
-use crate::store::{Change, Claim, Delivery, Event, Item, Row, Settle};
+use crate::store::{Change, Claim, Event, Item, OutboxRow, Row, Settle};
 use crate::testing::clock::{BEGINNING, Rng};
 use crate::testing::toy::{NOTES, Toy, ToyWrite};
 
@@ -75,8 +75,8 @@ pub fn event(row: &Row, input: InputId) -> Event {
 }
 
 /// A delivery of a flow that is due at the beginning.
-pub fn delivery(number: u64, from: FlowId) -> Delivery {
-    Delivery {
+pub fn delivery(number: u64, from: FlowId) -> OutboxRow {
+    OutboxRow {
         id: delivery_id(number),
         flow: from,
         flow_kind: "toy".to_owned(),
@@ -196,7 +196,7 @@ impl Draft {
     }
 
     /// Has something delivered.
-    pub fn sends(mut self, delivery: Delivery) -> Self {
+    pub fn sends(mut self, delivery: OutboxRow) -> Self {
         self.item.outbox.push(delivery);
         self
     }

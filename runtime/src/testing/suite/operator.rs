@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Bench;
 use super::given::{Draft, at, claim, delivery, delivery_id, flow, row, start, step};
 use crate::id::FlowId;
-use crate::store::{Delivery, PATIENCE, Quarantine, Row, Verb, Verdict};
+use crate::store::{OutboxRow, PATIENCE, Quarantine, Row, Verb, Verdict};
 use crate::testing::toy::NOTES;
 
 async fn set_aside(bench: &Bench, number: u64) {
@@ -110,7 +110,7 @@ pub async fn skip_lets_a_wake_up_wait_a_day_and_ends_what_it_waited_for(bench: B
 /// What failed as often as it takes is given up, be it a signal or an answer; what only waits is brought to it later.
 /// Whoever waits for the end of a signal is told: it expires, and its next attempt ends it.
 pub async fn skip_gives_up_the_signals_that_failed_and_no_others(bench: Bench) {
-    let told = |number, kind: &str, to, attempts| Delivery {
+    let told = |number, kind: &str, to, attempts| OutboxRow {
         kind: kind.to_owned(),
         target: Some(flow(to)),
         attempts,
@@ -120,10 +120,10 @@ pub async fn skip_gives_up_the_signals_that_failed_and_no_others(bench: Bench) {
     let poison = told(1, "signal", 1, PATIENCE);
     let waits = told(2, "signal", 1, PATIENCE - 1);
     let anothers = told(3, "signal", 3, PATIENCE);
-    let in_flight = Delivery { claimed_until: Some(at(500)), claimed_by: Some("one".to_owned()), ..poison.clone() };
-    let awaited = Delivery { id: delivery_id(4), tag: Some("seat".to_owned()), ..in_flight };
+    let in_flight = OutboxRow { claimed_until: Some(at(500)), claimed_by: Some("one".to_owned()), ..poison.clone() };
+    let awaited = OutboxRow { id: delivery_id(4), tag: Some("seat".to_owned()), ..in_flight };
     let answer = told(5, "answer", 1, PATIENCE + 1);
-    let given = Delivery { flow: flow(1), ..told(6, "answer", 2, PATIENCE) };
+    let given = OutboxRow { flow: flow(1), ..told(6, "answer", 2, PATIENCE) };
     let sent = [poison, waits, anothers, awaited, answer];
     bench.done(sent.into_iter().fold(start(2), Draft::sends)).await;
     bench.done(start(1).sends(given)).await;

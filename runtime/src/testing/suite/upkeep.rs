@@ -3,7 +3,7 @@
 use super::Bench;
 use super::given::{Draft, act, at, claim, delivery, flow, nothing, row, start, step};
 use crate::clock::Timestamp;
-use crate::store::{Backlog, Delivery, Retention, Verb};
+use crate::store::{Backlog, OutboxRow, Retention, Verb};
 use crate::testing::toy::NOTES;
 
 fn far() -> Timestamp {
@@ -33,7 +33,7 @@ pub async fn the_next_due_instant_is_known_however_far(bench: Bench) {
     assert_eq!(next(&bench).await, None);
     bench.commit([start(1).wakes(Some(far())), start(2).wakes(None)]).await;
     assert_eq!(next(&bench).await, Some(far()));
-    let sent = Delivery { due: at(50), ..delivery(1, flow(3)) };
+    let sent = OutboxRow { due: at(50), ..delivery(1, flow(3)) };
     bench.done(start(3).wakes(Some(at(90))).sends(sent)).await;
     assert_eq!(next(&bench).await, Some(at(50)));
     assert_eq!(bench.store.claim_deliveries(NOTES.name, claim("one", at(50))).await.expect("a claim").len(), 1);
@@ -49,7 +49,7 @@ pub async fn the_next_due_instant_is_known_however_far(bench: Bench) {
 /// Live, set aside, waiting, dead.
 pub async fn counts_tell_what_lives_waits_and_died(bench: Bench) {
     assert_eq!(counts(&bench).await, (0, Backlog::default()));
-    let letter = |number: u8| Delivery { created: at(number.into()), ..delivery(number.into(), flow(1)) };
+    let letter = |number: u8| OutboxRow { created: at(number.into()), ..delivery(number.into(), flow(1)) };
     let letters = |draft: Draft| (1..=4).fold(draft, |draft, number| draft.sends(letter(number)));
     bench.commit([letters(start(1)), start(2), start(3).wakes(None), start(4)]).await;
     bench.commit([nothing(1).settles(1), nothing(2).buries(2, "no")]).await;

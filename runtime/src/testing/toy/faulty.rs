@@ -117,7 +117,7 @@ impl Flow for Faulty {
     fn start(asked: &Begin, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Toy>) -> Step<Self> {
         assert!(!asked.stillborn, "a faulty flow panics as it begins");
         let alive = go(Self::Alive { defects: asked.defects, done: 0, until: cx.now.after(MINUTE) });
-        let note = ToyDelivery::Note { to: "world".to_owned(), text: "answer me".to_owned() };
+        let note = ToyDelivery::Note { to: "environment".to_owned(), text: "answer me".to_owned() };
         let going = if asked.asks_the_world { alive.send(Outgoing::external(note).tagged("note")) } else { alive };
         going.says(Says::Done { done: 0 })
     }

@@ -52,7 +52,7 @@ pub struct Fence {
     pub number: i64,
 }
 
-/// Issues a ticket.
+/// Challenge a ticket.
 #[derive(Clone, Debug)]
 pub struct Issue {
     /// The name that it claims.

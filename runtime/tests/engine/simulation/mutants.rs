@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cairn_runtime::effects::Guard;
-use cairn_runtime::store::{Claim, Delivery, Event, Front, Item, Passing, Row, Store, StoreFault, Verdict};
+use cairn_runtime::store::{Claim, Event, Front, Item, OutboxRow, Passing, Row, Store, StoreFault, Verdict};
 use cairn_runtime::testing::simulation::{Broken, Settings, run};
 use cairn_runtime::testing::store::SimStore;
 use cairn_runtime::testing::toy::Toy;
@@ -124,7 +124,7 @@ impl Passing<Toy> for Mutant {
         })
     }
 
-    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(async move {
             let mut claimed = self.inside.claim_deliveries(lane, claim).await?;
             for delivery in &mut claimed {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_runtime::engine::Builder;
-use cairn_runtime::outbox::Carrying;
+use cairn_runtime::outbox::DeliveryAttempt;
 use cairn_runtime::store::{Row, Verb};
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Next, Order, Told, Workload};
@@ -14,7 +14,7 @@ use cairn_runtime::testing::toy::{
     Child, Errand, Faulty, Gate, Parent, Ticket, Toy, ToyAnswer, ToyDelivery, ToyWrite, Trip, child, errand, faulty,
     gate, parent, ticket, trip,
 };
-use cairn_runtime::{Deed, Effects, Engine, Fault, Flow, FlowId, Method, Timestamp};
+use cairn_runtime::{ActStep, Effects, Engine, Fault, Flow, FlowId, Method, Timestamp};
 use serde_json::json;
 
 const NAMES: [&str; 8] = ["ada", "ben", "cleo", "dora", "eve", "finn", "gus", "hana"];
@@ -260,7 +260,7 @@ fn wait(flow: FlowId, rng: &mut Rng) -> Order<Toy> {
 fn act() -> Order<Toy> {
     Order::new("act", |engine: Engine<Toy>, asker| async move {
         let note = ToyDelivery::Note { to: "everybody".to_owned(), text: asker.input.to_string() };
-        let reply = engine.act("toy_act", asker, |_, _| Deed {
+        let reply = engine.act("toy_act", asker, |_, _| ActStep {
             says: "counted".to_owned(),
             effects: Effects::none().write(ToyWrite::add("acts", 1)).deliver(note.clone()),
             user: None,
@@ -273,7 +273,7 @@ fn act() -> Order<Toy> {
 /// An act that tells a faulty flow something.
 fn tell(flow: FlowId) -> Order<Toy> {
     Order::new(&format!("tell {flow}"), move |engine: Engine<Toy>, asker| async move {
-        let reply = engine.act("toy_tell", asker, |_, _| Deed {
+        let reply = engine.act("toy_tell", asker, |_, _| ActStep {
             says: "told".to_owned(),
             effects: Effects::none().tell::<Faulty>(flow, &faulty::Told),
             user: None,
@@ -295,7 +295,7 @@ impl Workload<Toy> for Toys {
             .flow::<Faulty>()
     }
 
-    fn world(&self) -> Arc<()> {
+    fn environment(&self) -> Arc<()> {
         Arc::new(())
     }
 
@@ -319,7 +319,7 @@ impl Workload<Toy> for Toys {
         }
     }
 
-    fn carried(&mut self, carried: &Carrying<Toy>, _rng: &mut Rng) -> ToyAnswer {
+    fn carried(&mut self, carried: &DeliveryAttempt<Toy>, _rng: &mut Rng) -> ToyAnswer {
         match &carried.delivery {
             ToyDelivery::Note { .. } | ToyDelivery::Cancel { .. } => ToyAnswer::Taken,
             ToyDelivery::Book { reference, .. } => ToyAnswer::Booked { room: format!("room of {reference}") },

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cairn_runtime::engine::{InFlight, Reply};
 use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
-use cairn_runtime::store::{Delivery, Front, Row, Store};
+use cairn_runtime::store::{Front, OutboxRow, Row, Store};
 use cairn_runtime::testing::clock::{FixedClock, Rng, SeededDice};
 use cairn_runtime::testing::scenarios::host::WatchedHost;
 use cairn_runtime::testing::scenarios::stage;
@@ -66,14 +66,14 @@ impl Plan {
     }
 
     /// Only an engine, on a host of one's own; its committer runs.
-    pub(crate) fn hosted(self, house: &House, host: Arc<dyn cairn_runtime::Host>) -> Engine<Toy> {
+    pub(crate) fn hosted(self, fixture: &Fixture, host: Arc<dyn cairn_runtime::Host>) -> Engine<Toy> {
         let engine = stage::engine(Parts {
             store: self.store,
-            courier: Arc::clone(&house.town) as _,
+            courier: Arc::clone(&fixture.town) as _,
             host,
             clock: self.clock,
             dice: Arc::new(SeededDice::new(self.seed)),
-            world: Arc::new(()),
+            environment: Arc::new(()),
             node: self.node.to_owned(),
             tuning: self.tuning,
         });
@@ -82,7 +82,7 @@ impl Plan {
         engine
     }
 
-    pub(crate) async fn build(self) -> House {
+    pub(crate) async fn build(self) -> Fixture {
         let exits: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&exits);
         let actors = ActorHost::new(Arc::new(move |why: &str| noted.lock().unwrap().push(why.to_owned())));
@@ -94,7 +94,7 @@ impl Plan {
             host: Arc::clone(&host) as _,
             clock: Arc::clone(&self.clock) as _,
             dice: Arc::new(SeededDice::new(self.seed)),
-            world: Arc::new(()),
+            environment: Arc::new(()),
             node: self.node.to_owned(),
             tuning: self.tuning,
         })
@@ -112,11 +112,11 @@ impl Plan {
         let wanted = |task: &cairn_runtime::engine::Task| self.tasks.contains(&task.name);
         let tasks = engine.tasks().into_iter().filter(wanted).collect();
         let supervision = supervise(actors, tasks).await.unwrap();
-        House { engine, host, town, clock: self.clock, sim: self.sim, supervision, exits }
+        Fixture { engine, host, town, clock: self.clock, sim: self.sim, supervision, exits }
     }
 }
 
-pub(crate) struct House {
+pub(crate) struct Fixture {
     pub(crate) engine: Engine<Toy>,
     pub(crate) host: Arc<WatchedHost>,
     pub(crate) town: Arc<Town>,
@@ -128,7 +128,7 @@ pub(crate) struct House {
 
 pub(crate) type Told<F> = Result<Reply<<F as Flow>::Outcome>, Fault>;
 
-impl House {
+impl Fixture {
     pub(crate) async fn new() -> Self {
         Plan::new().build().await
     }
@@ -193,7 +193,7 @@ impl House {
     }
 
     /// The one delivery of a flow.
-    pub(crate) fn delivery(&self, flow: FlowId) -> Delivery {
+    pub(crate) fn delivery(&self, flow: FlowId) -> OutboxRow {
         let all = self.sim.inspect(|tables| tables.deliveries(flow));
         let [one] = all.as_slice() else { panic!("one delivery, not {all:?}") };
         one.clone()

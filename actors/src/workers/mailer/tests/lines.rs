@@ -6,8 +6,8 @@ async fn two_letters(script: Script) -> (Result<Answer, Trouble>, Sink) {
     let sink = Sink::open(script).await;
     let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
     let result = sink.serving(async {
-        assert!(mailer.carry(parcel(verify())).await.is_ok());
-        mailer.carry(parcel(verify())).await
+        assert!(mailer.carry(attempt(verify())).await.is_ok());
+        mailer.carry(attempt(verify())).await
     });
     (result.await, sink)
 }
@@ -26,9 +26,9 @@ async fn a_refused_letter_does_not_spoil_the_line_for_the_next() {
     let sink = Sink::open(&[("RCPT#1", "550 5.1.1 unknown"), ("CONTENT#1", "554 5.7.1 spam")]).await;
     let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
     sink.serving(async {
-        assert!(why(mailer.carry(parcel(verify())).await).0);
-        assert!(!why(mailer.carry(parcel(verify())).await).0);
-        assert_eq!(mailer.carry(parcel(verify())).await, Ok(Answer::Accepted));
+        assert!(why(mailer.carry(attempt(verify())).await).0);
+        assert!(!why(mailer.carry(attempt(verify())).await).0);
+        assert_eq!(mailer.carry(attempt(verify())).await, Ok(Answer::Accepted));
     })
     .await;
     let words: Vec<String> = sink.commands().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
@@ -79,22 +79,22 @@ async fn an_idle_line_is_closed_in_time_and_not_before() {
     let clock = Arc::new(FixedClock::default());
     let mailer = mailer_at(&sink.url(), 8, Duration::from_secs(10), Arc::clone(&clock));
     sink.serving(async {
-        assert!(mailer.carry(parcel(verify())).await.is_ok());
-        clock.advance(line::IDLE - Duration::from_millis(1));
+        assert!(mailer.carry(attempt(verify())).await.is_ok());
+        clock.advance(connection::IDLE - Duration::from_millis(1));
         mailer.tend().await;
         assert_eq!(sink.heard("QUIT"), 0);
-        assert!(mailer.carry(parcel(verify())).await.is_ok());
+        assert!(mailer.carry(attempt(verify())).await.is_ok());
         assert_eq!(sink.heard("EHLO"), 1);
 
-        clock.advance(line::IDLE);
+        clock.advance(connection::IDLE);
         mailer.tend().await;
         assert_eq!(sink.heard("QUIT"), 1);
-        assert!(mailer.carry(parcel(verify())).await.is_ok());
+        assert!(mailer.carry(attempt(verify())).await.is_ok());
         assert_eq!(sink.heard("EHLO"), 2);
 
         // Nobody has tended it: it is left alone all the same.
-        clock.advance(line::IDLE);
-        assert!(mailer.carry(parcel(verify())).await.is_ok());
+        clock.advance(connection::IDLE);
+        assert!(mailer.carry(attempt(verify())).await.is_ok());
         assert_eq!(sink.heard("EHLO"), 3);
     })
     .await;
@@ -106,7 +106,7 @@ async fn after_a_hundred_letters_the_line_is_another() {
     let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
     sink.serving(async {
         for _ in 0..101 {
-            assert!(mailer.carry(parcel(welcome("a.example"))).await.is_ok());
+            assert!(mailer.carry(attempt(welcome("a.example"))).await.is_ok());
         }
     })
     .await;

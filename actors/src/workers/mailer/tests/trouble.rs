@@ -8,13 +8,13 @@ use super::*;
 async fn a_destination_that_hangs_does_not_hold_up_the_others() {
     let sink = Sink::open(&[("RCPT@slow.example", "wait")]).await;
     let mailer = mailer(&sink.url(), 8, Duration::from_secs(600));
-    let slow = join_all((0..40).map(|_| mailer.carry(parcel(welcome("slow.example")))));
+    let slow = join_all((0..40).map(|_| mailer.carry(attempt(welcome("slow.example")))));
     let others = async {
         for _ in 0..4 {
             sink.waits().await;
         }
         for number in 0..20 {
-            assert!(mailer.carry(parcel(welcome(&format!("d{}.example", number % 3)))).await.is_ok());
+            assert!(mailer.carry(attempt(welcome(&format!("d{}.example", number % 3)))).await.is_ok());
         }
     };
     sink.serving(async {
@@ -46,7 +46,7 @@ async fn a_server_in_trouble_is_left_alone_and_then_one_letter_goes_to_see() {
     let mailer = mailer_at(&sink.url(), 8, Duration::from_secs(10), Arc::clone(&clock));
     let connections = || sink.seen.lock().unwrap().connections;
     // Each to another domain: it is the server that is in trouble.
-    let letter = |number: usize| mailer.carry(parcel(welcome(&format!("d{number}.example"))));
+    let letter = |number: usize| mailer.carry(attempt(welcome(&format!("d{number}.example"))));
     let left_alone = async |number| {
         let (never, why) = why(letter(number).await);
         assert!(!never && why.contains("left alone"), "{why}");
@@ -91,7 +91,7 @@ async fn a_wrong_password_is_not_tried_for_ever() {
     let mailer = mailer(&url, 8, Duration::from_secs(10));
     sink.serving(async {
         for _ in 0..20 {
-            assert!(!why(mailer.carry(parcel(verify())).await).0);
+            assert!(!why(mailer.carry(attempt(verify())).await).0);
         }
     })
     .await;
@@ -105,7 +105,7 @@ async fn a_destination_in_trouble_is_left_alone_while_the_others_get_theirs() {
     let sink = Sink::open(Box::leak(Box::new(script))).await;
     let clock = Arc::new(FixedClock::default());
     let mailer = mailer_at(&sink.url(), 8, Duration::from_secs(1), Arc::clone(&clock));
-    let sick = || mailer.carry(parcel(welcome("sick.example")));
+    let sick = || mailer.carry(attempt(welcome("sick.example")));
     let held = async || {
         let (never, why) = why(sick().await);
         assert!(!never && why.contains("this domain"), "{why}");
@@ -116,7 +116,7 @@ async fn a_destination_in_trouble_is_left_alone_while_the_others_get_theirs() {
         }
         held().await;
         assert_eq!(sink.heard("RCPT"), 5);
-        assert_eq!(mailer.carry(parcel(welcome("well.example"))).await, Ok(Answer::Accepted));
+        assert_eq!(mailer.carry(attempt(welcome("well.example"))).await, Ok(Answer::Accepted));
         clock.advance(Duration::from_secs(4));
         mailer.tend().await;
         held().await;
@@ -133,10 +133,10 @@ async fn a_server_that_asks_to_come_again_is_in_no_trouble() {
     let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
     sink.serving(async {
         for _ in 0..20 {
-            let (never, why) = why(mailer.carry(parcel(welcome("grey.example"))).await);
+            let (never, why) = why(mailer.carry(attempt(welcome("grey.example"))).await);
             assert!(!never && why.contains("450 4.2.0 greylisted"), "{why}");
         }
-        assert_eq!(mailer.carry(parcel(welcome("well.example"))).await, Ok(Answer::Accepted));
+        assert_eq!(mailer.carry(attempt(welcome("well.example"))).await, Ok(Answer::Accepted));
     })
     .await;
     assert_eq!((sink.heard("RCPT"), sink.heard("EHLO")), (21, 1));

@@ -18,7 +18,7 @@ async fn a_server_that_writes_latin_1_is_understood_at_every_word() {
     let mailer = mailer(&sink.url().replace("smtp://", "smtp://cairn:p%40ss@"), 8, Duration::from_secs(10));
     sink.serving(async {
         for _ in 0..2 {
-            assert_eq!(mailer.carry(parcel(verify())).await, Ok(Answer::Accepted));
+            assert_eq!(mailer.carry(attempt(verify())).await, Ok(Answer::Accepted));
         }
     })
     .await;
@@ -59,8 +59,8 @@ async fn a_refusal_in_any_encoding_holds_up_no_letter_to_others_at_that_domain()
     let sink = Sink::open(&[("RCPT#1", "550 5.1.1 unbekannter Empf\u{e4}nger")]).await;
     let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
     sink.serving(async {
-        assert!(why(mailer.carry(parcel(welcome("d.example"))).await).0);
-        assert_eq!(mailer.carry(parcel(welcome("d.example"))).await, Ok(Answer::Accepted));
+        assert!(why(mailer.carry(attempt(welcome("d.example"))).await).0);
+        assert_eq!(mailer.carry(attempt(welcome("d.example"))).await, Ok(Answer::Accepted));
     })
     .await;
     assert_eq!(sink.seen.lock().unwrap().connections, 1, "over the same line");
@@ -114,10 +114,10 @@ async fn a_server_is_greeted_by_the_name_that_the_operator_wants() {
         let sink = Sink::open(&[]).await;
         let said = Said { from: "cairn@example.org".to_owned(), ehlo_name: said.map(str::to_owned), ..Said::default() };
         let settings = SmtpSettings::read(&sink.url(), &said).unwrap();
-        let world = Arc::new(world(public_url));
+        let environment = Arc::new(environment(public_url));
         let mailer =
-            Mailer::smtp(settings, Arc::new(move || Arc::clone(&world)), Arc::<FixedClock>::default()).unwrap();
-        assert_eq!(sink.serving(mailer.carry(parcel(verify()))).await, Ok(Answer::Accepted));
+            Mailer::smtp(settings, Arc::new(move || Arc::clone(&environment)), Arc::<FixedClock>::default()).unwrap();
+        assert_eq!(sink.serving(mailer.carry(attempt(verify()))).await, Ok(Answer::Accepted));
         assert_eq!(sink.commands()[0], greeting);
     }
 }
@@ -128,7 +128,7 @@ async fn without_any_name_a_server_is_greeted_by_the_address_that_it_sees() {
     let settings = SmtpSettings::parse(&sink.url(), "cairn@example.org").unwrap();
     let dial = Dial::new(&settings, "localhost", "afecba3b2e68").unwrap();
     let mut noted = Stage::Greeting;
-    let opened = sink.serving(Line::open(&settings, &dial, &mut noted)).await;
+    let opened = sink.serving(Connection::open(&settings, &dial, &mut noted)).await;
     assert!(opened.is_ok());
     assert_eq!(sink.commands()[0], "EHLO [127.0.0.1]");
 }

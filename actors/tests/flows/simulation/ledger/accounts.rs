@@ -86,7 +86,7 @@ impl Ledger {
     }
 
     fn gets_address(&mut self, user: UserId, address: &Address, address_key: Digest) {
-        if address_key != self.world.address_key(address) {
+        if address_key != self.environment.address_key(address) {
             self.complain(format!("{user:?} is found by another address than theirs"));
         }
         if let Some(other) = self.by_address.insert(address_key, user) {
@@ -244,7 +244,7 @@ impl Ledger {
         if stage != Stage::Standing {
             self.complain(format!("email_change {flow} took a change back that was {stage:?} by then"));
         }
-        if to != self.world.address_key(&before) {
+        if to != self.environment.address_key(&before) {
             self.complain(format!("email_change {flow} took back to another address than the one from before"));
         }
         let mut later = 0;

@@ -1,4 +1,4 @@
-//! Issues: the credentials of one flow's letters, a six-digit code and a link. Every letter carries the same ones.
+//! Challenge: the credentials of one flow's letters, a six-digit code and a link. Every letter carries the same ones.
 //!
 //! What must stay true: five wrong codes a flow, letters sent again included, and then only the link works; a letter
 //! that was delivered stays good until the flow moves on, whatever is asked for after it; between two letters lies the
@@ -13,8 +13,8 @@ use crate::acts::guesses::{self, Target};
 use crate::address::Address;
 use crate::credential::{self, OfPurpose, Presented, Purpose, Seal};
 use crate::effects::{AskedBy, Auth, Delivery, Digest, Letter, Write};
+use crate::environment::Environment;
 use crate::password::Code;
-use crate::world::World;
 
 /// Wrong codes that a flow takes.
 pub const TRIES: u8 = 5;
@@ -27,7 +27,7 @@ pub(super) const NOTICE: Duration = Duration::from_secs(3 * 86_400);
 
 /// The letters so far and the wrong codes so far.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Issues {
+pub struct Challenge {
     /// The credentials that the letters carry: one, the same in each. An older release made one for each letter; all of
     /// them are good.
     pub issues: Vec<Seal>,
@@ -54,7 +54,7 @@ pub struct TypedCode {
 
 /// What a code or a link turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judged<'a> {
+pub enum Checked<'a> {
     /// A letter of this flow carried it.
     Right(&'a Seal),
     /// None did.
@@ -75,15 +75,15 @@ pub enum NoLetter {
     NoMore,
 }
 
-impl Issues {
+impl Challenge {
     /// The first letter, asked for now. Its credentials hang on the salt of the flow's row.
     pub(super) fn first(cx: &Cx<'_, Auth>) -> Self {
-        Self { issues: vec![Seal::new(&cx.world.ring, cx.salt)], again: 0, issued_at: cx.now, tries: 0 }
+        Self { issues: vec![Seal::new(&cx.environment.ring, cx.salt)], again: 0, issued_at: cx.now, tries: 0 }
     }
 
     /// The same with another letter, asked for now. It carries the same credentials.
     pub(super) fn another(&self, cx: &Cx<'_, Auth>) -> Result<Self, NoLetter> {
-        let at = self.issued_at.after(cx.world.settings.resend_cooldown);
+        let at = self.issued_at.after(cx.environment.settings.resend_cooldown);
         if !self.may_send_another() {
             return Err(NoLetter::NoMore);
         }
@@ -120,19 +120,19 @@ impl Issues {
     }
 
     /// What a typed code is.
-    pub(super) fn judge_code(&self, purpose: Purpose, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Judged<'_> {
+    pub(super) fn check_code(&self, purpose: Purpose, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Checked<'_> {
         if self.tries >= TRIES {
-            return Judged::Spent;
+            return Checked::Spent;
         }
         match self.issues.iter().rfind(|seal| is_code(seal, purpose, &typed.code, cx)) {
-            Some(seal) if typed.delivered => Judged::Right(seal),
-            _ => Judged::Wrong,
+            Some(seal) if typed.delivered => Checked::Right(seal),
+            _ => Checked::Wrong,
         }
     }
 
     /// What a link is. Links are never spent: nobody guesses 128 bits.
-    pub fn judge_link<P: OfPurpose>(&self, link: &Presented<P>, world: &World) -> Judged<'_> {
-        self.issues.iter().rfind(|seal| link.proves(&world.ring, seal)).map_or(Judged::Wrong, Judged::Right)
+    pub fn check_link<P: OfPurpose>(&self, link: &Presented<P>, environment: &Environment) -> Checked<'_> {
+        self.issues.iter().rfind(|seal| link.proves(&environment.ring, seal)).map_or(Checked::Wrong, Checked::Right)
     }
 }
 
@@ -143,16 +143,16 @@ pub(super) const fn tries_left(tries: u8) -> u8 {
 
 /// Whether a typed code is the code of this seal.
 pub(super) fn is_code(seal: &Seal, purpose: Purpose, code: &Code, cx: &Cx<'_, Auth>) -> bool {
-    credential::code(&cx.world.ring, purpose, *cx.flow.bytes(), seal).is_some_and(|right| right == *code)
+    credential::code(&cx.environment.ring, purpose, *cx.flow.bytes(), seal).is_some_and(|right| right == *code)
 }
 
 /// What a wrong code of a letter to this address writes besides the try: it counts for the address over all flows, and a
 /// code that would have set a password for the network as well.
 pub(super) fn count_miss(address: &Address, purpose: Purpose, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Vec<Write> {
-    if !cx.world.settings.limits {
+    if !cx.environment.settings.limits {
         return Vec::new();
     }
-    let codes = Target::Codes(cx.world.address_key(address));
+    let codes = Target::Codes(cx.environment.address_key(address));
     let network = (purpose == Purpose::ResetPassword).then_some(Target::ResetCodes(typed.from));
     let counted = std::iter::once(codes).chain(network);
     counted.map(|target| guesses::failure(target, typed.from, cx)).collect()

@@ -10,9 +10,9 @@ use super::workload::Workload;
 use crate::clock::{Clock, Timestamp};
 use crate::flow::Domain;
 use crate::id::{FlowId, InputId};
-use crate::outbox::{Carrying, Courier, Trouble};
+use crate::outbox::{Courier, DeliveryAttempt, Trouble};
 use crate::store::{
-    Audit, Backlog, Claim, Delivery, Event, Item, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
+    Audit, Backlog, Claim, Event, Item, OutboxRow, Postpone, Retention, Row, Store, StoreFault, Unclaim, Verb, Verdict,
 };
 use crate::testing::executor::NodeHandle;
 
@@ -83,7 +83,7 @@ impl<D: Domain> Store<D> for Watched<D> {
         Box::pin(self.read(self.inside.history(flow)))
     }
 
-    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn deliveries(&self, flow: FlowId) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(self.read(self.inside.deliveries(flow)))
     }
 
@@ -103,7 +103,7 @@ impl<D: Domain> Store<D> for Watched<D> {
         Box::pin(self.read(self.inside.claimed(claim)))
     }
 
-    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+    fn claim_deliveries(&self, lane: &'static str, claim: Claim) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreFault>> {
         Box::pin(self.write(self.inside.claim_deliveries(lane, claim)))
     }
 
@@ -169,9 +169,9 @@ pub(super) struct SimCourier<D: Domain> {
 }
 
 impl<D: Domain> Courier<D> for SimCourier<D> {
-    fn carry(&self, parcel: Carrying<D>) -> BoxFuture<'_, Result<D::Answer, Trouble>> {
-        if parcel.expires.is_some_and(|expires| expires <= self.clock.now()) {
-            self.judge.broke("I5", format!("{} was carried though its time was over", parcel.id));
+    fn carry(&self, attempt: DeliveryAttempt<D>) -> BoxFuture<'_, Result<D::Answer, Trouble>> {
+        if attempt.expires.is_some_and(|expires| expires <= self.clock.now()) {
+            self.judge.broke("I5", format!("{} was carried though its time was over", attempt.id));
         }
         let journey = self.fate.journey();
         Box::pin(async move {
@@ -179,15 +179,15 @@ impl<D: Domain> Courier<D> for SimCourier<D> {
                 self.node.sleep(span).await;
             }
             // Whoever has taken a delivery takes its repeat.
-            let never = journey.end == Arrival::Never && !self.judge.was_carried(parcel.id);
+            let never = journey.end == Arrival::Never && !self.judge.was_carried(attempt.id);
             let answer = match journey.end {
                 Arrival::Never if never => return Err(Trouble::Never("never".to_owned())),
                 Arrival::Later => return Err(Trouble::Later { why: "come again".to_owned(), after: None }),
                 Arrival::Never | Arrival::Accepted | Arrival::AcceptedUnanswered => {
-                    self.judge.carried(&parcel);
-                    let answer = with(&self.workload, |workload| self.fate.roll(|rng| workload.carried(&parcel, rng)));
+                    self.judge.carried(&attempt);
+                    let answer = with(&self.workload, |workload| self.fate.roll(|rng| workload.carried(&attempt, rng)));
                     self.fate
-                        .note(|| format!("{} carried {} (attempt {})", self.node.name(), parcel.id, parcel.attempt));
+                        .note(|| format!("{} carried {} (attempt {})", self.node.name(), attempt.id, attempt.number));
                     answer
                 }
             };
@@ -197,7 +197,7 @@ impl<D: Domain> Courier<D> for SimCourier<D> {
             if journey.end == Arrival::AcceptedUnanswered {
                 return Err(Trouble::Later { why: "no answer".to_owned(), after: None });
             }
-            self.judge.accepted(parcel.id);
+            self.judge.accepted(attempt.id);
             Ok(answer)
         })
     }

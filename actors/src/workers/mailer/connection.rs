@@ -112,7 +112,7 @@ impl Dial {
 }
 
 /// A line, open until it is dropped.
-pub(super) struct Line {
+pub(super) struct Connection {
     wire: Wire,
     letters: u32,
     /// When its last letter was done.
@@ -184,7 +184,7 @@ async fn word(
     }
 }
 
-impl Line {
+impl Connection {
     /// Connects, encrypts and signs in.
     pub(super) async fn open(settings: &SmtpSettings, dial: &Dial, noted: &mut Stage) -> Result<Self, Broken> {
         let SmtpSettings { host, port, encryption, credentials, limit, .. } = settings;

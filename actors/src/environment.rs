@@ -78,7 +78,7 @@ impl Default for Settings {
 
 /// Key ring, signing keys and settings, as one value that never changes: a rotation makes a new one.
 #[derive(Debug)]
-pub struct World {
+pub struct Environment {
     /// The ring: MACs, seals, keyed hashes.
     pub ring: Arc<Ring>,
     /// The keys that sign access tokens.
@@ -87,7 +87,7 @@ pub struct World {
     pub settings: Settings,
 }
 
-impl World {
+impl Environment {
     /// The keyed hash of an address in its canonical form.
     pub fn address_key(&self, address: &Address) -> Digest {
         self.digest("address", address.canonical().as_bytes())

@@ -13,7 +13,7 @@ use super::words::Language;
 use super::{FILES, Rendered, write_on};
 
 /// Templates and words.
-pub(super) struct Stationery {
+pub(super) struct LetterTheme {
     pub(super) templates: Environment<'static>,
     pub(super) language: Language,
 }
@@ -27,12 +27,12 @@ const WORDS: &str = "en.json";
 const CODE: &str = "123456";
 const LINK: &str = "http://localhost/?token=value";
 
-static BUILT_IN: LazyLock<Stationery> =
-    LazyLock::new(|| Stationery::read(&[]).expect("a test compiles every template as well"));
-static INSTALLED: OnceLock<Stationery> = OnceLock::new();
+static BUILT_IN: LazyLock<LetterTheme> =
+    LazyLock::new(|| LetterTheme::read(&[]).expect("a test compiles every template as well"));
+static INSTALLED: OnceLock<LetterTheme> = OnceLock::new();
 
 /// What this process writes on.
-pub(super) fn stationery() -> &'static Stationery {
+pub(super) fn theme() -> &'static LetterTheme {
     INSTALLED.get().unwrap_or_else(|| &BUILT_IN)
 }
 
@@ -51,17 +51,17 @@ pub fn install(folder: Option<&Path>) -> Result<(), String> {
         files.push((name, std::fs::read_to_string(&path).map_err(|why| said(&path, why))?));
     }
     files.sort();
-    let stationery = Stationery::read(&files)?;
-    stationery.drawn()?;
-    INSTALLED.set(stationery).map_err(|_| "letters are written on other templates already".to_owned())
+    let theme = LetterTheme::read(&files)?;
+    theme.drawn()?;
+    INSTALLED.set(theme).map_err(|_| "letters are written on other templates already".to_owned())
 }
 
 /// What is doubtful about the letters of this process, each in a sentence. Nothing where all are ours.
-pub fn doubts() -> Vec<String> {
-    INSTALLED.get().map(Stationery::doubts).unwrap_or_default()
+pub fn warnings() -> Vec<String> {
+    INSTALLED.get().map(LetterTheme::warnings).unwrap_or_default()
 }
 
-impl Stationery {
+impl LetterTheme {
     fn read(overrides: &[(String, String)]) -> Result<Self, String> {
         let mut templates = environment();
         let said = |name: &str, why: &dyn std::fmt::Display| format!("the letter's template {name}: {why:#}");
@@ -100,7 +100,7 @@ impl Stationery {
 
     /// What is doubtful about these letters though they can be drawn: each in a sentence. Whatever proves something in
     /// ours stands in theirs, in the text alone on its line, where programs look for it.
-    fn doubts(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<String> {
         let (Ok(theirs), Ok(ours)) = (self.drawn(), BUILT_IN.drawn()) else { return Vec::new() };
         let alone = |text: &str, what: &str| text.lines().any(|line| line.trim_end() == what);
         let mut found = Vec::new();
@@ -164,19 +164,20 @@ mod tests {
     use super::*;
 
     fn with(name: &str, text: &str) -> Result<(), String> {
-        Stationery::read(&[(name.to_owned(), text.to_owned())])?.drawn().map(drop)
+        LetterTheme::read(&[(name.to_owned(), text.to_owned())])?.drawn().map(drop)
     }
 
     #[test]
     fn our_own_letters_can_be_drawn() {
-        assert_eq!(Stationery::read(&[]).unwrap().drawn().map(drop), Ok(()));
+        assert_eq!(LetterTheme::read(&[]).unwrap().drawn().map(drop), Ok(()));
         assert_eq!(with("registration.welcome.txt", "Hello at {{ login }}\n"), Ok(()));
     }
 
     #[test]
     fn a_letter_that_proves_nothing_is_doubtful() {
-        let with = |name: &str, text: &str| Stationery::read(&[(name.to_owned(), text.to_owned())]).unwrap().doubts();
-        assert_eq!(Stationery::read(&[]).unwrap().doubts(), [] as [&str; 0]);
+        let with =
+            |name: &str, text: &str| LetterTheme::read(&[(name.to_owned(), text.to_owned())]).unwrap().warnings();
+        assert_eq!(LetterTheme::read(&[]).unwrap().warnings(), [] as [&str; 0]);
         assert_eq!(with("registration.welcome.txt", "Hello\n"), [] as [&str; 0]);
         assert_eq!(with("registration.verify.txt", "{{ code }}\n{{ link }}\n"), [] as [&str; 0]);
         assert_eq!(
