@@ -7,12 +7,7 @@ use std::time::Duration;
 
 use cairn_actors::effects::Auth;
 use cairn_actors::environment::Environment;
-use cairn_actors::flows::deletion::Deletion;
-use cairn_actors::flows::email_change::EmailChange;
-use cairn_actors::flows::ping::Ping;
-use cairn_actors::flows::recovery::Recovery;
-use cairn_actors::flows::registration::Registration;
-use cairn_actors::flows::session::Session;
+use cairn_actors::flows;
 use cairn_actors::hasher::{self, Hasher};
 use cairn_actors::master_key::MasterKey;
 use cairn_actors::ring::{RingError, SharedRing};
@@ -144,7 +139,7 @@ async fn serve(config: Config) -> Result<(), String> {
         store.release_claims().await.map_err(|why| said(&why))?;
     }
     let directory = Arc::new(SqlDirectory::new(database.clone()));
-    let engine = Engine::<Auth>::builder(Parts {
+    let builder = Engine::<Auth>::builder(Parts {
         store,
         courier: Arc::new(Budgeted::new(
             Arc::clone(&mailer) as Arc<dyn Courier<Auth>>,
@@ -158,14 +153,8 @@ async fn serve(config: Config) -> Result<(), String> {
         environment,
         node,
         tuning: Tuning::default(),
-    })
-    .flow::<Registration>()
-    .flow::<Session>()
-    .flow::<Recovery>()
-    .flow::<EmailChange>()
-    .flow::<Deletion>()
-    .flow::<Ping>()
-    .build();
+    });
+    let engine = flows::register(builder).build();
 
     let services = Services { engine: engine.clone(), directory, hasher };
     let state = AppState::limited(services.clone(), has_mailbox, theme, config.quotas.clone());

@@ -1,10 +1,11 @@
 //! The closed vocabularies of auth: what may be written, claimed, delivered and answered. A new word breaks every place
 //! that must answer it, on purpose.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use cairn_runtime::store::{RetentionRule, RuledRows};
-use cairn_runtime::{Charge, Domain, Flow, FlowId, Id, Lane, Timestamp};
+use cairn_runtime::{Charge, Domain, FlowId, Id, Lane, Timestamp};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +13,7 @@ use crate::acts::guesses::FAILED;
 use crate::address::Address;
 use crate::credential::Seal;
 use crate::environment::Environment;
-use crate::flows::authorization::Authorization;
-use crate::flows::recovery::Recovery;
-use crate::flows::session::Session;
+use crate::flows;
 use crate::hasher::SealedHash;
 use crate::name::PersonName;
 use crate::username::Username;
@@ -496,27 +495,13 @@ pub enum Answer {
     Accepted,
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
-
-const fn events(kind: &'static str, name: &'static str, to: &'static str, days: u32) -> RetentionRule {
-    RetentionRule { rows: RuledRows::Events { kind, name, to }, keep: DAY.saturating_mul(days) }
-}
-
-const fn flows(kind: &'static str, phase: &'static str, days: u32) -> RetentionRule {
-    RetentionRule { rows: RuledRows::Flows { kind, phase }, keep: DAY.saturating_mul(days) }
-}
-
-/// What is not kept for as long as all the rest.
-const RETENTION: &[RetentionRule] = &[
+/// What is not kept for as long as all the rest: what the flows say of their own rows, and failed guesses.
+static RETENTION: LazyLock<Vec<RetentionRule>> = LazyLock::new(|| {
+    let keep = Duration::from_secs(86_400);
     // Strangers cause these at will.
-    events(FAILED, FAILED, "", 1),
-    // Strangers again; and whoever has the address, for else what is left would tell who has an account.
-    flows(Recovery::NAME, "expired", 1),
-    // A session that goes on, every few minutes.
-    events(Session::NAME, "refresh", "active", 7),
-    events(Session::NAME, "seen", "active", 7),
-    events(Authorization::NAME, "refresh", "active", 7),
-];
+    let failed = RetentionRule { rows: RuledRows::Events { kind: FAILED, name: FAILED, to: "" }, keep };
+    flows::ALL.iter().flat_map(|kind| (kind.retention)()).chain([failed]).collect()
+});
 
 /// Letters. The lane has no breaker: the mailer has its own, which tells a server in trouble from one address in trouble.
 pub const MAIL: Lane = Lane::named("mail");
@@ -546,7 +531,7 @@ impl Domain for Auth {
     }
 
     fn retention() -> &'static [RetentionRule] {
-        RETENTION
+        &RETENTION
     }
 
     fn kind(delivery: &Delivery) -> &'static str {

@@ -7,8 +7,9 @@
 //! POST "/auth/login", open, json(login::Body) => 200(TokensBody), LOGIN, login::login, login::SIGN_IN;
 //! ```
 //!
-//! Routes that are no part of the document, such as pages, have no last word. Each other word of a line does two things: it stands in the table as data ([`RouteSpec`]), and it decides how the handler is
-//! called, with which arguments and for which value. So the compiler holds a handler to its line.
+//! Routes that are no part of the document, such as pages, have no last word. Each other word of a line does two things: it
+//! stands in the table as data ([`RouteSpec`]), and it decides how the handler is called, with which arguments and for which
+//! value. So the compiler holds a handler to its line.
 
 use std::any;
 use std::fmt;

@@ -323,8 +323,8 @@ impl<S: Admission> RouteGroup<S> {
         }
     }
 
-    /// Names a listed origin as welcome, or all of them. Others get no such header and are served all the same: their browser keeps
-    /// the answer from them, and our own pages' posts carry an origin as well.
+    /// Names a listed origin as welcome, or all of them. Others get no such header and are served all the same: their
+    /// browser keeps the answer from them, and our own pages' posts carry an origin as well.
     fn welcome_origin(&self, settings: &Settings, head: &Head, trail: &mut Trail) {
         if self.cors == Cors::Everybody {
             trail.headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

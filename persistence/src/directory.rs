@@ -9,15 +9,15 @@ use cairn_actors::device;
 use cairn_actors::directory::{Directory, EarlierSessions, HistoryEntry, HistoryPlace, InSession, KnownDevice, User};
 use cairn_actors::effects::{self, Digest, UserId};
 use cairn_actors::flows::authorization::Authorization;
-use cairn_actors::flows::email_change::EmailChange;
-use cairn_actors::flows::session::Session;
+use cairn_actors::flows::email_change::{self, EmailChange};
+use cairn_actors::flows::session::{self, Session};
 use cairn_actors::followers::{Follower, Followers};
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::name::PersonName;
 use cairn_actors::username::Username;
 use cairn_actors::workers::budget::{Charged, OVER, SentLetters};
 use cairn_runtime::store::{OutboxRow, Row, StoreFault};
-use cairn_runtime::{DeliveryId, Flow, FlowId, Id, InputId, Timestamp};
+use cairn_runtime::{DeliveryId, Flow, FlowId, Id, InputId, Phase as _, Timestamp};
 use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
@@ -71,7 +71,9 @@ impl SqlDirectory {
     }
 
     fn living_sessions(&self, user: UserId) -> Select<flows::Entity> {
-        self.flows_of_user(user).filter(flows::Column::Kind.eq(Session::NAME)).filter(flows::Column::Phase.eq("active"))
+        self.flows_of_user(user)
+            .filter(flows::Column::Kind.eq(Session::NAME))
+            .filter(flows::Column::Phase.eq(session::Phase::Active.word()))
     }
 
     async fn last_touched(&self, select: Select<flows::Entity>, limit: u32) -> Result<Vec<Row>, StoreFault> {
@@ -168,8 +170,9 @@ fn users(backend: DbBackend) -> SelectStatement {
 /// A user and a place → the user's sessions for which there is no room, and a null if there is or was one from the place.
 fn earlier_sessions(room: u32) -> String {
     format!(
-        r#"SELECT "id" FROM (SELECT "id" FROM "flows" WHERE "user_id" = $1 AND "kind" = '{kind}' AND "phase" = 'active' AND "quarantined_at" IS NULL ORDER BY "touched_at" DESC, "id" DESC LIMIT 1000 OFFSET {room}) AS beyond UNION ALL SELECT NULL FROM (SELECT 1 FROM "flows" WHERE "subject" = $2 LIMIT 1) AS seen"#,
+        r#"SELECT "id" FROM (SELECT "id" FROM "flows" WHERE "user_id" = $1 AND "kind" = '{kind}' AND "phase" = '{active}' AND "quarantined_at" IS NULL ORDER BY "touched_at" DESC, "id" DESC LIMIT 1000 OFFSET {room}) AS beyond UNION ALL SELECT NULL FROM (SELECT 1 FROM "flows" WHERE "subject" = $2 LIMIT 1) AS seen"#,
         kind = Session::NAME,
+        active = session::Phase::Active.word(),
     )
 }
 
@@ -182,7 +185,7 @@ fn failures(limit: u32) -> String {
 fn is_routine() -> Expr {
     let is = |column: events::Column, word: &'static str| Expr::col(column).eq(Expr::Constant(word.into()));
     let routine = is(events::Column::Name, "refresh").or(is(events::Column::Name, "seen"));
-    is(events::Column::To, "active").and(routine)
+    is(events::Column::To, session::Phase::Active.word()).and(routine)
 }
 
 /// The events of a user that are no routine, newest first, older than a place.
@@ -345,7 +348,7 @@ impl Directory for SqlDirectory {
         let living = self
             .flows_of_user(user)
             .filter(flows::Column::Kind.eq(EmailChange::NAME))
-            .filter(flows::Column::Phase.eq("done"))
+            .filter(flows::Column::Phase.eq(email_change::Phase::Changed.word()))
             .filter(flows::Column::WakeAt.is_not_null());
         Box::pin(self.last_touched(living, limit))
     }
@@ -360,7 +363,9 @@ impl Directory for SqlDirectory {
                 .flows_of_user(user)
                 .filter(flows::Column::Kind.is_in([Session::NAME, Authorization::NAME]))
                 // A session that can be disputed has ended; it only remembers by whom it was begun.
-                .filter(flows::Column::Phase.eq("active").or(flows::Column::Kind.ne(Session::NAME)))
+                .filter(
+                    flows::Column::Phase.eq(session::Phase::Active.word()).or(flows::Column::Kind.ne(Session::NAME)),
+                )
                 .filter(flows::Column::WakeAt.is_not_null())
                 .select_only()
                 .columns([flows::Column::Id, flows::Column::Kind])

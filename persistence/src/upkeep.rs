@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cairn_actors::device::KNOWN_FOR;
-use cairn_actors::letters::mailbox::flow_text;
+use cairn_actors::flows::id_text;
 use cairn_runtime::store::{Audit, Backlog, Finding, Retention, RetentionRule, RuledRows, StoreFault, whole_since};
 use cairn_runtime::{FlowId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};
@@ -253,7 +253,7 @@ fn found(audit: &mut Audit, invariant: &str, flow: Option<String>, what: String)
 
 /// A flow's id as every answer writes it.
 fn named(kind: &str, flow: &[u8]) -> Result<Option<String>, DbErr> {
-    Ok(Some(flow_text(kind, FlowId(id(flow)?))))
+    Ok(Some(id_text(kind, FlowId(id(flow)?))))
 }
 
 /// I8: one user an address.

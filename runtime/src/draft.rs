@@ -3,7 +3,7 @@
 use crate::clock::{Timestamp, derive_bytes};
 use crate::effects::{Effects, Opened, Outgoing};
 use crate::engine::{Asker, Engine};
-use crate::flow::{Domain, Public};
+use crate::flow::{Domain, Shown};
 use crate::id::{FlowId, InputId};
 use crate::outbox::HandOff;
 use crate::payload::{Payload, Sender};
@@ -37,18 +37,19 @@ pub(crate) fn row_of(
     kind: &str,
     schema: u32,
     version: u64,
-    public: Public,
+    shown: Shown,
     state: String,
     salt: [u8; 16],
     wake_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Row {
+    let Shown { phase, public } = shown;
     Row {
         id,
         kind: kind.to_owned(),
         schema,
         version,
-        phase: public.phase.to_owned(),
+        phase: phase.to_owned(),
         state,
         salt,
         wake_at,
@@ -96,22 +97,22 @@ impl<D: Domain> Writer<'_, D> {
             opened.kind,
             opened.schema,
             1,
-            opened.public.clone(),
+            opened.shown.clone(),
             opened.state.clone(),
             opened.salt,
             opened.wake_at,
             self.now,
         );
         let event = Event {
-            user: opened.public.user,
+            user: opened.shown.public.user,
             flow: opened.flow,
             version: 1,
             input: InputId::from_bytes(derive_bytes(self.seed, "opened", number)),
             kind: opened.kind.to_owned(),
             name: opened.input.to_owned(),
             from: String::new(),
-            to: opened.public.phase.to_owned(),
-            public: serde_json::to_string(&opened.public).unwrap_or_default(),
+            to: opened.shown.phase.to_owned(),
+            public: serde_json::to_string(&opened.shown).unwrap_or_default(),
             outcome: opened.outcome.clone(),
             fingerprint: None,
             node: self.engine.node().to_owned(),

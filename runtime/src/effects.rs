@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::flow::{Cx, Domain, Flow, Named, Public, Step};
+use crate::flow::{Cx, Domain, Flow, Named, Shown, Step};
 use crate::id::{FlowId, Id};
 use crate::payload::Payload;
 
@@ -82,7 +82,7 @@ pub struct Opened {
     /// When it must be woken.
     pub wake_at: Option<Timestamp>,
     /// What it shows.
-    pub public: Public,
+    pub shown: Shown,
     /// The name of what started it.
     pub input: &'static str,
     /// What the start said, as JSON.
@@ -346,7 +346,7 @@ pub fn open<G: Flow>(
         state: serde_json::to_string(&to).unwrap_or_default(),
         salt: inner.salt,
         wake_at: to.wake_at(),
-        public: to.public(),
+        shown: Shown::of(&to),
         input: asked.name(),
         outcome: serde_json::to_string(&step.says).unwrap_or_default(),
     };

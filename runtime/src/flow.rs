@@ -1,6 +1,7 @@
 //! The contract: a flow is an enum and pure functions over it; a step is data. Nothing here waits, reads or rolls dice.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -8,7 +9,8 @@ use crate::clock::{Timestamp, derive_bytes};
 use crate::effects::Effects;
 use crate::id::{FlowId, Id};
 use crate::lane::Lane;
-use crate::store::RetentionRule;
+use crate::phase::Phase;
+use crate::store::{RetentionRule, RuledRows};
 
 /// The closed vocabularies that all flows of one product share.
 pub trait Domain: Sized + Send + Sync + 'static {
@@ -71,8 +73,12 @@ pub trait Flow: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     const PREFIX: &'static str;
     /// The version of the shape that [`Flow`] is written in; see [`Flow::upcast`].
     const SCHEMA: u32 = 1;
+    /// Rows of it that are kept for less time than all others.
+    const RETENTION: &'static [Retain<Self::Phase>] = &[];
     /// The vocabularies.
     type Domain: Domain;
+    /// Where it may stand. Declared by [`crate::phases!`].
+    type Phase: Phase;
     /// What opens it. May hold secrets, hence cannot be serialized.
     type Start: Named + Send + Sync + 'static;
     /// What somebody may ask of it. May hold secrets, hence cannot be serialized.
@@ -88,8 +94,12 @@ pub trait Flow: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Self::Domain>) -> Step<Self>;
     /// When the flow must be woken if nothing happens before; `None`: it is finished.
     fn wake_at(&self) -> Option<Timestamp>;
-    /// All that history and inspectors may see: no secret, no personal data in clear.
-    fn public(&self) -> Public;
+    /// Where it stands.
+    fn phase(&self) -> Self::Phase;
+    /// What else history and inspectors may see: no secret, no personal data in clear.
+    fn public(&self) -> Public {
+        Public::default()
+    }
 
     /// Brings an older release's state to the present shape. Additive fields need no upcast (`#[serde(default)]`).
     ///
@@ -98,6 +108,41 @@ pub trait Flow: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     fn upcast(schema: u32, state: serde_json::Value) -> Result<serde_json::Value, String> {
         if schema == Self::SCHEMA { Ok(state) } else { Err(format!("no way from schema {schema} to {}", Self::SCHEMA)) }
     }
+}
+
+/// Rows of one flow that are kept for less time than all others of their table. Never under a day, for as long an input
+/// may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retain<P> {
+    /// Events of steps, each from when it happened.
+    Steps {
+        /// The input's name.
+        input: &'static str,
+        /// The phase after the step.
+        to: P,
+        /// For how long.
+        span: Duration,
+    },
+    /// Finished flows, each from its last step, with all their events and settled deliveries.
+    Finished {
+        /// The phase in which they finished.
+        phase: P,
+        /// For how long.
+        span: Duration,
+    },
+}
+
+/// The rules of one flow, in the words of the store.
+pub fn retention<F: Flow>() -> Vec<RetentionRule> {
+    let rule = |rule: &Retain<F::Phase>| match *rule {
+        Retain::Steps { input, to, span } => {
+            RetentionRule { rows: RuledRows::Events { kind: F::NAME, name: input, to: to.word() }, keep: span }
+        }
+        Retain::Finished { phase, span } => {
+            RetentionRule { rows: RuledRows::Flows { kind: F::NAME, phase: phase.word() }, keep: span }
+        }
+    };
+    F::RETENTION.iter().map(rule).collect()
 }
 
 /// Says the name of an input, as history shows it.
@@ -166,11 +211,9 @@ pub enum Failure {
 #[derive(Clone, Debug)]
 pub struct Lost<F: Flow>(pub <F::Domain as Domain>::Key);
 
-/// All that a flow shows of itself.
+/// What a flow shows of itself besides its phase.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Public {
-    /// Where it stands, in the words of the person (`awaiting_code`).
-    pub phase: &'static str,
     /// Whose it is, once that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<Id>,
@@ -188,10 +231,20 @@ pub struct Public {
     pub shown: serde_json::Value,
 }
 
-impl Public {
-    /// Shows a phase and nothing else.
-    pub fn phase(phase: &'static str) -> Self {
-        Self { phase, ..Self::default() }
+/// All that a flow shows of itself, as history keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Shown {
+    /// The public word for where it stands (`awaiting_code`).
+    pub phase: &'static str,
+    /// What else it shows.
+    #[serde(flatten)]
+    pub public: Public,
+}
+
+impl Shown {
+    /// What a state shows.
+    pub fn of<F: Flow>(state: &F) -> Self {
+        Self { phase: state.phase().word(), public: state.public() }
     }
 }
 

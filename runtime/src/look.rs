@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::clock::{Timestamp, derive};
 use crate::engine::{Engine, Fault};
-use crate::flow::{Cx, Flow, Input};
+use crate::flow::{Cx, Flow, Input, Shown};
 use crate::id::{FlowId, Id};
 use crate::store::Row;
 use crate::turn::{caught, said};
@@ -93,11 +93,11 @@ impl<D: crate::Domain> Engine<D> {
         let seed = derive(&[0; 32], "reading", seen.version);
         let cx = Cx::<D>::new(now, seen.id, seen.version, salt, seed, &environment);
         let woken = caught(self, F::NAME, || {
-            seen.state.on(&Input::Woken, None, &cx).to.map(|to| (to.public(), to.wake_at(), to))
+            seen.state.on(&Input::Woken, None, &cx).to.map(|to| (Shown::of(&to), to.wake_at(), to))
         })?;
-        let Some((public, wake_at, state)) = woken else { return Ok(false) };
+        let Some((Shown { phase, public }, wake_at, state)) = woken else { return Ok(false) };
         seen.version += 1;
-        (seen.state, seen.phase, seen.wake_at) = (state, public.phase.to_owned(), wake_at);
+        (seen.state, seen.phase, seen.wake_at) = (state, phase.to_owned(), wake_at);
         (seen.user, seen.touched_at) = (public.user, now);
         Ok(true)
     }

@@ -10,7 +10,7 @@ use crate::clock::{Timestamp, derive, derive_bytes};
 use crate::crash::Point;
 use crate::draft::{Draft, Writer, row_of};
 use crate::engine::{Asker, Engine, Fault, Method, Reply};
-use crate::flow::{Cx, Domain, Flow, Input, Lost, Named, Step};
+use crate::flow::{Cx, Domain, Flow, Input, Lost, Named, Shown, Step};
 use crate::id::{FlowId, InputId};
 use crate::look::{at_large, decode};
 use crate::store::{Change, Event, Item, Row, Settle, Verdict};
@@ -360,28 +360,28 @@ fn decide<F: Flow>(
     let outcome = serde_json::to_string(&step.says).map_err(|why| Fault::Defect(why.to_string()))?;
     match &step.to {
         Some(to) => {
-            let (public, wake_at, state) =
-                caught(engine, F::NAME, || (to.public(), to.wake_at(), serde_json::to_string(to)))?;
+            let (shown, wake_at, state) =
+                caught(engine, F::NAME, || (Shown::of(to), to.wake_at(), serde_json::to_string(to)))?;
             let state = state.map_err(|why| Fault::Defect(why.to_string()))?;
             let from = before.map_or(String::new(), |believed| believed.row.phase.clone());
-            let shown = serde_json::to_string(&public).unwrap_or_default();
+            let public = serde_json::to_string(&shown).unwrap_or_default();
             let event = Event {
-                user: public.user,
+                user: shown.public.user,
                 flow: cell.flow,
                 version: was + 1,
                 input: envelope.asker.input,
                 kind: F::NAME.to_owned(),
                 name: envelope.name().to_owned(),
                 from,
-                to: public.phase.to_owned(),
-                public: shown,
+                to: shown.phase.to_owned(),
+                public,
                 outcome,
                 fingerprint: envelope.asker.fingerprint,
                 node: engine.node().to_owned(),
                 trace: envelope.asker.trace.to_string(),
                 at: now,
             };
-            let row = row_of(cell.flow, F::NAME, F::SCHEMA, was + 1, public, state, salt, wake_at, now);
+            let row = row_of(cell.flow, F::NAME, F::SCHEMA, was + 1, shown, state, salt, wake_at, now);
             item.change = Some(Change { row, was });
             item.event = Some(event);
         }

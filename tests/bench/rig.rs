@@ -16,7 +16,7 @@ use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
 use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use cairn_runtime::store::{Front, Item, Passing, Store, StoreFault, Verdict};
 use cairn_runtime::{
-    Clock, Cx, Engine, Flow, FlowId, Host, Input, Lost, Named, Never, Parts, Public, Step, Timestamp, Tuning, go, stay,
+    Clock, Cx, Engine, Flow, FlowId, Host, Input, Lost, Named, Never, Parts, Step, Timestamp, Tuning, go, phases, stay,
 };
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -70,10 +70,19 @@ impl Named for Ask {
     }
 }
 
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Under = "under",
+        Over = "over",
+    }
+}
+
 impl Flow for Walk {
     const NAME: &'static str = "walk";
     const PREFIX: &'static str = "wal";
     type Domain = Auth;
+    type Phase = Phase;
     type Start = Begin;
     type Command = Ask;
     type Signal = Never;
@@ -109,11 +118,11 @@ impl Flow for Walk {
         }
     }
 
-    fn public(&self) -> Public {
-        Public::phase(match self {
-            Self::Under(_) => "under",
-            Self::Over => "over",
-        })
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Under(_) => Phase::Under,
+            Self::Over => Phase::Over,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ of_each_kind!(with_good_credentials_everybody_gets_as_far_as_the_tables_say);
 
 /// The lines of all tables of the public listener.
 fn specs() -> impl Iterator<Item = &'static RouteSpec> {
-    api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::lines())
+    api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs())
 }
 
 /// A path that fits a pattern, with ids that are nobody's.

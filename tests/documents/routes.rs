@@ -11,7 +11,7 @@ fn tables() -> [(&'static str, Vec<&'static RouteSpec>); 5] {
     [
         ("The interface", api::specs().collect()),
         ("Well-known paths", well_known::specs().collect()),
-        ("The document of the interface", openapi::lines().collect()),
+        ("The document of the interface", openapi::specs().collect()),
         ("Pages", pages::specs().collect()),
         ("Operations", operations::specs().collect()),
     ]

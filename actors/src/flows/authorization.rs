@@ -13,13 +13,13 @@ mod words;
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, Input, Lost, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, Input, Lost, Public, Retain, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
 pub use self::grant::{Grant, Policy, Way, Who};
 pub use self::words::{Asking, Command, Exchange, Outcome, Signal, Start, Tokens};
 pub use super::rotation::Minted;
-use super::rotation::{Standing, standing};
+use super::rotation::{ROUTINE, Standing, standing};
 use crate::credential::{self, Presented, Seal, UserCode, of};
 use crate::effects::{Auth, Digest, Key, UserId};
 use crate::environment::Environment;
@@ -301,10 +301,24 @@ impl Authorization {
     }
 }
 
+phases! {
+    /// Where an authorization stands.
+    pub enum Phase {
+        Requested = "requested",
+        SignedIn = "signed_in",
+        Consented = "consented",
+        Active = "active",
+        Ended = "ended",
+    }
+}
+
 impl Flow for Authorization {
     const NAME: &'static str = "authorization";
     const PREFIX: &'static str = "aut";
+    // An authorization that goes on, every few minutes.
+    const RETENTION: &'static [Retain<Phase>] = &[Retain::Steps { input: "refresh", to: Phase::Active, span: ROUTINE }];
     type Domain = Auth;
+    type Phase = Phase;
     type Start = Start;
     type Command = Command;
     type Signal = Signal;
@@ -481,18 +495,22 @@ impl Flow for Authorization {
         self.grant().map(|grant| grant.expires_at)
     }
 
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Requested(_) => Phase::Requested,
+            Self::SignedIn(_) => Phase::SignedIn,
+            Self::Consented(_) => Phase::Consented,
+            Self::Active(_) => Phase::Active,
+            Self::Ended { .. } => Phase::Ended,
+        }
+    }
+
     fn public(&self) -> Public {
-        let phase = match self {
-            Self::Requested(_) => "requested",
-            Self::SignedIn(_) => "signed_in",
-            Self::Consented(_) => "consented",
-            Self::Active(_) => "active",
-            Self::Ended { by, client, user } => {
-                let shown = serde_json::json!({ "by": by });
-                let (user, client) = (user.map(|user| user.0), Some(client.0));
-                return Public { phase: "ended", user, client, shown, ..Public::default() };
-            }
-        };
+        if let Self::Ended { by, client, user } = self {
+            let shown = serde_json::json!({ "by": by });
+            let (user, client) = (user.map(|user| user.0), Some(client.0));
+            return Public { user, client, shown, ..Public::default() };
+        }
         let user = self.who().map(|who| who.user.0);
         let client = self.grant().map(|grant| grant.client.0);
         let way = self.grant().map(|grant| &grant.way);
@@ -502,6 +520,6 @@ impl Flow for Authorization {
             "scope": self.grant().map(|grant| &grant.access.scope),
             "generation": match self { Self::Active(active) => Some(active.minted.generation), _ => None },
         });
-        Public { phase, user, client, subject, shown, ..Public::default() }
+        Public { user, client, subject, shown, ..Public::default() }
     }
 }

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -119,10 +119,20 @@ impl Deletion {
     }
 }
 
+phases! {
+    /// Where a deletion stands. One that waits shows as verified: it was asked for by who may, and is not done.
+    pub enum Phase {
+        Waiting = "waiting" as "verified",
+        Restored = "restored" as "ended",
+        Done = "done",
+    }
+}
+
 impl Flow for Deletion {
     const NAME: &'static str = "deletion";
     const PREFIX: &'static str = "del";
     type Domain = Auth;
+    type Phase = Phase;
     type Start = Start;
     type Command = Never;
     type Signal = Signal;
@@ -187,16 +197,19 @@ impl Flow for Deletion {
         }
     }
 
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Waiting(_) => Phase::Waiting,
+            Self::Restored { .. } => Phase::Restored,
+            Self::Done { .. } => Phase::Done,
+        }
+    }
+
     fn public(&self) -> Public {
-        let phase = match self {
-            Self::Waiting(_) => "verified",
-            Self::Restored { .. } => "ended",
-            Self::Done { .. } => "done",
-        };
         let shown = match self {
             Self::Waiting(waiting) => serde_json::json!({ "until": waiting.until }),
             _ => serde_json::Value::Null,
         };
-        Public { phase, user: Some(self.user().0), shown, ..Public::default() }
+        Public { user: Some(self.user().0), shown, ..Public::default() }
     }
 }

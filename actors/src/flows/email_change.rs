@@ -12,7 +12,7 @@ mod words;
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, Going, Input, Lost, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, Going, Input, Lost, Outgoing, Public, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
 pub use self::words::{Account, Command, Confirmer, Later, NewPassword, Outcome, Signal, Start};
@@ -436,10 +436,23 @@ impl EmailChange {
     }
 }
 
+phases! {
+    /// Where a change of address stands.
+    pub enum Phase {
+        AwaitingCode = "awaiting_code",
+        Changed = "changed" as "done",
+        Done = "done",
+        Undone = "undone" as "ended",
+        Expired = "expired",
+        Ended = "ended",
+    }
+}
+
 impl Flow for EmailChange {
     const NAME: &'static str = "email_change";
     const PREFIX: &'static str = "emc";
     type Domain = Auth;
+    type Phase = Phase;
     type Start = Start;
     type Command = Command;
     type Signal = Signal;
@@ -572,13 +585,18 @@ impl Flow for EmailChange {
         }
     }
 
+    fn phase(&self) -> Phase {
+        match self {
+            Self::AwaitingCode(_) => Phase::AwaitingCode,
+            Self::Changed(_) => Phase::Changed,
+            Self::Done { .. } => Phase::Done,
+            Self::Undone(_) => Phase::Undone,
+            Self::Expired { .. } => Phase::Expired,
+            Self::Ended { .. } => Phase::Ended,
+        }
+    }
+
     fn public(&self) -> Public {
-        let phase = match self {
-            Self::AwaitingCode(_) => "awaiting_code",
-            Self::Changed(_) | Self::Done { .. } => "done",
-            Self::Expired { .. } => "expired",
-            Self::Undone(_) | Self::Ended { .. } => "ended",
-        };
         let shown = match self {
             Self::AwaitingCode(a) => serde_json::json!({
                 "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.letters(),
@@ -587,6 +605,6 @@ impl Flow for EmailChange {
             Self::Undone(_) => serde_json::json!({ "undone": true }),
             _ => serde_json::Value::Null,
         };
-        Public { phase, user: Some(self.user().0), shown, ..Public::default() }
+        Public { user: Some(self.user().0), shown, ..Public::default() }
     }
 }

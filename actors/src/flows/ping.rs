@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
 use crate::effects::Auth;
@@ -40,10 +40,19 @@ impl Named for Pong {
     }
 }
 
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Asked = "asked",
+        Done = "done",
+    }
+}
+
 impl Flow for Ping {
     const NAME: &'static str = "ping";
     const PREFIX: &'static str = "png";
     type Domain = Auth;
+    type Phase = Phase;
     type Start = Start;
     type Command = Pong;
     type Signal = Never;
@@ -68,10 +77,10 @@ impl Flow for Ping {
         }
     }
 
-    fn public(&self) -> Public {
-        Public::phase(match self {
-            Self::Asked { .. } => "asked",
-            Self::Done => "done",
-        })
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Asked { .. } => Phase::Asked,
+            Self::Done => Phase::Done,
+        }
     }
 }

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{
+    Cx, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Retain, Step, Timestamp, go, phases, stay,
+};
 use serde::{Deserialize, Serialize};
 
 use super::challenge::{
@@ -319,10 +321,25 @@ impl Recovery {
     }
 }
 
+phases! {
+    /// Where a recovery stands.
+    pub enum Phase {
+        AwaitingCode = "awaiting_code",
+        Reset = "reset" as "done",
+        Done = "done",
+        Expired = "expired",
+        Ended = "ended",
+    }
+}
+
 impl Flow for Recovery {
     const NAME: &'static str = "recovery";
     const PREFIX: &'static str = "rec";
+    // Strangers cause these at will; and for whoever has the address, what is left would tell who has an account.
+    const RETENTION: &'static [Retain<Phase>] =
+        &[Retain::Finished { phase: Phase::Expired, span: Duration::from_secs(86_400) }];
     type Domain = Auth;
+    type Phase = Phase;
     type Start = Start;
     type Command = Command;
     type Signal = Never;
@@ -404,19 +421,23 @@ impl Flow for Recovery {
         }
     }
 
+    fn phase(&self) -> Phase {
+        match self {
+            Self::AwaitingCode(_) => Phase::AwaitingCode,
+            Self::Reset(_) => Phase::Reset,
+            Self::Done { .. } => Phase::Done,
+            Self::Expired { .. } => Phase::Expired,
+            Self::Ended { .. } => Phase::Ended,
+        }
+    }
+
     fn public(&self) -> Public {
-        let phase = match self {
-            Self::AwaitingCode(_) => "awaiting_code",
-            Self::Reset(_) | Self::Done { .. } => "done",
-            Self::Expired { .. } => "expired",
-            Self::Ended { .. } => "ended",
-        };
         let shown = match self {
             Self::AwaitingCode(a) => serde_json::json!({
                 "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.letters(),
             }),
             _ => serde_json::Value::Null,
         };
-        Public { phase, user: self.user().map(|user| user.0), shown, ..Public::default() }
+        Public { user: self.user().map(|user| user.0), shown, ..Public::default() }
     }
 }

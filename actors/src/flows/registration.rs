@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{Cx, Flow, Id, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, Id, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
 use super::challenge::{self, Challenge, Checked, NoLetter, REMEMBERED, TypedCode, asked_letter};
@@ -332,10 +332,22 @@ impl Registration {
     }
 }
 
+phases! {
+    /// Where a registration stands.
+    pub enum Phase {
+        AwaitingCode = "awaiting_code",
+        Verified = "verified",
+        Done = "done",
+        Expired = "expired",
+        Ended = "ended",
+    }
+}
+
 impl Flow for Registration {
     const NAME: &'static str = "registration";
     const PREFIX: &'static str = "reg";
     type Domain = Auth;
+    type Phase = Phase;
     type Start = Start;
     type Command = Command;
     type Signal = Never;
@@ -428,14 +440,17 @@ impl Flow for Registration {
         }
     }
 
+    fn phase(&self) -> Phase {
+        match self {
+            Self::AwaitingCode(_) => Phase::AwaitingCode,
+            Self::Verified { .. } => Phase::Verified,
+            Self::Done { .. } => Phase::Done,
+            Self::Expired => Phase::Expired,
+            Self::Ended => Phase::Ended,
+        }
+    }
+
     fn public(&self) -> Public {
-        let phase = match self {
-            Self::AwaitingCode(_) => "awaiting_code",
-            Self::Verified { .. } => "verified",
-            Self::Done { .. } => "done",
-            Self::Expired => "expired",
-            Self::Ended => "ended",
-        };
         let shown = match self {
             Self::AwaitingCode(a) => serde_json::json!({
                 "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.letters(),
@@ -443,6 +458,6 @@ impl Flow for Registration {
             _ => serde_json::Value::Null,
         };
         let user: Option<Id> = self.user().map(|user| user.0);
-        Public { phase, user, shown, ..Public::default() }
+        Public { user, shown, ..Public::default() }
     }
 }

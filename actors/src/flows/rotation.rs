@@ -3,11 +3,16 @@
 //! What must stay true: one refresh token is the present one; the one before it gets the same answer within the grace
 //! time, because its client may have lost our reply; any older one shows that somebody else has a copy.
 
+use std::time::Duration;
+
 use cairn_runtime::{Cx, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{Presented, Seal, of};
 use crate::effects::Auth;
+
+/// How long the steps are on record that carry a session or an authorization on.
+pub(super) const ROUTINE: Duration = Duration::from_secs(7 * 86_400);
 
 /// All that an access token's text depends on besides its flow, so that a repeat gets the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,14 +8,16 @@
 
 mod link;
 
-use cairn_runtime::{Cx, Flow, FlowId, Id, Input, Lost, Named, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{
+    Cx, Flow, FlowId, Id, Input, Lost, Named, Outgoing, Public, Retain, Step, Timestamp, go, phases, stay,
+};
 use serde::{Deserialize, Serialize};
 
 pub use self::link::{Account, Disputable, Link, SETS_PASSWORD, Used, known_place};
 use super::challenge;
 use super::deletion::{self, Deletion};
 pub use super::rotation::Minted;
-use super::rotation::{Standing, standing};
+use super::rotation::{ROUTINE, Standing, standing};
 use crate::acts::guesses::{self, Target};
 use crate::address::Address;
 use crate::credential::{Presented, Seal, of};
@@ -414,10 +416,25 @@ fn lasts_until(auth_time: Timestamp, now: Timestamp, settings: &Settings) -> Tim
     now.after(settings.session_ttl).min(auth_time.after(settings.session_max))
 }
 
+phases! {
+    /// Where a session stands.
+    pub enum Phase {
+        Active = "active",
+        Disputable = "disputable" as "ended",
+        Ended = "ended",
+    }
+}
+
 impl Flow for Session {
     const NAME: &'static str = "session";
     const PREFIX: &'static str = "ses";
+    // A session that goes on, every few minutes.
+    const RETENTION: &'static [Retain<Phase>] = &[
+        Retain::Steps { input: "refresh", to: Phase::Active, span: ROUTINE },
+        Retain::Steps { input: "seen", to: Phase::Active, span: ROUTINE },
+    ];
     type Domain = Auth;
+    type Phase = Phase;
     type Start = Start;
     type Command = Command;
     type Signal = Signal;
@@ -590,24 +607,29 @@ impl Flow for Session {
         }
     }
 
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Active(_) => Phase::Active,
+            Self::Disputable(_) => Phase::Disputable,
+            Self::Ended { .. } => Phase::Ended,
+        }
+    }
+
     fn public(&self) -> Public {
         match self {
             Self::Active(a) => Public {
-                phase: "active",
                 user: Some(a.user.0),
                 subject: a.place.map(|place| known_place(place, a.devices).0),
                 shown: serde_json::json!({ "generation": a.issue.n, "amr": a.amr, "expires_at": a.expires_at }),
                 ..Public::default()
             },
             Self::Disputable(d) => Public {
-                phase: "ended",
                 user: Some(d.user.0),
                 subject: d.known_place().map(|place| known_place(place, d.link.devices).0),
                 shown: serde_json::json!({ "by": d.by }),
                 ..Public::default()
             },
             Self::Ended { by, user, place, devices } => Public {
-                phase: "ended",
                 user: user.map(|user| user.0),
                 subject: place.map(|place| known_place(place, *devices).0),
                 shown: serde_json::json!({ "by": by }),

@@ -5,20 +5,14 @@
 use std::fmt;
 
 use cairn_runtime::Payload;
-use cairn_runtime::{Flow, FlowId, store};
+use cairn_runtime::store;
 use serde::Serialize;
 
 use super::{message_id, render};
 use crate::address::Address;
 use crate::effects::Auth;
 use crate::environment::Environment;
-use crate::flows::authorization::Authorization;
-use crate::flows::deletion::Deletion;
-use crate::flows::email_change::EmailChange;
-use crate::flows::ping::Ping;
-use crate::flows::recovery::Recovery;
-use crate::flows::registration::Registration;
-use crate::flows::session::Session;
+use crate::flows;
 use crate::instant;
 
 /// One letter as `/dev/mail` shows it. Holds its code and links, so it prints as dots.
@@ -84,21 +78,6 @@ pub fn view(delivery: &store::OutboxRow, environment: &Environment) -> Option<Ma
         at: instant::text(delivery.created)?,
         attempts: delivery.attempts,
         letter: letter.name(),
-        flow: flow_text(&delivery.flow_kind, delivery.flow),
+        flow: flows::id_text(&delivery.flow_kind, delivery.flow),
     })
-}
-
-/// The text of a flow's id with the prefix of its kind; without one for a kind that has none.
-pub fn flow_text(kind: &str, flow: FlowId) -> String {
-    let prefix = match kind {
-        Registration::NAME => Registration::PREFIX,
-        Recovery::NAME => Recovery::PREFIX,
-        Session::NAME => Session::PREFIX,
-        Authorization::NAME => Authorization::PREFIX,
-        EmailChange::NAME => EmailChange::PREFIX,
-        Deletion::NAME => Deletion::PREFIX,
-        Ping::NAME => Ping::PREFIX,
-        _ => return flow.to_string(),
-    };
-    flow.0.text(prefix)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cairn_runtime::Payload;
 use cairn_runtime::{Domain, Timestamp, store};
 
-use super::mailbox::{flow_text, view};
+use super::mailbox::view;
 use super::*;
 use crate::address::Address;
 use crate::effects::{Auth, Delivery};
@@ -320,12 +320,4 @@ fn the_mailbox_shows_no_signals_nothing_wiped_and_nothing_of_another_house() {
     let good = row(&letter, &environment);
     assert_eq!(view(&store::OutboxRow { payload: Vec::new(), ..good.clone() }, &environment), None);
     assert_eq!(view(&store::OutboxRow { id: DeliveryId::from_bytes([8; 16]), ..good }, &environment), None);
-}
-
-#[test]
-fn the_flows_of_a_mail_bear_the_prefix_of_their_kind() {
-    assert!(flow_text("recovery", FLOW).starts_with("rec_"));
-    assert!(flow_text("session", FLOW).starts_with("ses_"));
-    assert!(flow_text("ping", FLOW).starts_with("png_"));
-    assert_eq!(flow_text("an act", FLOW), FLOW.to_string());
 }

@@ -10,7 +10,7 @@ use super::typed::{Names, Typed};
 use super::{Caller, Refusal, Services};
 use crate::acts::profile::{self, Edit, Edited};
 use crate::directory::{HistoryEntry, HistoryPlace, User};
-use crate::letters::mailbox::flow_text;
+use crate::flows;
 use crate::password::Password;
 
 /// How many flows, and how many events, an export holds at most.
@@ -155,7 +155,7 @@ impl Services {
 
 fn record(row: &Row) -> FlowRecord {
     FlowRecord {
-        id: flow_text(&row.kind, row.id),
+        id: flows::id_text(&row.kind, row.id),
         kind: row.kind.clone(),
         phase: row.phase.clone(),
         version: row.version,

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use cairn_actors::credential::{OfPurpose, Presented, Seal, UserCode, of};
 use cairn_actors::effects::{Key, UserId};
 use cairn_actors::flows::authorization::{
-    Asking, Authorization, Command, End, Exchange, LONGEST_INTERVAL, Outcome, PATIENCE, Policy, Signal, Start, Tokens,
-    Who,
+    self, Asking, Authorization, Command, End, Exchange, LONGEST_INTERVAL, Outcome, PATIENCE, Policy, Signal, Start,
+    Tokens, Who,
 };
 use cairn_actors::oauth::access::{Access, Wish};
 use cairn_actors::oauth::client::ClientId;
@@ -32,18 +32,7 @@ const STATE: &str = "the-state-of-the-client";
 const NONCE: &str = "the-nonce-of-the-client";
 
 impl Known for Authorization {
-    const PHASES: &'static [(&'static str, bool)] =
-        &[("requested", false), ("signed_in", false), ("consented", false), ("active", false), ("ended", true)];
-
-    fn tag(&self) -> &'static str {
-        match self {
-            Self::Requested(_) => "requested",
-            Self::SignedIn(_) => "signed_in",
-            Self::Consented(_) => "consented",
-            Self::Active(_) => "active",
-            Self::Ended { .. } => "ended",
-        }
-    }
+    const OVER: &'static [authorization::Phase] = &[authorization::Phase::Ended];
 }
 
 type Driven = Driver<Authorization>;

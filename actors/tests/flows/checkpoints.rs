@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use cairn_actors::flows;
+use cairn_runtime::Phase as _;
 use serde_json::Value;
 
 use crate::driver::Known;
@@ -16,7 +18,7 @@ fn today<F: Known>(places: Vec<Place<F>>) -> BTreeMap<&'static str, String> {
         let state = serde_json::to_string_pretty(place.driver.state()).unwrap() + "\n";
         phases.entry(place.driver.phase()).or_insert(state);
     }
-    let known: Vec<_> = F::PHASES.iter().map(|(phase, _)| *phase).collect();
+    let known: Vec<_> = F::Phase::ALL.iter().map(|phase| phase.name()).collect();
     assert!(known.iter().all(|phase| phases.contains_key(phase)), "{}: a phase has no representative", F::NAME);
     phases
 }
@@ -45,7 +47,7 @@ fn check<F: Known>(places: Vec<Place<F>>) {
         assert_eq!(state.tag(), phase, "{name}");
         loaded += 1;
     }
-    assert!(loaded >= F::PHASES.len());
+    assert!(loaded >= F::Phase::ALL.len());
 }
 
 #[test]
@@ -81,4 +83,16 @@ fn every_phase_of_an_authorization_is_read_back() {
 #[test]
 fn every_phase_of_a_ping_is_read_back() {
     check(crate::ping::places());
+}
+
+#[test]
+fn no_flow_is_without_checkpoints_of_all_its_phases() {
+    let files: Vec<_> =
+        fs::read_dir(golden::folder()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    for kind in flows::ALL {
+        for (phase, _) in (kind.phases)() {
+            let begins = format!("{}.{phase}.v", kind.name);
+            assert!(files.iter().any(|file| file.starts_with(&begins)), "{begins}… is not among the goldens");
+        }
+    }
 }

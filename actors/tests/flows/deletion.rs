@@ -1,7 +1,7 @@
 //! Deletion: its table, and what is left when it has run its course, or was called off.
 
 use cairn_actors::effects::{Auth, Key, Letter, UserId, Write};
-use cairn_actors::flows::deletion::{Deletion, Outcome, Signal, Start};
+use cairn_actors::flows::deletion::{self, Deletion, Outcome, Signal, Start};
 use cairn_actors::testing;
 use cairn_runtime::{Domain, Flow, FlowId, Id, Input, Lost, Timestamp};
 use proptest::prelude::*;
@@ -16,15 +16,7 @@ const PERSONAL: [&str; 4] = [ADDRESS, "dalbertina", "ovelace", "ada-of-old"];
 const FORTNIGHT: i64 = 14 * 86_400;
 
 impl Known for Deletion {
-    const PHASES: &'static [(&'static str, bool)] = &[("waiting", false), ("restored", true), ("done", true)];
-
-    fn tag(&self) -> &'static str {
-        match self {
-            Self::Waiting(_) => "waiting",
-            Self::Restored { .. } => "restored",
-            Self::Done { .. } => "done",
-        }
-    }
+    const OVER: &'static [deletion::Phase] = &[deletion::Phase::Restored, deletion::Phase::Done];
 }
 
 type Driven = Driver<Deletion>;

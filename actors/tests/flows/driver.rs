@@ -11,7 +11,8 @@ use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::testing;
 use cairn_runtime::Payload;
 use cairn_runtime::clock::{derive, derive_bytes};
-use cairn_runtime::{Cx, Domain, Flow, FlowId, Guard, Id, Input, Lost, Step, Timestamp};
+use cairn_runtime::flow::Shown;
+use cairn_runtime::{Cx, Domain, Flow, FlowId, Guard, Id, Input, Lost, Phase as _, Step, Timestamp};
 use proptest::prelude::ProptestConfig;
 
 /// The instant at which every test begins.
@@ -24,14 +25,16 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 
 /// What a driver must know of a flow that the contract does not say.
 pub(crate) trait Known: Flow<Domain = Auth> {
-    /// Its phases as they are written in its state, and whether each is the end.
-    const PHASES: &'static [(&'static str, bool)];
-    /// The phase as it is written. Matches all variants, so that a new one does not compile until it is listed.
-    fn tag(&self) -> &'static str;
+    /// The phases that are the end.
+    const OVER: &'static [Self::Phase];
+
+    /// The phase as it is written.
+    fn tag(&self) -> &'static str {
+        self.phase().name()
+    }
 
     fn is_over(&self) -> bool {
-        let tag = self.tag();
-        Self::PHASES.iter().find(|(phase, _)| *phase == tag).unwrap().1
+        Self::OVER.contains(&self.phase())
     }
 }
 
@@ -267,7 +270,7 @@ impl<F: Known> Driver<F> {
             Some(due) => assert!(!state.is_over() && due > now, "{} is alive and has a next event", state.tag()),
             None => assert!(state.is_over(), "{} is alive and would never be woken", state.tag()),
         }
-        let public = state.public();
+        let public = Shown::of(state);
         self.hides(&serde_json::to_string(&public).unwrap(), "what is public");
         if state.is_over() {
             self.hides(&json, "a last state");

@@ -9,7 +9,7 @@ use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Key, Letter, UserId, Write};
 use cairn_actors::environment::Environment;
 use cairn_actors::flows::email_change::{
-    Account, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Signal, Start,
+    self, Account, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Signal, Start,
 };
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
@@ -30,25 +30,8 @@ const WEEK: i64 = 7 * 86_400;
 const NUMBER: i64 = 2;
 
 impl Known for EmailChange {
-    const PHASES: &'static [(&'static str, bool)] = &[
-        ("awaiting_code", false),
-        ("changed", false),
-        ("undone", false),
-        ("done", true),
-        ("expired", true),
-        ("ended", true),
-    ];
-
-    fn tag(&self) -> &'static str {
-        match self {
-            Self::AwaitingCode(_) => "awaiting_code",
-            Self::Changed(_) => "changed",
-            Self::Undone(_) => "undone",
-            Self::Done { .. } => "done",
-            Self::Expired { .. } => "expired",
-            Self::Ended { .. } => "ended",
-        }
-    }
+    const OVER: &'static [email_change::Phase] =
+        &[email_change::Phase::Done, email_change::Phase::Expired, email_change::Phase::Ended];
 }
 
 type Driven = Driver<EmailChange>;

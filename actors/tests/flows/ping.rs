@@ -1,6 +1,6 @@
 //! Ping: the smallest table there is.
 
-use cairn_actors::flows::ping::{Ping, Pong, Start};
+use cairn_actors::flows::ping::{self, Ping, Pong, Start};
 use cairn_runtime::Flow;
 
 use crate::driver::{Driver, Known, T0, at};
@@ -8,14 +8,7 @@ use crate::golden;
 use crate::table::{self, Place, asked};
 
 impl Known for Ping {
-    const PHASES: &'static [(&'static str, bool)] = &[("asked", false), ("done", true)];
-
-    fn tag(&self) -> &'static str {
-        match self {
-            Self::Asked { .. } => "asked",
-            Self::Done => "done",
-        }
-    }
+    const OVER: &'static [ping::Phase] = &[ping::Phase::Done];
 }
 
 pub(crate) fn places() -> Vec<Place<Ping>> {

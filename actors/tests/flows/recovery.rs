@@ -3,7 +3,7 @@
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Key, Letter, UserId, Write};
 use cairn_actors::flows::challenge::TypedCode;
-use cairn_actors::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
+use cairn_actors::flows::recovery::{self, Command, NewPassword, Outcome, Recovery, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
 use cairn_actors::testing;
@@ -16,18 +16,7 @@ use crate::registration::{ADDRESS, PERSONAL, moves};
 use crate::table::{self, Ask, Place, after, asked};
 
 impl Known for Recovery {
-    const PHASES: &'static [(&'static str, bool)] =
-        &[("awaiting_code", false), ("reset", false), ("done", true), ("expired", true), ("ended", true)];
-
-    fn tag(&self) -> &'static str {
-        match self {
-            Self::AwaitingCode(_) => "awaiting_code",
-            Self::Reset(_) => "reset",
-            Self::Done { .. } => "done",
-            Self::Expired { .. } => "expired",
-            Self::Ended { .. } => "ended",
-        }
-    }
+    const OVER: &'static [recovery::Phase] = &[recovery::Phase::Done, recovery::Phase::Expired, recovery::Phase::Ended];
 }
 
 type Driven = Driver<Recovery>;
@@ -456,11 +445,11 @@ fn the_new_hash_is_kept_for_repeats_and_gone_after_a_day() {
     assert_eq!(driver.state().password().unwrap().as_text(), "the-sealed-hash-1");
     let seal = last(&driver);
     assert!(driver.state().knows_link(&link(&driver, &seal), &driver.environment));
-    assert_eq!(driver.state().public().phase, "done");
+    assert_eq!(driver.state().phase(), recovery::Phase::Reset);
     driver.wake(at(10 + 86_400));
     assert!(driver.state().password().is_none());
     assert!(!driver.state().knows_link(&link(&driver, &seal), &driver.environment));
-    assert_eq!((driver.state().public().phase, driver.state().user()), ("done", Some(user())));
+    assert_eq!((driver.state().phase(), driver.state().user()), (recovery::Phase::Done, Some(user())));
 }
 
 #[test]

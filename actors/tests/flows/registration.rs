@@ -3,7 +3,7 @@
 use cairn_actors::credential::{Presented, Purpose, Seal, of};
 use cairn_actors::effects::{Auth, Key, Letter, Write};
 use cairn_actors::flows::challenge::TypedCode;
-use cairn_actors::flows::registration::{Command, Outcome, Registration, Start};
+use cairn_actors::flows::registration::{self, Command, Outcome, Registration, Start};
 use cairn_actors::hasher::{Proved, SealedHash};
 use cairn_actors::password::Code;
 use cairn_actors::testing;
@@ -19,18 +19,8 @@ pub(crate) const ADDRESS: &str = "Adalbertina.Lovelace@Example.com";
 pub(crate) const PERSONAL: [&str; 6] = [ADDRESS, "dalbertina", "ovelace", "Augustina", "Byronella", "the-sealed-hash"];
 
 impl Known for Registration {
-    const PHASES: &'static [(&'static str, bool)] =
-        &[("awaiting_code", false), ("verified", false), ("done", true), ("expired", true), ("ended", true)];
-
-    fn tag(&self) -> &'static str {
-        match self {
-            Self::AwaitingCode(_) => "awaiting_code",
-            Self::Verified { .. } => "verified",
-            Self::Done { .. } => "done",
-            Self::Expired => "expired",
-            Self::Ended => "ended",
-        }
-    }
+    const OVER: &'static [registration::Phase] =
+        &[registration::Phase::Done, registration::Phase::Expired, registration::Phase::Ended];
 }
 
 type Driven = Driver<Registration>;

@@ -6,7 +6,7 @@ use cairn_actors::credential::{Presented, Seal, of};
 use cairn_actors::effects::{Digest, Key, Letter, UserId, Write};
 use cairn_actors::environment::Settings;
 use cairn_actors::flows::session::{
-    Account, Active, Arrival, Command, End, Link, Notice, Outcome, Restores, SeenDevice, Session, Signal, Start,
+    self, Account, Active, Arrival, Command, End, Link, Notice, Outcome, Restores, SeenDevice, Session, Signal, Start,
     known_place,
 };
 use cairn_actors::hasher::SealedHash;
@@ -27,15 +27,7 @@ const DEVICES: i64 = 6;
 const WEEK: i64 = 7 * 86_400;
 
 impl Known for Session {
-    const PHASES: &'static [(&'static str, bool)] = &[("active", false), ("disputable", false), ("ended", true)];
-
-    fn tag(&self) -> &'static str {
-        match self {
-            Self::Active(_) => "active",
-            Self::Disputable(_) => "disputable",
-            Self::Ended { .. } => "ended",
-        }
-    }
+    const OVER: &'static [session::Phase] = &[session::Phase::Ended];
 }
 
 type Driven = Driver<Session>;

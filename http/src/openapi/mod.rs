@@ -103,8 +103,8 @@ async fn show(document: Arc<Document>, request: Request) -> Answer {
 
 /// Whether `If-None-Match` names what there is (RFC 9110, section 13.1.2): by its tag, weak or not, or by `*`.
 fn is_known(request: &Request, tag: &HeaderValue) -> bool {
-    let specs = request.headers().get_all(IF_NONE_MATCH).iter();
-    let mut tags = lines.flat_map(|line| spec.as_bytes().split(|octet| *octet == b',')).map(<[u8]>::trim_ascii);
+    let lines = request.headers().get_all(IF_NONE_MATCH).iter();
+    let mut tags = lines.flat_map(|line| line.as_bytes().split(|octet| *octet == b',')).map(<[u8]>::trim_ascii);
     tags.any(|known| known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes())
 }
 

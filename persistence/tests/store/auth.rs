@@ -7,11 +7,8 @@ use std::time::Duration;
 
 use cairn_actors::effects::{Answer, Auth, Digest, Key, Letter, NewUser, UserId, Write};
 use cairn_actors::environment::Environment;
-use cairn_actors::flows::deletion::Deletion;
-use cairn_actors::flows::email_change::EmailChange;
-use cairn_actors::flows::recovery::Recovery;
-use cairn_actors::flows::registration::{self, Registration};
-use cairn_actors::flows::session::Session;
+use cairn_actors::flows;
+use cairn_actors::flows::registration;
 use cairn_actors::hasher::{self, Hasher, SealedHash};
 use cairn_actors::ring::SharedRing;
 use cairn_actors::services::Services;
@@ -163,7 +160,7 @@ impl Town {
             noted.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned());
         }));
         let host = WatchedHost::new(Arc::clone(&actors), HASTE);
-        let engine = Engine::<Auth>::builder(Parts {
+        let builder = Engine::<Auth>::builder(Parts {
             store,
             courier: Arc::clone(&self.post) as _,
             host: Arc::clone(&host) as Arc<dyn Host>,
@@ -172,13 +169,8 @@ impl Town {
             environment: Arc::clone(&self.environment),
             node: format!("node {number}"),
             tuning: Tuning { patience: Duration::from_secs(3_000), ..Tuning::default() },
-        })
-        .flow::<Registration>()
-        .flow::<Session>()
-        .flow::<Recovery>()
-        .flow::<EmailChange>()
-        .flow::<Deletion>()
-        .build();
+        });
+        let engine = flows::register(builder).build();
         let hasher =
             Hasher::new(SharedRing::shared(Arc::clone(&self.environment.ring)), hasher::Settings::quick()).unwrap();
         let directory = Arc::new(SqlDirectory::new(self.database(process).clone()));

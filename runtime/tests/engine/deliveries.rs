@@ -161,7 +161,7 @@ async fn a_delivery_that_is_refused_is_dead_and_answers_so() {
     fixture.host.quiet().await;
     assert_eq!((fixture.row(flow).phase.as_str(), fixture.sum("no room")), ("ended", 1));
     let delivery = fixture.delivery(flow);
-    assert_eq!((delivery.dead, delivery.note.as_str()), (true, "the world says no"));
+    assert_eq!((delivery.dead, delivery.note.as_str()), (true, "the receiver says no"));
     fixture.is_at_rest().await;
 }
 

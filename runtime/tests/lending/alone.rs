@@ -4,7 +4,7 @@ use cairn_runtime::testing::clock::BEGINNING;
 use cairn_runtime::testing::toy::{Toy, ToyKey, ToyWrite};
 use cairn_runtime::{Cx, Flow, FlowId, Guard, Input, Lost, Outgoing, Step, Timestamp};
 
-use crate::lending::{Ask, Borrow, Hear, LOAN, Lending, REMINDERS, Says, WEEK};
+use crate::lending::{Ask, Borrow, Hear, LOAN, Lending, Phase, REMINDERS, Says, WEEK};
 
 // begin: desk
 fn cx(now: Timestamp) -> Cx<'static, Toy> {
@@ -43,7 +43,7 @@ fn a_reader_is_reminded_each_week_and_then_given_up() {
     for reminder in 1..=REMINDERS {
         let now = flow.wake_at().unwrap();
         let (next, step) = on(&flow, Input::Woken, now);
-        assert_eq!(next.public().phase, "overdue");
+        assert_eq!(next.phase(), Phase::Overdue);
         assert_eq!(next.wake_at(), Some(now.after(WEEK)), "reminder {reminder}");
         let [letter] = step.effects.outgoing.as_slice() else { panic!("one letter") };
         assert_eq!(letter.expires, next.wake_at(), "the next letter says the same");

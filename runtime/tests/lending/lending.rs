@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cairn_runtime::testing::toy::{Toy, ToyDelivery, ToyKey, ToyWrite};
-use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Outgoing, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Outgoing, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
 use crate::reservation::{self, Reservation};
@@ -40,6 +40,16 @@ pub struct Loan {
     /// Whoever waits for the copy. Added later: rows of older releases lack it.
     #[serde(default)]
     pub wanted_by: Option<FlowId>,
+}
+
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Lent = "lent",
+        Overdue = "overdue",
+        Returned = "returned",
+        Missing = "missing",
+    }
 }
 // end: state
 
@@ -106,6 +116,7 @@ impl Flow for Lending {
     const NAME: &'static str = "lending";
     const PREFIX: &'static str = "len";
     type Domain = Toy;
+    type Phase = Phase;
     type Start = Borrow;
     type Command = Ask;
     type Signal = Hear;
@@ -156,13 +167,13 @@ impl Flow for Lending {
         }
     }
 
-    fn public(&self) -> Public {
-        Public::phase(match self {
-            Self::Lent(_) => "lent",
-            Self::Overdue(_) => "overdue",
-            Self::Returned => "returned",
-            Self::Missing => "missing",
-        })
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Lent(_) => Phase::Lent,
+            Self::Overdue(_) => Phase::Overdue,
+            Self::Returned => Phase::Returned,
+            Self::Missing => Phase::Missing,
+        }
     }
 }
 // end: flow

@@ -1,7 +1,7 @@
 //! Reservation: a reader waits for a copy that is lent, and is told when it is back.
 
 use cairn_runtime::testing::toy::{Toy, ToyDelivery};
-use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Never, Public, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, FlowId, Input, Lost, Named, Never, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
 use crate::lending::{self, DAY, Lending};
@@ -46,10 +46,20 @@ impl Named for Hear {
 }
 
 // begin: flow
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Waiting = "waiting",
+        Ready = "ready",
+        Expired = "expired",
+    }
+}
+
 impl Flow for Reservation {
     const NAME: &'static str = "reservation";
     const PREFIX: &'static str = "res";
     type Domain = Toy;
+    type Phase = Phase;
     type Start = Reserve;
     type Command = Never;
     type Signal = Hear;
@@ -81,11 +91,11 @@ impl Flow for Reservation {
         }
     }
 
-    fn public(&self) -> Public {
-        Public::phase(match self {
-            Self::Waiting { .. } => "waiting",
-            Self::Ready => "ready",
-            Self::Expired => "expired",
-        })
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Waiting { .. } => Phase::Waiting,
+            Self::Ready => Phase::Ready,
+            Self::Expired => Phase::Expired,
+        }
     }
 }

@@ -10,12 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cairn_actors::effects::Auth;
 use cairn_actors::environment::{Environment, Settings};
-use cairn_actors::flows::deletion::Deletion;
-use cairn_actors::flows::email_change::EmailChange;
-use cairn_actors::flows::ping::Ping;
-use cairn_actors::flows::recovery::Recovery;
-use cairn_actors::flows::registration::Registration;
-use cairn_actors::flows::session::Session;
+use cairn_actors::flows;
 use cairn_actors::hasher::{self, Hasher};
 use cairn_actors::master_key::MasterKey;
 use cairn_actors::ring::SharedRing;
@@ -96,7 +91,7 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
         Settings { public_url: url.to_owned(), resend_cooldown: std::time::Duration::ZERO, ..Settings::default() };
     let environment = Arc::new(Environment { ring, signing: Arc::new(signing), settings });
     let host = ActorHost::new(Arc::new(|_| panic!("the supervisor gave up")));
-    let engine = Engine::<Auth>::builder(Parts {
+    let builder = Engine::<Auth>::builder(Parts {
         store: Arc::new(database.store::<Auth, _>(AuthWrites)),
         courier: Arc::new(Mailer::nowhere()),
         host: Arc::clone(&host) as Arc<dyn cairn_runtime::Host>,
@@ -105,14 +100,8 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
         environment,
         node: "hang-ups".to_owned(),
         tuning: Tuning::default(),
-    })
-    .flow::<Registration>()
-    .flow::<Session>()
-    .flow::<Recovery>()
-    .flow::<EmailChange>()
-    .flow::<Deletion>()
-    .flow::<Ping>()
-    .build();
+    });
+    let engine = flows::register(builder).build();
     let _supervision = supervise(host, engine.tasks()).await.unwrap();
     let services =
         Services { engine: engine.clone(), directory: Arc::new(SqlDirectory::new(database.clone())), hasher };

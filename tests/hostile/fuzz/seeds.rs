@@ -195,7 +195,7 @@ pub const SEEDS: &[Seed] = &[
 
 /// The lines of all tables, those of the operations listener last, each with whether it is one.
 pub fn specs() -> impl Iterator<Item = (&'static RouteSpec, bool)> {
-    let public = api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::lines());
+    let public = api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs());
     public.map(|line| (line, false)).chain(operations::specs().map(|line| (line, true)))
 }
 

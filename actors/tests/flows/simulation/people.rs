@@ -12,11 +12,7 @@ use std::time::Duration;
 use cairn_actors::credential::{OfPurpose, Presented, Purpose, Seal};
 use cairn_actors::effects::{Answer, Auth, Key, UserId};
 use cairn_actors::environment::{Environment, Settings};
-use cairn_actors::flows::authorization::Authorization;
-use cairn_actors::flows::deletion::Deletion;
-use cairn_actors::flows::email_change::EmailChange;
-use cairn_actors::flows::recovery::Recovery;
-use cairn_actors::flows::registration::Registration;
+use cairn_actors::flows;
 use cairn_actors::flows::session::Session;
 use cairn_actors::hasher::SealedHash;
 use cairn_actors::testing;
@@ -222,8 +218,7 @@ pub(super) fn presented<P: OfPurpose>(environment: &Environment, purpose: P, tex
 
 impl Workload<Auth> for People {
     fn register(&self, builder: Builder<Auth>) -> Builder<Auth> {
-        let builder = builder.flow::<Registration>().flow::<Session>().flow::<Recovery>().flow::<Authorization>();
-        builder.flow::<EmailChange>().flow::<Deletion>()
+        flows::register(builder)
     }
 
     fn environment(&self) -> Arc<Environment> {

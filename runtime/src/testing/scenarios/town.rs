@@ -125,7 +125,7 @@ impl Courier<Toy> for Town {
         Box::pin(async move {
             match mood {
                 None => Ok(self.does(&attempt)),
-                Some(Mood::Refuse) => Err(Trouble::Never("the world says no".to_owned())),
+                Some(Mood::Refuse) => Err(Trouble::Never("the receiver says no".to_owned())),
                 Some(Mood::Later(after)) => Err(Trouble::Later { why: "the world is busy".to_owned(), after }),
                 Some(Mood::StrikeBefore) => {
                     strike();

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::effects::{go, stay};
 use crate::flow::{Cx, Flow, Input, Lost, Named, Public, Step};
 use crate::id::FlowId;
+use crate::phases;
 
 /// Where a child stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,10 +99,20 @@ impl Named for Hear {
     }
 }
 
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Working = "working",
+        Done = "done",
+        CalledOff = "called_off",
+    }
+}
+
 impl Flow for Child {
     const NAME: &'static str = "child";
     const PREFIX: &'static str = "chi";
     type Domain = Toy;
+    type Phase = Phase;
     type Start = Begin;
     type Command = Ask;
     type Signal = Hear;
@@ -141,13 +152,17 @@ impl Flow for Child {
         }
     }
 
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Working { .. } => Phase::Working,
+            Self::Done { .. } => Phase::Done,
+            Self::CalledOff { .. } => Phase::CalledOff,
+        }
+    }
+
     fn public(&self) -> Public {
-        let (phase, parent) = match self {
-            Self::Working { parent, .. } => ("working", parent),
-            Self::Done { parent } => ("done", parent),
-            Self::CalledOff { parent } => ("called_off", parent),
-        };
-        Public { parent: Some(*parent), ..Public::phase(phase) }
+        let (Self::Working { parent, .. } | Self::Done { parent } | Self::CalledOff { parent }) = self;
+        Public { parent: Some(*parent), ..Public::default() }
     }
 }
 

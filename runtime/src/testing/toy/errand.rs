@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{HOUR, Toy, ToyAnswer, ToyDelivery, ToyWrite};
 use crate::clock::Timestamp;
 use crate::effects::{go, stay};
-use crate::flow::{Cx, Failure, Flow, Input, Lost, Named, Never, Public, Step};
+use crate::flow::{Cx, Failure, Flow, Input, Lost, Named, Never, Step};
+use crate::phases;
 
 const CHARGE: &str = "charge";
 
@@ -83,10 +84,21 @@ impl Named for Ask {
     }
 }
 
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Out = "out",
+        Done = "done",
+        NotDone = "not_done",
+        Unsure = "unsure",
+    }
+}
+
 impl Flow for Errand {
     const NAME: &'static str = "errand";
     const PREFIX: &'static str = "err";
     type Domain = Toy;
+    type Phase = Phase;
     type Start = Go;
     type Command = Ask;
     type Signal = Never;
@@ -131,13 +143,13 @@ impl Flow for Errand {
         }
     }
 
-    fn public(&self) -> Public {
-        Public::phase(match self {
-            Self::Out { .. } => "out",
-            Self::Done => "done",
-            Self::NotDone => "not_done",
-            Self::Unsure { .. } => "unsure",
-        })
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Out { .. } => Phase::Out,
+            Self::Done => Phase::Done,
+            Self::NotDone => Phase::NotDone,
+            Self::Unsure { .. } => Phase::Unsure,
+        }
     }
 }
 

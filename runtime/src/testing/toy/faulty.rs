@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{HOUR, MINUTE, Toy, ToyDelivery, ToyWrite};
 use crate::clock::Timestamp;
 use crate::effects::{Outgoing, go, stay};
-use crate::flow::{Cx, Flow, Input, Lost, Named, Public, Step};
+use crate::flow::{Cx, Flow, Input, Lost, Named, Step};
+use crate::phases;
 
 /// Where a faulty flow stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,10 +106,20 @@ impl Named for Told {
     }
 }
 
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Alive = "alive",
+        Over = "over",
+        Unreadable = "unreadable",
+    }
+}
+
 impl Flow for Faulty {
     const NAME: &'static str = "faulty";
     const PREFIX: &'static str = "fau";
     type Domain = Toy;
+    type Phase = Phase;
     type Start = Begin;
     type Command = Ask;
     type Signal = Told;
@@ -156,12 +167,12 @@ impl Flow for Faulty {
         }
     }
 
-    fn public(&self) -> Public {
-        Public::phase(match self {
-            Self::Alive { .. } => "alive",
-            Self::Over => "over",
-            Self::Unreadable => "unreadable",
-        })
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Alive { .. } => Phase::Alive,
+            Self::Over => Phase::Over,
+            Self::Unreadable => Phase::Unreadable,
+        }
     }
 }
 

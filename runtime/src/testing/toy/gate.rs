@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{HOUR, Toy, ToyKey};
 use crate::clock::Timestamp;
 use crate::effects::{go, stay};
-use crate::flow::{Cx, Flow, Input, Lost, Named, Never, Public, Step};
+use crate::flow::{Cx, Flow, Input, Lost, Named, Never, Step};
+use crate::phases;
 
 /// Where a gate stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,10 +71,19 @@ impl Named for Ask {
     }
 }
 
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Standing = "standing",
+        Gone = "gone",
+    }
+}
+
 impl Flow for Gate {
     const NAME: &'static str = "gate";
     const PREFIX: &'static str = "gat";
     type Domain = Toy;
+    type Phase = Phase;
     type Start = Build;
     type Command = Ask;
     type Signal = Never;
@@ -115,11 +125,11 @@ impl Flow for Gate {
         }
     }
 
-    fn public(&self) -> Public {
-        Public::phase(match self {
-            Self::Standing { .. } => "standing",
-            Self::Gone => "gone",
-        })
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Standing { .. } => Phase::Standing,
+            Self::Gone => Phase::Gone,
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use super::child::{self, Child};
 use super::{Toy, ToyWrite};
 use crate::clock::Timestamp;
 use crate::effects::{Effects, go, open, stay};
-use crate::flow::{Cx, Flow, Input, Lost, Named, Public, Step};
+use crate::flow::{Cx, Flow, Input, Lost, Named, Step};
 use crate::id::FlowId;
+use crate::phases;
 
 /// Where a parent stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,10 +104,20 @@ impl Named for Hear {
     }
 }
 
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Waiting = "waiting",
+        Complete = "complete",
+        CalledOff = "called_off",
+    }
+}
+
 impl Flow for Parent {
     const NAME: &'static str = "parent";
     const PREFIX: &'static str = "par";
     type Domain = Toy;
+    type Phase = Phase;
     type Start = SendOut;
     type Command = Ask;
     type Signal = Hear;
@@ -167,12 +178,12 @@ impl Flow for Parent {
         }
     }
 
-    fn public(&self) -> Public {
-        Public::phase(match self {
-            Self::Waiting { .. } => "waiting",
-            Self::Complete { .. } => "complete",
-            Self::CalledOff { .. } => "called_off",
-        })
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Waiting { .. } => Phase::Waiting,
+            Self::Complete { .. } => Phase::Complete,
+            Self::CalledOff { .. } => Phase::CalledOff,
+        }
     }
 }
 
@@ -196,7 +207,7 @@ mod tests {
         let opened: Vec<FlowId> = step.effects.opened.iter().map(|opened| opened.flow).collect();
         assert_eq!(opened, out);
         assert_ne!(out[0], out[1]);
-        assert!(step.effects.opened.iter().all(|opened| opened.public.parent == Some(super::super::desk::FLOW)));
+        assert!(step.effects.opened.iter().all(|opened| opened.shown.public.parent == Some(super::super::desk::FLOW)));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Toy, ToyKey, ToyWrite};
 use crate::clock::Timestamp;
 use crate::effects::{Going, go, stay};
-use crate::flow::{Cx, Flow, Input, Lost, Named, Never, Public, Step};
+use crate::flow::{Cx, Flow, Input, Lost, Named, Never, Step};
+use crate::phases;
 
 /// Where a ticket stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,10 +111,21 @@ impl Named for Ask {
     }
 }
 
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Open = "open",
+        Closed = "closed",
+        Expired = "expired",
+        Void = "void",
+    }
+}
+
 impl Flow for Ticket {
     const NAME: &'static str = "ticket";
     const PREFIX: &'static str = "tic";
     type Domain = Toy;
+    type Phase = Phase;
     type Start = Issue;
     type Command = Ask;
     type Signal = Never;
@@ -188,13 +200,13 @@ impl Flow for Ticket {
         }
     }
 
-    fn public(&self) -> Public {
-        Public::phase(match self {
-            Self::Open(_) => "open",
-            Self::Closed { .. } => "closed",
-            Self::Expired { .. } => "expired",
-            Self::Void => "void",
-        })
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Open(_) => Phase::Open,
+            Self::Closed { .. } => Phase::Closed,
+            Self::Expired { .. } => Phase::Expired,
+            Self::Void => Phase::Void,
+        }
     }
 }
 

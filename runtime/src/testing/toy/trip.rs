@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{HOUR, Toy, ToyAnswer, ToyDelivery, ToyWrite};
 use crate::clock::Timestamp;
 use crate::effects::{Going, Outgoing, go, stay};
-use crate::flow::{Cx, Failure, Flow, Input, Lost, Named, Never, Public, Step};
+use crate::flow::{Cx, Failure, Flow, Input, Lost, Named, Never, Step};
+use crate::phases;
 
 /// The tag of the booking's answer.
 const ROOM: &str = "room";
@@ -101,10 +102,22 @@ impl Named for Ask {
     }
 }
 
+phases! {
+    /// Where it stands.
+    pub enum Phase {
+        Booking = "booking",
+        Charging = "charging",
+        Cancelling = "cancelling",
+        Booked = "booked",
+        Ended = "ended",
+    }
+}
+
 impl Flow for Trip {
     const NAME: &'static str = "trip";
     const PREFIX: &'static str = "tri";
     type Domain = Toy;
+    type Phase = Phase;
     type Start = Plan;
     type Command = Ask;
     type Signal = Never;
@@ -172,14 +185,14 @@ impl Flow for Trip {
         }
     }
 
-    fn public(&self) -> Public {
-        Public::phase(match self {
-            Self::Booking { .. } => "booking",
-            Self::Charging { .. } => "charging",
-            Self::Cancelling { .. } => "cancelling",
-            Self::Booked { .. } => "booked",
-            Self::Ended => "ended",
-        })
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Booking { .. } => Phase::Booking,
+            Self::Charging { .. } => Phase::Charging,
+            Self::Cancelling { .. } => Phase::Cancelling,
+            Self::Booked { .. } => Phase::Booked,
+            Self::Ended => Phase::Ended,
+        }
     }
 }
 
@@ -240,7 +253,7 @@ mod tests {
         assert_eq!(sent(&second), [("charge", Some(CARD), true)]);
         let (trip, third) = on(&trip, answered(CARD, Ok(ToyAnswer::Charged { receipt: "r1".to_owned() })), BEGINNING);
         assert_eq!(third.effects.writes, [ToyWrite::add("trips", 1)]);
-        assert_eq!((trip.public().phase, trip.wake_at()), ("booked", None));
+        assert_eq!((trip.phase(), trip.wake_at()), (Phase::Booked, None));
     }
 
     #[test]
@@ -262,7 +275,7 @@ mod tests {
         for input in [answered(CARD, Err(Failure::Unknown)), Input::Woken] {
             let (trip, step) = on(&charging().0, input, BEGINNING);
             assert_eq!(sent(&step), [("cancel", Some(UNDONE), false), ("note", None, false)]);
-            assert_eq!(trip.public().phase, "cancelling");
+            assert_eq!(trip.phase(), Phase::Cancelling);
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cairn_runtime::testing::toy::{Child, Faulty, Toy, child, faulty};
 use cairn_runtime::{
-    Cx, Failure, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, stay,
+    Cx, Failure, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Step, Timestamp, go, phases, stay,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,10 +30,17 @@ impl Named for Announce {
     }
 }
 
+phases! {
+    pub(crate) enum HeraldPhase {
+        Waiting = "waiting",
+    }
+}
+
 impl Flow for Herald {
     const NAME: &'static str = "herald";
     const PREFIX: &'static str = "her";
     type Domain = Toy;
+    type Phase = HeraldPhase;
     type Start = Announce;
     type Command = Never;
     type Signal = Never;
@@ -72,8 +79,8 @@ impl Flow for Herald {
         Some(self.until)
     }
 
-    fn public(&self) -> Public {
-        Public::phase("waiting")
+    fn phase(&self) -> HeraldPhase {
+        HeraldPhase::Waiting
     }
 }
 
@@ -93,10 +100,17 @@ impl Named for Count {
     }
 }
 
+phases! {
+    pub(crate) enum MetronomePhase {
+        Beating = "beating",
+    }
+}
+
 impl Flow for Metronome {
     const NAME: &'static str = "metronome";
     const PREFIX: &'static str = "met";
     type Domain = Toy;
+    type Phase = MetronomePhase;
     type Start = ();
     type Command = Count;
     type Signal = Never;
@@ -121,8 +135,8 @@ impl Flow for Metronome {
         Some(self.next)
     }
 
-    fn public(&self) -> Public {
-        Public::phase("beating")
+    fn phase(&self) -> MetronomePhase {
+        MetronomePhase::Beating
     }
 }
 
@@ -130,11 +144,18 @@ impl Flow for Metronome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Elder;
 
+phases! {
+    pub(crate) enum ElderPhase {
+        Old = "old",
+    }
+}
+
 impl Flow for Elder {
     const NAME: &'static str = "elder";
     const PREFIX: &'static str = "eld";
     const SCHEMA: u32 = 3;
     type Domain = Toy;
+    type Phase = ElderPhase;
     type Start = ();
     type Command = ();
     type Signal = Never;
@@ -152,8 +173,8 @@ impl Flow for Elder {
         None
     }
 
-    fn public(&self) -> Public {
-        Public::phase("old")
+    fn phase(&self) -> ElderPhase {
+        ElderPhase::Old
     }
 
     fn upcast(schema: u32, _state: serde_json::Value) -> Result<serde_json::Value, String> {
@@ -168,11 +189,18 @@ pub(crate) struct Renamed {
     pub(crate) number: u32,
 }
 
+phases! {
+    pub(crate) enum RenamedPhase {
+        Counted = "counted",
+    }
+}
+
 impl Flow for Renamed {
     const NAME: &'static str = "renamed";
     const PREFIX: &'static str = "ren";
     const SCHEMA: u32 = 2;
     type Domain = Toy;
+    type Phase = RenamedPhase;
     type Start = ();
     type Command = Never;
     type Signal = Never;
@@ -190,8 +218,8 @@ impl Flow for Renamed {
         None
     }
 
-    fn public(&self) -> Public {
-        Public::phase("counted")
+    fn phase(&self) -> RenamedPhase {
+        RenamedPhase::Counted
     }
 
     fn upcast(_schema: u32, state: serde_json::Value) -> Result<serde_json::Value, String> {
