@@ -16,6 +16,7 @@ pub mod route;
 pub mod route_group;
 pub mod router;
 pub mod server;
+pub mod settings;
 pub mod state;
 pub mod theme;
 pub mod well_known;
@@ -30,6 +31,7 @@ mod sign_in;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub use access::host::Hosts;
 pub use access::{Access, Admission, AnswerHeaders, Metered};
@@ -41,6 +43,7 @@ pub use reply::Reply;
 pub use request::{Form, Request};
 pub use route::{Answer, Body, Route, RouteSpec, Run, Said, Shape};
 pub use route_group::{Cors, RouteGroup, TableFault};
-pub use router::{Router, Settings, describe_metrics};
+pub use router::{Router, describe_metrics};
 pub use server::serve;
+pub use settings::Settings;
 pub use state::AppState;

@@ -28,7 +28,7 @@ use crate::problem::{Kind, Problem};
 use crate::reply::{DATA_POLICY, Reply};
 use crate::request::{BodyStream, Head, Request, collect, crowded, discard};
 use crate::route::{Answer, Route};
-use crate::router::{Settings, is_below};
+use crate::settings::{Settings, is_below};
 
 /// How a group tells of problems: as a document, as a page, as its protocol wants it.
 pub(crate) type ErrorWriter<S> = fn(&S, &Problem, &Refused<'_>) -> Reply;
@@ -275,7 +275,7 @@ impl<S: Admission> RouteGroup<S> {
             }
         };
         request.body = collect(&head.headers, body, &settings.limits, &mut held).await?;
-        request.check_media_type(route.spec.body)?;
+        request.check_media_type(route.spec.body.media_type())?;
         (route.run)(Arc::clone(&self.state), *request).await
     }
 
@@ -308,7 +308,7 @@ impl<S: Admission> RouteGroup<S> {
             Ok(Ok(body)) => request.body = body,
             Ok(Err(_)) | Err(_) => return Err(slow),
         }
-        if request.check_media_type(route.spec.body).is_err() {
+        if request.check_media_type(route.spec.body.media_type()).is_err() {
             return Err(slow);
         }
         let seconds = slow.seconds_to_wait().unwrap_or(1);

@@ -15,13 +15,14 @@ use crate::route::{RouteSpec, call, routes};
 use crate::route_group::{Cors, RouteGroup, TableFault};
 use crate::schema;
 use crate::state::AppState;
+use crate::views::{ExportBody, Profile};
 
 mod config;
 mod devices;
 mod email_change;
 mod login;
 mod logout;
-pub(crate) mod me;
+mod me;
 mod password_change;
 mod password_reset;
 mod refresh;
@@ -55,10 +56,10 @@ routes! {
     POST "/auth/email-change", fresh_bearer, json(email_change::Wanted) => 202(FlowReplyBody), RESET, email_change::begin, email_change::BEGIN;
     POST "/auth/email-change/confirm", open, json(email_change::Proof) => 200(email_change::Settled), CODE, email_change::confirm, email_change::CONFIRM;
     POST "/auth/email-change/undo", open, json(email_change::Undo) => 200(email_change::Settled), CODE, email_change::undo, email_change::UNDO;
-    GET "/users/me", bearer, none => 200(me::Profile), ACCOUNT, me::show, me::SHOW;
-    PUT "/users/me", bearer, json(me::Edit) => 200(me::Profile), CHANGE, me::edit, me::EDIT;
+    GET "/users/me", bearer, none => 200(Profile), ACCOUNT, me::show, me::SHOW;
+    PUT "/users/me", bearer, json(me::Edit) => 200(Profile), CHANGE, me::edit, me::EDIT;
     DELETE "/users/me", fresh_bearer, json(me::DeletionBody) => 202(FlowReplyBody), LOGIN, me::delete, me::DELETE;
-    GET "/users/me/export", fresh_bearer, none => 200(me::ExportBody), EXPORT, me::export, me::EXPORT;
+    GET "/users/me/export", fresh_bearer, none => 200(ExportBody), EXPORT, me::export, me::EXPORT;
 }
 
 /// The lines of its table.

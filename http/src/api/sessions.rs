@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use cairn_actors::password::Password;
 use cairn_actors::services::session::SignedIn;
-use cairn_actors::services::sessions::SessionView;
 use cairn_runtime::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +17,7 @@ use crate::reply::instant;
 use crate::request::Request;
 use crate::schema;
 use crate::state::AppState;
+use crate::views::SessionBody;
 
 pub(super) const LIST: Description =
     Description::new("listSessions", Area::Sessions, "List the sessions that are still good");
@@ -38,35 +38,6 @@ pub(super) const STATUS: Description = Description::new("getStatus", Area::Sessi
 pub(super) const STEP_UP: Description = Description::new("stepUp", Area::Sessions, "Prove the password once more")
     .text("Gives tokens with a fresh `auth_time`, for what is sensitive.")
     .takes(&[Takes::IdempotencyKey, Takes::Device]);
-
-/// A session, as its user is shown it.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Session")]
-pub(super) struct SessionBody {
-    /// Its id.
-    #[schemars(with = "schema::SessionId")]
-    id: String,
-    /// What its device calls itself (`User-Agent`).
-    device: Option<String>,
-    /// The address from which it was begun.
-    client_address: Option<String>,
-    /// When it was begun.
-    #[schemars(with = "schema::Instant")]
-    created_at: String,
-    /// When it was last carried on.
-    #[schemars(with = "schema::Instant")]
-    last_used_at: String,
-    /// Whether it is the present one.
-    current: bool,
-}
-
-impl From<SessionView> for SessionBody {
-    fn from(session: SessionView) -> Self {
-        let SessionView { id, device, client_address, created_at, last_used_at, current } = session;
-        let (created_at, last_used_at) = (instant(created_at), instant(last_used_at));
-        Self { id, device, client_address, created_at, last_used_at, current }
-    }
-}
 
 /// The sessions of an account, last used first.
 #[derive(Serialize, JsonSchema)]

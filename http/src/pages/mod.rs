@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access::rate::{ADVICE, CHANGE, CODE, EVENTS, HISTORY, LOGIN, PAGE, REGISTER, RESEND, RESET};
-use crate::api::me::ExportBody;
 use crate::description::{Area, Description};
 use crate::problem::Problem;
 use crate::reply::{PAGE_POLICY, Reply};
@@ -16,6 +15,7 @@ use crate::route::{Answer, RouteSpec, call, reply, routes};
 use crate::route_group::{RouteGroup, TableFault};
 use crate::state::AppState;
 use crate::theme::Page;
+use crate::views::ExportBody;
 
 mod account;
 mod advice;
