@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_credential_of_one_purpose_cannot_reach_the_check_of_another() {
-        use crate::flows::{authorization, recovery, registration, session};
+        use crate::flows::{authorization, challenge, recovery, registration, session};
 
         // These do not compile once a command takes a credential of another purpose, or of any.
         let _: fn(Presented<of::VerifyEmail>) -> registration::Command =
@@ -406,7 +406,7 @@ mod tests {
         let _: fn(Presented<of::RefreshToken>) -> session::Command = session::Command::Refresh;
         let _: fn(Presented<of::RefreshToken>) -> session::Command = session::Command::SignOut;
         let _: fn(&recovery::Recovery, &Presented<of::ResetPassword>, &crate::environment::Environment) -> bool =
-            recovery::Recovery::knows_link;
+            <recovery::Recovery as challenge::LetterProof>::knows_link;
         let _: fn(&authorization::Authorization, &Presented<of::FlowCookie>, &crate::environment::Environment) -> bool =
             authorization::Authorization::began_in;
         let _: fn(authorization::Exchange) -> Presented<of::AuthorizationCode> = |asked| asked.code;

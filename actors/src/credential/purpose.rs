@@ -7,6 +7,8 @@
 pub trait OfPurpose: sealed::Sealed + Copy + Send + Sync + 'static {
     /// The same as a word.
     const PURPOSE: Purpose;
+    /// Its only value.
+    const VALUE: Self;
 }
 
 mod sealed {
@@ -45,6 +47,7 @@ macro_rules! purposes {
 
                 impl super::OfPurpose for $name {
                     const PURPOSE: super::Purpose = super::Purpose::$name;
+                    const VALUE: Self = Self;
                 }
             )+
         }

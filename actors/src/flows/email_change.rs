@@ -16,7 +16,7 @@ use cairn_runtime::{Cx, Flow, Going, Input, Lost, Outgoing, Public, Step, Timest
 use serde::{Deserialize, Serialize};
 
 pub use self::words::{Account, Command, Confirmer, Later, NewPassword, Outcome, Signal, Start};
-use super::challenge::{self, Challenge, Checked, NoLetter, TRIES, TypedCode, asked_letter};
+use super::challenge::{self, Awaits, Challenge, Checked, LetterProof, LinkState, Repeated, asked_letter, tells};
 use super::deletion::{self, Deletion};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
@@ -81,7 +81,7 @@ pub struct Awaiting {
     pub decoy: bool,
     /// The letters and the wrong codes so far.
     #[serde(flatten)]
-    pub letters: Challenge,
+    pub challenge: Challenge,
     /// When waiting ends.
     pub expires_at: Timestamp,
 }
@@ -133,33 +133,45 @@ pub struct Undone {
     pub overtaken: bool,
 }
 
-impl Awaiting {
-    /// The last letter, as it goes out: whether the address has an account shows in nothing else.
-    fn letter(&self, by: AskedBy) -> Option<Outgoing<Auth>> {
+tells!(Outcome);
+
+impl Awaits for Awaiting {
+    type Flow = EmailChange;
+    const PURPOSE: Purpose = Purpose::EmailChange;
+
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn challenge(&self) -> &Challenge {
+        &self.challenge
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    fn with(&self, challenge: Challenge) -> Self {
+        Self { challenge, ..self.clone() }
+    }
+
+    /// Whether the address has an account shows in nothing else.
+    fn letter(&self, seal: Seal, by: AskedBy) -> Outgoing<Auth> {
         let to = self.address.clone();
         let letter = if self.decoy {
             Letter::EmailKnown { to }
         } else {
-            Letter::EmailConfirm { to, seal: self.letters.last()?.clone(), expires_at: self.expires_at }
+            Letter::EmailConfirm { to, seal, expires_at: self.expires_at }
         };
-        Some(asked_letter(letter, by, self.expires_at))
+        asked_letter(letter, by, self.expires_at)
     }
 
-    /// Waits on with this letter on its way.
-    fn sent(self, by: AskedBy) -> Step<EmailChange> {
-        let expires_at = self.expires_at;
-        self.sending(by).says(Outcome::Awaiting { expires_at })
+    fn waits(self) -> EmailChange {
+        EmailChange::AwaitingCode(Box::new(self))
     }
+}
 
-    fn sending(self, by: AskedBy) -> Going<EmailChange> {
-        let letter = self.letter(by);
-        let going = go(EmailChange::AwaitingCode(Box::new(self)));
-        match letter {
-            Some(letter) => going.send(letter),
-            None => going,
-        }
-    }
-
+impl Awaiting {
     /// The proof is right: the address becomes the account's, and the one from before stays claimed, its number raised,
     /// so that whatever counted on it being the account's loses.
     fn changed(
@@ -203,7 +215,7 @@ impl Awaiting {
             number: account.number.saturating_add(1),
             address: self.address.clone(),
             issue: issue.clone(),
-            tries: self.letters.tries,
+            tries: self.challenge.tries,
             undo,
             until,
         })))
@@ -215,19 +227,6 @@ impl Awaiting {
         .write(Write::SetAddress { user, address: self.address.clone(), address_key, at: cx.now })
         .send(Outgoing::external(Delivery::Letter(notice)).until(until))
         .says(Outcome::Changed { user, until })
-    }
-
-    /// A code that is not right costs a try, and counts for the address in the same commit.
-    fn missed(&self, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Step<EmailChange> {
-        let letters = self.letters.missed();
-        let tries_left = letters.tries_left();
-        let counted = challenge::count_miss(&self.address, Purpose::EmailChange, typed, cx);
-        counted
-            .into_iter()
-            .fold(go(EmailChange::AwaitingCode(Box::new(Self { letters, ..self.clone() }))), |step, write| {
-                step.write(write)
-            })
-            .says(Outcome::WrongCode { tries_left })
     }
 }
 
@@ -358,16 +357,6 @@ impl EmailChange {
         }
     }
 
-    /// What the cookie of the browser that asked for this is rendered from, while there is anything to go on with.
-    pub fn cookie(&self) -> Option<Seal> {
-        let issue = match self {
-            Self::AwaitingCode(awaiting) => awaiting.letters.last()?,
-            Self::Changed(changed) => &changed.issue,
-            Self::Undone(_) | Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => return None,
-        };
-        Some(Seal { n: 0, ..issue.clone() })
-    }
-
     /// The change that can still be taken back, if it is one.
     pub fn changed(&self) -> Option<&Changed> {
         match self {
@@ -409,29 +398,37 @@ impl EmailChange {
         matches!(self, Self::Undone(undone) if fence.is_some() && undone.fence == fence)
     }
 
-    /// The new address while its proof is awaited.
-    pub fn awaited(&self) -> Option<&Address> {
-        match self {
-            Self::AwaitingCode(awaiting) => Some(&awaiting.address),
-            _ => None,
-        }
-    }
-
-    /// Whether a link is this flow's own.
-    pub fn knows_link(&self, link: &Presented<of::EmailChange>, environment: &Environment) -> bool {
-        match self {
-            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.check_link(link, environment), Checked::Right(_)),
-            Self::Changed(changed) => link.proves(&environment.ring, &changed.issue),
-            _ => false,
-        }
-    }
-
     /// Whether a link takes this change back, or has done so.
     pub fn knows_undo(&self, link: &Presented<of::UndoEmailChange>, environment: &Environment) -> bool {
         match self {
             Self::Changed(changed) => link.proves(&environment.ring, &changed.undo),
             Self::Undone(undone) => !undone.overtaken && link.proves(&environment.ring, &undone.undo),
             _ => false,
+        }
+    }
+}
+
+impl LetterProof for EmailChange {
+    type Link = of::EmailChange;
+    const LETTERS: &'static [&'static str] = &["email.confirm", "email.known"];
+
+    fn awaits(&self) -> Option<(&Address, &Challenge)> {
+        match self {
+            Self::AwaitingCode(awaiting) => Some((&awaiting.address, &awaiting.challenge)),
+            _ => None,
+        }
+    }
+
+    fn proved_by(&self) -> Option<&Seal> {
+        self.changed().map(|changed| &changed.issue)
+    }
+
+    fn link_state(&self) -> LinkState {
+        match self {
+            Self::AwaitingCode(_) => LinkState::Good,
+            Self::Changed(_) | Self::Done { .. } => LinkState::Done,
+            Self::Expired { .. } => LinkState::Expired,
+            Self::Undone(_) | Self::Ended { .. } => LinkState::Overtaken,
         }
     }
 }
@@ -471,7 +468,7 @@ impl Flow for EmailChange {
             from: Some(asked.from),
             address: asked.address.clone(),
             decoy: asked.known,
-            letters: Challenge::first(cx),
+            challenge: Challenge::first(cx),
             expires_at,
         };
         let step = begun
@@ -489,14 +486,14 @@ impl Flow for EmailChange {
 
             // Everything typed into a decoy is judged all the same, and then it is wrong.
             (Self::AwaitingCode(a), Input::Asked(Command::Enter { code, account })) => {
-                match a.letters.check_code(Purpose::EmailChange, code, cx) {
+                match a.challenge.check_code(Purpose::EmailChange, code, cx) {
                     Checked::Right(issue) if !a.decoy => a.changed(issue, account.as_ref(), lost, cx),
                     Checked::Right(_) | Checked::Wrong => a.missed(code, cx),
-                    Checked::Spent => stay().says(Outcome::OnlyTheLink),
+                    Checked::Spent => a.spent(),
                 }
             }
             (Self::AwaitingCode(a), Input::Asked(Command::Open { link, by, account })) => {
-                match a.letters.check_link(link, cx.environment) {
+                match a.challenge.check_link(link, cx.environment) {
                     Checked::Right(issue) if !a.decoy && by.is_entitled(a.user, issue, cx) => {
                         a.changed(issue, account.as_ref(), lost, cx)
                     }
@@ -504,25 +501,17 @@ impl Flow for EmailChange {
                     Checked::Right(_) | Checked::Wrong | Checked::Spent => stay().says(Outcome::Garbage),
                 }
             }
-            (Self::AwaitingCode(a), Input::Asked(Command::Resend(by))) => match a.letters.another(cx) {
-                Ok(letters) => Awaiting { letters, ..(**a).clone() }.sent(*by),
-                Err(NoLetter::TooSoon { at }) => stay().says(Outcome::TooSoon { at }),
-                Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
-            },
+            (Self::AwaitingCode(a), Input::Asked(Command::Resend(by))) => a.resent(*by, cx),
             (Self::AwaitingCode(a), Input::Told(Signal::Undone | Signal::Replaced)) => {
                 go(Self::Ended { user: a.user }).says(Outcome::Over)
             }
 
-            (Self::Changed(c), Input::Asked(Command::Enter { .. })) if c.tries >= TRIES => {
-                stay().says(Outcome::OnlyTheLink)
-            }
             (Self::Changed(c), Input::Asked(Command::Enter { code, .. })) => {
-                if challenge::is_code(&c.issue, Purpose::EmailChange, &code.code, cx) {
-                    c.again()
-                } else {
-                    let tries = c.tries.saturating_add(1);
-                    go(Self::Changed(Box::new(Changed { tries, ..(**c).clone() })))
-                        .says(Outcome::WrongCode { tries_left: challenge::tries_left(tries) })
+                match challenge::repeated(&c.issue, c.tries, Purpose::EmailChange, code, cx) {
+                    Repeated::Right => c.again(),
+                    Repeated::Wrong { tries } => go(Self::Changed(Box::new(Changed { tries, ..(**c).clone() })))
+                        .says(Outcome::WrongCode { tries_left: challenge::tries_left(tries) }),
+                    Repeated::Spent => stay().says(Outcome::OnlyTheLink),
                 }
             }
             (Self::Changed(c), Input::Asked(Command::Open { link, by, .. })) => {
@@ -599,7 +588,7 @@ impl Flow for EmailChange {
     fn public(&self) -> Public {
         let shown = match self {
             Self::AwaitingCode(a) => serde_json::json!({
-                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.letters(),
+                "address": a.address.masked(), "tries": a.challenge.tries, "letters": a.challenge.letters(),
             }),
             Self::Changed(c) => serde_json::json!({ "address": c.address.masked(), "before": c.before.masked() }),
             Self::Undone(_) => serde_json::json!({ "undone": true }),

@@ -12,7 +12,8 @@ use cairn_runtime::{
 use serde::{Deserialize, Serialize};
 
 use super::challenge::{
-    self, Challenge, Checked, NoLetter, REMEMBERED, TRIES, TypedCode, asked_letter, letter_to_nobody,
+    self, Awaits, Challenge, Checked, LetterProof, LinkState, REMEMBERED, Repeated, TRIES, TypedCode, asked_letter,
+    letter_to_nobody, tells,
 };
 use crate::address::Address;
 use crate::credential::{self, Presented, Purpose, Seal, of};
@@ -59,7 +60,7 @@ pub struct Awaiting {
     pub number: i64,
     /// The letters and the wrong codes so far.
     #[serde(flatten)]
-    pub letters: Challenge,
+    pub challenge: Challenge,
     /// When waiting ends.
     pub expires_at: Timestamp,
 }
@@ -181,29 +182,43 @@ pub enum Outcome {
     Over,
 }
 
-impl Awaiting {
-    /// The last letter, as it goes out: to nobody where nobody has the address.
-    fn letter(&self, by: AskedBy) -> Option<Outgoing<Auth>> {
-        let seal = self.letters.last()?.clone();
+tells!(Outcome);
+
+impl Awaits for Awaiting {
+    type Flow = Recovery;
+    const PURPOSE: Purpose = Purpose::ResetPassword;
+
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn challenge(&self) -> &Challenge {
+        &self.challenge
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    fn with(&self, challenge: Challenge) -> Self {
+        Self { challenge, ..self.clone() }
+    }
+
+    /// To nobody where nobody has the address.
+    fn letter(&self, seal: Seal, by: AskedBy) -> Outgoing<Auth> {
         let letter = Letter::RecoveryReset { to: self.address.clone(), seal, expires_at: self.expires_at };
-        Some(match self.user {
+        match self.user {
             Some(_) => asked_letter(letter, by, self.expires_at),
             None => letter_to_nobody(letter, by, self.expires_at),
-        })
-    }
-
-    /// Waits on with this letter on its way.
-    fn sent(self, by: AskedBy) -> Step<Recovery> {
-        let expires_at = self.expires_at;
-        let letter = self.letter(by);
-        let going = go(Recovery::AwaitingCode(Box::new(self)));
-        match letter {
-            Some(letter) => going.send(letter),
-            None => going,
         }
-        .says(Outcome::Awaiting { expires_at })
     }
 
+    fn waits(self) -> Recovery {
+        Recovery::AwaitingCode(Box::new(self))
+    }
+}
+
+impl Awaiting {
     fn reset(
         &self,
         user: UserId,
@@ -217,7 +232,7 @@ impl Awaiting {
         }
         let Some(hash) = password.hash.clone() else { return stay().says(Outcome::Unhashed) };
         let until = cx.now.after(Duration::from_secs(REMEMBERED));
-        let (followers, password, tries) = (&password.followers, hash, self.letters.tries);
+        let (followers, password, tries) = (&password.followers, hash, self.challenge.tries);
         go(Recovery::Reset(Box::new(Reset { user, password: password.clone(), issue: issue.clone(), tries, until })))
             // Raised, so that no other letter that was asked for before is good any more.
             .bump_from(Key::Address(cx.environment.address_key(&self.address)), self.number)
@@ -231,22 +246,6 @@ impl Awaiting {
             )
             .with(followers.fenced())
             .says(Outcome::Done { user, until })
-    }
-
-    /// Waits on with these letters.
-    fn with(&self, letters: Challenge) -> Self {
-        Self { letters, ..self.clone() }
-    }
-
-    /// A code that is not right costs a try, and counts for address and network in the same commit.
-    fn missed(&self, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Step<Recovery> {
-        let letters = self.letters.missed();
-        let tries_left = letters.tries_left();
-        let counted = challenge::count_miss(&self.address, Purpose::ResetPassword, typed, cx);
-        counted
-            .into_iter()
-            .fold(go(Recovery::AwaitingCode(Box::new(self.with(letters)))), |step, write| step.write(write))
-            .says(Outcome::WrongCode { tries_left })
     }
 }
 
@@ -280,21 +279,6 @@ impl Recovery {
         }
     }
 
-    /// What the cookie of the browser that began this is rendered from, while there is anything to go on with.
-    pub fn cookie(&self) -> Option<Seal> {
-        let issue = match self {
-            Self::AwaitingCode(awaiting) => awaiting.letters.last()?,
-            Self::Reset(reset) => &reset.issue,
-            Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => return None,
-        };
-        Some(Seal { n: 0, ..issue.clone() })
-    }
-
-    /// Whether a cookie is the one of the browser that began this.
-    pub fn knows_browser(&self, cookie: &Presented<of::FlowCookie>, environment: &Environment) -> bool {
-        self.cookie().is_some_and(|seal| cookie.is_genuine(&environment.ring, &seal.salt))
-    }
-
     /// Whether a code is the one of a letter of this flow that went out, while it may be entered: worth the price of
     /// judging and hashing the password that comes with it.
     pub fn knows_code(&self, typed: &TypedCode, flow: FlowId, environment: &Environment) -> bool {
@@ -304,19 +288,40 @@ impl Recovery {
         };
         match self {
             Self::AwaitingCode(awaiting) => {
-                typed.delivered && awaiting.letters.tries < TRIES && awaiting.letters.issues.iter().any(is_of)
+                typed.delivered && awaiting.challenge.tries < TRIES && awaiting.challenge.issues.iter().any(is_of)
             }
             Self::Reset(reset) => reset.tries < TRIES && is_of(&reset.issue),
             Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => false,
         }
     }
+}
 
-    /// Whether a link is this flow's own: worth the price of a password's hash.
-    pub fn knows_link(&self, link: &Presented<of::ResetPassword>, environment: &Environment) -> bool {
+impl LetterProof for Recovery {
+    type Link = of::ResetPassword;
+    const LETTERS: &'static [&'static str] = &["recovery.reset"];
+    // Only where an account has the address is there a letter at all.
+    const TELLS_OF_MAIL: bool = false;
+
+    fn awaits(&self) -> Option<(&Address, &Challenge)> {
         match self {
-            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.check_link(link, environment), Checked::Right(_)),
-            Self::Reset(reset) => link.proves(&environment.ring, &reset.issue),
-            Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => false,
+            Self::AwaitingCode(awaiting) => Some((&awaiting.address, &awaiting.challenge)),
+            _ => None,
+        }
+    }
+
+    fn proved_by(&self) -> Option<&Seal> {
+        match self {
+            Self::Reset(reset) => Some(&reset.issue),
+            _ => None,
+        }
+    }
+
+    fn link_state(&self) -> LinkState {
+        match self {
+            Self::AwaitingCode(_) => LinkState::Good,
+            Self::Reset(_) | Self::Done { .. } => LinkState::Done,
+            Self::Expired { .. } => LinkState::Expired,
+            Self::Ended { .. } => LinkState::Overtaken,
         }
     }
 }
@@ -350,7 +355,7 @@ impl Flow for Recovery {
             address: asked.address.clone(),
             user: asked.user,
             number: asked.number,
-            letters: Challenge::first(cx),
+            challenge: Challenge::first(cx),
             expires_at: cx.now.after(cx.environment.settings.reset_ttl),
         }
         .sent(asked.by)
@@ -362,36 +367,28 @@ impl Flow for Recovery {
 
             // Where nobody has the address, everything is judged all the same, and then it is wrong.
             (Self::AwaitingCode(a), Input::Asked(Command::Enter { code, password })) => {
-                match (a.letters.check_code(Purpose::ResetPassword, code, cx), a.user) {
+                match (a.challenge.check_code(Purpose::ResetPassword, code, cx), a.user) {
                     (Checked::Right(issue), Some(user)) => a.reset(user, issue, password, lost, cx),
                     (Checked::Right(_) | Checked::Wrong, _) => a.missed(code, cx),
-                    (Checked::Spent, _) => stay().says(Outcome::OnlyTheLink),
+                    (Checked::Spent, _) => a.spent(),
                 }
             }
 
             (Self::AwaitingCode(a), Input::Asked(Command::Open { link, password })) => {
-                match (a.letters.check_link(link, cx.environment), a.user) {
+                match (a.challenge.check_link(link, cx.environment), a.user) {
                     (Checked::Right(issue), Some(user)) => a.reset(user, issue, password, lost, cx),
                     (Checked::Right(_) | Checked::Wrong | Checked::Spent, _) => stay().says(Outcome::Garbage),
                 }
             }
 
-            (Self::AwaitingCode(a), Input::Asked(Command::Resend(by))) => match a.letters.another(cx) {
-                Ok(letters) => a.with(letters).sent(*by),
-                Err(NoLetter::TooSoon { at }) => stay().says(Outcome::TooSoon { at }),
-                Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
-            },
+            (Self::AwaitingCode(a), Input::Asked(Command::Resend(by))) => a.resent(*by, cx),
 
-            (Self::Reset(r), Input::Asked(Command::Enter { .. })) if r.tries >= TRIES => {
-                stay().says(Outcome::OnlyTheLink)
-            }
             (Self::Reset(r), Input::Asked(Command::Enter { code, password })) => {
-                if challenge::is_code(&r.issue, Purpose::ResetPassword, &code.code, cx) {
-                    r.again(password)
-                } else {
-                    let tries = r.tries.saturating_add(1);
-                    go(Self::Reset(Box::new(Reset { tries, ..(**r).clone() })))
-                        .says(Outcome::WrongCode { tries_left: challenge::tries_left(tries) })
+                match challenge::repeated(&r.issue, r.tries, Purpose::ResetPassword, code, cx) {
+                    Repeated::Right => r.again(password),
+                    Repeated::Wrong { tries } => go(Self::Reset(Box::new(Reset { tries, ..(**r).clone() })))
+                        .says(Outcome::WrongCode { tries_left: challenge::tries_left(tries) }),
+                    Repeated::Spent => stay().says(Outcome::OnlyTheLink),
                 }
             }
             (Self::Reset(r), Input::Asked(Command::Open { link, password })) => {
@@ -434,7 +431,7 @@ impl Flow for Recovery {
     fn public(&self) -> Public {
         let shown = match self {
             Self::AwaitingCode(a) => serde_json::json!({
-                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.letters(),
+                "address": a.address.masked(), "tries": a.challenge.tries, "letters": a.challenge.letters(),
             }),
             _ => serde_json::Value::Null,
         };

@@ -9,12 +9,13 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Flow, Id, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
-use super::challenge::{self, Challenge, Checked, NoLetter, REMEMBERED, TypedCode, asked_letter};
+use super::challenge::{
+    self, Awaits, Challenge, Checked, LetterProof, LinkState, REMEMBERED, Repeated, TypedCode, asked_letter, tells,
+};
 pub use super::challenge::{RESENDS, TRIES};
 use crate::address::Address;
 use crate::credential::{Presented, Purpose, Seal, of};
 use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, NewUser, UserId, Write};
-use crate::environment::Environment;
 use crate::hasher::{Proved, SealedHash};
 use crate::name::PersonName;
 use crate::username::Username;
@@ -78,7 +79,7 @@ pub struct Awaiting {
     pub password: SealedHash,
     /// The letters and the wrong codes so far.
     #[serde(flatten)]
-    pub letters: Challenge,
+    pub challenge: Challenge,
     /// The address has an account: its owner was told, and nothing typed here is ever right.
     pub decoy: bool,
     /// When waiting ends.
@@ -184,31 +185,45 @@ pub enum Outcome {
     Over,
 }
 
-impl Awaiting {
-    /// The last letter, as it goes out: whether the address has an account shows in nothing else.
-    fn letter(&self, by: AskedBy) -> Option<Outgoing<Auth>> {
+tells!(Outcome);
+
+impl Awaits for Awaiting {
+    type Flow = Registration;
+    const PURPOSE: Purpose = Purpose::VerifyEmail;
+
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn challenge(&self) -> &Challenge {
+        &self.challenge
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    fn with(&self, challenge: Challenge) -> Self {
+        Self { challenge, ..self.clone() }
+    }
+
+    /// Whether the address has an account shows in nothing else.
+    fn letter(&self, seal: Seal, by: AskedBy) -> Outgoing<Auth> {
         let to = self.address.clone();
         let letter = if self.decoy {
             Letter::RegistrationKnown { to }
         } else {
-            let seal = self.letters.last()?.clone();
             Letter::RegistrationVerify { to, seal, expires_at: self.expires_at }
         };
-        Some(asked_letter(letter, by, self.expires_at))
+        asked_letter(letter, by, self.expires_at)
     }
 
-    /// Waits on with this letter on its way.
-    fn sent(self, by: AskedBy) -> Step<Registration> {
-        let expires_at = self.expires_at;
-        let letter = self.letter(by);
-        let going = go(Registration::AwaitingCode(Box::new(self)));
-        match letter {
-            Some(letter) => going.send(letter),
-            None => going,
-        }
-        .says(Outcome::Awaiting { expires_at })
+    fn waits(self) -> Registration {
+        Registration::AwaitingCode(Box::new(self))
     }
+}
 
+impl Awaiting {
     fn verified(&self, issue: &Seal, lost: Option<&Lost<Registration>>, cx: &Cx<'_, Auth>) -> Step<Registration> {
         let username = match lost {
             Some(Lost(Key::Address(_))) => return go(Registration::Ended).says(Outcome::AddressTaken),
@@ -219,7 +234,7 @@ impl Awaiting {
         let address_key = cx.environment.address_key(&self.address);
         let until = cx.now.after(Duration::from_secs(REMEMBERED));
         let shown = Some(Shown { address: self.address.clone(), username: username.clone() });
-        let (issue, tries) = (issue.clone(), self.letters.tries);
+        let (issue, tries) = (issue.clone(), self.challenge.tries);
         let mut step = go(Registration::Verified { user, issue, tries, until, shown })
             .claim(Key::Address(address_key))
             .claim(Key::User(user))
@@ -253,27 +268,11 @@ impl Awaiting {
         lost: Option<&Lost<Registration>>,
         cx: &Cx<'_, Auth>,
     ) -> Step<Registration> {
-        match self.letters.check_link(link, cx.environment) {
+        match self.challenge.check_link(link, cx.environment) {
             Checked::Right(issue) if proved && !self.decoy => self.verified(issue, lost, cx),
             Checked::Right(_) if !self.decoy => stay().says(Outcome::PasswordNeeded),
             Checked::Right(_) | Checked::Wrong | Checked::Spent => stay().says(Outcome::Garbage),
         }
-    }
-
-    /// Waits on with these letters.
-    fn with(&self, letters: Challenge) -> Self {
-        Self { letters, ..self.clone() }
-    }
-
-    /// A code that is not right costs a try, and counts for the address in the same commit.
-    fn missed(&self, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Step<Registration> {
-        let letters = self.letters.missed();
-        let tries_left = letters.tries_left();
-        let counted = challenge::count_miss(&self.address, Purpose::VerifyEmail, typed, cx);
-        counted
-            .into_iter()
-            .fold(go(Registration::AwaitingCode(Box::new(self.with(letters)))), |step, write| step.write(write))
-            .says(Outcome::WrongCode { tries_left })
     }
 }
 
@@ -302,32 +301,35 @@ impl Registration {
         }
     }
 
-    /// What the cookie of the browser that began this is rendered from, while there is anything to go on with. It hangs
-    /// on the salt that all letters share and never rotates: a letter sent again leaves it good.
-    pub fn cookie(&self) -> Option<Seal> {
-        let issue = match self {
-            Self::AwaitingCode(awaiting) => awaiting.letters.last()?,
-            Self::Verified { issue, .. } => issue,
-            Self::Done { .. } | Self::Expired | Self::Ended => return None,
-        };
-        Some(Seal { n: 0, ..issue.clone() })
-    }
-
-    /// Whether a cookie is the one of the browser that began this.
-    pub fn knows_browser(&self, cookie: &Presented<of::FlowCookie>, environment: &Environment) -> bool {
-        self.cookie().is_some_and(|seal| cookie.is_genuine(&environment.ring, &seal.salt))
-    }
-
     fn began_in(&self, cookie: &Presented<of::FlowCookie>, cx: &Cx<'_, Auth>) -> bool {
         cookie.flow() == *cx.flow.bytes() && self.knows_browser(cookie, cx.environment)
     }
+}
 
-    /// Whether a link is this flow's own: worth the price of a password's hash.
-    pub fn knows_link(&self, link: &Presented<of::VerifyEmail>, environment: &Environment) -> bool {
+impl LetterProof for Registration {
+    type Link = of::VerifyEmail;
+    const LETTERS: &'static [&'static str] = &["registration.verify", "registration.known"];
+
+    fn awaits(&self) -> Option<(&Address, &Challenge)> {
         match self {
-            Self::AwaitingCode(awaiting) => matches!(awaiting.letters.check_link(link, environment), Checked::Right(_)),
-            Self::Verified { issue, .. } => link.proves(&environment.ring, issue),
-            _ => false,
+            Self::AwaitingCode(awaiting) => Some((&awaiting.address, &awaiting.challenge)),
+            _ => None,
+        }
+    }
+
+    fn proved_by(&self) -> Option<&Seal> {
+        match self {
+            Self::Verified { issue, .. } => Some(issue),
+            _ => None,
+        }
+    }
+
+    fn link_state(&self) -> LinkState {
+        match self {
+            Self::AwaitingCode(_) => LinkState::Good,
+            Self::Verified { .. } | Self::Done { .. } => LinkState::Done,
+            Self::Expired => LinkState::Expired,
+            Self::Ended => LinkState::Overtaken,
         }
     }
 }
@@ -360,7 +362,7 @@ impl Flow for Registration {
             first_name: asked.first_name.clone(),
             last_name: asked.last_name.clone(),
             password: asked.password.clone(),
-            letters: Challenge::first(cx),
+            challenge: Challenge::first(cx),
             decoy: asked.known,
             expires_at: cx.now.after(cx.environment.settings.registration_ttl),
         }
@@ -373,10 +375,10 @@ impl Flow for Registration {
 
             // Everything typed into a decoy is judged all the same, and then it is wrong.
             (Self::AwaitingCode(a), Input::Asked(Command::Enter(typed))) => {
-                match a.letters.check_code(Purpose::VerifyEmail, typed, cx) {
+                match a.challenge.check_code(Purpose::VerifyEmail, typed, cx) {
                     Checked::Right(issue) if !a.decoy => a.verified(issue, lost, cx),
                     Checked::Right(_) | Checked::Wrong => a.missed(typed, cx),
-                    Checked::Spent => stay().says(Outcome::OnlyTheLink),
+                    Checked::Spent => a.spent(),
                 }
             }
 
@@ -387,22 +389,17 @@ impl Flow for Registration {
                 a.opened(link, self.began_in(cookie, cx), lost, cx)
             }
 
-            (Self::AwaitingCode(a), Input::Asked(Command::Resend(by))) => match a.letters.another(cx) {
-                Ok(letters) => a.with(letters).sent(*by),
-                Err(NoLetter::TooSoon { at }) => stay().says(Outcome::TooSoon { at }),
-                Err(NoLetter::NoMore) => stay().says(Outcome::NoMoreLetters),
-            },
+            (Self::AwaitingCode(a), Input::Asked(Command::Resend(by))) => a.resent(*by, cx),
 
             (Self::Verified { user, issue, until, tries, shown }, Input::Asked(Command::Enter(typed))) => {
-                if *tries >= TRIES {
-                    stay().says(Outcome::OnlyTheLink)
-                } else if challenge::is_code(issue, Purpose::VerifyEmail, &typed.code, cx) {
-                    stay().says(Outcome::Verified { user: *user, until: *until })
-                } else {
-                    let tries = tries.saturating_add(1);
-                    let (issue, shown) = (issue.clone(), shown.clone());
-                    go(Self::Verified { user: *user, issue, until: *until, tries, shown })
-                        .says(Outcome::WrongCode { tries_left: challenge::tries_left(tries) })
+                match challenge::repeated(issue, *tries, Purpose::VerifyEmail, typed, cx) {
+                    Repeated::Right => stay().says(Outcome::Verified { user: *user, until: *until }),
+                    Repeated::Wrong { tries } => {
+                        let (issue, shown) = (issue.clone(), shown.clone());
+                        go(Self::Verified { user: *user, issue, until: *until, tries, shown })
+                            .says(Outcome::WrongCode { tries_left: challenge::tries_left(tries) })
+                    }
+                    Repeated::Spent => stay().says(Outcome::OnlyTheLink),
                 }
             }
             (
@@ -453,7 +450,7 @@ impl Flow for Registration {
     fn public(&self) -> Public {
         let shown = match self {
             Self::AwaitingCode(a) => serde_json::json!({
-                "address": a.address.masked(), "tries": a.letters.tries, "letters": a.letters.letters(),
+                "address": a.address.masked(), "tries": a.challenge.tries, "letters": a.challenge.letters(),
             }),
             _ => serde_json::Value::Null,
         };

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use cairn_runtime::{Fault, Flow, FlowId, Id, Reply, Snapshot, Timestamp};
+use cairn_runtime::{Fault, Flow, FlowId, Reply, Snapshot, Timestamp};
 
 use super::password::own_words_of;
 use super::session::SignedIn;
 use super::typed::{self, Typed};
-use super::{BadValue, Caller, FlowReply, FlowView, Refusal, Services, TRIES};
+use super::{BadValue, Caller, FlowReply, Refusal, Services, TRIES};
 use crate::acts::guesses::Target;
 use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::effects::UserId;
-use crate::flows::challenge::TypedCode;
+use crate::flows::challenge::{LetterProof as _, TypedCode};
 use crate::flows::email_change::{
     Account, CHANGES, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Start,
 };
@@ -71,7 +71,7 @@ impl Services {
         let mut waiting = Vec::new();
         let asked = self.directory.flows_of(who.user.id, Some(EmailChange::NAME), ASKED).await?;
         for Snapshot { state, id, .. } in self.engine.read_all::<EmailChange>(asked)? {
-            if state.awaited().is_some() {
+            if state.awaits().is_some() {
                 waiting.push(id);
             }
             if let Some((_, until)) = state.kept().filter(|(kept, _)| kept.canonical() == address.canonical()) {
@@ -99,19 +99,14 @@ impl Services {
         if seen.user != Some(who.user.id.0) {
             return Err(Refusal::NotFound);
         }
-        let owner = match seen.state.awaited() {
-            Some(address) => self.directory.by_address(self.engine.environment().address_key(address)).await?,
+        let owner = match seen.state.awaits() {
+            Some((address, _)) => self.directory.by_address(self.engine.environment().address_key(address)).await?,
             None => None,
         };
         let by = self.asked_by(caller, owner.as_ref()).await?;
         let asker = self.asker(caller, &[flow]).await?;
         let reply = self.engine.call::<EmailChange>(seen.id, asker, Command::Resend(by)).await?;
-        match reply.outcome {
-            Outcome::Awaiting { .. } => Ok(moved(&reply)),
-            Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
-            Outcome::NoMoreLetters => Err(Refusal::NO_MORE_LETTERS),
-            _ => Err(Refusal::NOTHING_AWAITED),
-        }
+        FlowReply::awaiting::<EmailChange>(&reply, reply.outcome.of_challenge())
     }
 
     /// Who asked for a change of address; `None` where there is no such change.
@@ -137,11 +132,11 @@ impl Services {
         let parse = || typed::code(code);
         parse()?;
         let Snapshot { state, id, .. } = self.look::<EmailChange>(flow).await?;
-        let attempt = match state.awaited() {
-            Some(address) => Some(self.attempt_code(address).await?),
+        let attempt = match state.awaits() {
+            Some((address, _)) => Some(self.attempt_code(address).await?),
             None => None,
         };
-        let TypedCode { delivered, from, .. } = self.typed_code(caller, id, parse()?, &["email.confirm"]).await?;
+        let TypedCode { delivered, from, .. } = self.typed_code(caller, id, parse()?, EmailChange::LETTERS).await?;
         let command = |account| {
             let code = TypedCode { code: parse()?, delivered, from };
             Ok(Command::Enter { code, account })
@@ -184,11 +179,9 @@ impl Services {
         let confirmer = || match (by, &proved) {
             (_, Some(proved)) => Confirmer::Password(Arc::clone(proved)),
             (ConfirmedBy::SignedIn(user), None) => Confirmer::SignedIn(user),
-            (ConfirmedBy::Browser(cookies), None) => cookies
-                .iter()
-                .filter_map(|cookie| Presented::parse(&environment.ring, of::FlowCookie, cookie).ok())
-                .find(|cookie| cookie.flow() == link.flow())
-                .map_or(Confirmer::Anybody, Confirmer::Browser),
+            (ConfirmedBy::Browser(cookies), None) => {
+                self.cookie_of::<EmailChange>(&link, cookies).map_or(Confirmer::Anybody, Confirmer::Browser)
+            }
             (ConfirmedBy::Password(_) | ConfirmedBy::Nobody, None) => Confirmer::Anybody,
         };
         let command = |account| Ok(Command::Open { link: parse()?, by: confirmer(), account });
@@ -209,17 +202,6 @@ impl Services {
             Some(seen) => Ok(self.directory.by_id(seen.state.user()).await?),
             None => Ok(None),
         }
-    }
-
-    /// Whether one of these cookies is the one of the browser in which the change of this link was asked for.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn email_change_began_here(&self, token: &str, cookies: &[&str]) -> Result<bool, Refusal> {
-        let ring = &self.engine.environment().ring;
-        let Ok(link) = Presented::parse(ring, of::EmailChange, token) else { return Ok(false) };
-        let flow = Id::from_bytes(link.flow()).text(EmailChange::PREFIX);
-        Ok(self.begun(cookies, EmailChange::PREFIX, Some(&flow)).await?.is_some())
     }
 
     /// Whether the link that took a change of address back may set a new password still.
@@ -343,10 +325,7 @@ impl Services {
     async fn decided(&self, user: UserId, reply: Reply<Outcome>) -> Result<(FlowReply, User), Refusal> {
         match reply.outcome {
             Outcome::Changed { .. } | Outcome::Undone { .. } => {}
-            Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
             Outcome::AddressTaken => return Err(Refusal::AddressTaken),
-            Outcome::TooSoon { at } => return Err(Refusal::SlowDown(at)),
-            Outcome::OnlyTheLink => return Err(Refusal::ONLY_THE_LINK),
             Outcome::Garbage => return Err(Refusal::GARBAGE),
             Outcome::PasswordNeeded => return Err(Refusal::Credentials),
             Outcome::UsedUp => {
@@ -354,9 +333,9 @@ impl Services {
                     "The change is taken back, and a password was set since; ask for a reset to set another one.",
                 ));
             }
-            Outcome::Over | Outcome::Moved | Outcome::Awaiting { .. } | Outcome::NoMoreLetters => {
-                return Err(Refusal::OVER);
-            }
+            // Not at this time, where somebody has changed too often.
+            Outcome::TooSoon { at } => return Err(Refusal::SlowDown(at)),
+            other => return Err(other.of_challenge().map_or(Refusal::OVER, Refusal::from)),
         }
         let user = self.directory.by_id(user).await?.ok_or(Refusal::OVER)?;
         // A repeat says what the first answer said: not to everybody who has the link where the account is by now.
@@ -386,6 +365,5 @@ fn moved(reply: &Reply<Outcome>) -> FlowReply {
         Outcome::Changed { until, .. } | Outcome::Undone { until, .. } => Some(until),
         _ => None,
     };
-    let flow = FlowView::after::<EmailChange>(reply, expires_at);
-    FlowReply { flow, method: reply.method }
+    FlowReply::after::<EmailChange>(reply, expires_at)
 }

@@ -29,6 +29,7 @@ pub mod password;
 pub mod passwords;
 pub mod ping;
 pub mod profile;
+pub mod proof;
 pub mod recovery;
 pub mod registration;
 pub mod session;

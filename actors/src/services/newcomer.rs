@@ -13,6 +13,7 @@ use super::{Caller, Refusal, Services, first};
 use crate::credential::{Presented, Token, of};
 use crate::device::Device;
 use crate::effects::UserId;
+use crate::flows::challenge::LetterProof as _;
 use crate::flows::registration::Registration;
 use crate::flows::session::Session;
 

@@ -4,11 +4,11 @@ use cairn_runtime::{Fault, FlowId, Reply, Snapshot};
 
 use super::password::own_words_of;
 use super::typed::{self, bad};
-use super::{Caller, FlowReply, FlowView, Refusal, Services};
+use super::{Caller, FlowReply, Refusal, Services};
 use crate::acts::guesses::Target;
 use crate::address::Address;
 use crate::credential::{Presented, of};
-use crate::flows::challenge::TypedCode;
+use crate::flows::challenge::{LetterProof as _, TypedCode};
 use crate::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
 use crate::followers::Followers;
 use crate::hasher::{Lane, Verdict};
@@ -51,12 +51,7 @@ impl Services {
         };
         let by = self.asked_by(caller, owner.as_ref()).await?;
         let reply = self.engine.call::<Recovery>(id, asker, Command::Resend(by)).await?;
-        match reply.outcome {
-            Outcome::Awaiting { .. } => Ok(moved(&reply)),
-            Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
-            Outcome::NoMoreLetters => Err(Refusal::NO_MORE_LETTERS),
-            _ => Err(Refusal::NOTHING_AWAITED),
-        }
+        FlowReply::awaiting::<Recovery>(&reply, reply.outcome.of_challenge())
     }
 
     /// Sets a new password by the code of the letter.
@@ -79,7 +74,7 @@ impl Services {
             Recovery::AwaitingCode(awaiting) => Some(self.attempt_reset_code(caller, &awaiting.address).await?),
             _ => None,
         };
-        let typed = self.typed_code(caller, id, typed::code(code)?, &["recovery.reset"]).await?;
+        let typed = self.typed_code(caller, id, typed::code(code)?, Recovery::LETTERS).await?;
         let reply = if state.knows_code(&typed, id, &self.engine.environment()) {
             let password = self.worthy(password, own_words(&state), "/new_password", Lane::SignIn).await?;
             let TypedCode { delivered, from, .. } = typed;
@@ -217,23 +212,16 @@ fn moved(reply: &Reply<Outcome>) -> FlowReply {
         Outcome::Done { until, .. } => Some(until),
         _ => None,
     };
-    let flow = FlowView::after::<Recovery>(reply, expires_at);
-    FlowReply { flow, method: reply.method }
+    FlowReply::after::<Recovery>(reply, expires_at)
 }
 
 fn confirmed(reply: Reply<Outcome>) -> Result<FlowReply, Refusal> {
     match reply.outcome {
         Outcome::Done { .. } => Ok(moved(&reply)),
-        Outcome::WrongCode { tries_left } => Err(Refusal::WrongCode { tries_left }),
-        Outcome::OnlyTheLink => Err(Refusal::ONLY_THE_LINK),
         Outcome::UsedUp => {
             Err(Refusal::FlowEnded("This has set another password already; ask for a new letter to set one more."))
         }
         Outcome::Garbage => Err(Refusal::GARBAGE),
-        Outcome::Over
-        | Outcome::Unhashed
-        | Outcome::Awaiting { .. }
-        | Outcome::TooSoon { .. }
-        | Outcome::NoMoreLetters => Err(Refusal::OVER),
+        other => Err(other.of_challenge().map_or(Refusal::OVER, Refusal::from)),
     }
 }

@@ -1,7 +1,8 @@
 //! Registering, and proving the address.
 
-use cairn_runtime::{FlowId, Reply, Snapshot, Timestamp};
+use cairn_runtime::{FlowId, Reply};
 
+use super::proof::Mail;
 use super::typed::{self, Names};
 use super::{Caller, FlowReply, FlowView, Refusal, Services};
 use crate::acts::guesses::Target;
@@ -9,14 +10,11 @@ use crate::address::Address;
 use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::environment::Settings;
+use crate::flows::challenge::LetterProof as _;
 use crate::flows::registration::{Command, Outcome, Registration, Shown, Start};
 use crate::hasher::Lane;
 use crate::password::Password;
 use crate::strength::OwnWords;
-use crate::workers::budget;
-
-/// The letters of a registration that is awaited.
-pub(super) const LETTERS: &[&str] = &["registration.verify", "registration.known"];
 
 /// A registration as it was typed.
 #[derive(Debug)]
@@ -33,42 +31,6 @@ pub struct Typed {
     pub last_name: Option<String>,
     /// They know that the address is a disposable one, and mean it.
     pub accept_disposable: bool,
-}
-
-/// Where the letter is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MailState {
-    /// It waits to be sent.
-    Queued,
-    /// The next mail server has taken it.
-    Accepted,
-    /// It did not go out yet and will be tried again.
-    Retrying,
-    /// It will not go out.
-    Failed,
-}
-
-impl MailState {
-    /// The word of the interface.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Accepted => "accepted",
-            Self::Retrying => "retrying",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// The letter that is awaited: where it is, and since when (or, retrying, until when).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mail {
-    /// Where.
-    pub state: MailState,
-    /// When.
-    pub at: Timestamp,
-    /// It waits because too many letters to the mailbox were sent within the hour.
-    pub over_budget: bool,
 }
 
 /// Parses all members, so that one answer names all that must be mended.
@@ -123,25 +85,8 @@ impl Services {
     /// [`Refusal::NotFound`], or the database is away.
     pub async fn registration(&self, flow: &str) -> Result<(FlowView, Mail), Refusal> {
         let seen = self.look::<Registration>(flow).await?;
-        let mail = self.mail(&seen, LETTERS).await?;
+        let mail = self.mail(&seen).await?;
         Ok((FlowView::of(&seen), mail))
-    }
-
-    /// Where the last letter of these kinds is that a flow has sent.
-    pub(super) async fn mail<F>(&self, seen: &Snapshot<F>, kinds: &[&str]) -> Result<Mail, Refusal> {
-        let deliveries = self.engine.store().deliveries(seen.id).await?;
-        let letter = deliveries.iter().rev().find(|delivery| kinds.contains(&delivery.kind.as_str()));
-        let (state, at) = match letter {
-            None => (MailState::Queued, seen.touched_at),
-            Some(letter) => match letter.settled {
-                Some(at) if letter.dead => (MailState::Failed, at),
-                Some(at) => (MailState::Accepted, at),
-                None if letter.note.is_empty() => (MailState::Queued, letter.created),
-                None => (MailState::Retrying, letter.due),
-            },
-        };
-        let over_budget = letter.is_some_and(|letter| letter.settled.is_none() && letter.note == budget::OVER);
-        Ok(Mail { state, at, over_budget })
     }
 
     /// Sends the letter once more, with the same code and link.
@@ -151,23 +96,13 @@ impl Services {
     pub async fn resend_registration(&self, caller: &Caller, flow: &str) -> Result<FlowReply, Refusal> {
         let asker = self.asker(caller, &[flow]).await?;
         let seen = self.look::<Registration>(flow).await?;
-        let owner = match &seen.state {
-            Registration::AwaitingCode(a) => {
-                self.directory.by_address(self.engine.environment().address_key(&a.address)).await?
-            }
-            _ => None,
+        let owner = match seen.state.awaits() {
+            Some((address, _)) => self.directory.by_address(self.engine.environment().address_key(address)).await?,
+            None => None,
         };
         let by = self.asked_by(caller, owner.as_ref()).await?;
         let reply = self.engine.call::<Registration>(seen.id, asker, Command::Resend(by)).await?;
-        match reply.outcome {
-            Outcome::Awaiting { expires_at } => {
-                let flow = FlowView::after::<Registration>(&reply, Some(expires_at));
-                Ok(FlowReply { flow, method: reply.method })
-            }
-            Outcome::TooSoon { at } => Err(Refusal::SlowDown(at)),
-            Outcome::NoMoreLetters => Err(Refusal::NO_MORE_LETTERS),
-            _ => Err(Refusal::NOTHING_AWAITED),
-        }
+        FlowReply::awaiting::<Registration>(&reply, reply.outcome.of_challenge())
     }
 
     /// Proves the address by the code of the letter.
@@ -176,21 +111,7 @@ impl Services {
     /// [`Refusal::Values`] for what is not six digits, [`Refusal::WrongCode`], [`Refusal::AddressTaken`],
     /// [`Refusal::FlowEnded`].
     pub async fn verify_by_code(&self, caller: &Caller, flow: &str, code: &str) -> Result<(FlowReply, User), Refusal> {
-        let typed = typed::code(code)?;
-        let id = Self::id_of::<Registration>(flow)?;
-        let asker = self.asker(caller, &[flow, code]).await?;
-        let (seen, typed) = tokio::join!(self.look::<Registration>(flow), self.typed_code(caller, id, typed, LETTERS));
-        let (seen, typed) = (seen?, typed?);
-        // Over all flows of one address so many codes may be wrong a day; five of each is what a flow counts by itself.
-        let attempt = match &seen.state {
-            Registration::AwaitingCode(awaiting) => Some(self.attempt_code(&awaiting.address).await?),
-            _ => None,
-        };
-        let reply = self.engine.call::<Registration>(id, asker, Command::Enter(typed)).await?;
-        let wrong = matches!(reply.outcome, Outcome::WrongCode { .. });
-        if let Some(attempt) = attempt.filter(|_| wrong && !reply.repeated) {
-            self.has_failed(attempt);
-        }
+        let reply = self.enter_code::<Registration>(caller, flow, code, Command::Enter, Outcome::of_challenge).await?;
         self.verified(reply).await
     }
 
@@ -236,11 +157,7 @@ impl Services {
     ) -> Result<(FlowReply, User), Refusal> {
         let ring = &self.engine.environment().ring;
         let link = Presented::parse(ring, of::VerifyEmail, token).map_err(|_| Refusal::GARBAGE)?;
-        let cookie = cookies
-            .iter()
-            .filter_map(|cookie| Presented::parse(ring, of::FlowCookie, cookie).ok())
-            .find(|cookie| cookie.flow() == link.flow())
-            .ok_or(Refusal::Credentials)?;
+        let cookie = self.cookie_of::<Registration>(&link, cookies).ok_or(Refusal::Credentials)?;
         let flow = FlowId::from_bytes(link.flow());
         let asker = self.asker(caller, &[token]).await?;
         let reply = self.engine.call::<Registration>(flow, asker, Command::OpenHere { link, cookie }).await;
@@ -254,17 +171,11 @@ impl Services {
     async fn verified(&self, reply: Reply<Outcome>) -> Result<(FlowReply, User), Refusal> {
         let (user, until) = match reply.outcome {
             Outcome::Verified { user, until } => (user, until),
-            Outcome::WrongCode { tries_left } => return Err(Refusal::WrongCode { tries_left }),
             Outcome::AddressTaken => return Err(Refusal::AddressTaken),
             Outcome::PasswordNeeded => return Err(Refusal::Credentials),
-            Outcome::OnlyTheLink => return Err(Refusal::ONLY_THE_LINK),
-            Outcome::Garbage
-            | Outcome::Over
-            | Outcome::Awaiting { .. }
-            | Outcome::TooSoon { .. }
-            | Outcome::NoMoreLetters => return Err(Refusal::OVER),
+            other => return Err(other.of_challenge().map_or(Refusal::OVER, Refusal::from)),
         };
-        let flow = FlowView::after::<Registration>(&reply, Some(until));
+        let moved = FlowReply::after::<Registration>(&reply, Some(until));
         let (user, seen) = tokio::join!(self.directory.by_id(user), self.find::<Registration>(reply.flow));
         let (user, seen) = (user?, seen?);
         let user = user.ok_or(Refusal::FlowEnded("The account that this made is no more. Register again."))?;
@@ -274,7 +185,7 @@ impl Services {
             Some(Shown { address, username }) => User { address, username, ..user },
             None => user,
         };
-        Ok((FlowReply { flow, method: reply.method }, user))
+        Ok((moved, user))
     }
 }
 
@@ -283,6 +194,5 @@ fn begun(reply: Reply<Outcome>) -> FlowReply {
         Outcome::Awaiting { expires_at } => Some(expires_at),
         _ => None,
     };
-    let flow = FlowView::after::<Registration>(&reply, expires_at);
-    FlowReply { flow, method: reply.method }
+    FlowReply::after::<Registration>(&reply, expires_at)
 }

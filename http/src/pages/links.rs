@@ -2,9 +2,10 @@
 //! one consumes nothing. Where somebody may know the password, a new one is chosen behind the button.
 
 use cairn_actors::effects::UserId;
+use cairn_actors::flows::challenge::LinkState;
+use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
-use cairn_actors::services::browser::Standing;
 use cairn_actors::services::email_change::ConfirmedBy;
 use cairn_actors::services::session::SignedIn;
 use http::StatusCode;
@@ -98,10 +99,10 @@ fn message(request: &PageRequest, words: &'static str, lead: &'static str, other
     page.note(request.stays_signed_in(other))
 }
 
-async fn standing(request: &PageRequest, link: Link, token: &str) -> Result<Standing, Problem> {
+async fn standing(request: &PageRequest, link: Link, token: &str) -> Result<LinkState, Problem> {
     let services = request.services();
     let standing = match link {
-        Link::EmailChange => services.email_change_link(token).await,
+        Link::EmailChange => services.link_state::<EmailChange>(token).await,
         Link::Undo => services.undo_link(token).await,
         Link::EndSession => services.end_session_link(token).await,
     };
@@ -115,19 +116,19 @@ async fn page(request: &PageRequest, link: Link, token: &str, wrong: Vec<Wrong>)
     let say = |words| message(request, words, pages.lead, other.as_ref());
     let over = |words| say(words).status(StatusCode::GONE);
     let page = match standing(request, link, token).await? {
-        Standing::Good if link == Link::EmailChange => confirm(request, token, other.as_ref()).await?.wrong(wrong),
-        Standing::Good => {
+        LinkState::Good if link == Link::EmailChange => confirm(request, token, other.as_ref()).await?.wrong(wrong),
+        LinkState::Good => {
             let page = Page::button(pages.button, pages.path, "link", token);
             let page = if link == Link::EndSession { page.put("danger", true) } else { page };
             page.note(other.as_ref().and_then(|other| request.stays_signed_in(other))).wrong(wrong)
         }
-        Standing::Done if sets_password(request, link, token).await? => {
+        LinkState::Done if sets_password(request, link, token).await? => {
             new_password(request, link, token, other.as_ref()).wrong(wrong)
         }
-        Standing::Done => say(pages.already),
-        Standing::Expired => over(pages.expired),
-        Standing::Overtaken => over(pages.overtaken),
-        Standing::Garbage => over(pages.garbage),
+        LinkState::Done => say(pages.already),
+        LinkState::Expired => over(pages.expired),
+        LinkState::Overtaken => over(pages.overtaken),
+        LinkState::Garbage => over(pages.garbage),
     };
     request.draw(page)
 }
@@ -155,8 +156,8 @@ async fn confirmed_here(request: &PageRequest, token: &str) -> Result<Option<Her
             return Ok(Some(Here::SignedIn(who.user.id)));
         }
     }
-    let began = services.email_change_began_here(token, &request.browser.flows()).await;
-    Ok(began?.then_some(Here::Began))
+    let began = services.began_here::<EmailChange>(token, &request.browser.flows()).await;
+    Ok(began?.map(|_| Here::Began))
 }
 
 /// Why one click is enough.
@@ -229,7 +230,7 @@ pub(super) async fn press(request: PageRequest, sent: Sent, link: Link) -> Answe
         }
         Err(Refusal::FlowEnded(_)) => match standing(&request, link, &token).await? {
             // It said no, and looks good: it cannot be done now, whatever the reason.
-            Standing::Good => request.draw(say(pages.overtaken).status(StatusCode::GONE)),
+            LinkState::Good => request.draw(say(pages.overtaken).status(StatusCode::GONE)),
             _ => page(&request, link, &token, Vec::new()).await,
         },
         Err(why) => Err(why.into()),

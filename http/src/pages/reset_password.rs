@@ -2,9 +2,9 @@
 //! or its link.
 
 use cairn_actors::address::Address;
+use cairn_actors::flows::challenge::LinkState;
 use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::services::Refusal;
-use cairn_actors::services::browser::Standing;
 use cairn_runtime::Flow;
 use http::StatusCode;
 
@@ -77,9 +77,9 @@ async fn wait(request: &PageRequest, flow: Option<&str>, code: &str, wrong: Vec<
             let page = WAITING.page(request, &begun, address, ASK.to_owned(), "");
             request.draw(page.put("code", code).wrong(wrong))
         }
-        None => match begun.flow.phase.as_str() {
-            "expired" => request.draw(over("reset_password/expired")),
-            "ended" => request.draw(over("reset_password/overtaken")),
+        None => match begun.stands {
+            LinkState::Expired => request.draw(over("reset_password/expired")),
+            LinkState::Overtaken => request.draw(over("reset_password/overtaken")),
             _ => request.draw(Page::message("reset_password/done", "/login")),
         },
     }
@@ -87,20 +87,20 @@ async fn wait(request: &PageRequest, flow: Option<&str>, code: &str, wrong: Vec<
 
 /// The link of a letter.
 async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
-    let standing = request.services().reset_link(token).await?;
+    let standing = request.services().link_state::<Recovery>(token).await?;
     match standing {
-        Standing::Good => {
-            let address = request.services().reset_address(token).await?;
+        LinkState::Good => {
+            let address = request.services().link_address::<Recovery>(token).await?;
             let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
             let other = request.signed_in().await?.filter(|other| other.user.address.typed() != address);
             let note = other.and_then(|other| request.stays_signed_in(&other));
             let page = Page::new("reset_password/link.html").put("link_token", token).put("address", address);
             request.draw(page.note(note).wrong(wrong))
         }
-        Standing::Done => request.draw(over("reset_password/used")),
-        Standing::Expired => request.draw(over("reset_password/expired")),
-        Standing::Overtaken => request.draw(over("reset_password/overtaken")),
-        Standing::Garbage => request.draw(over("reset_password/garbage")),
+        LinkState::Done => request.draw(over("reset_password/used")),
+        LinkState::Expired => request.draw(over("reset_password/expired")),
+        LinkState::Overtaken => request.draw(over("reset_password/overtaken")),
+        LinkState::Garbage => request.draw(over("reset_password/garbage")),
     }
 }
 

@@ -2,10 +2,11 @@
 //! opens it consumes nothing.
 
 use cairn_actors::effects::UserId;
+use cairn_actors::flows::challenge::LinkState;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::password::Password;
 use cairn_actors::services::Refusal;
-use cairn_actors::services::browser::{OpenFlow, Standing};
+use cairn_actors::services::proof::OpenFlow;
 use cairn_runtime::Flow;
 use http::StatusCode;
 
@@ -51,9 +52,9 @@ async fn wait(request: &PageRequest, flow: Option<&str>, next: &str, code: &str,
             let page = WAITING.page(request, &begun, address, change, next).put("code", code);
             request.draw(page.wrong(wrong))
         }
-        None => match begun.flow.phase.as_str() {
-            "expired" => request.draw(over("verify_email/expired", &register(next))),
-            "ended" => request.draw(over("verify_email/taken", &login(next))),
+        None => match begun.stands {
+            LinkState::Expired => request.draw(over("verify_email/expired", &register(next))),
+            LinkState::Overtaken => request.draw(over("verify_email/taken", &login(next))),
             _ if is_signed_in(request, &begun.flow.id).await? => request.go(&home(next)),
             _ => request.draw(verified(request, &login(next)).await?),
         },
@@ -72,29 +73,29 @@ fn register(next: &str) -> String {
 
 /// The link of a letter: what stands behind it, with one button that leads on from there.
 async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
-    let standing = request.services().verification_link(token).await?;
+    let standing = request.services().link_state::<Registration>(token).await?;
     let begun = begun_here(request, token).await?;
     let here = begun.is_some();
     let next = begun.as_ref().map(|begun| request.destination(&begun.flow.id)).unwrap_or_default();
-    if let Some(begun) = begun.filter(|_| standing == Standing::Done)
+    if let Some(begun) = begun.filter(|_| standing == LinkState::Done)
         && is_signed_in(request, &begun.flow.id).await?
     {
         return request.go(&home(&next));
     }
     match standing {
-        Standing::Good => request.draw(ask(request, token, here).await?.wrong(wrong)),
-        Standing::Done => {
+        LinkState::Good => request.draw(ask(request, token, here).await?.wrong(wrong)),
+        LinkState::Done => {
             request.draw(Page::message("verify_email/already", &login(&next)).put("second", "/forgot-password"))
         }
-        Standing::Expired => request.draw(over("verify_email/expired", &register(&next))),
-        Standing::Overtaken => request.draw(over("verify_email/taken", &login(&next))),
-        Standing::Garbage => request.draw(over("verify_email/garbage", "/verify-email").put("second", "/register")),
+        LinkState::Expired => request.draw(over("verify_email/expired", &register(&next))),
+        LinkState::Overtaken => request.draw(over("verify_email/taken", &login(&next))),
+        LinkState::Garbage => request.draw(over("verify_email/garbage", "/verify-email").put("second", "/register")),
     }
 }
 
 /// The registration of this link; `None` in another browser than the one that began it.
 async fn begun_here(request: &PageRequest, token: &str) -> Result<Option<OpenFlow>, Problem> {
-    Ok(request.services().began_here(token, &request.browser.flows()).await?)
+    Ok(request.services().began_here::<Registration>(token, &request.browser.flows()).await?)
 }
 
 /// Where whoever began the registration of this link wanted to go; `None` in another browser, where the link leads nobody
@@ -114,7 +115,7 @@ async fn ask(request: &PageRequest, token: &str, here: bool) -> Result<Page, Pro
 }
 
 async fn with_password(request: &PageRequest, token: &str) -> Result<Page, Problem> {
-    let address = request.services().verification_address(token).await?;
+    let address = request.services().link_address::<Registration>(token).await?;
     let address = address.map(|address| address.typed().to_owned()).unwrap_or_default();
     Ok(Page::new("verify_email/password.html").put("link_token", token).put("address", address))
 }

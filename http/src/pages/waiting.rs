@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use cairn_actors::address::Address;
-use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::services::Refusal;
-use cairn_actors::services::browser::OpenFlow;
-use cairn_actors::services::registration::{Mail, MailState};
-use cairn_runtime::{Flow, FlowId, Id, Timestamp};
+use cairn_actors::services::proof::OpenFlow;
+use cairn_actors::services::proof::{Mail, MailState};
+use cairn_runtime::{FlowId, Id, Timestamp};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use minijinja::Value;
@@ -55,7 +54,7 @@ impl Waiting {
     ) -> Page {
         let (theme, now) = (&request.state.theme, request.now());
         let flow = begun.flow.id.as_str();
-        let tells = tells_of_mail(begun.flow.kind);
+        let tells = begun.tells_of_mail;
         let seen = if tells { mark(&begun.mail) } else { String::new() };
         let wait = begun.next_letter.map(|at| at.since(now).as_millis().div_ceil(1_000)).unwrap_or_default();
         Page::new(self.template)
@@ -102,7 +101,7 @@ impl Waiting {
             if begun.address.is_none() {
                 return Ok(told("event: moved\ndata: .\n"));
             }
-            let (mark, tells) = (mark(&begun.mail), tells_of_mail(begun.flow.kind));
+            let (mark, tells) = (mark(&begun.mail), begun.tells_of_mail);
             if mark != seen && tells {
                 let text = said(&request.state.theme, &begun.mail, request.now()).replace(['\r', '\n'], " ");
                 return Ok(told(&format!("event: mail\nid: {mark}\ndata: {text}\n")));
@@ -119,12 +118,6 @@ impl Waiting {
             waited?;
         }
     }
-}
-
-/// Whether the page may say where the letter is. A reset's may not: where nobody has the address there is no letter, and
-/// one that never arrives would tell.
-fn tells_of_mail(kind: &str) -> bool {
-    kind != Recovery::NAME
 }
 
 /// Where the letter is, for people.

@@ -40,7 +40,7 @@ async fn last_letter(town: &Town, flow: FlowId) -> Seal {
     let Registration::AwaitingCode(awaiting) = serde_json::from_str(&row.state).unwrap() else {
         panic!("it awaits a code, not {}", row.phase)
     };
-    awaiting.letters.last().unwrap().clone()
+    awaiting.challenge.last().unwrap().clone()
 }
 
 /// The code of a letter.

@@ -1,6 +1,7 @@
 //! `/account/email`: another address, asked for with the password and proved by a letter to it.
 
 use cairn_actors::address::Address;
+use cairn_actors::flows::challenge::LinkState;
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::SignedIn;
@@ -63,9 +64,13 @@ async fn wait(request: &PageRequest, who: &SignedIn, flow: &str, code: &str, wro
             let page = WAITING.page(request, &begun, address, PATH.to_owned(), "");
             request.draw(page.put("code", code).wrong(wrong))
         }
-        None => match begun.flow.phase.as_str() {
-            "expired" => request.draw(Page::message("email_change/expired", "/account").status(StatusCode::GONE)),
-            "ended" => request.draw(Page::message("email_change/overtaken", "/account").status(StatusCode::GONE)),
+        None => match begun.stands {
+            LinkState::Expired => {
+                request.draw(Page::message("email_change/expired", "/account").status(StatusCode::GONE))
+            }
+            LinkState::Overtaken => {
+                request.draw(Page::message("email_change/overtaken", "/account").status(StatusCode::GONE))
+            }
             _ => done(request, "email"),
         },
     }
