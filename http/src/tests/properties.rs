@@ -11,7 +11,6 @@ use crate::access::browser::Browser;
 use crate::decode;
 use crate::json;
 use crate::request::{Head, Request};
-use crate::route::Body;
 
 /// Bytes of every kind, and often such as have a meaning.
 fn bytes(words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
