@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cairn_actors::environment::Settings;
-use cairn_actors::hasher::HashEngine;
-use cairn_actors::secret::Secret;
+use cairn_actors::secrets::hasher::HashEngine;
+use cairn_actors::secrets::secret::Secret;
 use cairn_actors::workers::mailer::{Dkim, Said};
 use cairn_http::access::client_address::Network;
 use cairn_http::access::rate::Quotas;

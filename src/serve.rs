@@ -8,18 +8,19 @@ use std::time::Duration;
 use cairn_actors::effects::Auth;
 use cairn_actors::environment::Environment;
 use cairn_actors::flows;
-use cairn_actors::hasher::{self, Hasher};
-use cairn_actors::master_key::MasterKey;
-use cairn_actors::ring::{RingError, SharedRing};
-use cairn_actors::secret::Secret;
+use cairn_actors::secrets::hasher::{self, Hasher};
+use cairn_actors::secrets::master_key::MasterKey;
+use cairn_actors::secrets::ring::{RingError, SharedRing};
+use cairn_actors::secrets::secret::Secret;
 use cairn_actors::services::Services;
-use cairn_actors::workers::budget::{Budgeted, SentLetters};
+use cairn_actors::workers::budget::Budgeted;
+use cairn_actors::workers::courier::Workers;
 use cairn_actors::workers::mailer::{EnvironmentSource, Mailer, SmtpSettings};
 use cairn_http::operations::{Operations, Readiness};
 use cairn_http::{AppState, Hosts, Limits, Port, Router, TableFault};
 use cairn_persistence::address::is_postgres;
 use cairn_persistence::keys::KeysError;
-use cairn_persistence::{AuthWrites, Database, Options, SqlDirectory};
+use cairn_persistence::{AuthWrites, Database, Options};
 use cairn_runtime::clock::{BRIDGED, SystemClock, SystemDice};
 use cairn_runtime::engine::Task;
 use cairn_runtime::nursery::{ActorHost, supervise};
@@ -138,15 +139,17 @@ async fn serve(config: Config) -> Result<(), String> {
     if database.has_one_process() {
         store.release_claims().await.map_err(|why| said(&why))?;
     }
-    let directory = Arc::new(SqlDirectory::new(database.clone()));
+    let directory = database.directory();
     let builder = Engine::<Auth>::builder(Parts {
         store,
-        courier: Arc::new(Budgeted::new(
-            Arc::clone(&mailer) as Arc<dyn Courier<Auth>>,
-            Arc::clone(&directory) as Arc<dyn SentLetters>,
-            Arc::clone(&environment),
-            Arc::clone(&clock) as Arc<dyn Clock>,
-        )),
+        courier: Arc::new(Workers {
+            mail: Arc::new(Budgeted::new(
+                Arc::clone(&mailer) as Arc<dyn Courier<Auth>>,
+                database.sent_letters(),
+                Arc::clone(&environment),
+                Arc::clone(&clock) as Arc<dyn Clock>,
+            )),
+        }),
         host: Arc::clone(&host) as Arc<dyn cairn_runtime::Host>,
         clock,
         dice: Arc::new(SystemDice::new()),

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acts::guesses::CODES_A_DAY;
-use crate::address::Address;
-use crate::disposable::Disposable;
-use crate::effects::Digest;
-use crate::reserved::Reserved;
-use crate::ring::Ring;
-use crate::signing::SigningKeys;
-use crate::username::Username;
+use crate::identity::address::Address;
+use crate::identity::disposable::Disposable;
+use crate::identity::reserved::Reserved;
+use crate::identity::username::Username;
+use crate::secrets::digest::Digest;
+use crate::secrets::ring::Ring;
+use crate::secrets::signing::SigningKeys;
 
 /// Spans and bounds that flows decide by. The defaults are those of the documentation.
 #[derive(Clone, Debug)]

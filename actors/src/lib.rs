@@ -3,35 +3,20 @@
 //! What is deliberately absent: HTTP and the database. Both come through ports.
 
 pub mod acts;
-pub mod address;
-mod breached;
-pub mod credential;
-pub mod device;
 pub mod directory;
-pub mod disposable;
 pub mod effects;
 pub mod environment;
 pub mod flows;
 pub mod followers;
 mod hashed_set;
-pub mod hasher;
+pub mod identity;
 pub mod instant;
 pub mod letters;
-pub mod master_key;
-pub mod name;
 pub mod oauth;
-pub mod password;
-pub mod reserved;
-pub mod ring;
-pub mod secret;
+pub mod secrets;
 pub mod services;
-pub mod signing;
-pub mod strength;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod username;
-mod verified;
-mod visible;
 pub mod workers;
 
 /// Tells the recorder of metrics what is recorded here, and makes the counters whose labels are known, at 0.
@@ -60,7 +45,7 @@ pub fn describe_metrics() {
         metrics::counter!("cairn_guesses_failed_total", "of" => word).increment(0);
         metrics::counter!("cairn_guesses_slowed_total", "of" => word).increment(0);
     }
-    for letter in effects::Letter::NAMES.iter().copied() {
+    for letter in letters::Letter::NAMES.iter().copied() {
         metrics::counter!("cairn_mail_over_budget_total", "letter" => letter).increment(0);
     }
     workers::mailer::describe_metrics();

@@ -7,17 +7,18 @@ use ::ring::signature::{Ed25519KeyPair, KeyPair};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use cairn_runtime::FlowId;
 
-use crate::address::Address;
-use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, UserCode};
-use crate::effects::{AskedBy, Digest};
+use crate::effects::AskedBy;
 use crate::environment::{Environment, Settings};
 use crate::flows::challenge::TypedCode;
 use crate::followers::{Follower, Followers};
-use crate::name::PersonName;
-use crate::password::Code;
-use crate::ring::Ring;
-use crate::signing::{SealedSigningKey, SigningKeys};
-use crate::username::Username;
+use crate::identity::address::Address;
+use crate::identity::name::PersonName;
+use crate::identity::username::Username;
+use crate::secrets::credential::{self, OfPurpose, Presented, Purpose, Seal, UserCode};
+use crate::secrets::digest::Digest;
+use crate::secrets::password::Code;
+use crate::secrets::ring::Ring;
+use crate::secrets::signing::{SealedSigningKey, SigningKeys};
 
 /// A world with the documented settings, whose ring and signing key follow from a number.
 pub fn environment(seed: u8) -> Environment {

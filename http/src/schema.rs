@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use cairn_actors::address::LONGEST_ADDRESS;
-use cairn_actors::username::Username as ParsedUsername;
+use cairn_actors::identity::address::LONGEST_ADDRESS;
+use cairn_actors::identity::username::Username as ParsedUsername;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 

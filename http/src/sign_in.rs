@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::session::{Identifier, Tokens};
 use cairn_actors::services::{Caller, Refusal};
 use cairn_runtime::Fault;

@@ -2,7 +2,7 @@
 //! it and as a page gives it in a file.
 
 use cairn_actors::directory::{HistoryEntry, User};
-use cairn_actors::effects::UserId;
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::oauth::client::ClientId;
 use cairn_actors::services::devices::DeviceView;
 use cairn_actors::services::profile::{Export, FlowRecord};

@@ -1,8 +1,8 @@
 //! The keys in the database: made at the first start, read at every one.
 
-use cairn_actors::master_key::MasterKey;
-use cairn_actors::ring::{KeyId, Ring, RingError, SealedKey, SealedRing};
-use cairn_actors::signing::{SealedSigningKey, SigningError, SigningKeys};
+use cairn_actors::secrets::master_key::MasterKey;
+use cairn_actors::secrets::ring::{KeyId, Ring, RingError, SealedKey, SealedRing};
+use cairn_actors::secrets::signing::{SealedSigningKey, SigningError, SigningKeys};
 use cairn_runtime::Timestamp;
 use sea_orm::{ActiveValue, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait};
 

@@ -7,7 +7,7 @@ mod batched_reads;
 mod commit;
 pub mod connect;
 mod deadline;
-pub mod directory;
+mod directory;
 mod due;
 pub mod entity;
 mod fault;
@@ -27,7 +27,6 @@ mod writes;
 
 pub use connect::{Database, OpenError, Options};
 pub use deadline::Bounded;
-pub use directory::SqlDirectory;
 pub use last_event::latest_event;
 pub use pools::{Figures, Transaction};
 pub use single::Part;

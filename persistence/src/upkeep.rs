@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use cairn_actors::device::KNOWN_FOR;
 use cairn_actors::flows::id_text;
+use cairn_actors::identity::device::KNOWN_FOR;
 use cairn_runtime::store::{Audit, Backlog, Finding, Retention, RetentionRule, RuledRows, StoreFault, whole_since};
 use cairn_runtime::{FlowId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoIden, LockBehavior, LockType, Order, Query, SelectStatement};

@@ -150,8 +150,8 @@ impl<D: Domain> Effects<D> {
 
     /// Adds a write.
     #[must_use]
-    pub fn write(mut self, write: D::Write) -> Self {
-        self.writes.push(write);
+    pub fn write(mut self, write: impl Into<D::Write>) -> Self {
+        self.writes.push(write.into());
         self
     }
 
@@ -265,8 +265,8 @@ impl<F: Flow> Going<F> {
     }
 
     /// Writes, in the step's own transaction.
-    pub fn write(mut self, write: <F::Domain as Domain>::Write) -> Self {
-        self.effects.writes.push(write);
+    pub fn write(mut self, write: impl Into<<F::Domain as Domain>::Write>) -> Self {
+        self.effects.writes.push(write.into());
         self
     }
 

@@ -26,9 +26,10 @@ pub trait Courier<D: Domain>: Send + Sync + 'static {
     /// be done well before the claim runs out.
     fn carry(&self, attempt: DeliveryAttempt<D>) -> BoxFuture<'_, Result<D::Answer, Trouble>>;
 
-    /// Whether what it carried is read in the outbox afterwards, and so must stay there for a while. Else the payload is
-    /// wiped by the commit that says that it arrived.
-    fn is_read_later(&self) -> bool {
+    /// Whether what it carried in a lane is read in the outbox afterwards, and so must stay there for a while. Else the
+    /// payload is wiped by the commit that says that it arrived.
+    fn is_read_later(&self, lane: &str) -> bool {
+        let _ = lane;
         false
     }
 }
@@ -379,7 +380,7 @@ async fn end<D: Domain>(
             Failure::Expired => "its time ran out".to_owned(),
         }),
         // What failed is of use to who looks for the reason.
-        forgets: result.is_ok() && !engine.0.outbox.courier.is_read_later(),
+        forgets: result.is_ok() && !engine.0.outbox.courier.is_read_later(&delivery.lane),
     };
     if let Some(tag) = &delivery.tag
         && let Some(kind) = engine.kind(&delivery.flow_kind)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use cairn_actors::secret::Reader;
+use cairn_actors::secrets::secret::Reader;
 
 use super::names::{NAMES, SECRETS, nearest, variable};
 use crate::conceal;

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use cairn_actors::address::Address;
-use cairn_actors::effects::{Answer, Auth, Delivery, Letter};
+use cairn_actors::effects::{Answer, Auth, Delivery};
 use cairn_actors::environment::{Environment, Settings};
-use cairn_actors::master_key::MasterKey;
+use cairn_actors::identity::address::Address;
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::master_key::MasterKey;
 use cairn_persistence::{AuthWrites, Database, Options};
 use cairn_runtime::clock::{SystemClock, SystemDice};
 use cairn_runtime::nursery::{ActorHost, Supervision, supervise};

@@ -157,7 +157,7 @@ fn every_refusal_stands_in_the_documents_with_its_status() {
 
 #[test]
 fn every_prefix_of_a_credential_stands_in_the_documents_and_no_other() {
-    let source = read("actors/src/credential/purpose.rs");
+    let source = read("actors/src/secrets/credential/purpose.rs");
     let product = source.split("\n#[cfg(test)]").next().unwrap();
     let prefixes: BTreeSet<String> =
         quoted(product).into_iter().filter(|text| text.starts_with("cairn_") && text.ends_with('_')).collect();

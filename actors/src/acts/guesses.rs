@@ -9,8 +9,10 @@ use std::time::Duration;
 use cairn_runtime::{ActStep, Cx, Effects, Timestamp};
 use serde_json::json;
 
-use crate::effects::{Auth, Digest, UserId, Write};
+use crate::effects::{Auth, FailureWrite};
 use crate::environment::{Environment, Settings};
+use crate::identity::user_id::UserId;
+use crate::secrets::digest::Digest;
 
 /// Failures within the hour that cost nothing.
 pub const FREE: usize = 9;
@@ -142,14 +144,14 @@ impl Target {
 }
 
 /// The write that counts a failure, for the step or act that judges the guess. `by`: the network that it came from.
-pub fn failure(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Write {
-    Write::CountFailure { id: cx.id(target.word()), of: target.key(cx.environment), by, at: cx.now }
+pub fn failure(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> FailureWrite {
+    FailureWrite::Count { id: cx.id(target.word()), of: target.key(cx.environment), by, at: cx.now }
 }
 
 /// The write that forgets the failures of one network at what was guessed at, because the guess was right now. Those of
 /// other networks stay: that they were gone would tell their guessers that somebody has the account.
-pub fn forgotten(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> Write {
-    Write::ClearFailures { of: target.key(cx.environment), by, at: cx.now }
+pub fn forgotten(target: Target, by: Digest, cx: &Cx<'_, Auth>) -> FailureWrite {
+    FailureWrite::Clear { of: target.key(cx.environment), by, at: cx.now }
 }
 
 /// Counts a failure, of a device also for all devices of its account together (`also`). `user`: whose account it was, for

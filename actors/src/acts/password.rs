@@ -4,8 +4,8 @@ use cairn_runtime::{ActStep, Cx, Effects, Guard};
 use serde_json::json;
 
 use crate::directory::User;
-use crate::effects::{Auth, Key, Write};
-use crate::hasher::SealedHash;
+use crate::effects::{Auth, Key, UserWrite};
+use crate::secrets::hasher::SealedHash;
 
 /// The act's name.
 pub const REHASH: &str = "rehash";
@@ -19,7 +19,7 @@ pub fn rehash(user: &User, hash: &SealedHash, lost: Option<&Key>, cx: &Cx<'_, Au
         None => Effects::none()
             .guard(Guard::Hold(Key::User(id), user.fence))
             .guard(Guard::Hold(Key::Devices(id), user.devices))
-            .write(Write::Rehash { user: id, password: hash.clone(), at: cx.now }),
+            .write(UserWrite::Rehash { user: id, password: hash.clone(), at: cx.now }),
     };
     ActStep { says: (), effects, user: Some(id.0), public: json!({ "user": id.text() }) }
 }

@@ -4,9 +4,10 @@ use cairn_runtime::{ActStep, Cx, Effects, Guard};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::effects::{Auth, Key, UserId, Write};
-use crate::name::PersonName;
-use crate::username::Username;
+use crate::effects::{Auth, Key, UserWrite};
+use crate::identity::name::PersonName;
+use crate::identity::user_id::UserId;
+use crate::identity::username::Username;
 
 /// The act's name.
 pub const EDIT_PROFILE: &str = "edit_profile";
@@ -66,7 +67,7 @@ fn effects(edit: &Edit, cx: &Cx<'_, Auth>) -> Effects<Auth> {
         effects.guards.extend(before.map(|before| Guard::Release(Key::Username(before))));
         effects.guards.extend(username.clone().map(|username| Guard::Claim(Key::Username(username))));
     }
-    effects.write(Write::SetProfile { user, username, first_name, last_name, at: cx.now })
+    effects.write(UserWrite::SetProfile { user, username, first_name, last_name, at: cx.now })
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use cairn_runtime::{ActStep, Effects, Guard};
 use serde_json::json;
 
-use crate::effects::{Auth, Key, UserId, Write};
+use crate::effects::{Auth, DeviceWrite, Key};
 use crate::followers::Followers;
+use crate::identity::user_id::UserId;
 
 /// The act's name.
 pub const SIGN_OUT_EVERYWHERE: &str = "sign_out_everywhere";
@@ -18,7 +19,7 @@ pub fn sign_out_everywhere(user: UserId, followers: &Followers, lost: Option<&Ke
         effects = effects
             .guard(Guard::Bump(Key::User(user), None))
             .guard(Guard::Bump(Key::Devices(user), None))
-            .write(Write::ForgetDevices { user });
+            .write(DeviceWrite::ForgetAll { user });
         effects = effects.with(followers.fenced());
     }
     ActStep { says: (), effects, user: Some(user.0), public: json!({ "user": user.text() }) }

@@ -20,12 +20,14 @@ pub use self::grant::{Grant, Policy, Way, Who};
 pub use self::words::{Asking, Command, Exchange, Outcome, Signal, Start, Tokens};
 pub use super::rotation::Minted;
 use super::rotation::{ROUTINE, Standing, standing};
-use crate::credential::{self, Presented, Seal, UserCode, of};
-use crate::effects::{Auth, Digest, Key, UserId};
+use crate::effects::{Auth, Key};
 use crate::environment::Environment;
+use crate::identity::user_id::UserId;
 use crate::oauth::access::{Access, Wish};
 use crate::oauth::client::ClientId;
 use crate::oauth::scope::{OFFLINE_ACCESS, Scope};
+use crate::secrets::credential::{self, Presented, Seal, UserCode, of};
+use crate::secrets::digest::Digest;
 
 /// How long a person may take to sign in and consent, and a device code is good, in seconds.
 pub const PATIENCE: u64 = 1_800;

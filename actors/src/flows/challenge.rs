@@ -12,11 +12,13 @@ use cairn_runtime::{Cx, Flow, Outgoing, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
 use crate::acts::guesses::{self, Target};
-use crate::address::Address;
-use crate::credential::{self, OfPurpose, Presented, Purpose, Seal, of};
-use crate::effects::{AskedBy, Auth, Delivery, Digest, Letter, Write};
+use crate::effects::{AskedBy, Auth, Delivery, FailureWrite};
 use crate::environment::Environment;
-use crate::password::Code;
+use crate::identity::address::Address;
+use crate::letters::Letter;
+use crate::secrets::credential::{self, OfPurpose, Presented, Purpose, Seal, of};
+use crate::secrets::digest::Digest;
+use crate::secrets::password::Code;
 
 /// Wrong codes that a flow takes.
 pub const TRIES: u8 = 5;
@@ -361,7 +363,12 @@ pub(super) fn is_code(seal: &Seal, purpose: Purpose, code: &Code, cx: &Cx<'_, Au
 
 /// What a wrong code of a letter to this address writes besides the try: it counts for the address over all flows, and a
 /// code that would have set a password for the network as well.
-pub(super) fn count_miss(address: &Address, purpose: Purpose, typed: &TypedCode, cx: &Cx<'_, Auth>) -> Vec<Write> {
+pub(super) fn count_miss(
+    address: &Address,
+    purpose: Purpose,
+    typed: &TypedCode,
+    cx: &Cx<'_, Auth>,
+) -> Vec<FailureWrite> {
     if !cx.environment.settings.limits {
         return Vec::new();
     }

@@ -12,10 +12,13 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Outgoing, Public, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
-use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::effects::{Auth, Delivery, Key, UserWrite};
 use crate::followers::Followers;
-use crate::username::Username;
+use crate::identity::address::Address;
+use crate::identity::user_id::UserId;
+use crate::identity::username::Username;
+use crate::letters::Letter;
+use crate::secrets::digest::Digest;
 
 /// How long a sign-in undoes it.
 pub const GRACE: Duration = Duration::from_secs(14 * 86_400);
@@ -156,7 +159,7 @@ impl Flow for Deletion {
             .bump_from(Key::User(user), asked.fence)
             .hold(Key::Devices(user), asked.devices)
             .bump_from(Key::Profile(user), asked.profile)
-            .write(Write::SetDeletion { user, flow: Some(cx.flow), at: cx.now })
+            .write(UserWrite::SetDeletion { user, flow: Some(cx.flow), at: cx.now })
             .send(Outgoing::external(Delivery::Letter(letter)).until(until))
             .with(asked.followers.fenced())
             .says(Outcome::Waiting { until })
@@ -175,7 +178,7 @@ impl Flow for Deletion {
                     .release(Key::Address(w.address))
                     .release(Key::User(user))
                     .release(Key::Devices(user))
-                    .write(Write::DeleteUser { user });
+                    .write(UserWrite::Delete { user });
                 match &w.username {
                     Some(username) => step.release(Key::Username(username.clone())),
                     None => step,

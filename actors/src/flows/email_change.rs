@@ -18,11 +18,14 @@ use serde::{Deserialize, Serialize};
 pub use self::words::{Account, Command, Confirmer, Later, NewPassword, Outcome, Signal, Start};
 use super::challenge::{self, Awaits, Challenge, Checked, LetterProof, LinkState, Repeated, asked_letter, tells};
 use super::deletion::{self, Deletion};
-use crate::address::Address;
-use crate::credential::{Presented, Purpose, Seal, of};
-use crate::effects::{AskedBy, Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::effects::{AskedBy, Auth, Delivery, DeviceWrite, Key, UserWrite};
 use crate::environment::Environment;
-use crate::hasher::SealedHash;
+use crate::identity::address::Address;
+use crate::identity::user_id::UserId;
+use crate::letters::Letter;
+use crate::secrets::credential::{Presented, Purpose, Seal, of};
+use crate::secrets::digest::Digest;
+use crate::secrets::hasher::SealedHash;
 
 /// How long the address from before can take a change back.
 pub const UNDO: Duration = Duration::from_secs(7 * 86_400);
@@ -224,7 +227,7 @@ impl Awaiting {
         .claim(Key::Address(address_key))
         .bump_from(Key::Address(before), account.number)
         .bump(Key::Profile(user))
-        .write(Write::SetAddress { user, address: self.address.clone(), address_key, at: cx.now })
+        .write(UserWrite::SetAddress { user, address: self.address.clone(), address_key, at: cx.now })
         .send(Outgoing::external(Delivery::Letter(notice)).until(until))
         .says(Outcome::Changed { user, until })
     }
@@ -243,10 +246,10 @@ impl Changed {
         to: &Address,
         cx: &Cx<'_, Auth>,
     ) -> Going<EmailChange> {
-        let Some(password) = password else { return going.write(Write::SuspendPassword { user, at: cx.now }) };
+        let Some(password) = password else { return going.write(UserWrite::SuspendPassword { user, at: cx.now }) };
         let letter = Letter::PasswordChanged { to: to.clone(), at: cx.now };
         going
-            .write(Write::SetPassword { user, password: password.hash.clone(), at: cx.now })
+            .write(UserWrite::SetPassword { user, password: password.hash.clone(), at: cx.now })
             .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(challenge::NOTICE)))
     }
 
@@ -291,10 +294,10 @@ impl Changed {
             .bump_from(Key::User(user), account.fence)
             .bump(Key::Profile(user))
             .bump(Key::Devices(user))
-            .write(Write::ForgetDevices { user })
+            .write(DeviceWrite::ForgetAll { user })
             // Whether or not one waited when the account was read: it may have been asked for since.
-            .write(Write::SetDeletion { user, flow: None, at: cx.now })
-            .write(Write::SetAddress { user, address: self.before.clone(), address_key, at: cx.now });
+            .write(UserWrite::SetDeletion { user, flow: None, at: cx.now })
+            .write(UserWrite::SetAddress { user, address: self.before.clone(), address_key, at: cx.now });
         for later in &account.later {
             step = step.bump(key(&later.before)).tell::<EmailChange>(later.flow, &Signal::Undone);
         }

@@ -15,12 +15,14 @@ use super::challenge::{
     self, Awaits, Challenge, Checked, LetterProof, LinkState, REMEMBERED, Repeated, TRIES, TypedCode, asked_letter,
     letter_to_nobody, tells,
 };
-use crate::address::Address;
-use crate::credential::{self, Presented, Purpose, Seal, of};
-use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, UserId, Write};
+use crate::effects::{AskedBy, Auth, Delivery, DeviceWrite, Key, UserWrite};
 use crate::environment::Environment;
 use crate::followers::Followers;
-use crate::hasher::{Proved, SealedHash};
+use crate::identity::address::Address;
+use crate::identity::user_id::UserId;
+use crate::letters::Letter;
+use crate::secrets::credential::{self, Presented, Purpose, Seal, of};
+use crate::secrets::hasher::{Proved, SealedHash};
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -238,8 +240,8 @@ impl Awaiting {
             .bump_from(Key::Address(cx.environment.address_key(&self.address)), self.number)
             .bump(Key::User(user))
             .bump(Key::Devices(user))
-            .write(Write::SetPassword { user, password, at: cx.now })
-            .write(Write::ForgetDevices { user })
+            .write(UserWrite::SetPassword { user, password, at: cx.now })
+            .write(DeviceWrite::ForgetAll { user })
             .send(
                 Outgoing::external(Delivery::Letter(Letter::PasswordChanged { to: self.address.clone(), at: cx.now }))
                     .until(cx.now.after(challenge::NOTICE)),

@@ -13,12 +13,14 @@ use super::challenge::{
     self, Awaits, Challenge, Checked, LetterProof, LinkState, REMEMBERED, Repeated, TypedCode, asked_letter, tells,
 };
 pub use super::challenge::{RESENDS, TRIES};
-use crate::address::Address;
-use crate::credential::{Presented, Purpose, Seal, of};
-use crate::effects::{AskedBy, Auth, Delivery, Key, Letter, NewUser, UserId, Write};
-use crate::hasher::{Proved, SealedHash};
-use crate::name::PersonName;
-use crate::username::Username;
+use crate::effects::{AskedBy, Auth, Delivery, Key, NewUser, UserWrite};
+use crate::identity::address::Address;
+use crate::identity::name::PersonName;
+use crate::identity::user_id::UserId;
+use crate::identity::username::Username;
+use crate::letters::Letter;
+use crate::secrets::credential::{Presented, Purpose, Seal, of};
+use crate::secrets::hasher::{Proved, SealedHash};
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -243,7 +245,7 @@ impl Awaiting {
         if let Some(username) = &username {
             step = step.claim(Key::Username(username.clone()));
         }
-        step.write(Write::CreateUser(Box::new(NewUser {
+        step.write(UserWrite::Create(Box::new(NewUser {
             id: user,
             address: self.address.clone(),
             address_key,

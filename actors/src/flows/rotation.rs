@@ -8,8 +8,8 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::credential::{Presented, Seal, of};
 use crate::effects::Auth;
+use crate::secrets::credential::{Presented, Seal, of};
 
 /// How long the steps are on record that carry a session or an authorization on.
 pub(super) const ROUTINE: Duration = Duration::from_secs(7 * 86_400);

@@ -19,12 +19,15 @@ use super::deletion::{self, Deletion};
 pub use super::rotation::Minted;
 use super::rotation::{ROUTINE, Standing, standing};
 use crate::acts::guesses::{self, Target};
-use crate::address::Address;
-use crate::credential::{Presented, Seal, of};
-use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::effects::{Auth, Delivery, DeviceWrite, Key, UserWrite};
 use crate::environment::Settings;
 use crate::followers::Followers;
-use crate::hasher::SealedHash;
+use crate::identity::address::Address;
+use crate::identity::user_id::UserId;
+use crate::letters::Letter;
+use crate::secrets::credential::{Presented, Seal, of};
+use crate::secrets::digest::Digest;
+use crate::secrets::hasher::SealedHash;
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -471,7 +474,7 @@ impl Flow for Session {
             step = step.send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(challenge::NOTICE)));
         }
         if asked.arrival.is_first {
-            step = step.write(Write::FirstSignIn { user: asked.user, at: cx.now });
+            step = step.write(UserWrite::FirstSignIn { user: asked.user, at: cx.now });
         }
         if let Some((target, by)) = asked.forgets {
             step = step.write(guesses::forgotten(target, by, cx));
@@ -480,16 +483,16 @@ impl Flow for Session {
             let (user, at) = (asked.user, cx.now);
             let (user_agent, client_address) = (asked.device.clone(), asked.client_address.clone());
             step = step.write(if is_new {
-                Write::AddDevice { id, user, user_agent, client_address, at }
+                DeviceWrite::Add { id, user, user_agent, client_address, at }
             } else {
-                Write::SeeDevice { id, user, user_agent, client_address, at }
+                DeviceWrite::See { id, user, user_agent, client_address, at }
             });
         }
         if let Some(Restores { deletion, profile, to, .. }) = &asked.arrival.restores {
             let letter = Letter::DeletionCalledOff { to: to.clone(), at: cx.now };
             step = step
                 .bump_from(Key::Profile(asked.user), *profile)
-                .write(Write::SetDeletion { user: asked.user, flow: None, at: cx.now })
+                .write(UserWrite::SetDeletion { user: asked.user, flow: None, at: cx.now })
                 .tell::<Deletion>(*deletion, &deletion::Signal::Restored)
                 .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(challenge::NOTICE)));
         }
@@ -563,7 +566,7 @@ impl Flow for Session {
                 go(Self::Active(Box::new(next)))
                     .bump_from(Key::User(a.user), a.fence)
                     .hold(Key::Devices(a.user), *devices)
-                    .write(Write::SetPassword { user: a.user, password: password.clone(), at: cx.now })
+                    .write(UserWrite::SetPassword { user: a.user, password: password.clone(), at: cx.now })
                     .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(challenge::NOTICE)))
                     .with(followers.fenced())
                     .says(Outcome::PasswordChanged { at: cx.now, tokens })

@@ -9,10 +9,10 @@ use cairn_runtime::store;
 use serde::Serialize;
 
 use super::{message_id, render};
-use crate::address::Address;
 use crate::effects::Auth;
 use crate::environment::Environment;
 use crate::flows;
+use crate::identity::address::Address;
 use crate::instant;
 
 /// One letter as `/dev/mail` shows it. Holds its code and links, so it prints as dots.

@@ -3,6 +3,7 @@
 //! What must stay true: a letter is written again in the same words at every attempt; it holds nothing that the asker
 //! chose (else anybody mails anybody through us); code and links each stand alone on a line of the text part.
 
+mod letter;
 pub mod mailbox;
 mod theme;
 mod words;
@@ -16,14 +17,14 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
+pub use self::letter::Letter;
 use self::theme::{LetterTheme, theme};
 pub use self::theme::{escaped, install, warnings};
 pub use self::words::fill;
 use self::words::{Texts, fill_all};
-use crate::credential::{self, Purpose, Seal};
-use crate::effects::Letter;
 use crate::environment::Environment;
-use crate::ring::KeyId;
+use crate::secrets::credential::{self, Purpose, Seal};
+use crate::secrets::ring::KeyId;
 
 /// A letter in words. Holds its code and links, so it prints as dots.
 #[derive(Clone, PartialEq, Eq)]

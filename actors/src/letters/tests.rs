@@ -7,11 +7,11 @@ use cairn_runtime::{Domain, Timestamp, store};
 
 use super::mailbox::view;
 use super::*;
-use crate::address::Address;
 use crate::effects::{Auth, Delivery};
 use crate::environment::Settings;
-use crate::ring::Ring;
-use crate::signing::{SealedSigningKey, SigningKeys};
+use crate::identity::address::Address;
+use crate::secrets::ring::Ring;
+use crate::secrets::signing::{SealedSigningKey, SigningKeys};
 
 const PUBLIC: &str = "https://id.example.org";
 const FLOW: FlowId = FlowId::from_bytes([0x5a; 16]);

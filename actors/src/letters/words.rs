@@ -22,7 +22,7 @@ pub(super) struct Language {
     instant: String,
     /// What all letters say.
     pub(super) shared: Texts,
-    /// What each letter says, by [`crate::effects::Letter::name`].
+    /// What each letter says, by [`crate::letters::Letter::name`].
     pub(super) letters: BTreeMap<String, Texts>,
 }
 

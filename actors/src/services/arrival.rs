@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use cairn_runtime::{FlowId, Timestamp};
 
 use super::{Caller, Refusal, Services};
-use crate::device::{AGENT, Device};
 use crate::directory::User;
-use crate::effects::Digest;
 use crate::flows::session::{Arrival, Command, Notice, Restores, SeenDevice, Session, known_place};
+use crate::identity::device::{AGENT, Device};
+use crate::secrets::digest::Digest;
 
 impl Services {
     /// What a sign-in of this user brings about. `is_known`: the account knows this device. `leaves`: the deletion that
@@ -25,7 +25,7 @@ impl Services {
         let place = self.place(caller, user);
         // Those whose fence has moved count until they have tidied up after themselves: they are the first to go.
         let room = self.engine.environment().settings.max_sessions.saturating_sub(1);
-        let visits = self.directory.earlier_sessions(user.id, known_place(place, user.devices), room).await?;
+        let visits = self.directory.sessions.earlier_sessions(user.id, known_place(place, user.devices), room).await?;
         let is_first = user.signed_in_at.is_none();
         let is_news = !is_first && !is_known && !visits.knows_place;
         let notice = is_news.then(|| Notice {

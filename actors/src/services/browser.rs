@@ -7,11 +7,11 @@ use cairn_runtime::{Fault, FlowId, Snapshot};
 
 use super::session::SignedIn;
 use super::{Caller, Refusal, Services};
-use crate::credential::{self, Presented, Purpose, Seal, Token, of};
-use crate::effects::UserId;
 use crate::flows::challenge::LinkState;
 use crate::flows::email_change::EmailChange;
 use crate::flows::session::{Command, Outcome, Session, Used};
+use crate::identity::user_id::UserId;
+use crate::secrets::credential::{self, Presented, Purpose, Seal, Token, of};
 
 /// Somebody who is signed in by a session's cookie.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl Services {
             return Ok(false);
         }
         // A password that was set since by other means is not this link's to replace.
-        let user = self.directory.by_id(user).await?;
+        let user = self.directory.users.by_id(user).await?;
         Ok(user.is_some_and(|user| link.used == Some(Used::Disowned { devices: user.devices })))
     }
 

@@ -6,7 +6,7 @@ use super::session::SignedIn;
 use super::{Caller, FlowReply, FlowView, Refusal, Services, TRIES};
 use crate::directory::User;
 use crate::flows::deletion::{Deletion, Outcome, Start};
-use crate::password::Password;
+use crate::secrets::password::Password;
 
 impl Services {
     /// Has an account deleted. Every session ends at once; a sign-in within fourteen days has the account back.
@@ -40,7 +40,7 @@ impl Services {
             }
             // The profile moved while the password was checked: by the same hand as likely as not. What moved the fence
             // has ended the session, or changed the password that was proved here.
-            user = match self.directory.by_id(user.id).await? {
+            user = match self.directory.users.by_id(user.id).await? {
                 Some(now) if now.fence == who.user.fence && now.devices == who.user.devices => now,
                 Some(_) => return Err(Refusal::Credentials),
                 None => return Err(Refusal::SessionEnded),

@@ -5,9 +5,9 @@ use cairn_runtime::{FlowId, Id, Timestamp};
 use super::session::SignedIn;
 use super::{Caller, Refusal, Services};
 use crate::acts::devices::{self, FORGET_DEVICE};
-use crate::device::Device;
-use crate::effects::UserId;
 use crate::flows::session::{Command, Session};
+use crate::identity::device::Device;
+use crate::identity::user_id::UserId;
 
 /// A device as its user sees it.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn devices(&self, who: &SignedIn) -> Result<Vec<DeviceView>, Refusal> {
-        let known = self.directory.devices(who.user.id).await?;
+        let known = self.directory.devices.of(who.user.id).await?;
         let views = known.into_iter().map(|known| DeviceView {
             id: known.id.text(Device::PREFIX),
             user_agent: known.user_agent,
@@ -85,7 +85,7 @@ impl Services {
 
     async fn forget(&self, caller: &Caller, user: UserId, device: Id, sessions: &[FlowId]) -> Result<(), Refusal> {
         // Nothing is written for what is not there: whoever asks at random leaves no trace.
-        if !sessions.is_empty() || self.directory.knows_device(user, device).await? {
+        if !sessions.is_empty() || self.directory.devices.knows(user, device).await? {
             let asker = self.engine.asker(&caller.trace);
             self.engine.act(FORGET_DEVICE, asker, |_, _| devices::forget(user, device, sessions)).await?;
         }

@@ -9,17 +9,17 @@ use super::session::SignedIn;
 use super::typed::{self, Typed};
 use super::{BadValue, Caller, FlowReply, Refusal, Services, TRIES};
 use crate::acts::guesses::Target;
-use crate::credential::{Presented, of};
 use crate::directory::User;
-use crate::effects::UserId;
 use crate::flows::challenge::{LetterProof as _, TypedCode};
 use crate::flows::email_change::{
     Account, CHANGES, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Start,
 };
-use crate::hasher::{Lane, Verdict};
+use crate::identity::user_id::UserId;
 use crate::instant;
-use crate::password::Password;
-use crate::strength::OwnWords;
+use crate::secrets::credential::{Presented, of};
+use crate::secrets::hasher::{Lane, Verdict};
+use crate::secrets::password::Password;
+use crate::secrets::strength::OwnWords;
 
 /// Who opens the link of a letter to a new address: by what the account is theirs.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ impl Services {
         }
         let environment = self.engine.environment();
         let mut waiting = Vec::new();
-        let asked = self.directory.flows_of(who.user.id, Some(EmailChange::NAME), ASKED).await?;
+        let asked = self.directory.flows.of(who.user.id, Some(EmailChange::NAME), ASKED).await?;
         for Snapshot { state, id, .. } in self.engine.read_all::<EmailChange>(asked)? {
             if state.awaits().is_some() {
                 waiting.push(id);
@@ -78,7 +78,7 @@ impl Services {
                 return Err(kept(until, state.changed().is_some()));
             }
         }
-        let owner = self.directory.by_address(environment.address_key(&address)).await?;
+        let owner = self.directory.users.by_address(environment.address_key(&address)).await?;
         let by = self.asked_by(caller, owner.as_ref()).await?;
         let from = (environment.address_key(&who.user.address), who.user.number);
         let (user, fence, devices) = (who.user.id, who.user.fence, who.user.devices);
@@ -100,7 +100,9 @@ impl Services {
             return Err(Refusal::NotFound);
         }
         let owner = match seen.state.awaits() {
-            Some((address, _)) => self.directory.by_address(self.engine.environment().address_key(address)).await?,
+            Some((address, _)) => {
+                self.directory.users.by_address(self.engine.environment().address_key(address)).await?
+            }
             None => None,
         };
         let by = self.asked_by(caller, owner.as_ref()).await?;
@@ -171,7 +173,7 @@ impl Services {
         if let ConfirmedBy::Password(password) = by
             && state.knows_link(&link, &environment)
         {
-            let owner = self.directory.by_id(user).await?;
+            let owner = self.directory.users.by_id(user).await?;
             let hash = owner.as_ref().and_then(|owner| owner.password.as_ref());
             let right = self.verify_guarded(caller, Target::flow(flow), Some(user), password, hash).await?;
             proved = Some(Arc::new(right));
@@ -199,7 +201,7 @@ impl Services {
         let Ok(link) = Presented::parse(&environment.ring, of::EmailChange, token) else { return Ok(None) };
         let found = self.find::<EmailChange>(FlowId::from_bytes(link.flow())).await?;
         match found.filter(|seen| seen.state.knows_link(&link, &environment)) {
-            Some(seen) => Ok(self.directory.by_id(seen.state.user()).await?),
+            Some(seen) => Ok(self.directory.users.by_id(seen.state.user()).await?),
             None => Ok(None),
         }
     }
@@ -213,7 +215,7 @@ impl Services {
         let Ok(link) = Presented::parse(&environment.ring, of::UndoEmailChange, token) else { return Ok(false) };
         let found = self.find::<EmailChange>(FlowId::from_bytes(link.flow())).await?;
         let Some(Snapshot { state, .. }) = found else { return Ok(false) };
-        let fence = self.directory.by_id(state.user()).await?.map(|user| user.fence);
+        let fence = self.directory.users.by_id(state.user()).await?.map(|user| user.fence);
         Ok(state.knows_undo(&link, &environment) && state.may_set_password(fence))
     }
 
@@ -238,8 +240,12 @@ impl Services {
         let new = match new {
             // Nothing is hashed for a link that takes nothing back.
             Some(new) if knows => {
-                let own =
-                    self.directory.by_id(user).await?.map_or_else(|| OwnWords::of([]), |user| own_words_of(&user));
+                let own = self
+                    .directory
+                    .users
+                    .by_id(user)
+                    .await?
+                    .map_or_else(|| OwnWords::of([]), |user| own_words_of(&user));
                 Some(self.worthy(new, own, "/new_password", Lane::SignIn).await?)
             }
             _ => None,
@@ -299,9 +305,9 @@ impl Services {
 
     /// The account as it stands: the address with the number of its claim, and what must be told if it is taken back.
     async fn account(&self, flow: FlowId, user: UserId) -> Result<Option<Account>, Refusal> {
-        let Some(user) = self.directory.by_id(user).await? else { return Ok(None) };
+        let Some(user) = self.directory.users.by_id(user).await? else { return Ok(None) };
         let followers = self.followers_of(user.id).await?;
-        let changes = self.directory.changes(user.id, MOST).await?;
+        let changes = self.directory.flows.changes(user.id, MOST).await?;
         let changes = self.engine.read_all::<EmailChange>(changes)?;
         let changes = changes.iter().filter_map(|seen| {
             let changed = seen.state.changed()?;
@@ -337,7 +343,7 @@ impl Services {
             Outcome::TooSoon { at } => return Err(Refusal::SlowDown(at)),
             other => return Err(other.of_challenge().map_or(Refusal::OVER, Refusal::from)),
         }
-        let user = self.directory.by_id(user).await?.ok_or(Refusal::OVER)?;
+        let user = self.directory.users.by_id(user).await?.ok_or(Refusal::OVER)?;
         // A repeat says what the first answer said: not to everybody who has the link where the account is by now.
         let seen = self.find::<EmailChange>(reply.flow).await?;
         let shown = seen.and_then(|seen| seen.state.shown(&reply.outcome).cloned());

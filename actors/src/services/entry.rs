@@ -8,10 +8,10 @@ use cairn_runtime::{Asker, FlowId, Reply};
 use super::arrival::agent;
 use super::{Caller, Refusal, Services};
 use crate::acts::guesses::Target;
-use crate::device::Device;
 use crate::directory::User;
-use crate::effects::Digest;
 use crate::flows::session::{Outcome, Session, Start};
+use crate::identity::device::Device;
+use crate::secrets::digest::Digest;
 
 /// Somebody who has proved who they are.
 #[derive(Debug)]

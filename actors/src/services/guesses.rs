@@ -9,11 +9,11 @@ use cairn_runtime::{FlowId, Timestamp};
 
 use super::{Caller, Refusal, Services};
 use crate::acts::guesses::{self, CLEARED, FAILED, MOST, Target};
-use crate::address::Address;
-use crate::effects::UserId;
 use crate::flows::challenge::TypedCode;
-use crate::hasher::{HashFault, Lane, Proved, SealedHash, Turn, Verdict};
-use crate::password::{Code, Password};
+use crate::identity::address::Address;
+use crate::identity::user_id::UserId;
+use crate::secrets::hasher::{HashFault, Lane, Proved, SealedHash, Turn, Verdict};
+use crate::secrets::password::{Code, Password};
 use crate::workers::budget;
 
 /// A guess that may be made now. As long as it is held, nobody else guesses at the same target on this node.
@@ -55,7 +55,7 @@ impl Services {
             let now = self.engine.now();
             let rule = target.rule(&environment.settings);
             let after = Timestamp(now.0.saturating_sub(i64::try_from(rule.window().as_millis()).unwrap_or(i64::MAX)));
-            let failed = self.directory.failures(key, after, MOST).await?;
+            let failed = self.directory.failures.of(key, after, MOST).await?;
             if let Some(until) = rule.blocked_until(&failed, now) {
                 metrics::counter!("cairn_guesses_slowed_total", "of" => target.word()).increment(1);
                 return Err(Refusal::SlowDown(until));

@@ -12,10 +12,12 @@ use serde::de::DeserializeOwned;
 
 use crate::acts::guesses::Target;
 use crate::directory::{Directory, InSession, User};
-use crate::effects::{AskedBy, Auth, Digest, UserId};
+use crate::effects::{AskedBy, Auth};
 use crate::flows::session::Session;
-use crate::hasher::{HashFault, Hasher, Lane};
-use crate::password::Password;
+use crate::identity::user_id::UserId;
+use crate::secrets::digest::Digest;
+use crate::secrets::hasher::{HashFault, Hasher, Lane};
+use crate::secrets::password::Password;
 
 pub mod arrival;
 pub mod browser;
@@ -203,7 +205,7 @@ pub struct Services {
     /// The engine.
     pub engine: Engine<Auth>,
     /// Reads.
-    pub directory: Arc<dyn Directory>,
+    pub directory: Directory,
     /// Hashes.
     pub hasher: Hasher,
 }
@@ -326,7 +328,9 @@ impl Services {
 
     /// The session of a cookie or token with its user; `None` where there is none that anybody may see.
     async fn session_with_user(&self, session: FlowId) -> Result<Option<(Snapshot<Session>, User)>, Refusal> {
-        let Some(InSession { user, session }) = self.directory.session(session).await? else { return Ok(None) };
+        let Some(InSession { user, session }) = self.directory.sessions.with_user(session).await? else {
+            return Ok(None);
+        };
         match self.engine.read::<Session>(session) {
             Ok(session) => Ok(Some((session, user))),
             Err(Fault::NotFound | Fault::Ended | Fault::Quarantined) => Ok(None),

@@ -10,12 +10,12 @@ use cairn_runtime::{Asker, Flow, InputId, Snapshot};
 
 use super::entry::{Entered, Entry};
 use super::{Caller, Refusal, Services, first};
-use crate::credential::{Presented, Token, of};
-use crate::device::Device;
-use crate::effects::UserId;
 use crate::flows::challenge::LetterProof as _;
 use crate::flows::registration::Registration;
 use crate::flows::session::Session;
+use crate::identity::device::Device;
+use crate::identity::user_id::UserId;
+use crate::secrets::credential::{Presented, Token, of};
 
 /// A browser that is signed in.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Services {
         if !began_here {
             return Ok(None);
         }
-        let Some(user) = self.directory.by_id(*user).await? else { return Ok(None) };
+        let Some(user) = self.directory.users.by_id(*user).await? else { return Ok(None) };
         // Both numbers begin at 0. What raises one of them has put an end to what was begun before it.
         if user.fence != 0 || user.devices != 0 || user.deletion.is_some() {
             return Ok(None);
@@ -67,7 +67,7 @@ impl Services {
         // Both by the registration and not by chance: a repeat, on any node and after a crash, finds what the first began.
         let derived = |label: &str| environment.digest(label, id.bytes()).0;
         let device = Device::new(user.id, user.devices, derived("device of a registration"));
-        let is_known = self.directory.knows_device(user.id, device.id()).await?;
+        let is_known = self.directory.devices.knows(user.id, device.id()).await?;
         let asker = Asker {
             input: InputId::from_bytes(first(&derived("session of a registration"))),
             repeatable: true,

@@ -6,9 +6,9 @@ use super::session::{SignedIn, Tokens};
 use super::{Caller, Refusal, Services};
 use crate::directory::User;
 use crate::flows::session::{Command, Outcome, Session};
-use crate::hasher::Lane;
-use crate::password::Password;
-use crate::strength::OwnWords;
+use crate::secrets::hasher::Lane;
+use crate::secrets::password::Password;
+use crate::secrets::strength::OwnWords;
 
 impl Services {
     /// Sets another password, the present one proved. Every other session ends in the same commit; this one stays, and no

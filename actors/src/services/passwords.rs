@@ -2,9 +2,9 @@
 
 use super::typed::bad;
 use super::{Refusal, Services};
-use crate::hasher::{Lane, SealedHash};
-use crate::password::Password;
-use crate::strength::OwnWords;
+use crate::secrets::hasher::{Lane, SealedHash};
+use crate::secrets::password::Password;
+use crate::secrets::strength::OwnWords;
 
 impl Services {
     /// Refuses a password that is too short, too long, known from a breach or easily guessed, the person's own words

@@ -11,7 +11,7 @@ use super::{Caller, Refusal, Services};
 use crate::acts::profile::{self, Edit, Edited};
 use crate::directory::{HistoryEntry, HistoryPlace, User};
 use crate::flows;
-use crate::password::Password;
+use crate::secrets::password::Password;
 
 /// How many flows, and how many events, an export holds at most.
 const MOST: u32 = 1_000;
@@ -98,7 +98,7 @@ impl Services {
         let asker = self.engine.asker(&caller.trace);
         let reply = self.engine.act(profile::EDIT_PROFILE, asker, |lost, cx| profile::edit(&edit, lost, cx)).await?;
         match reply.outcome {
-            Edited::Done => self.directory.by_id(user).await?.ok_or(Refusal::SessionEnded),
+            Edited::Done => self.directory.users.by_id(user).await?.ok_or(Refusal::SessionEnded),
             Edited::Changed => Err(Refusal::Changed),
             Edited::UsernameTaken => Err(Refusal::UsernameTaken),
             Edited::SessionEnded => Err(Refusal::SessionEnded),
@@ -113,8 +113,8 @@ impl Services {
         let sessions = self.sessions(who).await?;
         let devices = self.devices(who).await?;
         // One more than is given, to know whether that is all.
-        let mut rows = self.directory.flows_of(who.user.id, None, MOST + 1).await?;
-        let mut history = self.directory.history(who.user.id, None, MOST + 1).await?;
+        let mut rows = self.directory.flows.of(who.user.id, None, MOST + 1).await?;
+        let mut history = self.directory.history.of(who.user.id, None, MOST + 1).await?;
         let complete = [rows.len(), history.len()].iter().all(|found| *found <= MOST as usize);
         rows.truncate(MOST as usize);
         history.truncate(MOST as usize);
@@ -130,7 +130,7 @@ impl Services {
     /// [`Refusal::SessionEnded`].
     pub async fn export_proved(&self, caller: &Caller, who: &SignedIn, password: &Password) -> Result<Export, Refusal> {
         self.prove(caller, who, password).await?;
-        match self.directory.by_id(who.user.id).await? {
+        match self.directory.users.by_id(who.user.id).await? {
             Some(now) if now.fence == who.user.fence && now.devices == who.user.devices => {
                 self.export(&SignedIn { user: now, ..who.clone() }).await
             }
@@ -145,7 +145,7 @@ impl Services {
     /// # Errors
     /// The database is away.
     pub async fn history(&self, who: &SignedIn, before: Option<HistoryPlace>) -> Result<HistoryPage, Refusal> {
-        let mut events = self.directory.history(who.user.id, before, HISTORY_PAGE + 1).await?;
+        let mut events = self.directory.history.of(who.user.id, before, HISTORY_PAGE + 1).await?;
         let is_last = events.len() <= HISTORY_PAGE as usize;
         events.truncate(HISTORY_PAGE as usize);
         let next = events.last().map(|event| HistoryPlace { at: event.at, input: event.input });

@@ -8,13 +8,13 @@ use cairn_runtime::store::Row;
 use cairn_runtime::{Engine, Fault, Flow, FlowId, Id, Reply, Snapshot, Timestamp};
 
 use super::{Caller, FlowReply, FlowView, Refusal, Services};
-use crate::address::Address;
-use crate::credential::{self, OfPurpose as _, Presented, Purpose, Seal, Token, of};
 use crate::effects::Auth;
 use crate::flows::challenge::{Challenge, LetterProof, LinkState, Told};
 use crate::flows::email_change::EmailChange;
 use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
+use crate::identity::address::Address;
+use crate::secrets::credential::{self, OfPurpose as _, Presented, Purpose, Seal, Token, of};
 use crate::workers::budget;
 
 /// A flow as its own browser may see it.

@@ -6,14 +6,14 @@ use super::password::own_words_of;
 use super::typed::{self, bad};
 use super::{Caller, FlowReply, Refusal, Services};
 use crate::acts::guesses::Target;
-use crate::address::Address;
-use crate::credential::{Presented, of};
 use crate::flows::challenge::{LetterProof as _, TypedCode};
 use crate::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
 use crate::followers::Followers;
-use crate::hasher::{Lane, Verdict};
-use crate::password::Password;
-use crate::strength::OwnWords;
+use crate::identity::address::Address;
+use crate::secrets::credential::{Presented, of};
+use crate::secrets::hasher::{Lane, Verdict};
+use crate::secrets::password::Password;
+use crate::secrets::strength::OwnWords;
 
 /// What proves the address.
 enum Proof {
@@ -30,7 +30,7 @@ impl Services {
     pub async fn request_reset(&self, caller: &Caller, email: &str) -> Result<FlowReply, Refusal> {
         let address = Address::parse(email).map_err(|why| bad("/email", &why))?;
         let asker = self.asker(caller, &[email]).await?;
-        let owner = self.directory.by_address(self.engine.environment().address_key(&address)).await?;
+        let owner = self.directory.users.by_address(self.engine.environment().address_key(&address)).await?;
         let number = owner.as_ref().map_or(0, |owner| owner.number);
         let by = self.asked_by(caller, owner.as_ref()).await?;
         let start = Start { address, user: owner.map(|owner| owner.id), number, by };
@@ -46,7 +46,7 @@ impl Services {
         let asker = self.asker(caller, &[flow]).await?;
         let Snapshot { state, id, .. } = self.look::<Recovery>(flow).await?;
         let owner = match state.user().filter(|_| caller.device_proof.is_some()) {
-            Some(user) => self.directory.by_id(user).await?,
+            Some(user) => self.directory.users.by_id(user).await?,
             None => None,
         };
         let by = self.asked_by(caller, owner.as_ref()).await?;
@@ -113,7 +113,7 @@ impl Services {
         let words = match (&state, state.user()) {
             // The link proves the address: to whoever holds it, no name of the account is a secret.
             (Recovery::AwaitingCode(_), Some(user)) => {
-                self.directory.by_id(user).await?.map_or_else(|| own_words(&state), |user| own_words_of(&user))
+                self.directory.users.by_id(user).await?.map_or_else(|| own_words(&state), |user| own_words_of(&user))
             }
             _ => own_words(&state),
         };

@@ -6,15 +6,15 @@ use super::proof::Mail;
 use super::typed::{self, Names};
 use super::{Caller, FlowReply, FlowView, Refusal, Services};
 use crate::acts::guesses::Target;
-use crate::address::Address;
-use crate::credential::{Presented, of};
 use crate::directory::User;
 use crate::environment::Settings;
 use crate::flows::challenge::LetterProof as _;
 use crate::flows::registration::{Command, Outcome, Registration, Shown, Start};
-use crate::hasher::Lane;
-use crate::password::Password;
-use crate::strength::OwnWords;
+use crate::identity::address::Address;
+use crate::secrets::credential::{Presented, of};
+use crate::secrets::hasher::Lane;
+use crate::secrets::password::Password;
+use crate::secrets::strength::OwnWords;
 
 /// A registration as it was typed.
 #[derive(Debug)]
@@ -66,13 +66,13 @@ impl Services {
             return Ok(begun(before));
         }
         if let Some(username) = &names.username
-            && self.directory.by_username(username).await?.is_some()
+            && self.directory.users.by_username(username).await?.is_some()
         {
             return Err(Refusal::UsernameTaken);
         }
         let own = OwnWords::of([typed.email.as_str(), &username, &first, &last]);
         let password = self.worthy_hash(typed.password, own, "/password", Lane::Registration).await?;
-        let owner = self.directory.by_address(self.engine.environment().address_key(&address)).await?;
+        let owner = self.directory.users.by_address(self.engine.environment().address_key(&address)).await?;
         let by = self.asked_by(caller, owner.as_ref()).await?;
         let Names { username, first_name, last_name } = names;
         let start = Start { address, username, first_name, last_name, password, known: owner.is_some(), by };
@@ -97,7 +97,9 @@ impl Services {
         let asker = self.asker(caller, &[flow]).await?;
         let seen = self.look::<Registration>(flow).await?;
         let owner = match seen.state.awaits() {
-            Some((address, _)) => self.directory.by_address(self.engine.environment().address_key(address)).await?,
+            Some((address, _)) => {
+                self.directory.users.by_address(self.engine.environment().address_key(address)).await?
+            }
             None => None,
         };
         let by = self.asked_by(caller, owner.as_ref()).await?;
@@ -133,7 +135,7 @@ impl Services {
         let mut proved = None;
         if state.knows_link(&link, &environment) {
             let users = match state.user() {
-                Some(user) => self.directory.by_id(user).await?.and_then(|user| user.password),
+                Some(user) => self.directory.users.by_id(user).await?.and_then(|user| user.password),
                 None => None,
             };
             let hash = state.password().or(users.as_ref());
@@ -176,7 +178,7 @@ impl Services {
             other => return Err(other.of_challenge().map_or(Refusal::OVER, Refusal::from)),
         };
         let moved = FlowReply::after::<Registration>(&reply, Some(until));
-        let (user, seen) = tokio::join!(self.directory.by_id(user), self.find::<Registration>(reply.flow));
+        let (user, seen) = tokio::join!(self.directory.users.by_id(user), self.find::<Registration>(reply.flow));
         let (user, seen) = (user?, seen?);
         let user = user.ok_or(Refusal::FlowEnded("The account that this made is no more. Register again."))?;
         // A repeat says what the first answer said: not to everybody who has the code where the account is by now.

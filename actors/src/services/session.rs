@@ -7,17 +7,18 @@ use super::entry::{Entered, Entry};
 use super::{Caller, Refusal, Services};
 use crate::acts::guesses::Target;
 use crate::acts::password;
-use crate::address::Address;
-use crate::credential::{self, Presented, Purpose, Token, of};
-use crate::device::Device;
 use crate::directory::User;
-use crate::effects::{Digest, UserId};
 use crate::environment::Environment;
 use crate::flows::session::{Command, Minted, Outcome, Session};
-use crate::hasher::{Lane, Verdict};
-use crate::password::Password;
-use crate::signing::ACCESS_TOKEN;
-use crate::username::Username;
+use crate::identity::address::Address;
+use crate::identity::device::Device;
+use crate::identity::user_id::UserId;
+use crate::identity::username::Username;
+use crate::secrets::credential::{self, Presented, Purpose, Token, of};
+use crate::secrets::digest::Digest;
+use crate::secrets::hasher::{Lane, Verdict};
+use crate::secrets::password::Password;
+use crate::secrets::signing::ACCESS_TOKEN;
 
 /// By what somebody signs in.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +149,7 @@ impl Services {
         let device = proof.and_then(|proof| Device::parse(&self.engine.environment(), proof, self.engine.now()));
         let ours = device.filter(|device| device.user() == user.id && device.number() == user.devices);
         match ours {
-            Some(device) if self.directory.knows_device(user.id, device.id()).await? => Ok(Some(device)),
+            Some(device) if self.directory.devices.knows(user.id, device.id()).await? => Ok(Some(device)),
             _ => Ok(None),
         }
     }
@@ -233,11 +234,11 @@ impl Services {
     async fn user_by(&self, identifier: Identifier<'_>) -> Result<Option<User>, Refusal> {
         let found = match identifier {
             Identifier::Email(typed) => match Address::parse(typed) {
-                Ok(address) => self.directory.by_address(self.engine.environment().address_key(&address)).await?,
+                Ok(address) => self.directory.users.by_address(self.engine.environment().address_key(&address)).await?,
                 Err(_) => None,
             },
             Identifier::Username(typed) => match Username::parse(typed) {
-                Ok(username) => self.directory.by_username(&username).await?,
+                Ok(username) => self.directory.users.by_username(&username).await?,
                 Err(_) => None,
             },
         };
@@ -298,7 +299,7 @@ impl Services {
         };
         let user = match user {
             Some(user) => user,
-            None => self.directory.by_id(id).await?.ok_or(Refusal::SessionEnded)?,
+            None => self.directory.users.by_id(id).await?.ok_or(Refusal::SessionEnded)?,
         };
         let environment = self.engine.environment();
         let session = reply.flow.0.text(Session::PREFIX);

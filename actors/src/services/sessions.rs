@@ -7,13 +7,14 @@ use super::session::{SignedIn, Tokens};
 use super::{Caller, Refusal, Services, TRIES};
 use crate::acts::guesses::Target;
 use crate::acts::sessions as acts;
-use crate::credential::{Presented, of};
 use crate::directory::User;
-use crate::effects::{Key, UserId};
+use crate::effects::Key;
 use crate::flows::session::{Account, Command, Outcome, Session};
 use crate::followers::Followers;
-use crate::hasher::Lane;
-use crate::password::Password;
+use crate::identity::user_id::UserId;
+use crate::secrets::credential::{Presented, of};
+use crate::secrets::hasher::Lane;
+use crate::secrets::password::Password;
 
 /// How many sessions of one user are looked at: no setting lets there be more.
 const MOST: u32 = 1_000;
@@ -66,12 +67,12 @@ impl Services {
 
     /// A user's sessions as they stand, those that ended by themselves among them, last used first.
     pub(super) async fn living(&self, user: UserId) -> Result<Vec<Snapshot<Session>>, Refusal> {
-        Ok(self.engine.read_all(self.directory.sessions(user, MOST).await?)?)
+        Ok(self.engine.read_all(self.directory.sessions.of(user, MOST).await?)?)
     }
 
     /// What of a user is told when their fence moves, at most a thousand: the others find out when they next come.
     pub(super) async fn followers_of(&self, user: UserId) -> Result<Followers, Refusal> {
-        Ok(self.directory.followers(user, MOST).await?)
+        Ok(self.directory.flows.followers(user, MOST).await?)
     }
 
     /// Ends one of the user's sessions. One that has ended already is told the same.
@@ -117,7 +118,7 @@ impl Services {
         let is_to_set = new_password.is_some();
         let link = state.link().filter(|link| parse().is_ok_and(|shown| shown.proves(&environment.ring, &link.seal)));
         let user = match state.user() {
-            Some(user) => self.directory.by_id(user).await?,
+            Some(user) => self.directory.users.by_id(user).await?,
             None => None,
         };
         let new_password = match new_password.zip(user.as_ref().filter(|_| link.is_some())) {
@@ -146,7 +147,7 @@ impl Services {
             match (reply.outcome, &new_password) {
                 (Outcome::Moved, _) => {
                     user = match user {
-                        Some(user) => self.directory.by_id(user.id).await?,
+                        Some(user) => self.directory.users.by_id(user.id).await?,
                         None => None,
                     };
                 }
@@ -154,7 +155,7 @@ impl Services {
                     // The same password once more, whose answer was lost or whose button was pressed twice: perhaps while
                     // this one was hashed.
                     if let Some(before) = user {
-                        user = self.directory.by_id(before.id).await?;
+                        user = self.directory.users.by_id(before.id).await?;
                     }
                     let hash = user.as_ref().and_then(|user| user.password.as_ref());
                     let owner = user.as_ref().map(|user| user.id);

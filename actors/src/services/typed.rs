@@ -3,13 +3,13 @@
 use std::fmt;
 
 use super::{BadValue, Refusal};
-use crate::address::{Address, AddressError};
-use crate::disposable::{Disposable, DisposableError};
-use crate::name::{PersonName, PersonNameError};
-use crate::password::{Code, NotSixDigits, PasswordError};
-use crate::reserved::{IsReserved, Reserved};
-use crate::strength::Unworthy;
-use crate::username::{Username, UsernameError};
+use crate::identity::address::{Address, AddressError};
+use crate::identity::disposable::{Disposable, DisposableError};
+use crate::identity::name::{PersonName, PersonNameError};
+use crate::identity::reserved::{IsReserved, Reserved};
+use crate::identity::username::{Username, UsernameError};
+use crate::secrets::password::{Code, NotSixDigits, PasswordError};
+use crate::secrets::strength::Unworthy;
 
 /// Why a value is not acceptable: a word for programs, a sentence for people.
 pub(super) trait Unacceptable: fmt::Display {

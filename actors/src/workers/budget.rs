@@ -150,8 +150,8 @@ fn free_among(mut sent: Vec<Option<Timestamp>>, most: usize, now: Timestamp) -> 
 }
 
 impl Courier<Auth> for Budgeted {
-    fn is_read_later(&self) -> bool {
-        self.courier.is_read_later()
+    fn is_read_later(&self, lane: &str) -> bool {
+        self.courier.is_read_later(lane)
     }
 
     fn carry(&self, attempt: DeliveryAttempt<Auth>) -> BoxFuture<'_, Result<Answer, Trouble>> {
@@ -187,10 +187,12 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::address::Address;
-    use crate::credential::Seal;
-    use crate::effects::{AskedBy, Delivery, Digest, Letter};
+    use crate::effects::{AskedBy, Delivery};
     use crate::environment::Settings;
+    use crate::identity::address::Address;
+    use crate::letters::Letter;
+    use crate::secrets::credential::Seal;
+    use crate::secrets::digest::Digest;
     use crate::testing;
 
     /// The rows of an outbox in memory.
@@ -322,7 +324,7 @@ mod tests {
     }
 
     fn seal() -> Seal {
-        Seal { key: crate::ring::KeyId(1), n: 0, salt: [0; 16] }
+        Seal { key: crate::secrets::ring::KeyId(1), n: 0, salt: [0; 16] }
     }
 
     fn reset(to: &str) -> Letter {

@@ -30,8 +30,9 @@ use self::connection::{Broken, Connection, Dial, Posted, Stage};
 use self::lanes::{Held, Lanes, Shown};
 pub use self::settings::{Dkim, Encryption, Said, SmtpSettings};
 use self::verdict::{Verdict, is_of_our_standing, judge};
-use crate::effects::{Answer, Auth, Letter};
+use crate::effects::{Answer, Auth};
 use crate::environment::Environment;
+use crate::letters::Letter;
 use crate::letters::host;
 
 /// How long a letter waits for a place before it is put off. With [`SmtpSettings::LIMIT`] and the time for a last word it
@@ -148,7 +149,7 @@ impl Courier<Auth> for Mailer {
         })
     }
 
-    fn is_read_later(&self) -> bool {
+    fn is_read_later(&self, _lane: &str) -> bool {
         matches!(self.0, Way::Mailbox)
     }
 }

@@ -4,17 +4,18 @@ mod rules;
 
 use std::collections::BTreeMap;
 
-use cairn_actors::credential::{OfPurpose, Presented, Seal, UserCode, of};
-use cairn_actors::effects::{Key, UserId};
+use cairn_actors::effects::Key;
 use cairn_actors::flows::authorization::{
     self, Asking, Authorization, Command, End, Exchange, LONGEST_INTERVAL, Outcome, PATIENCE, Policy, Signal, Start,
     Tokens, Who,
 };
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::oauth::access::{Access, Wish};
 use cairn_actors::oauth::client::ClientId;
 use cairn_actors::oauth::pkce::{Challenge, Verifier};
 use cairn_actors::oauth::scope::Scope;
 use cairn_actors::oauth::uri::AbsoluteUri;
+use cairn_actors::secrets::credential::{OfPurpose, Presented, Seal, UserCode, of};
 use cairn_actors::testing;
 use cairn_runtime::{Flow, Id, Input, Lost, Timestamp};
 use proptest::prelude::*;

@@ -1,7 +1,9 @@
 //! Deletion: its table, and what is left when it has run its course, or was called off.
 
-use cairn_actors::effects::{Auth, Key, Letter, UserId, Write};
+use cairn_actors::effects::{Auth, Key, UserWrite, Write};
 use cairn_actors::flows::deletion::{self, Deletion, Outcome, Signal, Start};
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::letters::Letter;
 use cairn_actors::testing;
 use cairn_runtime::{Domain, Flow, FlowId, Id, Input, Lost, Timestamp};
 use proptest::prelude::*;
@@ -108,7 +110,9 @@ fn every_session_ends_in_the_commit_that_asks_for_it_and_one_letter_says_when() 
     let [sent] = &driver.sent[..] else { panic!("one letter, not {:?}", driver.sent) };
     let Letter::DeletionAsked { to, until } = &sent.letter else { panic!("{sent:?}") };
     assert_eq!((to.typed(), *until, sent.expires), (ADDRESS, at(FORTNIGHT), Some(at(FORTNIGHT))));
-    assert!(matches!(driver.writes[..], [Write::SetDeletion { flow: Some(flow), .. }] if flow == driver.flow));
+    assert!(
+        matches!(driver.writes[..], [Write::User(UserWrite::SetDeletion { flow: Some(flow), .. })] if flow == driver.flow)
+    );
 }
 
 #[test]
@@ -130,7 +134,7 @@ fn nothing_survives_its_end_but_the_raised_number_of_the_profile() {
         assert!(driver.wake(at(FORTNIGHT)));
         let left: Vec<_> = driver.guards.clone().into_iter().collect();
         assert_eq!(left, [(Auth::guard(&Key::Profile(user())), 7)]);
-        assert!(matches!(driver.writes.last(), Some(Write::DeleteUser { user: of }) if *of == user()));
+        assert!(matches!(driver.writes.last(), Some(Write::User(UserWrite::Delete { user: of })) if *of == user()));
         assert_eq!(driver.input(at(FORTNIGHT + 1), &Input::Told(Signal::Restored)), Outcome::Over, "too late");
         assert_eq!(driver.writes.len(), 2);
     }
@@ -205,7 +209,7 @@ proptest! {
         driver.wake(at(100 * 86_400));
         let gone = !called_off && !moved;
         prop_assert_eq!(driver.phase() == "done", gone);
-        let deletes = driver.writes.iter().filter(|write| matches!(write, Write::DeleteUser { .. })).count();
+        let deletes = driver.writes.iter().filter(|write| matches!(write, Write::User(UserWrite::Delete { .. }))).count();
         prop_assert_eq!(deletes, usize::from(gone));
         let [of_user, profile, address, username] = keys(&driver).map(|key| driver.number(&key).is_some());
         prop_assert_eq!((of_user, address, username, profile), (!gone, !gone, !gone && named, true));

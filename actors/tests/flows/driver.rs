@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use cairn_actors::credential::Seal;
-use cairn_actors::effects::{Auth, Key, Letter, Write};
+use cairn_actors::effects::{Auth, FailureWrite, Key, Write};
 use cairn_actors::environment::{Environment, Settings};
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::Seal;
 use cairn_actors::testing;
 use cairn_runtime::Payload;
 use cairn_runtime::clock::{derive, derive_bytes};
@@ -249,8 +250,11 @@ impl<F: Known> Driver<F> {
                 Payload::Answer { .. } => panic!("an answer is the engine's to write"),
             }
         }
-        let (counted, writes) =
-            step.effects.writes.into_iter().partition(|write| matches!(write, Write::CountFailure { .. }));
+        let (counted, writes) = step
+            .effects
+            .writes
+            .into_iter()
+            .partition(|write| matches!(write, Write::Failure(FailureWrite::Count { .. })));
         self.counted.extend::<Vec<_>>(counted);
         self.writes.extend::<Vec<_>>(writes);
         self.guards = guards;
@@ -281,7 +285,8 @@ impl<F: Known> Driver<F> {
         for secret in &self.personal {
             assert!(!text.contains(secret), "{what} shows {secret}: {text}");
         }
-        let salt = serde_json::to_value(Seal { key: cairn_actors::ring::KeyId(1), n: 0, salt: self.salt }).unwrap();
+        let salt =
+            serde_json::to_value(Seal { key: cairn_actors::secrets::ring::KeyId(1), n: 0, salt: self.salt }).unwrap();
         let salt = salt["salt"].as_str().unwrap().to_owned();
         assert!(what != "what is public" || !text.contains(&salt), "{what} shows a salt: {text}");
     }

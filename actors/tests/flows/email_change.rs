@@ -4,15 +4,17 @@ mod chain;
 
 use std::sync::{Arc, LazyLock};
 
-use cairn_actors::address::Address;
-use cairn_actors::credential::{Presented, Purpose, Seal, of};
-use cairn_actors::effects::{Key, Letter, UserId, Write};
+use cairn_actors::effects::{DeviceWrite, Key, UserWrite, Write};
 use cairn_actors::environment::Environment;
 use cairn_actors::flows::email_change::{
     self, Account, Command, Confirmer, EmailChange, Later, NewPassword, Outcome, Signal, Start,
 };
-use cairn_actors::hasher::{Proved, SealedHash};
-use cairn_actors::password::Code;
+use cairn_actors::identity::address::Address;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::{Presented, Purpose, Seal, of};
+use cairn_actors::secrets::hasher::{Proved, SealedHash};
+use cairn_actors::secrets::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::{Flow, FlowId, Id, Input, Lost, Timestamp};
 use proptest::prelude::*;
@@ -452,11 +454,11 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
 
 fn addresses_written(driver: &Driven) -> Vec<&str> {
     let address = |write| match write {
-        &Write::SetAddress { user: of, ref address, .. } if of == user() => Some(address.typed()),
+        &Write::User(UserWrite::SetAddress { user: of, ref address, .. }) if of == user() => Some(address.typed()),
         // Taking back calls off whatever deletion waits.
-        &Write::SetDeletion { user: of, flow: None, .. } if of == user() => None,
-        &Write::ForgetDevices { user: of } if of == user() => None,
-        &Write::SuspendPassword { user: of, .. } if of == user() => None,
+        &Write::User(UserWrite::SetDeletion { user: of, flow: None, .. }) if of == user() => None,
+        &Write::Device(DeviceWrite::ForgetAll { user: of }) if of == user() => None,
+        &Write::User(UserWrite::SuspendPassword { user: of, .. }) if of == user() => None,
         other => panic!("{other:?} is no write of a change of address"),
     };
     driver.writes.iter().filter_map(address).collect()

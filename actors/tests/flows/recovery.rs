@@ -1,11 +1,13 @@
 //! Recovery: its table, and what must hold whatever is typed, in whatever order, at whatever time.
 
-use cairn_actors::credential::{Presented, Purpose, Seal, of};
-use cairn_actors::effects::{Key, Letter, UserId, Write};
+use cairn_actors::effects::{DeviceWrite, Key, UserWrite, Write};
 use cairn_actors::flows::challenge::TypedCode;
 use cairn_actors::flows::recovery::{self, Command, NewPassword, Outcome, Recovery, Start};
-use cairn_actors::hasher::{Proved, SealedHash};
-use cairn_actors::password::Code;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::{Presented, Purpose, Seal, of};
+use cairn_actors::secrets::hasher::{Proved, SealedHash};
+use cairn_actors::secrets::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::{Flow, FlowId, Id, Input, Timestamp};
 use proptest::prelude::*;
@@ -293,8 +295,10 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
         .writes
         .iter()
         .filter_map(|write| match write {
-            Write::SetPassword { user: of, password, .. } if *of == user() => Some(password.as_text().to_owned()),
-            Write::ForgetDevices { user: of } if *of == user() => None,
+            Write::User(UserWrite::SetPassword { user: of, password, .. }) if *of == user() => {
+                Some(password.as_text().to_owned())
+            }
+            Write::Device(DeviceWrite::ForgetAll { user: of }) if *of == user() => None,
             other => panic!("{other:?} is no write of a recovery"),
         })
         .collect();

@@ -1,11 +1,12 @@
 //! Registration: its table, and what must hold whatever is typed, in whatever order, at whatever time.
 
-use cairn_actors::credential::{Presented, Purpose, Seal, of};
-use cairn_actors::effects::{Auth, Key, Letter, Write};
+use cairn_actors::effects::{Auth, Key, UserWrite, Write};
 use cairn_actors::flows::challenge::TypedCode;
 use cairn_actors::flows::registration::{self, Command, Outcome, Registration, Start};
-use cairn_actors::hasher::{Proved, SealedHash};
-use cairn_actors::password::Code;
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::{Presented, Purpose, Seal, of};
+use cairn_actors::secrets::hasher::{Proved, SealedHash};
+use cairn_actors::secrets::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::{Failure, Flow, FlowId, Id, Input, Timestamp};
 use proptest::prelude::*;
@@ -280,7 +281,9 @@ fn drive(known: bool, ops: &[(i64, Op)]) {
     }
     let made: Vec<&Write> = driver.writes.iter().collect();
     assert_eq!(made.len(), usize::from(verified.is_some()), "one user, and only who proved the address");
-    if let (Some(Write::CreateUser(user)), Some(Outcome::Verified { user: id, .. })) = (made.first(), &verified) {
+    if let (Some(Write::User(UserWrite::Create(user))), Some(Outcome::Verified { user: id, .. })) =
+        (made.first(), &verified)
+    {
         assert_eq!((user.id, user.address.typed(), user.password.as_text()), (*id, ADDRESS, "the-sealed-hash"));
     }
     let awaited = driver.counted.len();
@@ -381,7 +384,7 @@ fn a_username_lost_meanwhile_does_not_cost_the_account() {
     driver.put(&Key::Username(testing::username("ada")), 0);
     let right = code(&driver, &last(&driver));
     assert!(matches!(driver.ask(at(1), Command::Enter(testing::typed_code(right))), Outcome::Verified { .. }));
-    let [Write::CreateUser(user)] = driver.writes.as_slice() else { panic!("one user") };
+    let [Write::User(UserWrite::Create(user))] = driver.writes.as_slice() else { panic!("one user") };
     assert_eq!(user.username, None);
     assert_eq!(driver.number(&Key::User(user.id)), Some(0), "with a fence");
 }

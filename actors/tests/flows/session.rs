@@ -2,14 +2,17 @@
 
 mod model;
 
-use cairn_actors::credential::{Presented, Seal, of};
-use cairn_actors::effects::{Digest, Key, Letter, UserId, Write};
+use cairn_actors::effects::{DeviceWrite, Key, UserWrite, Write};
 use cairn_actors::environment::Settings;
 use cairn_actors::flows::session::{
     self, Account, Active, Arrival, Command, End, Link, Notice, Outcome, Restores, SeenDevice, Session, Signal, Start,
     known_place,
 };
-use cairn_actors::hasher::SealedHash;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::{Presented, Seal, of};
+use cairn_actors::secrets::digest::Digest;
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_actors::testing;
 use cairn_runtime::{Flow, FlowId, Id, Input, Lost};
 
@@ -335,7 +338,11 @@ fn a_sign_in_that_calls_a_deletion_off_writes_so_tells_the_deletion_and_writes_a
     driver.put(&Key::Profile(user()), 5);
     assert!(matches!(driver.start(T0, &comes_back()), Outcome::Tokens { .. }));
     assert_eq!(driver.number(&Key::Profile(user())), Some(6));
-    assert!(matches!(driver.writes.last(), Some(Write::SetDeletion { flow: None, .. })), "{:?}", driver.writes);
+    assert!(
+        matches!(driver.writes.last(), Some(Write::User(UserWrite::SetDeletion { flow: None, .. }))),
+        "{:?}",
+        driver.writes
+    );
     let [sent] = &driver.sent[..] else { panic!("one letter, not {:?}", driver.sent) };
     assert!(matches!(&sent.letter, Letter::DeletionCalledOff { to, at: T0 } if to.typed() == ADDRESS));
     let told: Vec<_> = driver.told.iter().map(|told| (told.kind.as_str(), told.signal.to_string())).collect();
@@ -413,9 +420,10 @@ fn the_link_puts_the_password_out_of_force_once_and_says_the_same_from_then_on()
     let link = disown(&driver, true, None);
     assert_eq!(driver.ask(at(1), link), Outcome::Disowned { password_set: false });
     assert_eq!(driver.number(&Key::Devices(user())), Some(DEVICES + 1));
-    let suspended =
-        |driver: &Driven| driver.writes.iter().filter(|write| matches!(write, Write::SuspendPassword { .. })).count();
-    assert!(driver.writes.iter().any(|write| matches!(write, Write::ForgetDevices { .. })));
+    let suspended = |driver: &Driven| {
+        driver.writes.iter().filter(|write| matches!(write, Write::User(UserWrite::SuspendPassword { .. }))).count()
+    };
+    assert!(driver.writes.iter().any(|write| matches!(write, Write::Device(DeviceWrite::ForgetAll { .. }))));
     let (version, again) = (driver.version, disown(&driver, true, None));
     assert_eq!(driver.ask(at(2), again), Outcome::Disowned { password_set: false });
     assert_eq!((suspended(&driver), driver.version), (1, version), "nothing is written twice");
@@ -428,7 +436,7 @@ fn the_link_of_a_session_that_has_ended_by_itself_does_the_same() {
     driver.ask(at(1), Command::SignOut(present));
     let link = disown(&driver, true, None);
     assert_eq!(driver.ask(at(2), link), Outcome::Disowned { password_set: false });
-    let suspended = driver.writes.iter().any(|write| matches!(write, Write::SuspendPassword { .. }));
+    let suspended = driver.writes.iter().any(|write| matches!(write, Write::User(UserWrite::SuspendPassword { .. })));
     assert!(suspended, "whoever it was knows it");
     assert_eq!(driver.told.last().map(|told| told.signal.to_string()).as_deref(), Some("\"disowned\""));
     assert_eq!(driver.state().public().subject, None, "and the place is news again");
@@ -450,7 +458,7 @@ fn the_link_sets_one_new_password_for_seven_days_unless_it_was_set_otherwise_sin
     };
     let mut driver = used();
     assert_eq!(set(&mut driver, WEEK - 1), Outcome::Disowned { password_set: true });
-    assert!(matches!(driver.writes.last(), Some(Write::SetPassword { .. })), "{:?}", driver.writes);
+    assert!(matches!(driver.writes.last(), Some(Write::User(UserWrite::SetPassword { .. }))), "{:?}", driver.writes);
     assert!(matches!(driver.sent.last().map(|sent| &sent.letter), Some(Letter::PasswordChanged { .. })));
     assert_eq!(driver.number(&Key::Devices(user())), Some(DEVICES + 2));
     assert_eq!(set(&mut driver, WEEK - 1), Outcome::UsedUp, "one");
@@ -497,7 +505,7 @@ fn a_first_sign_in_is_written_down_and_no_news() {
     let first = Start { arrival: Arrival { is_first: true, ..start().arrival }, ..start() };
     let driver = started(Settings::default(), &first);
     assert!(
-        matches!(driver.writes[..], [Write::FirstSignIn { user: of, at: T0 }, Write::AddDevice { .. }] if of == user())
+        matches!(driver.writes[..], [Write::User(UserWrite::FirstSignIn { user: of, at: T0 }), Write::Device(DeviceWrite::Add { .. })] if of == user())
     );
     assert!(driver.sent.is_empty());
 }

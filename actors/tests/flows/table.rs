@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use cairn_actors::effects::{Auth, Digest, Key, Write};
+use cairn_actors::effects::{Auth, DeviceWrite, FailureWrite, Key, UserWrite, Write};
+use cairn_actors::secrets::digest::Digest;
 use cairn_runtime::Payload;
 use cairn_runtime::effects::Effects;
 use cairn_runtime::{Failure, Guard, Input, Lost, Step, Timestamp};
@@ -138,24 +139,24 @@ fn effects(effects: &Effects<Auth>) -> String {
     }
     for write in &effects.writes {
         parts.push(match write {
-            Write::CreateUser(user) => {
+            Write::User(UserWrite::Create(user)) => {
                 format!("create user {}", user.username.as_ref().map_or("without a username", |_| "with a username"))
             }
-            Write::CountFailure { .. } => "count a failure".to_owned(),
-            Write::ClearFailures { .. } => "clear failures".to_owned(),
-            Write::SetPassword { .. } => "set password".to_owned(),
-            Write::Rehash { .. } => "rehash password".to_owned(),
-            Write::SetAddress { .. } => "set address".to_owned(),
-            Write::SetProfile { .. } => "set profile".to_owned(),
-            Write::SetDeletion { flow: Some(_), .. } => "set deletion".to_owned(),
-            Write::SetDeletion { flow: None, .. } => "clear deletion".to_owned(),
-            Write::FirstSignIn { .. } => "first sign-in".to_owned(),
-            Write::SuspendPassword { .. } => "suspend password".to_owned(),
-            Write::AddDevice { .. } => "add device".to_owned(),
-            Write::SeeDevice { .. } => "see device".to_owned(),
-            Write::ForgetDevice { .. } => "forget device".to_owned(),
-            Write::ForgetDevices { .. } => "forget devices".to_owned(),
-            Write::DeleteUser { .. } => "delete user".to_owned(),
+            Write::Failure(FailureWrite::Count { .. }) => "count a failure".to_owned(),
+            Write::Failure(FailureWrite::Clear { .. }) => "clear failures".to_owned(),
+            Write::User(UserWrite::SetPassword { .. }) => "set password".to_owned(),
+            Write::User(UserWrite::Rehash { .. }) => "rehash password".to_owned(),
+            Write::User(UserWrite::SetAddress { .. }) => "set address".to_owned(),
+            Write::User(UserWrite::SetProfile { .. }) => "set profile".to_owned(),
+            Write::User(UserWrite::SetDeletion { flow: Some(_), .. }) => "set deletion".to_owned(),
+            Write::User(UserWrite::SetDeletion { flow: None, .. }) => "clear deletion".to_owned(),
+            Write::User(UserWrite::FirstSignIn { .. }) => "first sign-in".to_owned(),
+            Write::User(UserWrite::SuspendPassword { .. }) => "suspend password".to_owned(),
+            Write::Device(DeviceWrite::Add { .. }) => "add device".to_owned(),
+            Write::Device(DeviceWrite::See { .. }) => "see device".to_owned(),
+            Write::Device(DeviceWrite::Forget { .. }) => "forget device".to_owned(),
+            Write::Device(DeviceWrite::ForgetAll { .. }) => "forget devices".to_owned(),
+            Write::User(UserWrite::Delete { .. }) => "delete user".to_owned(),
         });
     }
     for outgoing in &effects.outgoing {

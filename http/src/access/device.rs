@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cairn_actors::device::KNOWN_FOR;
+use cairn_actors::identity::device::KNOWN_FOR;
 use http::HeaderValue;
 
 use super::cookie::{Cookie, Names};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use cairn_actors::password::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
-use cairn_actors::username::Username;
+use cairn_actors::identity::username::Username;
+use cairn_actors::secrets::password::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 use schemars::JsonSchema;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::session::{Identifier, Tokens};
 use cairn_runtime::Method;
 use http::header::SET_COOKIE;

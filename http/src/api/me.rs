@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cairn_actors::directory::User;
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::profile::TypedProfile;
 use cairn_actors::services::session::SignedIn;
 use http::HeaderValue;

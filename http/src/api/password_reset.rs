@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::session::SignedIn;
 use cairn_runtime::Timestamp;
 use schemars::JsonSchema;

@@ -1,9 +1,9 @@
 //! `/password-strength`: what would help a password that somebody is just choosing, by the same function that will judge
 //! it. Advice for a script; nothing hangs on it.
 
-use cairn_actors::hasher::Lane;
+use cairn_actors::secrets::hasher::Lane;
+use cairn_actors::secrets::strength::OwnWords;
 use cairn_actors::services::Refusal;
-use cairn_actors::strength::OwnWords;
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 use schemars::JsonSchema;

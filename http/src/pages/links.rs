@@ -1,10 +1,10 @@
 //! The links of letters behind a button: `/email-change`, `/undo-email-change`, `/end-session`. A mail scanner that opens
 //! one consumes nothing. Where somebody may know the password, a new one is chosen behind the button.
 
-use cairn_actors::effects::UserId;
 use cairn_actors::flows::challenge::LinkState;
 use cairn_actors::flows::email_change::EmailChange;
-use cairn_actors::password::Password;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::email_change::ConfirmedBy;
 use cairn_actors::services::session::SignedIn;

@@ -1,7 +1,7 @@
 //! `/login` and `/logout`: an address or a username, the password, and back to where one wanted to go.
 
 use cairn_actors::flows::registration::Registration;
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::{Identifier, SignedIn as Somebody};
 use cairn_runtime::Flow;

@@ -53,7 +53,7 @@ pub(super) async fn show(state: Arc<AppState>, request: Request) -> Answer {
         return Err(Problem::not_found());
     }
     let services = &state.services;
-    let rows = services.directory.letters(MOST).await?;
+    let rows = services.directory.letters.newest(MOST).await?;
     let environment = services.engine.environment();
     // A plus is a space in a query, and an address has none: who typed it meant the plus.
     let to = request.query("to").map(|to| to.replace(' ', "+"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::proof::FLOWS_A_COOKIE;
 use cairn_actors::services::session::{Identifier, SignedIn};
 use cairn_actors::services::{Caller, Refusal, Services};

@@ -1,8 +1,8 @@
 //! `/register`: an address and a password; the rules of the password stand there before they are broken.
 
-use cairn_actors::address::Address;
 use cairn_actors::flows::registration::Registration;
-use cairn_actors::password::Password;
+use cairn_actors::identity::address::Address;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::{BadValue, Refusal, registration};
 use cairn_runtime::Flow;
 

@@ -1,9 +1,9 @@
 //! `/forgot-password` and `/reset-password`: asking for a letter, waiting for it, and setting a new password by its code
 //! or its link.
 
-use cairn_actors::address::Address;
 use cairn_actors::flows::challenge::LinkState;
 use cairn_actors::flows::recovery::Recovery;
+use cairn_actors::identity::address::Address;
 use cairn_actors::services::Refusal;
 use cairn_runtime::Flow;
 use http::StatusCode;

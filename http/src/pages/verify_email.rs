@@ -1,10 +1,10 @@
 //! `/verify-email`: the page that waits for the mail, and the page that the link in the mail opens. A mail scanner that
 //! opens it consumes nothing.
 
-use cairn_actors::effects::UserId;
 use cairn_actors::flows::challenge::LinkState;
 use cairn_actors::flows::registration::Registration;
-use cairn_actors::password::Password;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::proof::OpenFlow;
 use cairn_runtime::Flow;

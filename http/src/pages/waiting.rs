@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_actors::address::Address;
+use cairn_actors::identity::address::Address;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::proof::OpenFlow;
 use cairn_actors::services::proof::{Mail, MailState};

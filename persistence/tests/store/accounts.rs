@@ -1,16 +1,18 @@
 //! Accounts as they change: several kinds of change to several users in one batch, what the directory reads of them, and
 //! the migration that gave profiles their numbers.
 
-use cairn_actors::device;
 use cairn_actors::directory::{Directory, EarlierSessions, KnownDevice, User};
-use cairn_actors::effects::{Auth, Digest, Key, NewUser, UserId, Write};
+use cairn_actors::effects::{Auth, DeviceWrite, Key, NewUser, UserWrite, Write};
 use cairn_actors::flows::email_change::{self, EmailChange};
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::{self, Arrival, Session};
-use cairn_actors::hasher::SealedHash;
-use cairn_actors::name::PersonName;
+use cairn_actors::identity::device;
+use cairn_actors::identity::name::PersonName;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::digest::Digest;
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_actors::testing;
-use cairn_persistence::{AuthWrites, Database, SqlDirectory};
+use cairn_persistence::{AuthWrites, Database};
 use cairn_runtime::store::{Item, Retention, Store, Verdict};
 use cairn_runtime::{Domain, Flow, FlowId, Guard, Id, InputId, Timestamp};
 use sea_orm::ConnectionTrait;
@@ -62,17 +64,17 @@ async fn founded(town: &Town, count: u64) {
         let new = new(town, number);
         let keys = [Key::Address(new.address_key), Key::User(new.id), Key::Profile(new.id), Key::Devices(new.id)];
         let guards = keys.iter().map(|key| Guard::Claim(Auth::guard(key))).collect();
-        (guards, vec![Write::CreateUser(Box::new(new))])
+        (guards, vec![Write::User(UserWrite::Create(Box::new(new)))])
     });
     batch(town, 0, items.collect()).await;
 }
 
-fn directory(town: &Town) -> SqlDirectory {
-    SqlDirectory::new(town.database(0).clone())
+fn directory(town: &Town) -> Directory {
+    town.database(0).directory()
 }
 
 async fn read(town: &Town, number: u64) -> User {
-    directory(town).by_id(user(number)).await.unwrap().expect("the user is there")
+    directory(town).users.by_id(user(number)).await.unwrap().expect("the user is there")
 }
 
 /// All that a change may touch, as text.
@@ -99,39 +101,47 @@ async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
     let later = Timestamp(AT.0 + 1);
     let moved = |number: u64, text: &str| {
         let address = testing::address(text);
-        Write::SetAddress {
+        Write::User(UserWrite::SetAddress {
             user: user(number),
             address_key: town.environment.address_key(&address),
             address,
             at: later,
-        }
+        })
     };
-    let named = |number: u64, username: Option<&str>, first: Option<&str>, last: Option<&str>| Write::SetProfile {
-        user: user(number),
-        username: username.map(testing::username),
-        first_name: first.map(testing::person_name),
-        last_name: last.map(testing::person_name),
-        at: later,
+    let named = |number: u64, username: Option<&str>, first: Option<&str>, last: Option<&str>| {
+        Write::User(UserWrite::SetProfile {
+            user: user(number),
+            username: username.map(testing::username),
+            first_name: first.map(testing::person_name),
+            last_name: last.map(testing::person_name),
+            at: later,
+        })
     };
     let deletion = FlowId(id(7, 7));
-    let suspend = |number: u64| Write::SuspendPassword { user: user(number), at: later };
-    let set = |number: u64| Write::SetPassword {
-        user: user(number),
-        password: SealedHash::from_text(format!("another {ODD}")),
-        at: later,
+    let suspend = |number: u64| Write::User(UserWrite::SuspendPassword { user: user(number), at: later });
+    let set = |number: u64| {
+        Write::User(UserWrite::SetPassword {
+            user: user(number),
+            password: SealedHash::from_text(format!("another {ODD}")),
+            at: later,
+        })
     };
     let items = vec![
         vec![moved(0, "Zero@Bücher.example")],
         vec![named(1, None, None, Some(ODD))],
         // Taken from the one before, in the same statement.
         vec![named(2, Some("second"), Some("Zwei"), None)],
-        vec![Write::SetDeletion { user: user(3), flow: Some(deletion), at: later }],
-        vec![Write::FirstSignIn { user: user(4), at: later }],
+        vec![Write::User(UserWrite::SetDeletion { user: user(3), flow: Some(deletion), at: later })],
+        vec![Write::User(UserWrite::FirstSignIn { user: user(4), at: later })],
         vec![set(4)],
-        vec![Write::DeleteUser { user: user(5) }],
+        vec![Write::User(UserWrite::Delete { user: user(5) })],
         // A step that touches the profile twice counts once: its guard is raised once.
-        vec![moved(6, "six@example.org"), Write::SetDeletion { user: user(6), flow: None, at: later }, set(6)],
-        vec![Write::CreateUser(Box::new(new(&town, 9)))],
+        vec![
+            moved(6, "six@example.org"),
+            Write::User(UserWrite::SetDeletion { user: user(6), flow: None, at: later }),
+            set(6),
+        ],
+        vec![Write::User(UserWrite::Create(Box::new(new(&town, 9))))],
         vec![suspend(1)],
     ];
     batch(&town, 1, items.into_iter().map(|writes| (Vec::new(), writes)).collect()).await;
@@ -140,9 +150,9 @@ async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
     assert_eq!((zero.address.typed(), zero.address.mailed()), ("Zero@Bücher.example", "Zero@xn--bcher-kva.example"));
     assert_eq!((zero.version, zero.updated_at, zero.created_at), (1, later, AT));
     let found =
-        directory(&town).by_address(town.environment.address_key(&testing::address("zero@BÜCHER.example"))).await;
+        directory(&town).users.by_address(town.environment.address_key(&testing::address("zero@BÜCHER.example"))).await;
     assert_eq!(found.unwrap().map(|found| found.id), Some(user(0)));
-    let before = directory(&town).by_address(town.environment.address_key(&testing::address(&address(0)))).await;
+    let before = directory(&town).users.by_address(town.environment.address_key(&testing::address(&address(0)))).await;
     assert!(before.unwrap().is_none());
 
     let one = read(&town, 1).await;
@@ -153,7 +163,7 @@ async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
     assert!(read(&town, 1).await.password.is_some(), "another is in force");
     let two = read(&town, 2).await;
     assert_eq!(two.name().as_deref(), Some("Zwei"));
-    let found = directory(&town).by_username(&testing::username("second")).await.unwrap();
+    let found = directory(&town).users.by_username(&testing::username("second")).await.unwrap();
     assert_eq!(found.map(|found| found.id), Some(user(2)));
 
     let three = read(&town, 3).await;
@@ -162,7 +172,7 @@ async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
     assert_eq!((four.signed_in_at, four.password_changed_at), (Some(later), Some(later)));
     assert_eq!((four.version, four.updated_at), (0, AT), "neither is part of the profile");
     assert_eq!(four.password.as_ref().map(SealedHash::as_text), Some(format!("another {ODD}").as_str()));
-    assert!(directory(&town).by_id(user(5)).await.unwrap().is_none());
+    assert!(directory(&town).users.by_id(user(5)).await.unwrap().is_none());
     let six = read(&town, 6).await;
     assert_eq!((six.address.typed(), six.deletion, six.version), ("six@example.org", None, 1));
     assert_eq!(shown(&read(&town, 7).await), untouched);
@@ -172,17 +182,21 @@ async fn a_batch_changes_each_user_as_it_says_and_nobody_else(kind: Kind) {
 async fn what_a_user_gives_up_another_takes_in_the_same_batch(kind: Kind) {
     let town = Town::new(kind, 1).await;
     founded(&town, 3).await;
-    let taken = Write::SetProfile {
+    let taken = Write::User(UserWrite::SetProfile {
         user: user(1),
         username: Some(testing::username("person0")),
         first_name: None,
         last_name: None,
         at: AT,
-    };
+    });
     let moved = testing::address(&address(0));
-    let moved =
-        Write::SetAddress { user: user(2), address_key: town.environment.address_key(&moved), address: moved, at: AT };
-    let items = vec![vec![taken], vec![moved], vec![Write::DeleteUser { user: user(0) }]];
+    let moved = Write::User(UserWrite::SetAddress {
+        user: user(2),
+        address_key: town.environment.address_key(&moved),
+        address: moved,
+        at: AT,
+    });
+    let items = vec![vec![taken], vec![moved], vec![Write::User(UserWrite::Delete { user: user(0) })]];
     batch(&town, 1, items.into_iter().map(|writes| (Vec::new(), writes)).collect()).await;
     assert_eq!(read(&town, 1).await.username.map(|name| name.to_string()), Some("person0".to_owned()));
     assert_eq!(read(&town, 2).await.address.typed(), address(0));
@@ -208,10 +222,10 @@ async fn numbers_are_read_with_the_user_and_follow_their_guards(kind: Kind) {
     }
     let first = read(&town, 0).await;
     assert_eq!((first.fence, first.number, first.devices), (2, 1, 3));
-    let by_name = directory(&town).by_username(&testing::username("person0")).await.unwrap().unwrap();
-    let by_address = directory(&town).by_address(new(&town, 0).address_key).await.unwrap().unwrap();
+    let by_name = directory(&town).users.by_username(&testing::username("person0")).await.unwrap().unwrap();
+    let by_address = directory(&town).users.by_address(new(&town, 0).address_key).await.unwrap().unwrap();
     assert_eq!((by_name.fence, by_name.number, by_address.fence, by_address.number), (2, 1, 2, 1));
-    assert!(directory(&town).session(FlowId(id(9, 9))).await.unwrap().is_none());
+    assert!(directory(&town).sessions.with_user(FlowId(id(9, 9))).await.unwrap().is_none());
     let other = read(&town, 1).await;
     assert_eq!((other.fence, other.number), (0, 0));
 }
@@ -223,11 +237,11 @@ fn device(number: u64, place: u64) -> Id {
 
 fn added(number: u64, place: u64, at: Timestamp) -> Write {
     let (user_agent, client_address) = (Some(ODD.to_owned()), Some("192.0.2.1".to_owned()));
-    Write::AddDevice { id: device(number, place), user: user(number), user_agent, client_address, at }
+    Write::Device(DeviceWrite::Add { id: device(number, place), user: user(number), user_agent, client_address, at })
 }
 
 async fn devices(town: &Town, number: u64) -> Vec<KnownDevice> {
-    directory(town).devices(user(number)).await.unwrap()
+    directory(town).devices.of(user(number)).await.unwrap()
 }
 
 async fn devices_are_added_seen_again_and_forgotten_each_by_itself(kind: Kind) {
@@ -242,23 +256,25 @@ async fn devices_are_added_seen_again_and_forgotten_each_by_itself(kind: Kind) {
     assert_eq!(known[0].user_agent.as_deref(), Some(ODD));
     assert_eq!((known[0].first_seen_at, known[0].last_seen_at), (later(2), later(2)));
 
-    let seen = |place: u64, agent: Option<&str>| Write::SeeDevice {
-        id: device(0, place),
-        user: user(0),
-        user_agent: agent.map(str::to_owned),
-        client_address: None,
-        at: later(60 + i64::try_from(place).unwrap()),
+    let seen = |place: u64, agent: Option<&str>| {
+        Write::Device(DeviceWrite::See {
+            id: device(0, place),
+            user: user(0),
+            user_agent: agent.map(str::to_owned),
+            client_address: None,
+            at: later(60 + i64::try_from(place).unwrap()),
+        })
     };
     let items = vec![
         vec![seen(0, None)],
         vec![seen(1, Some("another agent"))],
         // Seen and forgotten at once: it is forgotten.
         vec![seen(2, None)],
-        vec![Write::ForgetDevice { id: device(0, 2), user: user(0) }],
+        vec![Write::Device(DeviceWrite::Forget { id: device(0, 2), user: user(0) })],
         // Another account's device is not theirs to forget.
-        vec![Write::ForgetDevice { id: device(1, 0), user: user(0) }],
-        vec![Write::ForgetDevices { user: user(2) }],
-        vec![Write::DeleteUser { user: user(3) }],
+        vec![Write::Device(DeviceWrite::Forget { id: device(1, 0), user: user(0) })],
+        vec![Write::Device(DeviceWrite::ForgetAll { user: user(2) })],
+        vec![Write::User(UserWrite::Delete { user: user(3) })],
     ];
     batch(&town, 2, items.into_iter().map(|writes| (Vec::new(), writes)).collect()).await;
     // One that was forgotten does not come back by being seen.
@@ -273,7 +289,7 @@ async fn devices_are_added_seen_again_and_forgotten_each_by_itself(kind: Kind) {
     );
 
     let directory = directory(&town);
-    let knows = async |number, device| directory.knows_device(user(number), device).await.unwrap();
+    let knows = async |number, device| directory.devices.knows(user(number), device).await.unwrap();
     assert!(knows(0, device(0, 0)).await && knows(1, device(1, 0)).await);
     assert!(!knows(0, device(0, 2)).await && !knows(0, device(1, 0)).await && !knows(3, device(3, 0)).await);
 }
@@ -291,7 +307,7 @@ async fn with_one_device_too_many_the_one_seen_longest_ago_is_forgotten(kind: Ki
     batch(&town, 3, items).await;
     let known = devices(&town, 0).await;
     assert_eq!((known.len(), known.last().map(|last| last.id)), (most as usize, Some(device(0, 3))));
-    assert!(!directory(&town).knows_device(user(0), device(0, 2)).await.unwrap(), "it is not only unlisted");
+    assert!(!directory(&town).devices.knows(user(0), device(0, 2)).await.unwrap(), "it is not only unlisted");
     assert_eq!(devices(&town, 1).await.len(), 1, "another account's are its own");
 }
 
@@ -339,14 +355,14 @@ async fn users_of_an_earlier_release_get_a_number_for_their_devices(kind: Kind) 
 
     let database = place.open().await;
     let user = UserId(Id::from_bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]));
-    let directory = SqlDirectory::new(database.clone());
-    let before = directory.by_id(user).await.unwrap().unwrap();
+    let directory = database.directory();
+    let before = directory.users.by_id(user).await.unwrap().unwrap();
     assert_eq!((before.devices, before.password.is_some()), (0, true));
     let mut item = Item::<Auth>::of(InputId(Id::v7(1, [1; 10])), AT);
     item.guards = vec![Guard::Bump(Auth::guard(&Key::Devices(user)), Some(0))];
-    item.writes = vec![Write::SuspendPassword { user, at: AT }];
+    item.writes = vec![Write::User(UserWrite::SuspendPassword { user, at: AT })];
     assert_eq!(database.store::<Auth, _>(AuthWrites).commit(&[item]).await.unwrap(), [Verdict::Done]);
-    let after = directory.by_id(user).await.unwrap().unwrap();
+    let after = directory.users.by_id(user).await.unwrap().unwrap();
     assert_eq!((after.devices, after.password.is_some()), (1, false));
 }
 
@@ -390,37 +406,37 @@ async fn the_flows_of_a_user_are_found_last_touched_first(kind: Kind) {
     let change = engine.start::<EmailChange>(engine.asker("test"), start).await.unwrap().flow;
     let directory = directory(&town);
     let ids = |rows: Vec<cairn_runtime::store::Row>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
-    assert_eq!(ids(directory.sessions(user(0), 10).await.unwrap()), [two, one]);
-    assert_eq!(ids(directory.sessions(user(0), 1).await.unwrap()), [two]);
-    assert_eq!(ids(directory.sessions(user(1), 10).await.unwrap()), [strangers]);
-    assert_eq!(ids(directory.flows_of(user(0), None, 10).await.unwrap()), [change, two, one]);
+    assert_eq!(ids(directory.sessions.of(user(0), 10).await.unwrap()), [two, one]);
+    assert_eq!(ids(directory.sessions.of(user(0), 1).await.unwrap()), [two]);
+    assert_eq!(ids(directory.sessions.of(user(1), 10).await.unwrap()), [strangers]);
+    assert_eq!(ids(directory.flows.of(user(0), None, 10).await.unwrap()), [change, two, one]);
     for (room, beyond) in [(0, vec![two, one]), (1, vec![one]), (2, vec![])] {
         let known = EarlierSessions { knows_place: true, beyond };
-        assert_eq!(directory.earlier_sessions(user(0), here, room).await.unwrap(), known, "room for {room}");
+        assert_eq!(directory.sessions.earlier_sessions(user(0), here, room).await.unwrap(), known, "room for {room}");
     }
-    assert_eq!(ids(directory.flows_of(user(0), Some("email_change"), 10).await.unwrap()), [change]);
+    assert_eq!(ids(directory.flows.of(user(0), Some("email_change"), 10).await.unwrap()), [change]);
     assert_eq!(
-        ids(directory.changes(user(0), 10).await.unwrap()),
+        ids(directory.flows.changes(user(0), 10).await.unwrap()),
         [],
         "it changed nothing yet, and crowds nothing out"
     );
 
     town.clock.advance(std::time::Duration::from_secs(1));
     engine.call::<Session>(one, engine.asker("test"), session::Command::Revoke).await.unwrap();
-    assert_eq!(ids(directory.sessions(user(0), 10).await.unwrap()), [two]);
-    assert_eq!(ids(directory.flows_of(user(0), None, 10).await.unwrap()), [one, change, two]);
+    assert_eq!(ids(directory.sessions.of(user(0), 10).await.unwrap()), [two]);
+    assert_eq!(ids(directory.flows.of(user(0), None, 10).await.unwrap()), [one, change, two]);
     engine.call::<Session>(strangers, engine.asker("test"), session::Command::Revoke).await.unwrap();
     engine.call::<Session>(two, engine.asker("test"), session::Command::Revoke).await.unwrap();
-    let visits = async |place: Digest| directory.earlier_sessions(user(0), place, 0).await.unwrap();
+    let visits = async |place: Digest| directory.sessions.earlier_sessions(user(0), place, 0).await.unwrap();
     assert!(visits(here).await.knows_place, "a place is known though every session from there has ended");
     assert_eq!(visits(there).await, EarlierSessions::default());
 
-    let history = directory.history(user(0), None, 100).await.unwrap();
+    let history = directory.history.of(user(0), None, 100).await.unwrap();
     let names: Vec<(&str, &str)> = history.iter().map(|event| (event.kind.as_str(), event.name.as_str())).collect();
     let (revoked, begun) = (("session", "revoke"), ("session", "sign_in"));
     assert_eq!(names, [revoked, revoked, ("email_change", "change_email"), begun, begun]);
     assert!(history.windows(2).all(|two| two[0].at >= two[1].at), "newest first");
-    assert_eq!(directory.history(user(0), None, 2).await.unwrap().len(), 2);
+    assert_eq!(directory.history.of(user(0), None, 2).await.unwrap().len(), 2);
     assert!(history.iter().all(|event| !event.public.contains("new@example.org")), "{history:?}");
     node.end().await;
 }
@@ -436,13 +452,13 @@ async fn what_a_moved_fence_ended_is_still_listed_and_told_by_its_number(kind: K
         session::Start { user: user(0), fence: 0, devices: 0, amr, device, client_address, arrival, forgets: None };
     let flow = engine.start::<Session>(engine.asker("test"), start).await.unwrap().flow;
     engine.act("bump", engine.asker("test"), bumping(user(0))).await.unwrap();
-    let found = directory(&town).session(flow).await.unwrap().unwrap();
+    let found = directory(&town).sessions.with_user(flow).await.unwrap().unwrap();
     assert_eq!(found.user.id, user(0));
     let state: Session = engine.read::<Session>(found.session).unwrap().state;
     assert_eq!((found.user.fence, state.active().map(|active| active.fence)), (1, Some(0)));
-    assert_eq!(directory(&town).sessions(user(0), 10).await.unwrap().len(), 1);
+    assert_eq!(directory(&town).sessions.of(user(0), 10).await.unwrap().len(), 1);
     engine.call::<Session>(flow, engine.asker("test"), session::Command::Revoke).await.unwrap();
-    let ended = directory(&town).session(flow).await.unwrap().expect("its row is kept for a while");
+    let ended = directory(&town).sessions.with_user(flow).await.unwrap().expect("its row is kept for a while");
     let state: Session = engine.read::<Session>(ended.session).unwrap().state;
     assert_eq!((ended.user.id, state.active().is_some()), (user(0), false));
     node.end().await;
@@ -496,16 +512,17 @@ async fn users_of_an_earlier_release_get_a_number_for_their_profiles(kind: Kind)
     let database = place.open().await;
     let store = database.store::<Auth, _>(AuthWrites);
     for (number, version) in [(0, 0), (1, 41)] {
-        let found = SqlDirectory::new(database.clone()).by_id(user(number)).await.unwrap().unwrap();
+        let found = database.directory().users.by_id(user(number)).await.unwrap().unwrap();
         assert_eq!((found.version, found.fence, found.number), (version, 3, 3));
         assert_eq!((found.deletion, found.signed_in_at, found.password_changed_at), (None, None, None));
         // The number is the version's: an edit of what was read before the release is an edit after it.
         let mut item = Item::<Auth>::of(InputId(Id::v7(1, [u8::try_from(number).unwrap(); 10])), AT);
         item.guards = vec![Guard::Bump(Auth::guard(&Key::Profile(user(number))), Some(version))];
         let (username, first_name, last_name) = (None, None, Some(testing::person_name(ODD)));
-        item.writes = vec![Write::SetProfile { user: user(number), username, first_name, last_name, at: AT }];
+        item.writes =
+            vec![Write::User(UserWrite::SetProfile { user: user(number), username, first_name, last_name, at: AT })];
         assert_eq!(store.commit(&[item]).await.unwrap(), [Verdict::Done]);
-        let edited = SqlDirectory::new(database.clone()).by_id(user(number)).await.unwrap().unwrap();
+        let edited = database.directory().users.by_id(user(number)).await.unwrap().unwrap();
         assert_eq!((edited.version, edited.updated_at), (version + 1, AT));
     }
 }

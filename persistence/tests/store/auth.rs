@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cairn_actors::effects::{Answer, Auth, Digest, Key, Letter, NewUser, UserId, Write};
+use cairn_actors::effects::{Answer, Auth, Key, NewUser, UserWrite};
 use cairn_actors::environment::Environment;
 use cairn_actors::flows;
 use cairn_actors::flows::registration;
-use cairn_actors::hasher::{self, Hasher, SealedHash};
-use cairn_actors::ring::SharedRing;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::digest::Digest;
+use cairn_actors::secrets::hasher::{self, Hasher, SealedHash};
+use cairn_actors::secrets::ring::SharedRing;
 use cairn_actors::services::Services;
 use cairn_actors::testing;
 use cairn_persistence::entity::{guards, users};
-use cairn_persistence::{AuthWrites, Database, SqlDirectory};
+use cairn_persistence::{AuthWrites, Database};
 use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
 use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use cairn_runtime::store::Store;
@@ -173,7 +176,7 @@ impl Town {
         let engine = flows::register(builder).build();
         let hasher =
             Hasher::new(SharedRing::shared(Arc::clone(&self.environment.ring)), hasher::Settings::quick()).unwrap();
-        let directory = Arc::new(SqlDirectory::new(self.database(process).clone()));
+        let directory = self.database(process).directory();
         let services = Services { engine: engine.clone(), directory, hasher };
         let supervision = supervise(actors, Vec::new()).await.unwrap();
         let mut tasks = JoinSet::new();
@@ -273,7 +276,7 @@ pub fn founding(
             .guard(Guard::Claim(Key::User(user)))
             .guard(Guard::Claim(Key::Profile(user)))
             .guard(Guard::Claim(Key::Devices(user)))
-            .write(Write::CreateUser(Box::new(new)));
+            .write(UserWrite::Create(Box::new(new)));
         ActStep { says: (), effects, user: None, public: serde_json::Value::Null }
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_actors::acts::guesses::FAILED;
-use cairn_actors::effects::{Key, NewUser, UserId, Write};
-use cairn_actors::hasher::Lane;
-use cairn_actors::password::Password;
+use cairn_actors::effects::{Key, NewUser, UserWrite};
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::hasher::Lane;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::registration::Typed;
 use cairn_actors::services::session::Identifier;
 use cairn_actors::services::{Caller, Refusal};
@@ -76,7 +77,7 @@ impl Scene {
                 .guard(Guard::Claim(Key::User(user)))
                 .guard(Guard::Claim(Key::Devices(user)))
                 .guard(Guard::Claim(Key::Username(username.clone())))
-                .write(Write::CreateUser(Box::new(new)));
+                .write(UserWrite::Create(Box::new(new)));
             ActStep { says: (), effects, user: None, public: serde_json::Value::Null }
         });
         found.await.unwrap();

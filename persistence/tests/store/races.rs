@@ -11,9 +11,9 @@ mod turnstile;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cairn_actors::credential::{Purpose, Seal};
 use cairn_actors::flows::registration::Registration;
-use cairn_actors::password::Code;
+use cairn_actors::secrets::credential::{Purpose, Seal};
+use cairn_actors::secrets::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::FlowId;
 use futures_util::{StreamExt, stream};

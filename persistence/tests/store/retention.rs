@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use cairn_actors::directory::{Directory, HistoryPlace};
-use cairn_actors::effects::UserId;
+use cairn_actors::directory::HistoryPlace;
 use cairn_actors::flows::session::{Arrival, Command, Session, Start};
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::services::{Caller, Refusal};
+use cairn_persistence::Database;
 use cairn_persistence::entity::{events, flows, outbox};
-use cairn_persistence::{Database, SqlDirectory};
 use cairn_runtime::store::Retention;
 use cairn_runtime::{Flow, FlowId, Id};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
@@ -80,7 +80,7 @@ async fn what_carries_a_session_on_is_kept_for_a_week_and_is_no_part_of_a_histor
     let node = town.node(0, town.store(0), town.clock.clone()).await;
     let engine = &node.engine;
     engine.act("found", engine.asker("test"), founding(&town.environment, user(1), "a@example.org")).await.unwrap();
-    let fence = SqlDirectory::new(town.database(0).clone()).by_id(user(1)).await.unwrap().unwrap().fence;
+    let fence = town.database(0).directory().users.by_id(user(1)).await.unwrap().unwrap().fence;
     let start = Start {
         user: user(1),
         fence,
@@ -98,9 +98,9 @@ async fn what_carries_a_session_on_is_kept_for_a_week_and_is_no_part_of_a_histor
     town.clock.advance(Duration::from_secs(1));
     step_up().await;
     let cookie = node.services.session_cookie(&session.0.text(Session::PREFIX)).await.unwrap();
-    let directory = SqlDirectory::new(town.database(0).clone());
+    let directory = town.database(0).directory();
     let history = async |before, limit| {
-        let told = directory.history(user(1), before, limit).await.unwrap();
+        let told = directory.history.of(user(1), before, limit).await.unwrap();
         told.iter().map(|event| (event.name.clone(), event.at, event.input)).collect::<Vec<_>>()
     };
     let names = |told: &[(String, _, _)]| told.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>();
@@ -181,9 +181,9 @@ async fn events_of_an_earlier_release_belong_to_the_user_of_their_flow(kind: Kin
     drop(database);
 
     let database = place.open().await;
-    let directory = SqlDirectory::new(database.clone());
+    let directory = database.directory();
     for number in [1, 2] {
-        let told = directory.history(user(number), None, 10).await.unwrap();
+        let told = directory.history.of(user(number), None, 10).await.unwrap();
         assert_eq!(told.iter().map(|event| event.flow.0).collect::<Vec<_>>(), [id(2, number)]);
     }
     let nobodys = events::Entity::find().filter(events::Column::UserId.is_null()).count(database.readers()).await;

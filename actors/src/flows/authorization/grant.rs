@@ -4,13 +4,15 @@ use cairn_runtime::{Cx, Id, Lost, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Authorization, Exchange, Outcome};
-use crate::credential::{OfPurpose, Presented, Seal, UserCode, of};
-use crate::effects::{Auth, Digest, Key, UserId};
+use crate::effects::{Auth, Key};
 use crate::environment::Environment;
+use crate::identity::user_id::UserId;
 use crate::oauth::access::Access;
 use crate::oauth::client::ClientId;
 use crate::oauth::pkce::Challenge;
 use crate::oauth::uri::AbsoluteUri;
+use crate::secrets::credential::{OfPurpose, Presented, Seal, UserCode, of};
+use crate::secrets::digest::Digest;
 
 /// What is asked for, by whom and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]

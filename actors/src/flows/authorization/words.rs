@@ -4,13 +4,13 @@ use cairn_runtime::{Id, Named, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{End, Minted, Policy, Who};
-use crate::credential::{Presented, Seal, UserCode, of};
-use crate::effects::UserId;
+use crate::identity::user_id::UserId;
 use crate::oauth::access::{Access, TooWide, Wish};
 use crate::oauth::client::ClientId;
 use crate::oauth::pkce::{Challenge, Verifier};
 use crate::oauth::scope::Scope;
 use crate::oauth::uri::AbsoluteUri;
+use crate::secrets::credential::{Presented, Seal, UserCode, of};
 
 /// What opens a grant. That the client may ask for this, in this way, the service has checked.
 #[derive(Debug)]

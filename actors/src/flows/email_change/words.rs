@@ -5,12 +5,14 @@ use std::sync::Arc;
 use cairn_runtime::{Cx, FlowId, Named, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
-use crate::credential::{Presented, Seal, of};
-use crate::effects::{AskedBy, Auth, Digest, UserId};
+use crate::effects::{AskedBy, Auth};
 use crate::flows::challenge::TypedCode;
 use crate::followers::Followers;
-use crate::hasher::{Proved, SealedHash};
+use crate::identity::address::Address;
+use crate::identity::user_id::UserId;
+use crate::secrets::credential::{Presented, Seal, of};
+use crate::secrets::digest::Digest;
+use crate::secrets::hasher::{Proved, SealedHash};
 
 /// What opens it.
 #[derive(Debug)]

@@ -9,11 +9,14 @@ use cairn_runtime::{Cx, FlowId, Id, Lost, Outgoing, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
 use super::{Active, End, Outcome, Session, Signal};
-use crate::address::Address;
-use crate::credential::{Presented, Seal, of};
-use crate::effects::{Auth, Delivery, Digest, Key, Letter, UserId, Write};
+use crate::effects::{Auth, Delivery, DeviceWrite, Key, UserWrite};
 use crate::flows::challenge;
-use crate::hasher::SealedHash;
+use crate::identity::address::Address;
+use crate::identity::user_id::UserId;
+use crate::letters::Letter;
+use crate::secrets::credential::{Presented, Seal, of};
+use crate::secrets::digest::Digest;
+use crate::secrets::hasher::SealedHash;
 
 /// How long after a sign-in the link of its new-device letter can set a new password. It ends sessions for longer.
 pub const SETS_PASSWORD: Duration = Duration::from_secs(7 * 86_400);
@@ -181,14 +184,14 @@ impl Session {
         let mut step = go(Self::Disputable(Box::new(Disputable { by, user, link, until })))
             .release(Key::Session(cx.flow.0))
             .bump_from(Key::Devices(user), devices)
-            .write(Write::ForgetDevices { user });
+            .write(DeviceWrite::ForgetAll { user });
         step = match &account.password {
             Some(password) => {
                 let letter = Letter::PasswordChanged { to: account.to.clone(), at: cx.now };
-                step.write(Write::SetPassword { user, password: password.clone(), at: cx.now })
+                step.write(UserWrite::SetPassword { user, password: password.clone(), at: cx.now })
                     .send(Outgoing::external(Delivery::Letter(letter)).until(cx.now.after(challenge::NOTICE)))
             }
-            None => step.write(Write::SuspendPassword { user, at: cx.now }),
+            None => step.write(UserWrite::SuspendPassword { user, at: cx.now }),
         };
         for other in &account.others {
             step = step.tell::<Self>(*other, &Signal::Disowned);

@@ -13,8 +13,9 @@ use super::connection::Posted;
 use super::headers;
 use super::later;
 use super::settings::SmtpSettings;
-use crate::effects::{Auth, Letter};
+use crate::effects::Auth;
 use crate::environment::Environment;
+use crate::letters::Letter;
 use crate::letters::{LetterFault, Rendered, message_id, render};
 
 /// The longest line of a mail, without its end (RFC 5322 section 2.1.1).
@@ -121,7 +122,8 @@ mod tests {
 
     /// The whole mail, dots unstuffed.
     fn mail(from: &str, rendered: Rendered) -> String {
-        let letter = Letter::RegistrationWelcome { to: crate::address::Address::parse("alice@example.net").unwrap() };
+        let letter =
+            Letter::RegistrationWelcome { to: crate::identity::address::Address::parse("alice@example.net").unwrap() };
         let attempt = DeliveryAttempt {
             id: DeliveryId::from_bytes([7; 16]),
             flow: FlowId::from_bytes([9; 16]),

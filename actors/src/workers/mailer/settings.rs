@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::dkim::Signer;
 use super::{hello, trust};
-use crate::secret::{Reader, Secret};
+use crate::secrets::secret::{Reader, Secret};
 
 /// What the operator says of mail, as it stands in the settings.
 #[derive(Clone, Debug, Default)]

@@ -13,17 +13,18 @@ use futures_util::future::{join, join_all};
 use self::sink::{Script, Sink};
 use super::posted::on_the_wire;
 use super::*;
-use crate::credential::Seal;
-use crate::effects::{AskedBy, Delivery, Digest};
+use crate::effects::{AskedBy, Delivery};
 use crate::letters::render;
 use crate::letters::tests::environment;
-use crate::ring::KeyId;
+use crate::secrets::credential::Seal;
+use crate::secrets::digest::Digest;
+use crate::secrets::ring::KeyId;
 
 const FLOW: FlowId = FlowId::from_bytes([0x5a; 16]);
 const DELIVERY: DeliveryId = DeliveryId::from_bytes([7; 16]);
 
-fn to() -> crate::address::Address {
-    crate::address::Address::parse("Alice.Jones@b\u{fc}cher.example").unwrap()
+fn to() -> crate::identity::address::Address {
+    crate::identity::address::Address::parse("Alice.Jones@b\u{fc}cher.example").unwrap()
 }
 
 fn attempt(letter: Letter) -> DeliveryAttempt<Auth> {
@@ -44,7 +45,7 @@ fn verify() -> Letter {
 
 /// To somebody at this domain.
 fn welcome(domain: &str) -> Letter {
-    Letter::RegistrationWelcome { to: crate::address::Address::parse(&format!("bob@{domain}")).unwrap() }
+    Letter::RegistrationWelcome { to: crate::identity::address::Address::parse(&format!("bob@{domain}")).unwrap() }
 }
 
 fn mailer(url: &str, connections: usize, limit: Duration) -> Mailer {
@@ -356,7 +357,7 @@ fn no_address_that_the_parser_lets_through_makes_a_second_header_or_recipient() 
         "\"a b\"@example.net",
         "a@example.net\u{2028}Bcc: b@example.net",
     ] {
-        let Ok(to) = crate::address::Address::parse(typed) else { continue };
+        let Ok(to) = crate::identity::address::Address::parse(typed) else { continue };
         let letter = Letter::RegistrationKnown { to };
         let ready =
             posted::post(&attempt(letter.clone()), &letter, &(smtp.environments)(), &smtp.settings).ok().unwrap();

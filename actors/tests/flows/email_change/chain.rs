@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use cairn_actors::address::Address;
-use cairn_actors::effects::{Auth, Key, Letter, Write};
+use cairn_actors::effects::{Auth, DeviceWrite, Key, UserWrite, Write};
 use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::flows::deletion::{self, Deletion};
 use cairn_actors::flows::email_change::{self, Account, Command, Confirmer, EmailChange, Later, Outcome, Start};
+use cairn_actors::identity::address::Address;
+use cairn_actors::letters::Letter;
 use cairn_actors::testing;
 use cairn_runtime::{Domain, Flow, FlowId, Id, Input, Timestamp};
 use proptest::prelude::*;
@@ -132,10 +133,10 @@ impl Chain {
         for write in writes {
             assert!(self.alive, "{write:?} to an account that is gone");
             match write {
-                Write::SetAddress { address, .. } => self.address = address.clone(),
-                Write::SetDeletion { flow, .. } => self.deletion = *flow,
-                Write::DeleteUser { .. } => self.alive = false,
-                Write::ForgetDevices { .. } | Write::SuspendPassword { .. } => {}
+                Write::User(UserWrite::SetAddress { address, .. }) => self.address = address.clone(),
+                Write::User(UserWrite::SetDeletion { flow, .. }) => self.deletion = *flow,
+                Write::User(UserWrite::Delete { .. }) => self.alive = false,
+                Write::Device(DeviceWrite::ForgetAll { .. }) | Write::User(UserWrite::SuspendPassword { .. }) => {}
                 other => panic!("{other:?} is no write of these flows"),
             }
         }
@@ -205,7 +206,7 @@ impl Chain {
             driver.bump(&Key::Profile(user()));
             driver.input(now, &Input::Told(deletion::Signal::Restored))
         });
-        self.commit(&[Write::SetDeletion { user: user(), flow: None, at: now }], &[]);
+        self.commit(&[Write::User(UserWrite::SetDeletion { user: user(), flow: None, at: now })], &[]);
     }
 
     /// The outbox brings one of the signals that wait.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_actors::effects::{Key, Write};
+use cairn_actors::effects::{Key, UserWrite, Write};
 use cairn_actors::environment::Settings;
 use cairn_actors::flows::session::{Command, Outcome, Session, Signal, known_place};
 use cairn_runtime::{Flow, Input, Timestamp};
@@ -301,7 +301,8 @@ fn drive(grace: i64, most: u64, ops: &[(i64, Op)]) {
             known,
             "a place is known as long as the row is kept, unless disowned"
         );
-        let passwords = driver.writes.iter().filter(|write| matches!(write, Write::SetPassword { .. })).count();
+        let passwords =
+            driver.writes.iter().filter(|write| matches!(write, Write::User(UserWrite::SetPassword { .. }))).count();
         let of_link = 2 * usize::from(model.disowned);
         assert_eq!((passwords, driver.writes.len()), (model.passwords, 1 + model.passwords + of_link));
         assert_eq!(driver.number(&Key::Devices(user())), Some(DEVICES + i64::from(model.disowned)));

@@ -3,7 +3,8 @@
 
 use cairn_actors::acts::profile::{self, EDIT_PROFILE, Edit, Edited};
 use cairn_actors::acts::sessions::{self, SIGN_OUT_EVERYWHERE};
-use cairn_actors::effects::{Auth, Key, UserId};
+use cairn_actors::effects::{Auth, Key};
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::testing;
 use cairn_runtime::Engine;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};

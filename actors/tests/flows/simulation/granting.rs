@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use cairn_actors::credential::{Purpose, UserCode, of};
-use cairn_actors::effects::{Auth, Key, UserId};
+use cairn_actors::effects::{Auth, Key};
 use cairn_actors::flows::authorization::{
     Asking, Authorization, Command, Exchange, Outcome, Policy, Start, Tokens, Who,
 };
 use cairn_actors::flows::session::Session;
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::oauth::access::{Access, Wish};
 use cairn_actors::oauth::client::ClientId;
 use cairn_actors::oauth::pkce::{Challenge, Verifier};
 use cairn_actors::oauth::scope::Scope;
 use cairn_actors::oauth::uri::AbsoluteUri;
+use cairn_actors::secrets::credential::{Purpose, UserCode, of};
 use cairn_actors::testing;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{FlowId, Id};

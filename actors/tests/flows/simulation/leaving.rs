@@ -1,7 +1,8 @@
 //! People who have their accounts deleted, and some who come back before it is too late.
 
-use cairn_actors::effects::{Auth, Key, UserId};
+use cairn_actors::effects::{Auth, Key};
 use cairn_actors::flows::deletion::{Deletion, Outcome, Start};
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::testing;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 

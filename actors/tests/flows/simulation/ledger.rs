@@ -12,13 +12,15 @@ use std::sync::Arc;
 
 use cairn_actors::acts::profile::EDIT_PROFILE;
 use cairn_actors::acts::sessions::SIGN_OUT_EVERYWHERE;
-use cairn_actors::address::Address;
-use cairn_actors::credential::Seal;
-use cairn_actors::effects::{Auth, Digest, Key, UserId, Write};
+use cairn_actors::effects::{Auth, DeviceWrite, FailureWrite, Key, UserWrite, Write};
 use cairn_actors::environment::Environment;
 use cairn_actors::flows::{authorization, recovery, registration, session};
-use cairn_actors::hasher::SealedHash;
+use cairn_actors::identity::address::Address;
+use cairn_actors::identity::user_id::UserId;
 use cairn_actors::oauth::scope::OFFLINE_ACCESS;
+use cairn_actors::secrets::credential::Seal;
+use cairn_actors::secrets::digest::Digest;
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_runtime::store::{Event, Row};
 use cairn_runtime::testing::store::{Logged, Tables};
 use cairn_runtime::{Domain, FlowId, Guard, Id, InputId, Timestamp};
@@ -253,7 +255,7 @@ impl Ledger {
         use registration::Outcome;
         let outcome: Outcome = says(event);
         match (&outcome, writes) {
-            (Outcome::Verified { user, .. }, [(_, Write::CreateUser(new))]) if new.id == *user => {
+            (Outcome::Verified { user, .. }, [(_, Write::User(UserWrite::Create(new)))]) if new.id == *user => {
                 if self.verified.insert(event.flow, *user).is_some() {
                     self.complain(format!("the registration {} made a second user", event.flow));
                 }
@@ -275,7 +277,10 @@ impl Ledger {
         match (&outcome, writes) {
             (
                 Outcome::Done { user, .. },
-                [(_, Write::SetPassword { user: of, password, .. }), (_, Write::ForgetDevices { user: whose })],
+                [
+                    (_, Write::User(UserWrite::SetPassword { user: of, password, .. })),
+                    (_, Write::Device(DeviceWrite::ForgetAll { user: whose })),
+                ],
             ) if of == user && whose == user => {
                 if self.resets.insert(event.flow, (*user, password.clone())).is_some() {
                     self.complain(format!("the recovery {} set a second password", event.flow));
@@ -341,7 +346,8 @@ impl Ledger {
     /// A wrong code costs a try, and while the proof is awaited it is counted in the same commit, so often.
     fn missed(&mut self, event: &Event, writes: &[(InputId, Write)], counts: usize) {
         let counts = if event.from == "awaiting_code" { counts } else { 0 };
-        let counted = writes.iter().filter(|(_, write)| matches!(write, Write::CountFailure { .. })).count();
+        let counted =
+            writes.iter().filter(|(_, write)| matches!(write, Write::Failure(FailureWrite::Count { .. }))).count();
         if (counted, writes.len()) != (counts, counts) {
             self.complain(format!("{} {} judged a code and counted it {counted} times", event.kind, event.flow));
         }
@@ -392,7 +398,7 @@ impl Ledger {
         match (&outcome, writes) {
             (
                 session::Outcome::PasswordChanged { tokens: Some(tokens), .. },
-                [(_, Write::SetPassword { user, password, .. })],
+                [(_, Write::User(UserWrite::SetPassword { user, password, .. }))],
             ) => {
                 return self.password_changed(event, line, *user, password, tokens);
             }
@@ -447,13 +453,14 @@ impl Ledger {
     fn arrived(&mut self, event: &Event, line: &Logged, user: UserId, writes: &[(InputId, Write)]) {
         for (_, write) in writes {
             match write {
-                Write::FirstSignIn { user: of, .. } if *of == user => {
+                Write::User(UserWrite::FirstSignIn { user: of, .. }) if *of == user => {
                     if let Some(account) = self.users.get_mut(&user) {
                         account.signed_in = true;
                     }
                 }
-                Write::AddDevice { user: of, .. } | Write::SeeDevice { user: of, .. } if *of == user => {}
-                Write::SetDeletion { user: of, flow: None, .. } if *of == user => {
+                Write::Device(DeviceWrite::Add { user: of, .. }) | Write::Device(DeviceWrite::See { user: of, .. })
+                    if *of == user => {}
+                Write::User(UserWrite::SetDeletion { user: of, flow: None, .. }) if *of == user => {
                     self.tally.count("a sign-in called a deletion off");
                     self.came_back += 1;
                     match self.users.get_mut(&user).and_then(|account| account.deletion.take()) {
@@ -471,10 +478,14 @@ impl Ledger {
     fn disowned(&mut self, event: &Event, line: &Logged, outcome: &session::Outcome, writes: &[(InputId, Write)]) {
         let used = self.disowned.get(&event.flow).copied();
         let (user, sets) = match writes {
-            [(_, Write::ForgetDevices { user }), (_, Write::SuspendPassword { user: of, .. })] if user == of => {
-                (*user, false)
-            }
-            [(_, Write::ForgetDevices { user }), (_, Write::SetPassword { user: of, password, .. })] if user == of => {
+            [
+                (_, Write::Device(DeviceWrite::ForgetAll { user })),
+                (_, Write::User(UserWrite::SuspendPassword { user: of, .. })),
+            ] if user == of => (*user, false),
+            [
+                (_, Write::Device(DeviceWrite::ForgetAll { user })),
+                (_, Write::User(UserWrite::SetPassword { user: of, password, .. })),
+            ] if user == of => {
                 self.set_password(event, *user, password);
                 (*user, true)
             }

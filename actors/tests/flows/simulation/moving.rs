@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use cairn_actors::address::Address;
-use cairn_actors::credential::{Purpose, of};
-use cairn_actors::effects::{Auth, Digest, Key, UserId};
+use cairn_actors::effects::{Auth, Key};
 use cairn_actors::flows::email_change::{Account, Command, Confirmer, EmailChange, Later, Outcome, Start};
-use cairn_actors::hasher::Proved;
-use cairn_actors::password::Code;
+use cairn_actors::identity::address::Address;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::credential::{Purpose, of};
+use cairn_actors::secrets::digest::Digest;
+use cairn_actors::secrets::hasher::Proved;
+use cairn_actors::secrets::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::FlowId;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};

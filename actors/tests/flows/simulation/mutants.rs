@@ -1,6 +1,6 @@
 //! Houses that break one promise each, to see that the people find it: whoever cannot fail proves nothing.
 
-use cairn_actors::effects::{Auth, Write};
+use cairn_actors::effects::{Auth, FailureWrite, UserWrite, Write};
 use cairn_runtime::Guard;
 use cairn_runtime::store::Item;
 use cairn_runtime::testing::simulation::{Settings, altering, run};
@@ -88,7 +88,7 @@ fn a_session_that_gives_its_key_back_too_late_is_found() {
 #[test]
 fn a_password_that_was_not_set_is_found() {
     let loses = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
-        item.writes.retain(|write| !matches!(write, Write::SetPassword { .. }));
+        item.writes.retain(|write| !matches!(write, Write::User(UserWrite::SetPassword { .. })));
     };
     finds(loses, &["what it set is None", "and wrote []"]);
 }
@@ -96,7 +96,7 @@ fn a_password_that_was_not_set_is_found() {
 #[test]
 fn a_user_who_never_came_to_be_is_found() {
     let loses = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
-        item.writes.retain(|write| !matches!(write, Write::CreateUser(_)));
+        item.writes.retain(|write| !matches!(write, Write::User(UserWrite::Create(_))));
     };
     finds(loses, &["its user is None", "and wrote []"]);
 }
@@ -104,7 +104,7 @@ fn a_user_who_never_came_to_be_is_found() {
 #[test]
 fn a_second_user_of_one_registration_is_found() {
     let doubles = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
-        let again = item.writes.iter().find(|write| matches!(write, Write::CreateUser(_))).cloned();
+        let again = item.writes.iter().find(|write| matches!(write, Write::User(UserWrite::Create(_)))).cloned();
         item.writes.extend(again);
     };
     finds(doubles, &["and wrote [", "its user is None"]);
@@ -134,7 +134,7 @@ fn an_end_that_remembers_whom_it_was_about_is_found() {
 #[test]
 fn a_wrong_code_that_is_not_counted_is_found() {
     let loses = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
-        item.writes.retain(|write| !matches!(write, Write::CountFailure { .. }));
+        item.writes.retain(|write| !matches!(write, Write::Failure(FailureWrite::Count { .. })));
     };
     finds(loses, &["judged a code and counted it 0 times"]);
 }
@@ -150,20 +150,20 @@ fn keeps_the_number(of: impl Fn(&Write) -> bool) -> impl Fn(&SimStore<Auth>, &mu
 
 #[test]
 fn an_address_from_before_that_keeps_its_number_is_found() {
-    let forgets = keeps_the_number(|write| matches!(write, Write::SetAddress { .. }));
+    let forgets = keeps_the_number(|write| matches!(write, Write::User(UserWrite::SetAddress { .. })));
     finds(forgets, &["guards that nobody has", "and is known as", "the recovery "]);
 }
 
 #[test]
 fn a_letter_that_outlives_a_reset_is_found() {
-    let forgets = keeps_the_number(|write| matches!(write, Write::SetPassword { .. }));
+    let forgets = keeps_the_number(|write| matches!(write, Write::User(UserWrite::SetPassword { .. })));
     finds(forgets, &["counted on None"]);
 }
 
 #[test]
 fn a_change_that_is_taken_back_and_leaves_the_sessions_is_found() {
     let spares = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
-        if item.writes.iter().any(|write| matches!(write, Write::SetAddress { .. })) {
+        if item.writes.iter().any(|write| matches!(write, Write::User(UserWrite::SetAddress { .. }))) {
             item.guards.retain(|guard| !matches!(guard, Guard::Bump(key, _) if key.starts_with("user/")));
         }
     };
@@ -173,8 +173,8 @@ fn a_change_that_is_taken_back_and_leaves_the_sessions_is_found() {
 #[test]
 fn a_change_that_is_taken_back_and_leaves_the_password_is_found() {
     let spares = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
-        if item.writes.iter().any(|write| matches!(write, Write::SetAddress { .. })) {
-            item.writes.retain(|write| !matches!(write, Write::SuspendPassword { .. }));
+        if item.writes.iter().any(|write| matches!(write, Write::User(UserWrite::SetAddress { .. }))) {
+            item.writes.retain(|write| !matches!(write, Write::User(UserWrite::SuspendPassword { .. })));
         }
     };
     finds(spares, &["took undo, said"]);
@@ -184,7 +184,7 @@ fn a_change_that_is_taken_back_and_leaves_the_password_is_found() {
 fn a_deletion_of_somebody_who_came_back_is_found() {
     // The owner's undo does not reach the deletion, and the deletion does not look.
     let blind = |store: &SimStore<Auth>, item: &mut Item<Auth>| {
-        if item.writes.iter().any(|write| matches!(write, Write::DeleteUser { .. })) {
+        if item.writes.iter().any(|write| matches!(write, Write::User(UserWrite::Delete { .. }))) {
             believes("profile/")(store, item);
         }
         item.outbox.retain(|delivery| delivery.flow_kind != "email_change" || delivery.kind != "signal");

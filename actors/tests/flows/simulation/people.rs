@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use cairn_actors::credential::{OfPurpose, Presented, Purpose, Seal};
-use cairn_actors::effects::{Answer, Auth, Key, UserId};
+use cairn_actors::effects::{Answer, Auth, Key};
 use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::flows;
 use cairn_actors::flows::session::Session;
-use cairn_actors::hasher::SealedHash;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::credential::{OfPurpose, Presented, Purpose, Seal};
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_actors::testing;
 use cairn_runtime::engine::Builder;
 use cairn_runtime::outbox::DeliveryAttempt;

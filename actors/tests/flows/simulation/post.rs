@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cairn_actors::credential::{self, Purpose, Seal};
-use cairn_actors::effects::{Auth, Letter};
+use cairn_actors::effects::Auth;
 use cairn_actors::environment::Environment;
 use cairn_actors::letters;
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::{self, Purpose, Seal};
 use cairn_runtime::outbox::DeliveryAttempt;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{DeliveryId, FlowId};

@@ -1,11 +1,12 @@
 //! People who forgot their password: they ask for a letter, prove the address by it, and set another; some of them
 //! twice, or two at once.
 
-use cairn_actors::credential::{Purpose, of};
-use cairn_actors::effects::{Auth, Key, UserId};
+use cairn_actors::effects::{Auth, Key};
 use cairn_actors::flows::recovery::{Command, NewPassword, Outcome, Recovery, Start};
-use cairn_actors::hasher::{Proved, SealedHash};
-use cairn_actors::password::Code;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::credential::{Purpose, of};
+use cairn_actors::secrets::hasher::{Proved, SealedHash};
+use cairn_actors::secrets::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::FlowId;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};

@@ -1,11 +1,11 @@
 //! People who register: addresses and usernames that several want at once, letters sent again, codes right, wrong and
 //! sent again, links with and without the password.
 
-use cairn_actors::credential::{Purpose, of};
 use cairn_actors::effects::Auth;
 use cairn_actors::flows::registration::{Command, Outcome, Registration, Start};
-use cairn_actors::hasher::{Proved, SealedHash};
-use cairn_actors::password::Code;
+use cairn_actors::secrets::credential::{Purpose, of};
+use cairn_actors::secrets::hasher::{Proved, SealedHash};
+use cairn_actors::secrets::password::Code;
 use cairn_actors::testing;
 use cairn_runtime::FlowId;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};

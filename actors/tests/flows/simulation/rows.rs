@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cairn_actors::address::Address;
-use cairn_actors::effects::{Auth, Digest, Key, UserId};
+use cairn_actors::effects::{Auth, Key};
 use cairn_actors::environment::Environment;
 use cairn_actors::flows::authorization::Authorization;
 use cairn_actors::flows::deletion::Deletion;
@@ -11,7 +10,10 @@ use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::flows::session::Session;
-use cairn_actors::username::Username;
+use cairn_actors::identity::address::Address;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::identity::username::Username;
+use cairn_actors::secrets::digest::Digest;
 use cairn_runtime::store::Row;
 use cairn_runtime::testing::store::Tables;
 use cairn_runtime::{Domain, Flow, Timestamp};

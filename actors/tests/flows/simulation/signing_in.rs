@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use cairn_actors::credential::{Purpose, Seal, of};
-use cairn_actors::effects::{Auth, Key, UserId};
+use cairn_actors::effects::{Auth, Key};
 use cairn_actors::flows::session::{Account, Arrival, Command, Notice, Outcome, Restores, SeenDevice, Session, Start};
-use cairn_actors::hasher::SealedHash;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::credential::{Purpose, Seal, of};
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_actors::testing;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};

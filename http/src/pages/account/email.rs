@@ -1,8 +1,8 @@
 //! `/account/email`: another address, asked for with the password and proved by a letter to it.
 
-use cairn_actors::address::Address;
 use cairn_actors::flows::challenge::LinkState;
 use cairn_actors::flows::email_change::EmailChange;
+use cairn_actors::identity::address::Address;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::SignedIn;
 use cairn_runtime::Flow;

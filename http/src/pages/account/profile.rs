@@ -21,8 +21,9 @@ pub(in crate::pages) fn page(username: &str, first_name: &str, last_name: &str, 
 
 fn of_user(user: &User) -> Page {
     let username = user.username.as_ref().map(ToString::to_string).unwrap_or_default();
-    let name =
-        |name: &Option<cairn_actors::name::PersonName>| name.as_ref().map_or("", |name| name.as_str()).to_owned();
+    let name = |name: &Option<cairn_actors::identity::name::PersonName>| {
+        name.as_ref().map_or("", |name| name.as_str()).to_owned()
+    };
     page(&username, &name(&user.first_name), &name(&user.last_name), user.version)
 }
 

@@ -1,7 +1,7 @@
 //! Forms of our pages that come back. Their fields are behind the check of the form's token, and so is acting for whoever
 //! sent them: no handler can forget it.
 
-use cairn_actors::password::Password;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::{Caller, Repeat};
 
 use super::{PageRequest, is_local};

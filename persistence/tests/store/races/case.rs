@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cairn_actors::credential::{Seal, of};
-use cairn_actors::effects::UserId;
 use cairn_actors::flows::registration::{Command as Prove, Outcome as Proved, Registration};
 use cairn_actors::flows::session::{Command, Outcome, Session, Start};
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::credential::{Seal, of};
 use cairn_actors::testing;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{Fault, FlowId, InputId, Reply};
@@ -176,7 +176,7 @@ impl Case {
         match errand {
             Errand::Bump => self.bump(node, at).await,
             Errand::SignIn { refreshed } => {
-                let fence = node.services.directory.by_id(self.user).await.unwrap().unwrap().fence;
+                let fence = node.services.directory.users.by_id(self.user).await.unwrap().unwrap().fence;
                 drop(turnstile.pass().await);
                 if let Some(known) = self.sign_in(node, at, fence).await {
                     lock(&self.begun).push(known.clone());

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use cairn_actors::credential::Seal;
-use cairn_actors::effects::{Key, Letter};
+use cairn_actors::effects::Key;
 use cairn_actors::flows::registration::{Command, Outcome, Registration, Start};
 use cairn_actors::flows::session::{self, Session};
-use cairn_actors::password::Password;
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::Seal;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::registration::Typed;
 use cairn_actors::services::{Caller, Repeat};
 use cairn_actors::testing;

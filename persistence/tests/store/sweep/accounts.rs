@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use cairn_actors::credential::{Purpose, Seal, render};
-use cairn_actors::effects::{Key, Letter, UserId};
+use cairn_actors::effects::Key;
 use cairn_actors::flows::email_change::EmailChange;
 use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::session::Session;
-use cairn_actors::password::Password;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::{Purpose, Seal, render};
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::email_change::ConfirmedBy;
 use cairn_actors::services::session::Identifier;

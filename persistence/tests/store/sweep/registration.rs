@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use cairn_actors::credential::{Purpose, Seal, render};
-use cairn_actors::effects::{Key, Letter};
+use cairn_actors::effects::Key;
 use cairn_actors::flows::registration::Registration;
-use cairn_actors::password::{Code, Password};
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::credential::{Purpose, Seal, render};
+use cairn_actors::secrets::password::{Code, Password};
 use cairn_actors::services::registration::Typed;
 use cairn_actors::services::{FlowView, Refusal};
 use cairn_actors::testing;

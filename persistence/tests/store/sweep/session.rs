@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use cairn_actors::credential::{Seal, of};
-use cairn_actors::effects::{Key, UserId};
+use cairn_actors::effects::Key;
 use cairn_actors::flows::session::{Command, Minted, Outcome, Session, Start};
-use cairn_actors::password::Password;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::credential::{Seal, of};
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::Identifier;
 use cairn_actors::testing;

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cairn_actors::effects::{Auth, Delivery, Key, Letter, NewUser, UserId, Write};
-use cairn_actors::hasher::Lane;
-use cairn_actors::password::Password;
+use cairn_actors::effects::{Auth, Delivery, Key, NewUser, UserWrite, Write};
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::letters::Letter;
+use cairn_actors::secrets::hasher::Lane;
+use cairn_actors::secrets::password::Password;
 use cairn_actors::services::{Caller, Refusal, Repeat, Services};
 use cairn_actors::testing;
 use cairn_runtime::nursery::ActorHost;
@@ -117,7 +119,7 @@ impl<'t> Stand<'t> {
         item.guards = [Key::Address(address_key), Key::User(user), Key::Profile(user), Key::Devices(user)]
             .map(|key| Guard::Claim(Auth::guard(&key)))
             .into();
-        item.writes = vec![Write::CreateUser(Box::new(new))];
+        item.writes = vec![Write::User(UserWrite::Create(Box::new(new)))];
         assert_eq!(self.real.commit(&[item]).await.unwrap(), [Verdict::Done]);
         user
     }

@@ -2,10 +2,12 @@
 //! called off or delete; and which addresses are claimed for whom meanwhile.
 
 use cairn_actors::acts::profile::Edited;
-use cairn_actors::address::Address;
-use cairn_actors::effects::{Auth, Digest, Key, NewUser, UserId, Write};
+use cairn_actors::effects::{Auth, DeviceWrite, Key, NewUser, UserWrite, Write};
 use cairn_actors::flows::{deletion, email_change};
-use cairn_actors::hasher::SealedHash;
+use cairn_actors::identity::address::Address;
+use cairn_actors::identity::user_id::UserId;
+use cairn_actors::secrets::digest::Digest;
+use cairn_actors::secrets::hasher::SealedHash;
 use cairn_runtime::store::Event;
 use cairn_runtime::testing::store::Logged;
 use cairn_runtime::{Domain, FlowId, Guard, InputId, Timestamp};
@@ -166,7 +168,7 @@ impl Ledger {
             (
                 "enter" | "open",
                 Outcome::Changed { user, until },
-                [(_, Write::SetAddress { user: of, address, address_key, .. })],
+                [(_, Write::User(UserWrite::SetAddress { user: of, address, address_key, .. }))],
             ) if user == of => {
                 if held.user.map(|(user, _)| user) != Some(*user) {
                     self.complain(format!("email_change {flow} changed the address of {user:?} without their fence"));
@@ -178,10 +180,10 @@ impl Ledger {
                 Outcome::Undone { user, until },
                 [
                     // The password from before may be the thief's.
-                    (_, Write::SuspendPassword { user: suspended, .. }),
-                    (_, Write::ForgetDevices { user: whose }),
-                    (_, Write::SetDeletion { user: for_whom, flow: None, .. }),
-                    (_, Write::SetAddress { user: of, address_key, .. }),
+                    (_, Write::User(UserWrite::SuspendPassword { user: suspended, .. })),
+                    (_, Write::Device(DeviceWrite::ForgetAll { user: whose })),
+                    (_, Write::User(UserWrite::SetDeletion { user: for_whom, flow: None, .. })),
+                    (_, Write::User(UserWrite::SetAddress { user: of, address_key, .. })),
                 ],
             ) if [of, for_whom, whose, suspended].iter().all(|one| *one == user) => {
                 self.took_back(event, line, (*user, *until), *address_key)
@@ -287,9 +289,11 @@ impl Ledger {
         let outcome: Outcome = says(event);
         let flow = event.flow;
         match (event.name.as_str(), &outcome, writes) {
-            ("delete", Outcome::Waiting { .. }, [(_, Write::SetDeletion { user, flow: Some(of), .. })])
-                if *of == flow =>
-            {
+            (
+                "delete",
+                Outcome::Waiting { .. },
+                [(_, Write::User(UserWrite::SetDeletion { user, flow: Some(of), .. }))],
+            ) if *of == flow => {
                 self.deletions.insert(flow, *user);
                 let before = self.users.get_mut(user).map(|account| account.deletion.replace(flow));
                 if before != Some(None) {
@@ -304,7 +308,7 @@ impl Ledger {
                     self.complain(format!("deletion {flow} ended at {}, and nobody called it off", event.name));
                 }
             }
-            ("woken", Outcome::Over, [(_, Write::DeleteUser { user })]) => {
+            ("woken", Outcome::Over, [(_, Write::User(UserWrite::Delete { user }))]) => {
                 self.profiled(event, line, *user);
                 self.deleted(flow, *user);
             }
@@ -336,7 +340,7 @@ impl Ledger {
     pub(super) fn edited(&mut self, event: &Event, line: &Logged, writes: Writes<'_>) {
         let held = self.held(event, line);
         let outcome: Edited = says(event);
-        let (Edited::Done, [(_, Write::SetProfile { user, username, .. })]) = (outcome, writes) else {
+        let (Edited::Done, [(_, Write::User(UserWrite::SetProfile { user, username, .. }))]) = (outcome, writes) else {
             return self.complain(format!("an edit said {outcome:?} and wrote {writes:?}"));
         };
         if held.user.map(|(user, _)| user) != Some(*user) {
@@ -361,7 +365,7 @@ impl Ledger {
             _ => None,
         });
         match (raised, writes) {
-            (Some(user), [(_, Write::ForgetDevices { user: whose })]) if user == *whose => {
+            (Some(user), [(_, Write::Device(DeviceWrite::ForgetAll { user: whose }))]) if user == *whose => {
                 self.fenced(event, line, user);
                 self.forgot_devices(event, line, user);
             }

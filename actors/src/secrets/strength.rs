@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 use zxcvbn::Score;
 use zxcvbn::feedback::{Suggestion, Warning};
 
-use crate::breached::is_breached;
-use crate::password::Password;
+use crate::secrets::breached::is_breached;
+use crate::secrets::password::Password;
 
 /// Characters of a password that the estimate sees: what is good with these is good.
 const SEEN: usize = 64;

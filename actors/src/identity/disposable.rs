@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
-use crate::address::Address;
 use crate::hashed_set::HashedSet;
+use crate::identity::address::Address;
 
 /// Where the list comes from and how it is made anew: `lists/README.md`.
-static LIST: HashedSet = HashedSet::of(include_bytes!("lists/disposable-domains.bin"));
+static LIST: HashedSet = HashedSet::of(include_bytes!("../lists/disposable-domains.bin"));
 
 /// What becomes of a disposable address (`CAIRN_DISPOSABLE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use idna::uts46::{DnsLength, Hyphens, Uts46};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::visible::visible_domain;
+use crate::identity::visible::visible_domain;
 
 /// The longest address in octets, typed or mailed (RFC 5321 section 4.5.3.1.3, less the angle brackets).
 pub const LONGEST_ADDRESS: usize = 254;

@@ -23,8 +23,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 pub use self::purpose::{OfPurpose, Purpose, of};
-use crate::password::Code;
-use crate::ring::{KeyId, Ring};
+use crate::secrets::password::Code;
+use crate::secrets::ring::{KeyId, Ring};
 
 const FLOW_LEN: usize = 16;
 const TAG_LEN: usize = 8;
@@ -358,8 +358,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::master_key::MasterKey;
-    use crate::ring::SealedRing;
+    use crate::secrets::master_key::MasterKey;
+    use crate::secrets::ring::SealedRing;
 
     const FLOW: [u8; 16] = [0x5a; 16];
 

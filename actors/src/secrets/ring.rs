@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::master_key::MasterKey;
+use crate::secrets::master_key::MasterKey;
 
 const SALT_LEN: usize = 16;
 const KEY_ID_LEN: usize = 4;

@@ -11,9 +11,10 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use cairn_runtime::{Id, Timestamp};
 use subtle::ConstantTimeEq;
 
-use crate::effects::{Digest, UserId};
 use crate::environment::Environment;
-use crate::ring::KeyId;
+use crate::identity::user_id::UserId;
+use crate::secrets::digest::Digest;
+use crate::secrets::ring::KeyId;
 
 const LABEL: &str = "device";
 /// Key id, device, user, the account's number, instant, MAC.

@@ -13,8 +13,8 @@ use base64ct::{Base64, Encoding};
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
-use crate::ring::Derived;
-use crate::secret::{Reader, SecretFileError};
+use crate::secrets::ring::Derived;
+use crate::secrets::secret::{Reader, SecretFileError};
 
 /// What 32 bytes are in base64.
 const TEXT_LEN: usize = 44;

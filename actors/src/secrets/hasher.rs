@@ -27,9 +27,9 @@ pub use self::engine::HashEngine;
 use self::engine::{Engines, Input, Memory};
 pub use self::queue::Turn;
 use self::queue::{Gate, Job, Turns, lock};
-use crate::password::Password;
-use crate::ring::{KeyId, Ring, SealError, SharedRing};
-use crate::strength::{self, OwnWords, Unworthy};
+use crate::secrets::password::Password;
+use crate::secrets::ring::{KeyId, Ring, SealError, SharedRing};
+use crate::secrets::strength::{self, OwnWords, Unworthy};
 
 const LABEL: &str = "password";
 const HASH_LEN: usize = 32;

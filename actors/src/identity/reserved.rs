@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use crate::username::Username;
+use crate::identity::username::Username;
 
 /// The word that stands for [`COMMON`] in a list.
 const DEFAULT: &str = "default";

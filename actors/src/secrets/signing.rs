@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::ring::{Ring, SealError};
-use crate::verified::Verified;
+use crate::secrets::ring::{Ring, SealError};
+use crate::secrets::verified::Verified;
 
 /// The type of access tokens (RFC 9068 section 2.1).
 pub const ACCESS_TOKEN: &str = "at+jwt";

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::visible::{is_meaningless, visible};
+use crate::identity::visible::{is_meaningless, visible};
 
 /// The longest name in characters.
 const LONGEST: usize = 100;

@@ -5,10 +5,10 @@
 use zeroize::Zeroizing;
 
 use crate::hashed_set::HashedSet;
-use crate::password::Password;
+use crate::secrets::password::Password;
 
 /// Where the list comes from and how it is made anew: `lists/README.md`.
-static LIST: HashedSet = HashedSet::of(include_bytes!("lists/breached-passwords.bin"));
+static LIST: HashedSet = HashedSet::of(include_bytes!("../lists/breached-passwords.bin"));
 
 /// Whether a password, in whatever case, is one that everybody tries who guesses.
 pub(crate) fn is_breached(password: &Password) -> bool {

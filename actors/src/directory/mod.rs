@@ -1,0 +1,38 @@
+//! The ports for reads: what services must know before they ask. Each resource has its own.
+
+mod devices;
+mod failures;
+mod flows;
+mod history;
+mod letters;
+mod sessions;
+mod users;
+
+use std::sync::Arc;
+
+pub use self::devices::{Devices, KnownDevice};
+pub use self::failures::Failures;
+pub use self::flows::Flows;
+pub use self::history::{History, HistoryEntry, HistoryPlace};
+pub use self::letters::Letters;
+pub use self::sessions::{EarlierSessions, InSession, Sessions};
+pub use self::users::{User, Users};
+
+/// Everything that can be read. Each function is one query on a connection that cannot write.
+#[derive(Clone)]
+pub struct Directory {
+    /// Users.
+    pub users: Arc<dyn Users>,
+    /// Sessions.
+    pub sessions: Arc<dyn Sessions>,
+    /// Rows of flows.
+    pub flows: Arc<dyn Flows>,
+    /// Devices that accounts know.
+    pub devices: Arc<dyn Devices>,
+    /// Histories.
+    pub history: Arc<dyn History>,
+    /// Failed guesses.
+    pub failures: Arc<dyn Failures>,
+    /// Letters in the outbox.
+    pub letters: Arc<dyn Letters>,
+}

@@ -1,0 +1,22 @@
+//! What a step may write besides its own row: one vocabulary a table.
+
+mod device;
+mod failure;
+mod user;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::device::DeviceWrite;
+pub use self::failure::FailureWrite;
+pub use self::user::{NewUser, UserWrite};
+
+/// A write, by the table that it is about. `persistence/src/writes` has a file for each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Write {
+    /// About users.
+    User(UserWrite),
+    /// About guesses that have failed.
+    Failure(FailureWrite),
+    /// About devices that accounts know.
+    Device(DeviceWrite),
+}
