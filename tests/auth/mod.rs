@@ -4,6 +4,7 @@ mod config;
 mod devices;
 mod email_change;
 mod email_change_undo;
+mod letters;
 mod login;
 mod logout;
 mod logout_all;

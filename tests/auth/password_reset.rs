@@ -8,21 +8,15 @@ use crate::support::{Answer, App, Kind, Person, Value, eventually, json};
 on_both_databases!(
     a_forgotten_password_is_set_by_link_or_by_code,
     the_same_password_again_is_told_the_same_and_another_is_not,
+    what_is_no_address_is_refused,
     every_session_dies_with_the_old_password,
-    an_address_without_an_account_gets_the_same_answer_and_no_letter,
-    five_wrong_codes_leave_only_the_link,
     of_several_passwords_at_once_one_is_set,
     of_two_letters_one_is_good,
-    a_reset_that_comes_twice_at_once_under_its_key_is_told_the_same,
     a_password_that_is_no_good_leaves_the_link_good,
     by_the_link_ones_own_names_are_no_password,
-    what_is_no_link_has_ended,
     a_request_with_a_key_is_known_when_it_comes_again,
 );
-of_each_kind!(
-    a_letter_is_good_for_an_hour_and_its_answer_for_a_day,
-    a_code_or_link_that_is_none_has_nobody_think_about_the_password,
-);
+of_each_kind!(a_code_or_link_that_is_none_has_nobody_think_about_the_password);
 
 const NEW: &str = "granite lantern 47 marmalade";
 
@@ -87,6 +81,10 @@ async fn the_same_password_again_is_told_the_same_and_another_is_not(app: &App) 
     assert_eq!(notices.count(), 1);
 }
 
+async fn what_is_no_address_is_refused(app: &App) {
+    request(app, "no address").await.problem(422, "value");
+}
+
 async fn every_session_dies_with_the_old_password(app: &App) {
     let person = Person::new("robbed");
     let sessions = [person.arrives(app).await, person.signs_in(app).await];
@@ -101,52 +99,6 @@ async fn every_session_dies_with_the_old_password(app: &App) {
         let refresh = json!({"refresh_token": session.refresh});
         app.client().post("/auth/refresh", &refresh).send().await.problem(401, "session-ended");
     }
-}
-
-async fn an_address_without_an_account_gets_the_same_answer_and_no_letter(app: &App) {
-    let (known, unverified, unknown) = (Person::new("same-a"), Person::new("same-b"), Person::new("same-c"));
-    known.joins(app).await;
-    unverified.registers(app).await;
-    let mut seen = None;
-    for person in [&known, &unverified, &unknown] {
-        let answer = request(app, &person.email).await;
-        let mut body = answer.expect(202);
-        let flow = flow_id(&body);
-        (body["flow"]["id"], body["flow"]["expires_at"]) = (json!(null), json!(null));
-        let headers: Vec<_> = answer.headers.keys().map(ToString::to_string).collect();
-        let mut said = vec![(202, body, headers)];
-        // Nobody has the code, so it is the same story for all.
-        for tries in 0..7 {
-            let code = format!("{:06}", 100_000 + tries);
-            let answer = confirm(app, json!({"flow": flow, "code": code, "new_password": NEW})).await;
-            let mut problem = answer.json();
-            problem["request_id"] = json!(null);
-            said.push((answer.status, problem, Vec::new()));
-        }
-        assert_eq!(said[6].0, 410, "the sixth is not looked at: {said:?}");
-        assert_eq!(*seen.get_or_insert_with(|| said.clone()), said, "{} is told apart", person.email);
-    }
-    for person in [&unverified, &unknown] {
-        assert!(app.mailbox(&person.email).await.iter().all(|letter| letter.kind != "recovery.reset"));
-    }
-    request(app, "no address").await.problem(422, "value");
-}
-
-async fn five_wrong_codes_leave_only_the_link(app: &App) {
-    let person = Person::new("fumbling");
-    person.joins(app).await;
-    let flow = flow_id(&request(app, &person.email).await.expect(202));
-    let letter = app.letter(&person.email, "recovery.reset").await;
-    let right = letter.code().unwrap();
-    let wrong = if right == "111111" { "222222" } else { "111111" };
-    let enter = |code: &str| confirm(app, json!({"flow": flow, "code": code, "new_password": NEW}));
-    enter("12345").await.problem(422, "value");
-    for left in (0..5).rev() {
-        assert_eq!(enter(wrong).await.problem(422, "value")["tries_left"], left);
-    }
-    enter(&right).await.problem(410, "flow-ended");
-    login(app, &person, &person.password).await.expect(200);
-    confirm(app, json!({"token": letter.token(), "new_password": NEW})).await.expect(200);
 }
 
 async fn of_several_passwords_at_once_one_is_set(app: &App) {
@@ -200,26 +152,6 @@ async fn of_two_letters_one_is_good(app: &App) {
     }
 }
 
-async fn a_reset_that_comes_twice_at_once_under_its_key_is_told_the_same(app: &App) {
-    for by_link in [true, false] {
-        let person = Person::new("doubled");
-        person.joins(app).await;
-        let flow = flow_id(&request(app, &person.email).await.expect(202));
-        let letter = app.letter(&person.email, "recovery.reset").await;
-        let post = |password: &str| {
-            let body = match by_link {
-                true => json!({"token": letter.token(), "new_password": password}),
-                false => json!({"flow": flow, "code": letter.code(), "new_password": password}),
-            };
-            app.client().post("/auth/password-reset/confirm", &body).key(&person.username).send()
-        };
-        let (one, same) = tokio::join!(post(NEW), post(NEW));
-        assert_eq!((one.status, one.json()), (same.status, same.json()), "{one}\n{same}");
-        assert_eq!(post(NEW).await.expect(200), one.expect(200));
-        post("another lantern 47 marmalade").await.problem(422, "idempotency-mismatch");
-    }
-}
-
 async fn a_password_that_is_no_good_leaves_the_link_good(app: &App) {
     let person = Person::new("careless");
     person.joins(app).await;
@@ -250,31 +182,6 @@ async fn by_the_link_ones_own_names_are_no_password(app: &App) {
     confirm(app, json!({"token": token, "new_password": NEW})).await.expect(200);
 }
 
-async fn what_is_no_link_has_ended(app: &App) {
-    let person = Person::new("garbled");
-    let flow = person.registers(app).await;
-    let other = person.verification(app).await.token();
-    let ended = "rec_00000000000000000000000000";
-    for token in ["", "x", "cairn_", "é\u{0}", &other.unwrap()] {
-        confirm(app, json!({"token": token, "new_password": NEW})).await.problem(410, "flow-ended");
-    }
-    for flow in ["", "rec_", ended, &flow] {
-        let answer = confirm(app, json!({"flow": flow, "code": "123456", "new_password": NEW})).await;
-        answer.problem(404, "not-found");
-    }
-    let bodies = [
-        json!({}),
-        json!({"token": "x"}),
-        json!({"new_password": NEW}),
-        json!({"token": "x", "flow": ended, "code": "123456", "new_password": NEW}),
-        json!({"flow": ended, "new_password": NEW}),
-        json!({"token": "x", "new_password": NEW, "more": 1}),
-    ];
-    for body in bodies {
-        confirm(app, body).await.problem(400, "unreadable");
-    }
-}
-
 async fn a_request_with_a_key_is_known_when_it_comes_again(app: &App) {
     let person = Person::new("keyed");
     person.joins(app).await;
@@ -294,29 +201,6 @@ async fn a_request_with_a_key_is_known_when_it_comes_again(app: &App) {
     let first = set(NEW).await.expect(200);
     assert_eq!(set(NEW).await.expect(200), first);
     set("another lantern 47 marmalade").await.problem(422, "idempotency-mismatch");
-}
-
-async fn a_letter_is_good_for_an_hour_and_its_answer_for_a_day(kind: Kind) {
-    let app = App::plan(kind).named("reset").start().await;
-    let (late, prompt) = (Person::new("late"), Person::new("prompt"));
-    for person in [&late, &prompt] {
-        person.joins(&app).await;
-        request(&app, &person.email).await.expect(202);
-    }
-    let (late, prompt_token) = (
-        app.letter(&late.email, "recovery.reset").await.token(),
-        app.letter(&prompt.email, "recovery.reset").await.token(),
-    );
-    app.restart_at(3_000).await;
-    let body = json!({"token": prompt_token, "new_password": NEW});
-    confirm(&app, body.clone()).await.expect(200);
-    app.restart_at(3_700).await;
-    confirm(&app, json!({"token": late, "new_password": NEW})).await.problem(410, "flow-ended");
-    app.restart_at(3_000 + 86_000).await;
-    confirm(&app, body.clone()).await.expect(200);
-    app.restart_at(3_000 + 87_000).await;
-    confirm(&app, body).await.problem(410, "flow-ended");
-    login(&app, &prompt, NEW).await.expect(200);
 }
 
 /// How often a password was judged or hashed.

@@ -38,7 +38,7 @@ fn every_test_that_the_document_names_is_there() {
         .into_iter()
         .filter(|(file, name)| {
             let source = fs::read_to_string(root().join(file)).unwrap_or_default();
-            !source.contains(&format!("fn {name}("))
+            ![format!("fn {name}("), format!("fn {name}<")].iter().any(|declared| source.contains(declared))
         })
         .map(|(file, name)| format!("{file} {name}"))
         .collect();

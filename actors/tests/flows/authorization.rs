@@ -22,7 +22,7 @@ use proptest::prelude::*;
 
 use crate::driver::{Driver, Known, T0, at, cases, json};
 use crate::golden;
-use crate::registration::moves;
+use crate::letters::moves;
 use crate::table::{self, Ask, Place, after, asked, if_any};
 
 // RFC 7636 appendix B.

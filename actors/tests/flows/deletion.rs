@@ -10,7 +10,8 @@ use proptest::prelude::*;
 
 use crate::driver::{Driver, Known, T0, at, cases};
 use crate::golden;
-use crate::registration::{ADDRESS, moves};
+use crate::letters::moves;
+use crate::registration::ADDRESS;
 use crate::table::{self, Ask, Place, after};
 
 /// All that must show nowhere.

@@ -8,6 +8,7 @@ mod deletion;
 mod driver;
 mod email_change;
 mod golden;
+mod letters;
 mod ping;
 mod recovery;
 mod registration;

@@ -1,11 +1,11 @@
 //! Auth over a real database: nodes as the product composes them, driven time, and a post office that forgets nothing.
 
-use std::panic::AssertUnwindSafe;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cairn_actors::effects::{Answer, Auth, Key, NewUser, UserWrite};
+use cairn_actors::effects::{Answer, Auth, Delivery, Key, NewUser, UserWrite, Write};
 use cairn_actors::environment::Environment;
 use cairn_actors::flows;
 use cairn_actors::flows::registration;
@@ -18,24 +18,18 @@ use cairn_actors::services::Services;
 use cairn_actors::testing;
 use cairn_persistence::entity::{guards, users};
 use cairn_persistence::{AuthWrites, Database};
-use cairn_runtime::nursery::{ActorHost, Supervision, supervise};
 use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use cairn_runtime::store::Store;
 use cairn_runtime::testing::clock::{FixedClock, SeededDice};
-use cairn_runtime::testing::scenarios::host::WatchedHost;
-use cairn_runtime::testing::store::Dropped;
+use cairn_runtime::testing::process::Process;
+use cairn_runtime::testing::sweep::Attempt;
 use cairn_runtime::{
-    ActStep, Asker, Cx, DeliveryId, Domain, Effects, Engine, FlowId, Guard, Host, Id, Parts, Timestamp, Tuning,
+    ActStep, Asker, Cx, DeliveryId, Domain, Effects, Engine, FlowId, Guard, Id, Parts, Timestamp, Tuning,
 };
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
-use tokio::task::JoinSet;
 
 use crate::support::{Kind, Place};
-
-/// For the engine real time runs this many times faster than it thinks.
-const HASTE: u32 = 100;
 
 /// A letter on its way, as the courier saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +38,14 @@ pub struct Posted {
     pub flow: FlowId,
     pub attempt: u32,
     pub letter: Letter,
+}
+
+impl Posted {
+    /// The attempt at the delivery that it was.
+    pub fn attempted(self) -> Attempt<Auth> {
+        let Self { id, flow, attempt, letter } = self;
+        Attempt { id, flow, number: attempt, delivery: Delivery::Letter(letter) }
+    }
 }
 
 /// Takes every letter and remembers every attempt.
@@ -157,76 +159,46 @@ impl Town {
     pub async fn node(&self, process: usize, store: Arc<dyn Store<Auth>>, clock: Arc<FixedClock>) -> Node {
         static NODES: AtomicU64 = AtomicU64::new(1);
         let number = NODES.fetch_add(1, Ordering::Relaxed);
-        let exits: Arc<Mutex<Vec<String>>> = Arc::default();
-        let noted = Arc::clone(&exits);
-        let actors = ActorHost::new(Arc::new(move |why| {
-            noted.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned());
-        }));
-        let host = WatchedHost::new(Arc::clone(&actors), HASTE);
-        let builder = Engine::<Auth>::builder(Parts {
-            store,
-            courier: Arc::clone(&self.post) as _,
-            host: Arc::clone(&host) as Arc<dyn Host>,
-            clock: Arc::clone(&clock) as _,
-            dice: Arc::new(SeededDice::new(number)),
-            environment: Arc::clone(&self.environment),
-            node: format!("node {number}"),
-            tuning: Tuning { patience: Duration::from_secs(3_000), ..Tuning::default() },
+        let running = Process::begin(Arc::clone(&clock), |host| {
+            let builder = Engine::<Auth>::builder(Parts {
+                store,
+                courier: Arc::clone(&self.post) as _,
+                host,
+                clock: clock as _,
+                dice: Arc::new(SeededDice::new(number)),
+                environment: Arc::clone(&self.environment),
+                node: format!("node {number}"),
+                tuning: Tuning { patience: Duration::from_secs(3_000), ..Tuning::default() },
+            });
+            flows::register(builder).build()
         });
-        let engine = flows::register(builder).build();
+        let running = running.await;
         let hasher =
             Hasher::new(SharedRing::shared(Arc::clone(&self.environment.ring)), hasher::Settings::quick()).unwrap();
         let directory = self.database(process).directory();
-        let services = Services { engine: engine.clone(), directory, hasher };
-        let supervision = supervise(actors, Vec::new()).await.unwrap();
-        let mut tasks = JoinSet::new();
-        let committer = engine.tasks().into_iter().find(|task| task.name == "committer").unwrap();
-        tasks.spawn(async move {
-            loop {
-                if let Err(panic) = AssertUnwindSafe((committer.begin)()).catch_unwind().await {
-                    assert!(panic.is::<Dropped>(), "the committer panicked by itself");
-                }
-            }
-        });
-        Node { engine, services, host, clock, supervision, tasks, exits }
+        let services = Services { engine: running.engine.clone(), directory, hasher };
+        Node { process: running, services }
     }
 }
 
 /// One process over a database.
 pub struct Node {
-    pub engine: Engine<Auth>,
+    pub process: Process<Auth>,
     pub services: Services,
-    pub host: Arc<WatchedHost>,
-    clock: Arc<FixedClock>,
-    supervision: Supervision,
-    tasks: JoinSet<()>,
-    exits: Arc<Mutex<Vec<String>>>,
+}
+
+impl Deref for Node {
+    type Target = Process<Auth>;
+
+    fn deref(&self) -> &Process<Auth> {
+        &self.process
+    }
 }
 
 impl Node {
-    /// Waits until nothing is under way, and asserts that nothing is left in hand.
-    pub async fn rests(&self) {
-        self.host.quiet().await;
-        self.clock.advance(Duration::from_millis(1));
-        self.engine.passivate_idle(Duration::ZERO);
-        // What was told to stop does so in a few turns of the runtime; a leak never does.
-        for _ in 0..1_000_000 {
-            if self.engine.in_flight().is_empty() {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        let in_flight = self.engine.in_flight();
-        assert!(in_flight.is_empty(), "nothing is left in flight, but {in_flight:?}");
-        let exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
-        assert_eq!(*exits, Vec::<String>::new(), "no process ended itself");
-    }
-
     /// Takes it down, once it rests.
-    pub async fn end(mut self) {
-        self.rests().await;
-        self.supervision.stop().await;
-        self.tasks.shutdown().await;
+    pub async fn end(self) {
+        self.process.end().await;
     }
 }
 
@@ -276,7 +248,7 @@ pub fn founding(
             .guard(Guard::Claim(Key::User(user)))
             .guard(Guard::Claim(Key::Profile(user)))
             .guard(Guard::Claim(Key::Devices(user)))
-            .write(UserWrite::Create(Box::new(new)));
+            .write(Write::User(UserWrite::Create(Box::new(new))));
         ActStep { says: (), effects, user: None, public: serde_json::Value::Null }
     }
 }

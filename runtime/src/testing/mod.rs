@@ -3,8 +3,10 @@
 
 pub mod clock;
 pub mod executor;
+pub mod process;
 pub mod scenarios;
 pub mod simulation;
 pub mod store;
 pub mod suite;
+pub mod sweep;
 pub mod toy;

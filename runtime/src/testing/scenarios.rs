@@ -1,8 +1,6 @@
 //! Whole lives of the toy flows, which any one fault of the database must leave as they are: the crash sweep.
 //!
-//! A scenario is run again and again over a [`FaultyStore`](crate::testing::store::FaultyStore) that fails at its first
-//! call, then at its second and so on, in each of its modes, until a run is not hit any more. Every store that the
-//! contract suite knows can be put below.
+//! Every store that the contract suite knows can be put below.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -15,78 +13,37 @@ pub mod host;
 pub mod stage;
 pub mod town;
 
-use std::fmt;
 use std::time::Duration;
-
-use futures_util::future::BoxFuture;
 
 use self::stage::Stage;
 use self::town::Mood;
-use super::store::Mode;
-use super::suite::Bench;
+use super::sweep::Scenario;
 use super::toy::{Child, Errand, Gate, Parent, Ticket, Trip, child, errand, gate, parent, ticket, trip};
 use crate::id::FlowId;
-use crate::testing::store::Aim;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// One story, and how it is told.
-#[derive(Clone, Copy)]
-pub struct Scenario {
-    /// Its name.
-    pub name: &'static str,
-    /// Runs it, and asserts what must hold in it besides what holds everywhere ([`Stage::close`]).
-    pub run: for<'a> fn(&'a Stage) -> BoxFuture<'a, ()>,
-}
-
-impl fmt::Debug for Scenario {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
 /// All scenarios.
-pub const ALL: [Scenario; 9] = [
-    Scenario { name: "a ticket is issued, stamped, renamed and closed", run: |stage| Box::pin(ticket_life(stage)) },
-    Scenario { name: "a ticket runs out", run: |stage| Box::pin(ticket_expires(stage)) },
-    Scenario { name: "a raised fence voids a ticket", run: |stage| Box::pin(fence(stage)) },
-    Scenario { name: "children come home", run: |stage| Box::pin(children_come_home(stage)) },
-    Scenario { name: "children are called off", run: |stage| Box::pin(children_are_called_off(stage)) },
-    Scenario { name: "a trip is booked and paid", run: |stage| Box::pin(trip_stands(stage)) },
-    Scenario { name: "a trip that cannot be paid is undone", run: |stage| Box::pin(trip_is_undone(stage)) },
-    Scenario { name: "an errand happens at most once", run: |stage| Box::pin(errand_once(stage)) },
-    Scenario { name: "an interrupted errand asks a person", run: |stage| Box::pin(errand_interrupted(stage)) },
+pub const ALL: [Scenario<Stage>; 9] = [
+    Scenario {
+        name: "a ticket is issued, stamped, renamed and closed",
+        calls: 6,
+        run: |stage| Box::pin(ticket_life(stage)),
+    },
+    Scenario { name: "a ticket runs out", calls: 6, run: |stage| Box::pin(ticket_expires(stage)) },
+    Scenario { name: "a raised fence voids a ticket", calls: 6, run: |stage| Box::pin(fence(stage)) },
+    Scenario { name: "children come home", calls: 6, run: |stage| Box::pin(children_come_home(stage)) },
+    Scenario { name: "children are called off", calls: 6, run: |stage| Box::pin(children_are_called_off(stage)) },
+    Scenario { name: "a trip is booked and paid", calls: 6, run: |stage| Box::pin(trip_stands(stage)) },
+    Scenario { name: "a trip that cannot be paid is undone", calls: 6, run: |stage| Box::pin(trip_is_undone(stage)) },
+    Scenario { name: "an errand happens at most once", calls: 6, run: |stage| Box::pin(errand_once(stage)) },
+    Scenario {
+        name: "an interrupted errand asks a person",
+        calls: 6,
+        run: |stage| Box::pin(errand_interrupted(stage)),
+    },
 ];
-
-/// Fails each store call of a scenario in one mode, one run after the other; gives how many runs were hit.
-///
-/// `fresh` gives the store for the next run. It may be the same each time: runs do not get in each other's way.
-pub async fn sweep(scenario: &Scenario, mode: Mode, fresh: impl AsyncFn() -> Bench) -> u64 {
-    for nth in 1..=1_000 {
-        let aim = Aim { nth, call: None, mode };
-        let stage = Stage::set(fresh().await, aim).await;
-        let named = Named(scenario.name, aim);
-        (scenario.run)(&stage).await;
-        let hit = stage.close().await;
-        drop(named);
-        if !hit {
-            return nth - 1;
-        }
-    }
-    panic!("{}: a scenario of a thousand store calls does not end by itself", scenario.name);
-}
-
-/// Says which run it was, should it end badly.
-struct Named(&'static str, Aim);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("in the scenario \"{}\": {}", self.0, self.1);
-        }
-    }
-}
 
 async fn ticket_life(stage: &Stage) {
     stage.count_from_here(&["issued", "stamps", "expired"]).await;

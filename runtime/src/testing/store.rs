@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-pub use self::faulty::{Aim, Dropped, FaultyStore, MODES, Mode, sweep};
+pub use self::faulty::{Aim, Dropped, FaultyStore, MODES, Mode};
 pub use self::tables::{Logged, Stored, Tables};
 use crate::clock::Timestamp;
 use crate::flow::Domain;

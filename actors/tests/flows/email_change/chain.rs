@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cairn_actors::effects::{Auth, DeviceWrite, Key, UserWrite, Write};
 use cairn_actors::environment::{Environment, Settings};
+use cairn_actors::flows::challenge::LetterProof;
 use cairn_actors::flows::deletion::{self, Deletion};
 use cairn_actors::flows::email_change::{self, Account, Command, Confirmer, EmailChange, Later, Outcome, Start};
 use cairn_actors::identity::address::Address;
@@ -99,7 +100,7 @@ impl Chain {
         driver.personal = vec!["dalbertina"];
         let number = self.guards.get(&guard(&self.address)).copied().unwrap_or_default();
         let from = (driver.environment.address_key(&self.address), number);
-        let waiting = self.changes.iter().filter(|other| other.state().awaited().is_some()).map(|other| other.flow);
+        let waiting = self.changes.iter().filter(|other| other.state().awaits().is_some()).map(|other| other.flow);
         let waiting = waiting.collect();
         let devices = self.number(&Key::Devices(user())).unwrap_or_default();
         let start = Start {
@@ -410,7 +411,7 @@ fn the_first_of_two_changes_taken_back_takes_the_second_with_it() {
     assert!(matches!(chain.undo(at(300), 0, account), Some(Outcome::Undone { .. })));
     assert_eq!(chain.address.typed(), ADDRESS);
     chain.arrive(at(301), 0);
-    assert_eq!(chain.changes[1].state().phase(), email_change::Phase::Ended);
+    assert_eq!(chain.changes[1].state().phase(), email_change::Phase::Undone);
     let account = chain.account(chain.changes[1].flow);
     assert_eq!(chain.undo(at(302), 1, account), Some(Outcome::Over), "its own link does nothing");
     chain.sound();

@@ -13,7 +13,7 @@ use super::{
     token, user,
 };
 use crate::driver::{T0, at, cases, json, seconds};
-use crate::registration::moves;
+use crate::letters::moves;
 
 /// How long the link of a letter counts after the session has ended.
 const KEPT: std::time::Duration = seconds(2_592_000);

@@ -1,17 +1,17 @@
 //! The mail as it arrives: each letter's code and link, read from the letter as it was carried, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cairn_actors::effects::Auth;
 use cairn_actors::environment::Environment;
 use cairn_actors::letters;
-use cairn_actors::letters::Letter;
 use cairn_actors::secrets::credential::{self, Purpose, Seal};
 use cairn_runtime::outbox::DeliveryAttempt;
 use cairn_runtime::testing::clock::Rng;
 use cairn_runtime::{DeliveryId, FlowId};
 
+use super::flow::{Reading, Weighted};
 use super::ledger::Ledger;
 
 /// A letter that proves an address, as its reader sees it.
@@ -46,9 +46,22 @@ impl Post {
     }
 
     /// A letter comes, perhaps again; what is wrong with it goes to the ledger.
-    pub(super) fn take(&mut self, carried: &DeliveryAttempt<Auth>, ledger: &mut Ledger, rng: &mut Rng) {
+    pub(super) fn take(
+        &mut self,
+        carried: &DeliveryAttempt<Auth>,
+        ledger: &mut Ledger,
+        flows: &[Weighted],
+        rng: &mut Rng,
+    ) {
         let Some(letter) = carried.delivery.mailed() else { return };
-        let mail = self.read(letter, carried.flow);
+        let flow = carried.flow;
+        let sender = flows.iter().find(|sender| ledger.kind(flow) == Some(sender.actor.name()));
+        let Some(Reading { credential, is_known }) =
+            sender.and_then(|sender| sender.actor.letter(ledger, letter, flow))
+        else {
+            return ledger.complain(format!("nobody knows {} as a letter of {flow}", letter.name()));
+        };
+        let mail = credential.map(|(purpose, seal)| self.read(flow, purpose, &seal));
         // The mailer writes it in words; that takes its time, so not every one.
         if rng.chance(10) {
             let words = letters::render(letter, carried.flow, &self.environment).expect("every letter has its words");
@@ -66,63 +79,35 @@ impl Post {
         }
         self.taken.insert(carried.id, mail.clone());
         if let Some(mail) = mail {
-            if !has_code(mail.purpose) {
-                self.mails.push(mail);
-                return;
-            }
-            let first = || (mail.code.clone(), mail.link.clone(), 0);
-            let (code, link, letters) = self.carried.entry(mail.flow).or_insert_with(first);
-            *letters += 1;
-            if (&*code, &*link) != (&mail.code, &mail.link) {
-                ledger.complain(format!("the letter {} carries something else than the one before it", carried.id));
-            }
-            if ledger.letters.get(&mail.flow).is_none_or(|asked| asked.again + 1 < *letters) {
-                ledger.complain(format!("the letter {} was sent by no step of {}", carried.id, mail.flow));
+            if has_code(mail.purpose) {
+                self.compare(&mail, carried.id, ledger);
             }
             self.mails.push(mail);
         }
         // Letters are slow: by now the address may be another's, or nobody's.
-        let none = BTreeSet::new();
-        let owners = ledger.had.get(&self.environment.address_key(letter.to())).unwrap_or(&none);
-        let flow = carried.flow;
-        let known = match letter {
-            Letter::RegistrationVerify { .. } => true,
-            Letter::RegistrationKnown { .. }
-            | Letter::RegistrationWelcome { .. }
-            | Letter::RecoveryReset { .. }
-            | Letter::EmailKnown { .. } => !owners.is_empty(),
-            Letter::PasswordChanged { .. } => owners.iter().any(|owner| ledger.changes.contains(&(flow, *owner))),
-            Letter::SessionNewDevice { .. } | Letter::DeletionCalledOff { .. } => {
-                let user = ledger.chains.get(&flow).and_then(|chain| chain.user);
-                user.is_some_and(|user| owners.contains(&user))
-            }
-            Letter::EmailConfirm { .. } => ledger.asked_for.contains(&flow),
-            Letter::EmailChanged { to, .. } => ledger.moves.get(&flow).is_some_and(|change| change.before == *to),
-            Letter::DeletionAsked { .. } => ledger.deletions.get(&flow).is_some_and(|user| owners.contains(user)),
-        };
-        if !known {
+        if !is_known {
             ledger.complain(format!("{} went to an address that has no such account", letter.name()));
         }
     }
 
-    fn read(&self, letter: &Letter, flow: FlowId) -> Option<Mail> {
-        let (purpose, seal) = match letter {
-            Letter::RegistrationVerify { seal, .. } => (Purpose::VerifyEmail, seal),
-            Letter::RecoveryReset { seal, .. } => (Purpose::ResetPassword, seal),
-            Letter::SessionNewDevice { seal, .. } => (Purpose::EndSession, seal),
-            Letter::EmailConfirm { seal, .. } => (Purpose::EmailChange, seal),
-            Letter::EmailChanged { seal, .. } => (Purpose::UndoEmailChange, seal),
-            Letter::RegistrationKnown { .. }
-            | Letter::RegistrationWelcome { .. }
-            | Letter::PasswordChanged { .. }
-            | Letter::EmailKnown { .. }
-            | Letter::DeletionAsked { .. }
-            | Letter::DeletionCalledOff { .. } => return None,
-        };
+    /// All letters of a flow that prove an address carry the same, and there are as many as steps that sent one.
+    fn compare(&mut self, mail: &Mail, id: DeliveryId, ledger: &mut Ledger) {
+        let first = || (mail.code.clone(), mail.link.clone(), 0);
+        let (code, link, letters) = self.carried.entry(mail.flow).or_insert_with(first);
+        *letters += 1;
+        if (&*code, &*link) != (&mail.code, &mail.link) {
+            ledger.complain(format!("the letter {id} carries something else than the one before it"));
+        }
+        if ledger.letters.get(&mail.flow).is_none_or(|asked| asked.again + 1 < *letters) {
+            ledger.complain(format!("the letter {id} was sent by no step of {}", mail.flow));
+        }
+    }
+
+    fn read(&self, flow: FlowId, purpose: Purpose, seal: &Seal) -> Mail {
         let code =
             credential::code(&self.environment.ring, purpose, *flow.bytes(), seal).expect("the ring has the key");
         let code = if has_code(purpose) { code.expose().to_string() } else { String::new() };
-        Some(Mail { flow, purpose, code, link: text(&self.environment, purpose, flow, seal) })
+        Mail { flow, purpose, code, link: text(&self.environment, purpose, flow, seal) }
     }
 }
 

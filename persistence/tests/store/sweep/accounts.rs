@@ -37,7 +37,7 @@ fn typed(password: &str) -> Password {
 }
 
 /// Signs in; gives the session and its access token.
-async fn enter(stand: &Stand<'_>, email: &str, password: &'static str) -> Result<(FlowId, String), Refusal> {
+async fn enter(stand: &Stand, email: &str, password: &'static str) -> Result<(FlowId, String), Refusal> {
     let signed_in = stand.once(|services, caller| {
         let email = email.to_owned();
         async move { services.sign_in(&caller, Identifier::Email(&email), &typed(password)).await }
@@ -48,15 +48,15 @@ async fn enter(stand: &Stand<'_>, email: &str, password: &'static str) -> Result
     Ok((session, tokens.access_token))
 }
 
-async fn resident(stand: &Stand<'_>) -> Resident {
+async fn resident(stand: &Stand) -> Resident {
     let email = stand.address("ada.");
     let user = stand.resident(&email, OLD).await;
     let (session, access) = enter(stand, &email, OLD).await.unwrap();
     Resident { email, user, session, access }
 }
 
-async fn is_in(stand: &Stand<'_>, access: &str) -> bool {
-    match stand.node.services.signed_in(access).await {
+async fn is_in(stand: &Stand, access: &str) -> bool {
+    match stand.services.signed_in(access).await {
         Ok(_) => true,
         Err(why) => {
             assert_eq!(why, Refusal::SessionEnded);
@@ -66,27 +66,27 @@ async fn is_in(stand: &Stand<'_>, access: &str) -> bool {
 }
 
 /// The user's row, if there is one.
-async fn row(stand: &Stand<'_>, email: &str) -> Option<users::Model> {
+async fn row(stand: &Stand, email: &str) -> Option<users::Model> {
     let key = stand.town.environment.address_key(&testing::address(email));
     let mut found = stand.town.users(key).await;
     assert!(found.len() <= 1, "I8: one user an address");
     found.pop()
 }
 
-async fn claim(stand: &Stand<'_>, email: &str) -> Option<i64> {
+async fn claim(stand: &Stand, email: &str) -> Option<i64> {
     stand.town.guard(&Key::Address(stand.town.environment.address_key(&testing::address(email)))).await
 }
 
-async fn numbers(stand: &Stand<'_>, user: UserId) -> [Option<i64>; 2] {
+async fn numbers(stand: &Stand, user: UserId) -> [Option<i64>; 2] {
     [stand.town.guard(&Key::User(user)).await, stand.town.guard(&Key::Profile(user)).await]
 }
 
-fn link(stand: &Stand<'_>, purpose: Purpose, flow: FlowId, seal: &Seal) -> String {
+fn link(stand: &Stand, purpose: Purpose, flow: FlowId, seal: &Seal) -> String {
     render(&stand.town.environment.ring, purpose, *flow.bytes(), seal).unwrap().expose().to_owned()
 }
 
 /// A letter is asked for, a wrong code typed, the password set by the link; what was begun with the old one is over.
-pub async fn recovery(stand: &Stand<'_>) {
+pub async fn recovery(stand: &Stand) {
     let resident = resident(stand).await;
     let begun = stand.twice(|services, caller| {
         let email = resident.email.clone();
@@ -119,7 +119,7 @@ pub async fn recovery(stand: &Stand<'_>) {
     }
     assert!(!is_in(stand, &resident.access).await, "I8: nothing outlives a fence");
     assert_eq!(numbers(stand, resident.user).await, [Some(1), Some(0)]);
-    stand.settles().await;
+    stand.settle().await;
     assert_eq!(stand.names(resident.session).await.last().map(String::as_str), Some("fenced"), "it has heard of it");
     assert_eq!(enter(stand, &resident.email, OLD).await.unwrap_err(), Refusal::Credentials);
     enter(stand, &resident.email, NEW).await.unwrap();
@@ -130,7 +130,7 @@ pub async fn recovery(stand: &Stand<'_>) {
 }
 
 /// The password is changed in one of two sessions.
-pub async fn password(stand: &Stand<'_>) {
+pub async fn password(stand: &Stand) {
     let resident = resident(stand).await;
     let (other, elsewhere) = enter(stand, &resident.email, OLD).await.unwrap();
     let changed = stand.twice(|services, caller| {
@@ -146,7 +146,7 @@ pub async fn password(stand: &Stand<'_>) {
     assert_eq!(row(stand, &resident.email).await.and_then(|row| row.password_changed_at), Some(at.0));
     assert_eq!((is_in(stand, &resident.access).await, is_in(stand, &elsewhere).await), (true, false));
     assert_eq!(numbers(stand, resident.user).await, [Some(1), Some(0)]);
-    stand.settles().await;
+    stand.settle().await;
     assert_eq!(stand.names(other).await, ["sign_in", "fenced"]);
     assert_eq!(stand.names(resident.session).await, ["sign_in", "change_password"]);
     let names: Vec<&str> = stand.letters(resident.session).await.iter().map(Letter::name).collect();
@@ -156,7 +156,7 @@ pub async fn password(stand: &Stand<'_>) {
 }
 
 /// Another address is asked for; gives the flow and the link in the letter to it.
-async fn asks_for(stand: &Stand<'_>, resident: &Resident, to: &str) -> (FlowId, String) {
+async fn asks_for(stand: &Stand, resident: &Resident, to: &str) -> (FlowId, String) {
     let begun = stand.twice(|services, caller| {
         let (access, to) = (resident.access.clone(), to.to_owned());
         async move {
@@ -173,7 +173,7 @@ async fn asks_for(stand: &Stand<'_>, resident: &Resident, to: &str) -> (FlowId, 
 }
 
 /// The new address is proved; gives the link in the letter to the one from before.
-async fn proves(stand: &Stand<'_>, flow: FlowId, token: &str, to: &str) -> String {
+async fn proves(stand: &Stand, flow: FlowId, token: &str, to: &str) -> String {
     let proved = stand.twice(|services, caller| {
         let token = token.to_owned();
         async move {
@@ -192,7 +192,7 @@ async fn proves(stand: &Stand<'_>, flow: FlowId, token: &str, to: &str) -> Strin
 }
 
 /// The address becomes another and then a third, and the first takes it all back.
-pub async fn address(stand: &Stand<'_>) {
+pub async fn address(stand: &Stand) {
     let resident = resident(stand).await;
     let (second, third) = (stand.address("b."), stand.address("c."));
     let (first_flow, token) = asks_for(stand, &resident, &second).await;
@@ -224,7 +224,7 @@ pub async fn address(stand: &Stand<'_>) {
     let now = row(stand, &resident.email).await.expect("the account has its address again");
     assert_eq!((now.version, numbers(stand, resident.user).await), (3, [Some(1), Some(3)]));
 
-    stand.settles().await;
+    stand.settle().await;
     let ends = stand.names(second_flow).await;
     assert!(["undone", "undo"].contains(&ends.last().unwrap().as_str()), "{ends:?}");
     stand.passes(8 * DAY).await;
@@ -236,7 +236,7 @@ pub async fn address(stand: &Stand<'_>) {
 }
 
 /// Asks for the deletion until it is on its way; gives its flow.
-async fn deletes(stand: &Stand<'_>, email: &str, access: &str) -> FlowId {
+async fn deletes(stand: &Stand, email: &str, access: &str) -> FlowId {
     let asked = stand.once(|services, caller| {
         let access = access.to_owned();
         async move {
@@ -257,7 +257,7 @@ async fn deletes(stand: &Stand<'_>, email: &str, access: &str) -> FlowId {
 }
 
 /// The account is deleted, had back by a sign-in, and deleted for good.
-pub async fn deletion(stand: &Stand<'_>) {
+pub async fn deletion(stand: &Stand) {
     let resident = resident(stand).await;
     let first = deletes(stand, &resident.email, &resident.access).await;
     assert!(!is_in(stand, &resident.access).await);

@@ -17,7 +17,7 @@ use super::stand::{Stand, flow_of};
 const PASSWORD: &str = "correct horse battery";
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn acknowledged(stand: &Stand<'_>, view: &FlowView) -> FlowId {
+fn acknowledged(stand: &Stand, view: &FlowView) -> FlowId {
     let flow = flow_of(Registration::PREFIX, &view.id);
     stand.acknowledge(flow, view.version, &view.phase);
     flow
@@ -32,7 +32,7 @@ fn proof(letters: &[Letter]) -> Seal {
     proofs.next_back().expect("a letter with a code")
 }
 
-async fn register(stand: &Stand<'_>, email: &str, username: &str) -> FlowView {
+async fn register(stand: &Stand, email: &str, username: &str) -> FlowView {
     let registered = stand.twice(|services, caller| {
         let typed = Typed {
             email: email.to_owned(),
@@ -47,7 +47,7 @@ async fn register(stand: &Stand<'_>, email: &str, username: &str) -> FlowView {
     registered.await.unwrap()
 }
 
-async fn resend(stand: &Stand<'_>, view: &FlowView) -> Result<FlowView, Refusal> {
+async fn resend(stand: &Stand, view: &FlowView) -> Result<FlowView, Refusal> {
     let id = &view.id;
     let resent = stand.twice(|services, caller| {
         let id = id.clone();
@@ -57,7 +57,7 @@ async fn resend(stand: &Stand<'_>, view: &FlowView) -> Result<FlowView, Refusal>
 }
 
 /// Types a code; gives the flow after it and the user's id.
-async fn enter(stand: &Stand<'_>, view: &FlowView, code: &Code) -> Result<(FlowView, String), Refusal> {
+async fn enter(stand: &Stand, view: &FlowView, code: &Code) -> Result<(FlowView, String), Refusal> {
     let entered = stand.twice(|services, caller| {
         let (id, code) = (view.id.clone(), code.expose().to_string());
         async move {
@@ -69,7 +69,7 @@ async fn enter(stand: &Stand<'_>, view: &FlowView, code: &Code) -> Result<(FlowV
 }
 
 /// Start, a wrong code, the letter once more after the cool-down, the right code, the link; and a day later.
-pub async fn newcomer(stand: &Stand<'_>) {
+pub async fn newcomer(stand: &Stand) {
     let (email, username) = (stand.address("ada."), stand.word("ada"));
     let begun = register(stand, &email, &username).await;
     assert_eq!((begun.version, begun.phase.as_str()), (1, "awaiting_code"));
@@ -122,7 +122,7 @@ pub async fn newcomer(stand: &Stand<'_>) {
 }
 
 /// Nobody proves the address, and the registration ends by itself; the address and the name stay free.
-pub async fn nobody(stand: &Stand<'_>) {
+pub async fn nobody(stand: &Stand) {
     let (email, username) = (stand.address("eve."), stand.word("eve"));
     let begun = register(stand, &email, &username).await;
     let flow = acknowledged(stand, &begun);

@@ -29,8 +29,8 @@ fn tokens(reply: &Reply<Outcome>) -> (Seal, Minted) {
     }
 }
 
-async fn begin(stand: &Stand<'_>, user: UserId, fence: i64) -> Reply<Outcome> {
-    let engine = &stand.node.engine;
+async fn begin(stand: &Stand, user: UserId, fence: i64) -> Reply<Outcome> {
+    let engine = &stand.engine;
     stand
         .asked::<Session, _>(|asker| {
             let asked = Start {
@@ -49,8 +49,8 @@ async fn begin(stand: &Stand<'_>, user: UserId, fence: i64) -> Reply<Outcome> {
         .await
 }
 
-async fn ask(stand: &Stand<'_>, flow: FlowId, seal: &Seal, out: bool) -> Reply<Outcome> {
-    let engine = &stand.node.engine;
+async fn ask(stand: &Stand, flow: FlowId, seal: &Seal, out: bool) -> Reply<Outcome> {
+    let engine = &stand.engine;
     stand
         .asked::<Session, _>(|asker| {
             let token = testing::presented(&stand.town.environment, of::RefreshToken, flow, seal);
@@ -61,16 +61,16 @@ async fn ask(stand: &Stand<'_>, flow: FlowId, seal: &Seal, out: bool) -> Reply<O
         .await
 }
 
-async fn refresh(stand: &Stand<'_>, flow: FlowId, seal: &Seal) -> Reply<Outcome> {
+async fn refresh(stand: &Stand, flow: FlowId, seal: &Seal) -> Reply<Outcome> {
     ask(stand, flow, seal, false).await
 }
 
-async fn user(stand: &Stand<'_>) -> UserId {
+async fn user(stand: &Stand) -> UserId {
     let email = stand.address("ada.");
     let key = stand.town.environment.address_key(&testing::address(&email));
     // The id follows from the address: whoever asks again asks for the same user.
     let user = UserId(id(500, u64::from_be_bytes(*key.0.first_chunk().unwrap())));
-    let engine = &stand.node.engine;
+    let engine = &stand.engine;
     let founded = stand.acted(|asker| {
         let (engine, step) = (engine.clone(), founding(&stand.town.environment, user, &email));
         async move { engine.act("found", asker, step).await }
@@ -81,7 +81,7 @@ async fn user(stand: &Stand<'_>) -> UserId {
 }
 
 /// Start, refresh, its repeat, refresh, reuse, and the end that it leads to.
-pub async fn rotation(stand: &Stand<'_>) {
+pub async fn rotation(stand: &Stand) {
     let user = user(stand).await;
     let begun = begin(stand, user, 0).await;
     let flow = begun.flow;
@@ -110,7 +110,7 @@ pub async fn rotation(stand: &Stand<'_>) {
 }
 
 /// Signing out, by any generation.
-pub async fn sign_out(stand: &Stand<'_>) {
+pub async fn sign_out(stand: &Stand) {
     let user = user(stand).await;
     let begun = begin(stand, user, 0).await;
     let (flow, (first, _)) = (begun.flow, tokens(&begun));
@@ -126,10 +126,10 @@ pub async fn sign_out(stand: &Stand<'_>) {
 }
 
 /// The user's fence moves: what is under the old number ends, and nothing begins under it.
-pub async fn fence(stand: &Stand<'_>) {
+pub async fn fence(stand: &Stand) {
     let user = user(stand).await;
     let begun = begin(stand, user, 0).await;
-    let engine = &stand.node.engine;
+    let engine = &stand.engine;
     let bumped = stand.acted(|asker| {
         let (engine, step) = (engine.clone(), bumping(user));
         async move { engine.act("bump", asker, step).await }
@@ -146,7 +146,7 @@ pub async fn fence(stand: &Stand<'_>) {
 }
 
 /// A client that has nothing but its tokens: it signs in, and shows the same refresh token until it gets an answer.
-pub async fn client(stand: &Stand<'_>) {
+pub async fn client(stand: &Stand) {
     let email = stand.address("eve.");
     stand.resident(&email, PASSWORD).await;
     let signed_in = stand.once(|services, caller| {
@@ -171,7 +171,7 @@ pub async fn client(stand: &Stand<'_>) {
         let state: Session = serde_json::from_str(&row.state).unwrap();
         let active = state.active().expect("the session lives");
         assert_eq!((active.issue.n, row.version), (generation, u64::from(generation) + 1), "I3: it counts once");
-        let seen = stand.node.services.signed_in(&tokens.access_token).await.unwrap();
+        let seen = stand.services.signed_in(&tokens.access_token).await.unwrap();
         assert_eq!(seen.session, flow);
     }
     let shown = tokens.refresh_token.expose().to_owned();
@@ -180,7 +180,7 @@ pub async fn client(stand: &Stand<'_>) {
         async move { services.sign_out(&caller, &shown).await }
     });
     signed_out.await.unwrap();
-    let dead = stand.node.services.signed_in(&tokens.access_token).await;
+    let dead = stand.services.signed_in(&tokens.access_token).await;
     assert_eq!(dead.map(|seen| seen.session).unwrap_err(), Refusal::SessionEnded);
     let late = stand.once(|services, caller| {
         let shown = shown.clone();

@@ -7,12 +7,9 @@ use tokio::sync::oneshot;
 use super::stage::Stage;
 use super::town::Mood;
 use crate::engine::Tuning;
-use crate::testing::store::{Aim, Mode};
 use crate::testing::suite::Bench;
+use crate::testing::sweep::Subject;
 use crate::testing::toy::{CALLS, Child, Faulty, Parent, Trip, child, faulty, parent, trip};
-
-/// Fails at no call.
-const NEVER: Aim = Aim { nth: u64::MAX, call: None, mode: Mode::ErrorBefore };
 
 /// Waits until something holds.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -28,7 +25,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 /// The hotel hangs: two bookings have all the room of their lane, and a third waits. Meanwhile notes arrive, and a child
 /// comes home to its parent. When the hotel comes to itself, everything is booked.
 pub async fn a_receiver_that_hangs_holds_back_nothing_but_its_own_lane(bench: Bench) {
-    let stage = Stage::tuned(bench, NEVER, Tuning { deliveries: 2, ..Tuning::default() }).await;
+    let stage = Stage::tuned(bench, None, Tuning { deliveries: 2, ..Tuning::default() }).await;
     let (first, second) = (oneshot::channel(), oneshot::channel());
     stage.town.next("book", Mood::Wait(first.1));
     stage.town.next("book", Mood::Wait(second.1));

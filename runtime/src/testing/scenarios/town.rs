@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 
 use super::host::strike;
 use crate::flow::Domain;
-use crate::id::{DeliveryId, FlowId};
+use crate::id::DeliveryId;
 use crate::outbox::{Courier, DeliveryAttempt, Trouble};
+use crate::testing::sweep::Attempt;
 use crate::testing::toy::{Toy, ToyAnswer, ToyDelivery};
 
 /// How the world takes one delivery. Without one, it does as it is asked.
@@ -28,19 +29,6 @@ pub enum Mood {
     Wait(oneshot::Receiver<()>),
 }
 
-/// One attempt at a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// The delivery.
-    pub id: DeliveryId,
-    /// Who asked for it.
-    pub flow: FlowId,
-    /// The number of the attempt as the engine counts.
-    pub number: u32,
-    /// What was carried.
-    pub delivery: ToyDelivery,
-}
-
 /// The world.
 #[derive(Debug, Default)]
 pub struct Town {
@@ -49,7 +37,7 @@ pub struct Town {
 
 #[derive(Debug, Default)]
 struct Memory {
-    attempts: Vec<Attempt>,
+    attempts: Vec<Attempt<Toy>>,
     moods: BTreeMap<&'static str, VecDeque<Mood>>,
     rooms: BTreeSet<String>,
     charged: Vec<(DeliveryId, i64)>,
@@ -63,7 +51,7 @@ impl Town {
     }
 
     /// All attempts so far, in order.
-    pub fn attempts(&self) -> Vec<Attempt> {
+    pub fn attempts(&self) -> Vec<Attempt<Toy>> {
         self.memory().attempts.clone()
     }
 

@@ -49,11 +49,11 @@ pub trait Workload<D: Domain>: Send + 'static {
     }
 
     /// What is wrong in the tables now, in sentences; looked for now and then amid everything (I8).
-    fn amiss(&self, tables: &Tables<D>) -> Vec<String>;
+    fn amiss(&mut self, tables: &Tables<D>) -> Vec<String>;
 
     /// What is wrong in the tables when nothing is under way and nothing due. Asked at the end, and after each
     /// leap of the clock.
-    fn amiss_at_rest(&self, tables: &Tables<D>) -> Vec<String> {
+    fn amiss_at_rest(&mut self, tables: &Tables<D>) -> Vec<String> {
         self.amiss(tables)
     }
 }

@@ -183,30 +183,6 @@ impl<D: Domain> FaultyStore<D> {
     }
 }
 
-/// Runs a scenario again and again, failing at its first store call, then its second and so on, in all four modes.
-///
-/// The scenario builds its world anew around a [`FaultyStore`] with the given aim, checks what must hold, and gives
-/// whether the fault was hit ([`FaultyStore::hit`]); a mode is through when it was not. Gives how many runs were hit.
-///
-/// # Panics
-/// When a scenario is still hit at its thousandth call: it does not end by itself.
-pub async fn sweep<F, Fut>(mut scenario: F) -> u64
-where
-    F: FnMut(Aim) -> Fut,
-    Fut: Future<Output = bool>,
-{
-    let mut hits = 0;
-    for mode in MODES {
-        let mut nth = 1;
-        while scenario(Aim { nth, call: None, mode }).await {
-            hits += 1;
-            nth += 1;
-            assert!(nth <= 1000, "a scenario of a thousand store calls does not end by itself ({mode:?})");
-        }
-    }
-    hits
-}
-
 impl<D: Domain> Store<D> for FaultyStore<D> {
     fn load(&self, flow: FlowId) -> BoxFuture<'_, Result<Option<Row>, StoreFault>> {
         Box::pin(self.call("load", move || self.inside.load(flow)))
@@ -371,29 +347,5 @@ mod tests {
         assert!(unwound.is_err_and(|panic| panic.is::<Dropped>()));
         assert_eq!(inside.rows().len(), 2);
         assert!(commit(&store, 3).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_sweep_hits_every_call_in_every_mode_and_ends() {
-        let mut hits = Vec::new();
-        let total = sweep(|aim| {
-            let inside = Arc::new(SimStore::<Toy>::new());
-            let at_once: Sleep = Arc::new(|_| Box::pin(std::future::ready(())));
-            let store = FaultyStore::new(inside, Some(aim)).with_time_out(Duration::from_millis(5), at_once);
-            let hits = &mut hits;
-            let scenario = async move {
-                for number in 1..=2 {
-                    let _ = AssertUnwindSafe(commit(&store, number)).catch_unwind().await;
-                }
-                let _ = AssertUnwindSafe(store.ping()).catch_unwind().await;
-                store.hit()
-            };
-            let hit = scenario.now_or_never().expect("nothing waits here");
-            hits.extend(hit.map(|call| (aim.nth, call)));
-            std::future::ready(hit.is_some())
-        })
-        .await;
-        assert_eq!(total, 12);
-        assert_eq!(hits[..3], [(1, "commit"), (2, "commit"), (3, "ping")]);
     }
 }

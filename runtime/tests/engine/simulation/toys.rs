@@ -342,14 +342,14 @@ impl Workload<Toy> for Toys {
         Some(if mended { Verb::Retry } else { Verb::End })
     }
 
-    fn amiss(&self, tables: &Tables<Toy>) -> Vec<String> {
+    fn amiss(&mut self, tables: &Tables<Toy>) -> Vec<String> {
         let mut amiss = names(tables);
         amiss.extend(fences(tables));
         amiss.extend(sums(tables));
         amiss
     }
 
-    fn amiss_at_rest(&self, tables: &Tables<Toy>) -> Vec<String> {
+    fn amiss_at_rest(&mut self, tables: &Tables<Toy>) -> Vec<String> {
         let mut amiss = self.amiss(tables);
         amiss.extend(families(tables));
         amiss.extend(self.money(tables));
