@@ -1,5 +1,6 @@
 //! The composition root of Cairn: the only place that knows every crate.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use cairn_http::openapi;
@@ -13,6 +14,8 @@ mod process;
 mod serve;
 mod telemetry;
 mod theme;
+
+use config::Config;
 
 // Memory comes back after a hundred thousand shells have ended; with glibc's allocator it does not.
 #[global_allocator]
@@ -78,17 +81,15 @@ fn main() -> ExitCode {
         }
     };
     let done = match command {
-        Command::Serve { config } => config::Config::read(config.as_deref()).and_then(serve::run),
-        Command::Health { config } => config::Config::read(config.as_deref()).and_then(|config| health::check(&config)),
+        Command::Serve { config } => with(config.as_deref(), serve::run),
+        Command::Health { config } => with(config.as_deref(), |config| health::check(&config)),
         Command::Openapi { operations } => {
-            output::say(&format!(
-                "{:#}",
-                if operations { openapi::operations_document() } else { openapi::document("/") }
-            ));
+            let document = if operations { openapi::operations_document() } else { openapi::document("/") };
+            output::say(&format!("{document:#}"));
             Ok(())
         }
         Command::Templates { command: Templates::Check { config } } => {
-            config::Config::read(config.as_deref()).and_then(|config| theme::check(&config))
+            with(config.as_deref(), |config| theme::check(&config))
         }
     };
     match done {
@@ -98,4 +99,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the settings and runs a command with them. What the command finds wrong with a setting is said with the place that
+/// its value came from.
+fn with(file: Option<&Path>, command: impl FnOnce(Config) -> Result<(), String>) -> Result<(), String> {
+    let config = Config::read(file)?;
+    let places = config.places.clone();
+    command(config).map_err(|why| places.located(why))
 }

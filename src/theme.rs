@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use cairn_actors::letters;
-use cairn_http::theme::{Accent, Brand, Logo, Theme};
+use cairn_http::theme::{Brand, Logo, Theme};
 
 use crate::config::Config;
 use crate::output::say;
@@ -18,7 +18,7 @@ const LETTERS: &str = "letters";
 /// # Errors
 /// A sentence that names the setting or the file, and what is wrong with it.
 pub(crate) fn read(config: &Config) -> Result<Theme, String> {
-    let brand = Brand { name: config.name.clone(), logo: logo(config)?, accent: accent(config)? };
+    let brand = Brand { name: config.name.clone(), logo: logo(config)?, accent: config.accent };
     let folder = config.templates.as_deref();
     let part = |name: &str| folder.map(|folder| folder.join(name)).filter(|part| part.is_dir());
     if let Some(folder) = folder {
@@ -49,7 +49,7 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
     if !warnings.is_empty() {
         return Err(warnings.join("\ncairn: "));
     }
-    if let Some(accent) = accent(config)? {
+    if let Some(accent) = config.accent {
         say(&format!("CAIRN_ACCENT: {}", accent.contrasts()));
     }
     match &config.templates {
@@ -59,11 +59,6 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
         None => say("all pages and letters can be drawn; CAIRN_TEMPLATES is not set"),
     }
     Ok(())
-}
-
-fn accent(config: &Config) -> Result<Option<Accent>, String> {
-    let text = config.accent.as_deref();
-    text.map(|text| Accent::parse(text).map_err(|why| format!("CAIRN_ACCENT: {why}"))).transpose()
 }
 
 fn logo(config: &Config) -> Result<Option<Logo>, String> {

@@ -1,5 +1,8 @@
 //! Builders for tests of flows: a world whose keys follow from a number, so that what is written down stays true.
 
+pub mod folder;
+pub mod mail_server;
+
 use std::sync::Arc;
 
 use ::ring::digest;

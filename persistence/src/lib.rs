@@ -22,6 +22,8 @@ mod server;
 mod single;
 mod sql;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod upkeep;
 mod writes;
 

@@ -1,6 +1,47 @@
 //! Spans of time as settings write them.
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+use super::value::Value;
+
+impl Value for Duration {
+    fn takes() -> Cow<'static, str> {
+        "a duration such as 90, 10m or 24h".into()
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        duration(text).ok_or_else(String::new)
+    }
+}
+
+/// How long something lasts, which is more than nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lifetime(pub(super) Duration);
+
+impl Value for Lifetime {
+    fn takes() -> Cow<'static, str> {
+        "a duration of more than nothing, such as 90, 10m or 24h".into()
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        duration(text).filter(|span| !span.is_zero()).map(Self).ok_or_else(String::new)
+    }
+}
+
+/// A wait, which may be given in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Delay(pub(super) Duration);
+
+impl Value for Delay {
+    fn takes() -> Cow<'static, str> {
+        "a duration of at most 10m, such as 500ms, 5 or 1m".into()
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        delay(text).map(Self).ok_or_else(String::new)
+    }
+}
 
 /// `90` and `90s` are seconds; `10m`, `24h` and `30d` what they say.
 pub(super) fn duration(text: &str) -> Option<Duration> {
@@ -23,7 +64,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// As [`duration`], and in milliseconds (`500ms`): for a wait, not for how long something lasts. Ten minutes at most.
-pub(super) fn delay(text: &str) -> Option<Duration> {
+fn delay(text: &str) -> Option<Duration> {
     let delay = match text.strip_suffix("ms") {
         Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
             Duration::from_millis(digits.parse().ok()?)

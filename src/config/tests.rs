@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use cairn_actors::testing::folder::Folder;
+use serde::Deserialize;
+
+use super::settings::Setting;
+use super::value::{Value, value};
 use super::*;
 
 fn config(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Config::of(file, &environment)
+    Config::of(Some(File { path: Path::new("cairn.toml"), text: file }), &environment)
 }
 
 #[test]
@@ -142,7 +147,12 @@ fn reserved_usernames_are_a_list_that_replaces_the_common_ones_or_adds_to_them()
     assert_eq!([free("", "admin"), free("acme", "admin"), free("default, acme", "admin")], [false, true, false]);
     assert_eq!([free("", "acme"), free("acme", "acme"), free("none", "admin")], [true, false, true]);
     let why = config("reserved_usernames = ['acme', '1']", &[]).unwrap_err();
-    assert!(why.starts_with("CAIRN_RESERVED_USERNAMES takes a list of usernames"), "{why}");
+    assert!(
+        why.starts_with(
+            "CAIRN_RESERVED_USERNAMES (reserved_usernames in cairn.toml, line 1) takes a list of usernames: \"1\""
+        ),
+        "{why}"
+    );
 }
 
 #[test]
@@ -202,55 +212,231 @@ fn a_settings_file_that_cannot_be_read_is_told_by_line_and_column_and_not_quoted
         ("smtp_password = 'S3cret' S3cret", "line 1, column "),
         ("database_url = 'postgres://u:S3cret'@h/d'", "(DATABASE_URL)"),
         ("= 'S3cret'", "line 1, column 1"),
-        ("smtp_password = ['S3cret', 1]", "SMTP_PASSWORD (smtp_password in the file) takes a list of texts"),
-        ("smtp_password = { S3cret = 1 }", "SMTP_PASSWORD (smtp_password in the file) takes a text in quotes"),
-        ("access_ttl = true", "CAIRN_ACCESS_TTL (access_ttl in the file) takes a text in quotes or a number"),
+        ("smtp_password = ['S3cret', 1]", "SMTP_PASSWORD (smtp_password in cairn.toml, line 1) takes a text"),
+        ("smtp_password = { S3cret = 1 }", "SMTP_PASSWORD (smtp_password in cairn.toml, line 1) takes a text"),
+        (
+            "smtp_password_file = ['S3cret']",
+            "SMTP_PASSWORD_FILE (smtp_password_file in cairn.toml, line 1) takes a path",
+        ),
+        (
+            "access_ttl = true",
+            "CAIRN_ACCESS_TTL (access_ttl in cairn.toml, line 1) takes a duration of more than nothing",
+        ),
         ("smtp_pasword = 'S3cret'", "there is no setting smtp_pasword; did you mean smtp_password?"),
         ("acces_ttl = 1", "did you mean access_ttl?"),
         ("[smtp]\nurl = 'S3cret'", "there is no setting smtp"),
     ] {
         let why = config(file, &[]).unwrap_err();
-        assert!(why.contains(says) && !why.contains("S3cret"), "{file}: {why}");
+        assert!(why.contains(says) && why.contains("cairn.toml, line ") && !why.contains("S3cret"), "{file}: {why}");
         assert!(!why.contains('\n'), "{why}");
     }
 }
 
 #[test]
-fn an_unknown_variable_is_remarked_with_the_name_that_was_meant() {
-    let remarks = |name: &str| config("", &[(name, "x")]).unwrap().remarks.join(";");
-    assert!(remarks("CAIRN_ACCES_TTL").ends_with("; did you mean CAIRN_ACCESS_TTL?"));
-    assert_eq!(remarks("CAIRN_COLOUR"), "CAIRN_COLOUR is not a setting of this release");
-    assert_eq!(remarks("SMTP_COLOUR"), "");
+fn an_unknown_variable_is_refused_with_the_name_that_was_meant() {
+    let why = |name: &str| config("", &[(name, "S3cret")]).unwrap_err();
+    assert_eq!(why("CAIRN_ACCES_TTL"), "there is no setting CAIRN_ACCES_TTL; did you mean CAIRN_ACCESS_TTL?");
+    assert_eq!(why("CAIRN_SMTP_URL"), "there is no setting CAIRN_SMTP_URL; did you mean SMTP_URL?");
+    assert_eq!(why("CAIRN_OPS_PORT"), "there is no setting CAIRN_OPS_PORT; did you mean CAIRN_OPS_HOSTS?");
+    assert_eq!(why("CAIRN_COLOUR"), "there is no setting CAIRN_COLOUR");
+    assert_eq!(
+        why("CAIRN_DATABASE_URL_FILE"),
+        "there is no setting CAIRN_DATABASE_URL_FILE; did you mean DATABASE_URL_FILE?"
+    );
+    // What is for others: our command line and tests, mistyped names without our prefix, and Kubernetes, which tells each
+    // process of a service that is called `cairn`.
+    let others = [
+        ("CAIRN_CONFIG", "x"),
+        ("CAIRN_TEST_POSTGRES", "x"),
+        ("CAIRN_BENCH_ROUNDS", "1"),
+        ("SMTP_COLOUR", "x"),
+        ("CAIRN_SERVICE_HOST", "10.96.0.7"),
+        ("CAIRN_SERVICE_PORT_HTTP", "8080"),
+        ("CAIRN_PORT", "tcp://10.96.0.7:8080"),
+        ("CAIRN_PORT_8080_TCP_ADDR", "10.96.0.7"),
+        ("CAIRN_OPS_SERVICE_HOST", "10.96.0.8"),
+        ("CAIRN_OPS_PORT_8081_TCP", "tcp://10.96.0.8:8081"),
+    ];
+    assert!(config("", &others).unwrap().remarks.is_empty());
 }
 
-/// A file for one test, for its owner only, gone with it.
-struct File(PathBuf);
+#[test]
+fn lists_and_booleans_of_the_file_are_read_as_such() {
+    let read = config(
+        "trusted_proxies = ['10.0.0.0/8', '192.0.2.1']\ncors_origins = ['https://a.example', 'https://b.example']\n\
+         hosts = []\nhsts_subdomains = true\nlimits = false\nreserved_usernames = ['default', 'acme']\n\
+         accent = ['#0b57d0', '#a8c7fa']\nlimit_login = ['5/1m', '100/1h']\nlog = ['info', 'cairn_runtime=debug']\n\
+         mail_budget = 7\naccess_ttl = 90\nname = 42",
+        &[],
+    )
+    .unwrap();
+    let same = config(
+        "",
+        &[
+            ("CAIRN_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1"),
+            ("CAIRN_CORS_ORIGINS", "https://a.example,https://b.example"),
+            ("CAIRN_HSTS_SUBDOMAINS", "on"),
+            ("CAIRN_LIMITS", "off"),
+            ("CAIRN_RESERVED_USERNAMES", "default,acme"),
+            ("CAIRN_ACCENT", "#0b57d0,#a8c7fa"),
+            ("CAIRN_LIMIT_LOGIN", "5/1m,100/1h"),
+            ("CAIRN_LOG", "info,cairn_runtime=debug"),
+            ("CAIRN_MAIL_BUDGET", "7"),
+            ("CAIRN_ACCESS_TTL", "90"),
+            ("CAIRN_NAME", "42"),
+        ],
+    )
+    .unwrap();
+    let shown = |config: Config| format!("{:?}", Config { places: Places::default(), ..config });
+    assert!(read.hsts_subdomains && !read.flows.limits && read.trusted_proxies.len() == 2 && read.hosts.is_empty());
+    assert_eq!(shown(read), shown(same));
+    for (file, says) in [
+        ("hsts_subdomains = 1", "CAIRN_HSTS_SUBDOMAINS (hsts_subdomains in cairn.toml, line 1) takes on or off"),
+        ("registration = true", "CAIRN_REGISTRATION (registration in cairn.toml, line 1) takes open or closed"),
+        ("\nlisten = ['127.0.0.1:1']", "CAIRN_LISTEN (listen in cairn.toml, line 2) takes an address and a port"),
+        ("mail_budget = 1.5", "CAIRN_MAIL_BUDGET (mail_budget in cairn.toml, line 1) takes a number from 1 to 1000"),
+        ("data = 1979-05-27", "CAIRN_DATA (data in cairn.toml, line 1) takes a path"),
+        (
+            "hosts = [\n  'a.example',\n  'B.example',\n]",
+            "CAIRN_HOSTS (hosts in cairn.toml, line 1) takes hosts in lower case without a port, such as id.example.org, and \
+             not B.example",
+        ),
+        (
+            "cors_origins = [1]",
+            "CAIRN_CORS_ORIGINS (cors_origins in cairn.toml, line 1) takes origins as browsers write them, such as \
+             https://app.example.org",
+        ),
+    ] {
+        assert_eq!(config(file, &[]).unwrap_err(), says);
+    }
+}
 
-impl File {
+#[test]
+fn tables_of_the_file_are_read_as_such_and_what_is_wrong_in_one_is_told_by_its_line() {
+    #[derive(Debug, Deserialize)]
+    struct Root {
+        general: General,
+    }
+    #[derive(Debug, Deserialize)]
+    struct General {
+        #[serde(deserialize_with = "value")]
+        name: String,
+        #[serde(default)]
+        client: Vec<Client>,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Client {
+        id: String,
+        #[serde(default)]
+        first_party: bool,
+        #[serde(default, deserialize_with = "value")]
+        secret: Option<Secret>,
+    }
+    const fn setting(key: &'static str, default: Option<&'static str>) -> Setting {
+        Setting { key, bare: None, default, is_secret: false, takes: <String as Value>::takes, meaning: &[] }
+    }
+    const CLIENT: &Setting = &setting("client", None);
+    const NAME: &Setting = &setting("name", Some(""));
+    let read = |text: &str| {
+        let file = File { path: Path::new("cairn.toml"), text };
+        let layers = Layers::gather(vec![NAME, CLIENT], Some(file), &BTreeMap::new())?;
+        reader::read::<Root>(&layers).map(|root| root.general)
+    };
+    let good =
+        read("name = 'x'\n[[client]]\nid = 'one'\nfirst_party = true\n[[client]]\nid = 'two'\nsecret = 'S3cret'")
+            .unwrap();
+    assert!(!format!("{good:?}").contains("S3cret"));
+    assert_eq!(good.name, "x");
+    let client = |id: &str, first_party, secret: Option<&str>| Client {
+        id: id.to_owned(),
+        first_party,
+        secret: secret.map(Secret::new),
+    };
+    assert_eq!(good.client, [client("one", true, None), client("two", false, Some("S3cret"))]);
+    assert!(read("name = 'x'").unwrap().client.is_empty());
+    for (text, says) in [
+        ("[[client]]\nid = 'one'\n[[client]]\nid = 'two'\nfirst_party = 'S3cret'", "(client in cairn.toml, line 5)"),
+        ("[[client]]\nid = 'one'\nsecret = ['S3cret']", "(client in cairn.toml, line 3) takes a text"),
+        (
+            "[[client]]\nid = 'one'\nfirst_part = true",
+            "unknown field `first_part`, expected one of `id`, `first_party`",
+        ),
+        ("[[client]]\nfirst_party = true", "missing field `id`"),
+        ("client = 'S3cret'", "CAIRN_CLIENT (client in cairn.toml, line 1): invalid type: string \"…\""),
+    ] {
+        let why = read(text).unwrap_err();
+        assert!(why.starts_with("CAIRN_CLIENT (client in cairn.toml, line "), "{why}");
+        assert!(why.contains(says) && !why.contains("S3cret"), "{why}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_with_the_place_where_it_stands() {
+    let password = SecretFile::new("place", b"postgres://cairn:pa/S3cret@h/d", 0o600);
+    for (file, environment, says) in [
+        ("", ("CAIRN_SESSION_TTL", "soon"), "CAIRN_SESSION_TTL takes a duration of more than nothing".to_owned()),
+        (
+            "session_ttl = 'soon'",
+            ("CAIRN_NAME", "x"),
+            "CAIRN_SESSION_TTL (session_ttl in cairn.toml, line 1) takes".to_owned(),
+        ),
+        ("session_ttl = 'soon'", ("CAIRN_SESSION_TTL", "late"), "CAIRN_SESSION_TTL takes".to_owned()),
+        (
+            "\n\nsession_tll = 1",
+            ("CAIRN_NAME", "x"),
+            "cairn.toml, line 3: there is no setting session_tll; did you".to_owned(),
+        ),
+        ("", ("DATABASE_URL_FILE", password.path()), format!("DATABASE_URL (in {}) has a /", password.path())),
+        (
+            "database_url = 'postgres://cairn:pa/S3cret@h/d'",
+            ("CAIRN_NAME", "x"),
+            "DATABASE_URL (database_url in cairn.toml, line 1) has a /".to_owned(),
+        ),
+        (
+            "smtp_password_file = '/nowhere'",
+            ("CAIRN_NAME", "x"),
+            "SMTP_PASSWORD_FILE (smtp_password_file in cairn.toml, line 1): there is no file /nowhere".to_owned(),
+        ),
+        (
+            "listen = '0.0.0.0:1'\nlimits = false",
+            ("CAIRN_NAME", "x"),
+            "CAIRN_LIMITS (limits in cairn.toml, line 2) is for tests".to_owned(),
+        ),
+    ] {
+        let why = config(file, &[environment]).unwrap_err();
+        assert!(why.starts_with(&says) && !why.contains("S3cret"), "{why}");
+    }
+    let places = config("logo = 'x.svg'", &[]).unwrap().places;
+    let located = |message: &str| places.located(message.to_owned());
+    assert_eq!(located("CAIRN_LOGO: x.svg: no"), "CAIRN_LOGO (logo in cairn.toml, line 1): x.svg: no");
+    assert_eq!(located("CAIRN_LOGO (here): no"), "CAIRN_LOGO (here): no");
+    assert_eq!(located("CAIRN_LOG: no"), "CAIRN_LOG: no");
+    assert_eq!(located("nothing of ours"), "nothing of ours");
+}
+
+/// A file in a folder of its own, gone with the test.
+struct SecretFile {
+    path: PathBuf,
+    _folder: Folder,
+}
+
+impl SecretFile {
     fn new(name: &str, text: &[u8], mode: u32) -> Self {
-        use std::os::unix::fs::PermissionsExt;
-        let path = std::env::temp_dir().join(format!("cairn-config-{}-{name}", std::process::id()));
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        Self(path)
+        let folder = Folder::new("config");
+        Self { path: folder.file(name, text, mode), _folder: folder }
     }
 
     fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        self.path.to_str().unwrap()
     }
 }
 
 #[test]
 fn every_secret_may_stand_in_a_file_of_its_own() {
-    let url = File::new("url", b"postgres://cairn:hunter2@db/cairn\n", 0o600);
-    let smtp = File::new("smtp", b"smtp://user@relay.example\r\n", 0o400);
-    let password = File::new("password", b"hun ter2", 0o600);
+    let url = SecretFile::new("url", b"postgres://cairn:hunter2@db/cairn\n", 0o600);
+    let smtp = SecretFile::new("smtp", b"smtp://user@relay.example\r\n", 0o400);
+    let password = SecretFile::new("password", b"hun ter2", 0o600);
     let read = config(
         "",
         &[("DATABASE_URL_FILE", url.path()), ("SMTP_URL_FILE", smtp.path()), ("SMTP_PASSWORD_FILE", password.path())],
@@ -265,12 +451,12 @@ fn every_secret_may_stand_in_a_file_of_its_own() {
 
 #[test]
 fn a_secret_is_given_in_one_way_and_the_environment_overrules_the_file_in_both() {
-    let password = File::new("one-way", b"by-file\n", 0o600);
+    let password = SecretFile::new("one-way", b"by-file\n", 0o600);
     let by_file = format!("smtp_password_file = '{}'", password.path());
     let both = [("SMTP_PASSWORD", "direct"), ("SMTP_PASSWORD_FILE", password.path())];
     let why = config("", &both).unwrap_err();
     assert_eq!(why, "SMTP_PASSWORD and SMTP_PASSWORD_FILE are both set; one is enough");
-    assert_eq!(config(&format!("{by_file}\nsmtp_password = 'direct'"), &[]).unwrap_err(), why);
+    assert_eq!(config(&format!("{by_file}\nsmtp_password = 'direct'"), &[]).unwrap_err(), format!("cairn.toml: {why}"));
     let read = |file: &str, environment: &[(&str, &str)]| {
         config(file, environment).unwrap().mail.password.unwrap().expose().to_owned()
     };
@@ -290,7 +476,7 @@ fn a_file_of_a_secret_is_refused_by_its_setting_and_its_name_and_not_quoted() {
             ("latin", b"S3cret\xff\n", 0o600, "UTF-8"),
             ("lines", b"S3cret\nS3cret\n", 0o600, "one line"),
         ] {
-            let file = File::new(&format!("{secret}-{name}"), text, mode);
+            let file = SecretFile::new(&format!("{secret}-{name}"), text, mode);
             let why = config("", &[(&setting, file.path())]).unwrap_err();
             assert!(why.starts_with(&format!("{setting}: {}", file.path())), "{why}");
             assert!(why.contains(says) && !why.contains("S3cret"), "{why}");
@@ -314,12 +500,13 @@ fn a_variable_that_is_no_text_is_refused_by_name_and_others_are_nobodys_business
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
     let bytes = || OsString::from_vec(b"S3cret\xff".to_vec());
+    let known: Vec<_> = settings::settings().collect();
     for ours in ["DATABASE_URL", "SMTP_PASSWORD", "CAIRN_NAME"] {
-        let why = environment([(OsString::from(ours), bytes())].into_iter()).unwrap_err();
+        let why = environment([(OsString::from(ours), bytes())].into_iter(), &known).unwrap_err();
         assert_eq!(why, format!("{ours} is not text in UTF-8"));
     }
     let others = [(OsString::from("LESS"), bytes()), (bytes(), bytes()), ("CAIRN_NAME".into(), "x".into())];
-    assert_eq!(environment(others.into_iter()).unwrap(), [("CAIRN_NAME".to_owned(), "x".to_owned())].into());
+    assert_eq!(environment(others.into_iter(), &known).unwrap(), [("CAIRN_NAME".to_owned(), "x".to_owned())].into());
 }
 
 #[test]
@@ -356,8 +543,8 @@ fn a_settings_file_with_a_secret_that_everybody_may_read_is_remarked() {
         ("smtp_url = 'smtp://h'\ndatabase_url = 'postgres://u@h/d'", 0o644, false),
         ("database_url = '/var/lib/cairn.db'", 0o644, false),
     ] {
-        let file = File::new("settings", text.as_bytes(), mode);
-        let remark = open_to_others(&file.0, text);
+        let file = SecretFile::new("settings", text.as_bytes(), mode);
+        let remark = open_to_others(&file.path, text);
         assert_eq!(remark.is_some(), says, "{text} {mode:o}");
         assert!(remark.is_none_or(|remark| remark.starts_with(file.path()) && !remark.contains("hunter2")));
     }

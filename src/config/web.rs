@@ -1,67 +1,89 @@
 //! The settings that name places on the web: the public URL, origins and hosts.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cairn_http::access::client_address::Network;
 use cairn_http::access::host::host_of;
 use url::Url;
 
-use super::names::{takes, variable};
+use super::value::Value;
 
-/// A public URL is scheme and host, perhaps a port; without a final slash it is what links, `iss` and `aud` begin with.
+/// Scheme and host, perhaps a port, without a final slash: what links, `iss` and `aud` begin with.
 ///
 /// It is taken as browsers write an origin (RFC 6454, section 6.2), because that is what they send us and what clients
 /// compare: scheme and host in lower case, an international name as A-labels, no port that is the scheme's own.
-pub(super) fn parse_public_url(typed: &str, remarks: &mut Vec<String>) -> Result<String, String> {
-    let wrong = || takes("public_url", "a URL such as https://id.example.org, without a user and without a path");
-    let bare = typed.strip_suffix('/').unwrap_or(typed);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PublicUrl {
+    pub(super) url: String,
+    /// Whether it was written otherwise, but for a final slash.
+    pub(super) is_changed: bool,
+}
+
+impl Value for PublicUrl {
+    fn takes() -> Cow<'static, str> {
+        "a URL such as https://id.example.org, without a user and without a path".into()
+    }
+
+    fn read(typed: &str) -> Result<Self, String> {
+        let bare = typed.strip_suffix('/').unwrap_or(typed);
+        let url = origin_of(bare).ok_or_else(String::new)?;
+        Ok(Self { is_changed: url != bare, url })
+    }
+}
+
+fn origin_of(bare: &str) -> Option<String> {
     let lower = bare.to_lowercase();
-    let rest = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://")).ok_or_else(wrong)?;
+    let rest = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"))?;
     // The parser would mend these, and take a backslash for a slash.
     if rest.is_empty() || rest.contains(|c: char| c.is_whitespace() || c.is_control() || "/\\@?#".contains(c)) {
-        return Err(wrong());
+        return None;
     }
-    let parsed = Url::parse(bare).map_err(|_| wrong())?;
+    let parsed = Url::parse(bare).ok()?;
     let no_host = |host: &str| host.is_empty() || host.starts_with('.') || host.contains("..");
     if parsed.host_str().is_none_or(no_host) || parsed.port() == Some(0) {
-        return Err(wrong());
+        return None;
     }
-    let url = parsed.origin().ascii_serialization();
-    if url != bare {
-        remarks.push(format!("{} is taken as {url}", variable("public_url")));
+    Some(parsed.origin().ascii_serialization())
+}
+
+impl Value for Network {
+    fn takes() -> Cow<'static, str> {
+        "addresses and blocks such as 10.0.0.0/8".into()
     }
-    Ok(url)
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| String::new())
+    }
 }
 
-/// Addresses and blocks of addresses.
-pub(super) fn proxies(listed: &[String]) -> Result<Vec<Network>, String> {
-    let read = |proxy: &String| {
-        let what = format!("addresses and blocks such as 10.0.0.0/8, and not {proxy}");
-        proxy.parse().map_err(|_| takes("trusted_proxies", &what))
-    };
-    listed.iter().map(read).collect()
+/// A name or an address, in lower case and without a port, as hosts are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Host(pub(super) String);
+
+impl Value for Host {
+    fn takes() -> Cow<'static, str> {
+        "hosts in lower case without a port, such as id.example.org".into()
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        let bare = if text.parse::<Ipv6Addr>().is_ok() { format!("[{text}]") } else { text.to_owned() };
+        let known = host_of(&bare).filter(|known| text == known.as_str() || bare == format!("[{known}]"));
+        known.map(Self).ok_or_else(String::new)
+    }
 }
 
-/// Hosts are compared in lower case and without a port.
-pub(super) fn hosts(name: &str, listed: Vec<String>) -> Result<Vec<String>, String> {
-    let read = |host: &String| {
-        let bare = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.clone() };
-        let known = host_of(&bare).filter(|known| *host == known.as_str() || bare == format!("[{known}]"));
-        known.ok_or_else(|| {
-            takes(name, &format!("hosts in lower case without a port, such as id.example.org, and not {host}"))
-        })
-    };
-    listed.iter().map(read).collect()
-}
+/// An origin as browsers write it: it is compared with their header, octet by octet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin(pub(super) String);
 
-/// Origins are compared with the header that browsers send, octet by octet: what no browser writes would never match.
-pub(super) fn origins(listed: Vec<String>) -> Result<Vec<String>, String> {
-    match listed.iter().find(|origin| !is_origin(origin)) {
-        None => Ok(listed),
-        Some(odd) => {
-            let what = format!("origins as browsers write them, such as https://app.example.org, and not {odd}");
-            Err(takes("cors_origins", &what))
-        }
+impl Value for Origin {
+    fn takes() -> Cow<'static, str> {
+        "origins as browsers write them, such as https://app.example.org".into()
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        if is_origin(text) { Ok(Self(text.to_owned())) } else { Err(String::new()) }
     }
 }
 

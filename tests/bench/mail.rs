@@ -1,18 +1,17 @@
 //! Letters through the outbox to a mail server on this machine, beside the same letters spoken without an outbox.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use cairn_actors::effects::{Answer, Auth};
+use cairn_actors::testing::mail_server::MailServer;
 use cairn_actors::workers::mailer::{Mailer, SmtpSettings};
 use cairn_runtime::Clock;
 use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::report::{Aim, Report, Rounds};
@@ -28,95 +27,6 @@ const LINES: usize = SmtpSettings::CONNECTIONS;
 const LETTERS: usize = 4_000;
 /// Flows that have them sent.
 const FLOWS: usize = 250;
-
-/// A mail server that takes everything, on a thread of its own.
-struct Sink {
-    address: std::net::SocketAddr,
-    tally: Arc<Tally>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Tally {
-    letters: AtomicUsize,
-    lines: AtomicUsize,
-    lines_at_once: AtomicUsize,
-}
-
-impl Sink {
-    fn start() -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        let (tally, (stop, mut stopped)) = (Arc::new(Tally::default()), oneshot::channel());
-        let shared = Arc::clone(&tally);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).unwrap();
-                let mut lines = JoinSet::new();
-                loop {
-                    tokio::select! {
-                        accepted = listener.accept() => {
-                            let tally = Arc::clone(&shared);
-                            lines.spawn(async move { take(accepted.unwrap().0, &tally).await });
-                        }
-                        _ = &mut stopped => return,
-                    }
-                }
-            });
-        });
-        Self { address, tally, stop: Some(stop), thread: Some(thread) }
-    }
-
-    fn letters(&self) -> usize {
-        self.tally.letters.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn take(stream: TcpStream, tally: &Tally) {
-    let now = tally.lines.fetch_add(1, Ordering::Relaxed) + 1;
-    tally.lines_at_once.fetch_max(now, Ordering::Relaxed);
-    let mut stream = BufReader::new(stream);
-    let mut line = Vec::new();
-    let mut words: &[u8] = b"220 sink\r\n";
-    while stream.get_mut().write_all(words).await.is_ok() {
-        if words.starts_with(b"354") {
-            loop {
-                line.clear();
-                if stream.read_until(b'\n', &mut line).await.unwrap_or(0) == 0 {
-                    break;
-                }
-                if line == b".\r\n" {
-                    tally.letters.fetch_add(1, Ordering::Relaxed);
-                    break;
-                }
-            }
-            words = b"250 taken\r\n";
-            continue;
-        }
-        line.clear();
-        if stream.read_until(b'\n', &mut line).await.unwrap_or(0) == 0 {
-            break;
-        }
-        words = match line.get(..4) {
-            Some(b"DATA") => b"354 go on\r\n",
-            Some(b"QUIT") => b"221 bye\r\n",
-            _ => b"250 fine\r\n",
-        };
-    }
-    tally.lines.fetch_sub(1, Ordering::Relaxed);
-}
 
 /// Carries letters, and keeps the time at which each was done.
 struct Timed {
@@ -138,12 +48,12 @@ impl Courier<Auth> for Timed {
 
 /// Letters a second, from the first step that asks for one to the last that was taken.
 async fn through_the_outbox(kind: Kind, folder: &Folder, name: &str) -> f64 {
-    let (sink, database) = (Sink::start(), Database::fresh(kind));
+    let (server, database) = (MailServer::start(&[]), Database::fresh(kind));
     let file = folder.path().join(name).to_str().unwrap().to_owned();
     let (done, mut ends) = mpsc::unbounded_channel();
     let rig = Rig::open_with(database.url().unwrap_or(&file), folder.path(), |environment, clock| {
         let environment = Arc::clone(environment);
-        let settings = SmtpSettings::parse(&format!("smtp://{}", sink.address), "cairn@example.org").unwrap();
+        let settings = SmtpSettings::parse(&server.url(), "cairn@example.org").unwrap();
         let clock = Arc::clone(clock) as Arc<dyn Clock>;
         let mailer = Mailer::smtp(settings, Arc::new(move || Arc::clone(&environment)), clock).unwrap();
         Arc::new(Timed { mailer, done })
@@ -166,20 +76,20 @@ async fn through_the_outbox(kind: Kind, folder: &Folder, name: &str) -> f64 {
     }
     clients.join_all().await;
     rig.quiet().await;
-    let at_once = sink.tally.lines_at_once.load(Ordering::Relaxed);
-    assert_eq!(sink.letters(), LETTERS, "each letter once");
+    let at_once = server.connections_at_once();
+    assert_eq!(server.letters(), LETTERS, "each letter once");
     assert!(at_once <= LINES, "{at_once} connections at once");
     LETTERS as f64 / last.duration_since(began).as_secs_f64()
 }
 
 /// The same letters, spoken by as many clients as there are connections, with nothing behind them.
 async fn spoken() -> f64 {
-    let sink = Sink::start();
+    let server = MailServer::start(&[]);
     let letter = format!("Subject: a letter\r\n\r\n{}.\r\n", "as long as ours are, more or less\r\n".repeat(120));
     let began = Instant::now();
     let mut clients = JoinSet::new();
     for _ in 0..LINES {
-        let (address, letter) = (sink.address, letter.clone());
+        let (address, letter) = (server.address(), letter.clone());
         clients.spawn(async move {
             let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
             let mut answer = String::new();
@@ -197,7 +107,7 @@ async fn spoken() -> f64 {
     }
     clients.join_all().await;
     let elapsed = began.elapsed();
-    assert_eq!(sink.letters(), LETTERS);
+    assert_eq!(server.letters(), LETTERS);
     LETTERS as f64 / elapsed.as_secs_f64()
 }
 

@@ -239,7 +239,8 @@ fn beside(file: &Path, end: &str) -> PathBuf {
 
 /// Makes a database anew as a copy of another, to which nobody is connected.
 fn renew(database: &database::Database, of: &str) {
-    let database::Database::Postgres { name, server, .. } = database else { unreachable!("PostgreSQL") };
+    let database::Database::Postgres(database) = database else { unreachable!("PostgreSQL") };
+    let (name, server) = (database.name(), database.server());
     let of = of.rsplit_once('/').unwrap().1;
     database::sql(server, &format!("DROP DATABASE {name} WITH (FORCE)"));
     database::sql(server, &format!("CREATE DATABASE {name} TEMPLATE {of}"));

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::audit::outbox_drained;
 use crate::support::folder::Folder;
-use crate::support::smtp::{Mode, Sink};
+use crate::support::smtp::Sink;
 use crate::support::{App, Kind, Person, eventually};
 
 of_each_kind!(
@@ -52,36 +52,36 @@ async fn a_letter_outlives_a_mail_server_in_trouble(kind: Kind) {
     };
 
     // Not now: it is tried again, with the same id.
-    let modes = [Mode::RefuseRecipient(450), Mode::RefuseLetter(451), Mode::DropAfterData];
-    for (hour, mode) in (1..).zip(modes) {
-        sink.set(mode);
+    let scripts = [("RCPT", "450 not here"), ("CONTENT", "451 not this one"), ("CONTENT", "drop")];
+    for (hour, script) in (1..).zip(scripts) {
+        sink.follow(&[script]);
         let person = Person::new("patient");
         let before = sink.attempts();
         let flow = person.registers(&app).await;
         eventually("a first attempt", async || (sink.attempts() > before).then_some(())).await;
         eventually("a letter that is to be tried again", async || (state(&flow).await == "retrying").then_some(()))
             .await;
-        sink.set(Mode::Accept);
+        sink.follow(&[]);
         // The back-off is the clock's affair, and the clock is driven.
         app.restart_at(hour * 3600).await;
         let letter = sink.letter(&person.email, "registration.verify").await;
         eventually("an accepted letter", async || (state(&flow).await == "accepted").then_some(())).await;
         let copies = sink.letters(&person.email, "registration.verify");
-        assert!(copies.iter().all(|copy| *copy == letter || copy.message_id == letter.message_id), "{mode:?}");
-        assert!(copies.iter().all(|copy| copy.code() == letter.code() && copy.link() == letter.link()), "{mode:?}");
+        assert!(copies.iter().all(|copy| *copy == letter || copy.message_id == letter.message_id), "{script:?}");
+        assert!(copies.iter().all(|copy| copy.code() == letter.code() && copy.link() == letter.link()), "{script:?}");
     }
 
     // A server that says nothing holds up neither the answer nor, for ever, the letter.
-    sink.set(Mode::Hang);
+    sink.follow(&[("*", "hang")]);
     let person = Person::new("patient");
     person.registers(&app).await;
     app.client().get("/health").send().await.expect(200);
-    sink.set(Mode::Accept);
+    sink.follow(&[]);
     app.restart_at(4 * 3600).await;
     sink.letter(&person.email, "registration.verify").await;
 
     // Never: it ends visibly, and is not tried for ever.
-    sink.set(Mode::RefuseRecipient(550));
+    sink.follow(&[("RCPT", "550 not here")]);
     let flow = Person::new("bounced").registers(&app).await;
     eventually("a letter that failed", async || (state(&flow).await == "failed").then_some(())).await;
     assert!(outbox_drained(&app).await >= 1, "a dead letter is counted");
@@ -95,24 +95,25 @@ async fn only_what_a_mail_server_says_of_the_address_is_the_address_s_fault(kind
         status["mail"]["state"].as_str().unwrap().to_owned()
     };
     // Of us: it goes out as soon as somebody has mended that, and the log says what.
-    sink.set(Mode::AnswerRecipient(b"504 5.5.2 <afecba3b2e68>: Helo command rejected: need fully-qualified hostname"));
+    let refusal = "504 5.5.2 <afecba3b2e68>: Helo command rejected: need fully-qualified hostname";
+    sink.follow(&[("RCPT", refusal)]);
     let person = Person::new("blameless");
     let flow = person.registers(&app).await;
     eventually("a letter that is put off", async || (state(&flow).await == "retrying").then_some(())).await;
     assert!(app.log().contains("504 5.5.2 <afecba3b2e68>: Helo command rejected"), "{}", app.tail());
-    sink.set(Mode::Accept);
+    sink.follow(&[]);
     app.restart_at(3600).await;
     sink.letter(&person.email, "registration.verify").await;
     eventually("an accepted letter", async || (state(&flow).await == "accepted").then_some(())).await;
 
     // Of the address, whatever the words are written in.
     for refusal in
-        [b"550 5.1.1 Empf\xe4nger unbekannt" as &'static [u8], b"550 \xd3\xc3\xbb\xa7\xb2\xbb\xb4\xe6\xd4\xda"]
+        ["550 5.1.1 Empf\u{e4}nger unbekannt", "550 \u{d3}\u{c3}\u{bb}\u{a7}\u{b2}\u{bb}\u{b4}\u{e6}\u{d4}\u{da}"]
     {
-        sink.set(Mode::AnswerRecipient(refusal));
+        sink.follow(&[("RCPT", refusal)]);
         let flow = Person::new("mistyped").registers(&app).await;
         eventually("a letter that failed", async || (state(&flow).await == "failed").then_some(())).await;
-        sink.set(Mode::Accept);
+        sink.follow(&[]);
         let person = Person::new("neighbour");
         person.registers(&app).await;
         sink.letter(&person.email, "registration.verify").await;

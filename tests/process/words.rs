@@ -43,7 +43,7 @@ fn beside(name: &str) -> &'static [(&'static str, &'static str)] {
 
 #[tokio::test]
 async fn every_setting_refuses_what_it_cannot_use_by_its_name_and_shows_no_secret() {
-    for (name, variable, _) in settings() {
+    for (name, variable) in settings() {
         let plan = App::plan(Kind::Sqlite).named("garbage").unset("CAIRN_LIMITS").set("SMTP_URL", "smtp://127.0.0.1:1");
         let app = beside(&name).iter().fold(plan, |plan, (name, value)| plan.set(name, value)).prepare();
         let mut command = app.command();
@@ -124,6 +124,30 @@ async fn a_settings_file_with_an_open_quote_is_told_by_its_line() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(says) && said.contains("test-settings.toml") && !said.contains(MARK), "{said}");
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    }
+}
+
+/// What is found wrong only when the setting is used is told with its place, too.
+#[tokio::test]
+async fn a_value_of_the_settings_file_is_refused_with_its_line() {
+    let app = App::plan(Kind::Sqlite).named("lines").unset("CAIRN_LIMITS").prepare();
+    let settings = app.data().join("test-settings.toml");
+    for (text, says) in [
+        ("\naccess_ttl = 'soon'\n", "CAIRN_ACCESS_TTL (access_ttl in {}, line 2) takes a duration"),
+        ("logo = '/nowhere/logo.svg'\n", "CAIRN_LOGO (logo in {}, line 1): /nowhere/logo.svg: "),
+        ("\n\nlog = 'info,cairn=loud'\n", "CAIRN_LOG (log in {}, line 3): "),
+        ("smtp_url = 'smtp://h?tls=maybe'\n", "SMTP_URL (smtp_url in {}, line 1)"),
+        ("master_key_file = '/nowhere'\n", "CAIRN_MASTER_KEY_FILE (master_key_file in {}, line 1): "),
+        ("hsts_subdomain = true\n", "{}, line 1: there is no setting hsts_subdomain; did you mean hsts_subdomains?"),
+    ] {
+        write_secret(&settings, text);
+        let mut command = app.command();
+        command.arg("--config").arg(&settings);
+        let output = run(command).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}: {said}");
+        let says = format!("cairn: {}", says.replace("{}", &settings.display().to_string()));
+        assert!(said.lines().last().unwrap_or_default().starts_with(&says), "{text}: {said}");
     }
 }
 

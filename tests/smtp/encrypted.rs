@@ -1,6 +1,6 @@
 //! Encryption and passwords on the way to the mail server: what is checked, and when nothing is sent.
 
-use super::server::{Begin, Certificate, Server};
+use super::server::{Begin, Certificate, Server, sign_in};
 use super::state;
 use crate::support::app::write_secret;
 use crate::support::letter::Letter;
@@ -34,7 +34,7 @@ async fn encryption_that_is_offered_is_taken_whoever_signed_the_certificate() {
     let person = Person::new("overheard");
     person.registers(&app).await;
     let arrival = server.arrival().await;
-    assert!(arrival.encrypted);
+    assert!(arrival.is_encrypted);
     assert_eq!(Letter::from_mail(&arrival.raw).to, person.email);
 }
 
@@ -55,7 +55,7 @@ async fn where_encryption_is_demanded_the_certificate_has_to_be_known() {
 
         app.change("SMTP_CA_FILE", certificate.certificate.display());
         app.restart_at(3600).await;
-        assert!(server.arrival().await.encrypted);
+        assert!(server.arrival().await.is_encrypted);
         eventually("an accepted letter", async || (state(&app, &flow).await == "accepted").then_some(())).await;
     }
 }
@@ -72,7 +72,7 @@ async fn a_server_s_own_certificate_is_believed_as_openssl_makes_it() {
             let url = url.replace("HOST", &server.address().to_string());
             launch(&app, &[("SMTP_URL", url), ("SMTP_CA_FILE", authority)]).await;
             let flow = Person::new("private").registers(&app).await;
-            assert!(server.arrival().await.encrypted);
+            assert!(server.arrival().await.is_encrypted);
             eventually("an accepted letter", async || (state(&app, &flow).await == "accepted").then_some(())).await;
         }
     }
@@ -110,9 +110,10 @@ async fn a_certificate_for_another_name_is_none() {
 
 #[tokio::test]
 async fn the_password_may_lie_in_a_file_and_a_wrong_one_loses_no_letter() {
+    let account = "post@example.org:a/b%c d";
     let app = prepare("password");
     let certificate = Certificate::make(app.data(), HERE);
-    let server = Server::start(Begin::WhenAsked, &certificate, Some("post@example.org:a/b%c d"));
+    let server = Server::start(Begin::WhenAsked, &certificate, Some(account));
     let file = app.data().join("test-mail-password");
     write_secret(&file, "something else\n");
     let settings = [
@@ -128,7 +129,7 @@ async fn the_password_may_lie_in_a_file_and_a_wrong_one_loses_no_letter() {
     write_secret(&file, "a/b%c d\n");
     app.restart_at(3600).await;
     let arrival = server.arrival().await;
-    assert_eq!((arrival.encrypted, arrival.user.as_deref()), (true, Some("post@example.org")));
+    assert_eq!((arrival.is_encrypted, arrival.signed_in_by), (true, Some(sign_in(account))));
     assert!(!app.log().contains("a/b%c d") && !app.log().contains("something else"), "{}", app.log());
 }
 

@@ -2,46 +2,27 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, Once};
 
-/// A folder that is removed with its owner, unless a test is failing: then it stays to be looked at.
-pub struct Folder(PathBuf);
+use cairn_actors::testing::folder as testing;
+pub use cairn_actors::testing::folder::keep_evidence;
+
+/// A folder below Cargo's folder for tests; it goes as [`testing::Folder`] does.
+pub struct Folder(testing::Folder);
 
 impl Folder {
-    /// Makes `cairn-<process>-<number>-<name>` below Cargo's folder for tests.
+    /// Makes it, and removes what earlier runs left.
     pub fn new(name: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
+        static SWEPT: Once = Once::new();
         let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        if NEXT.load(Ordering::Relaxed) == 0 {
-            sweep(root);
-        }
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = root.join(format!("cairn-{}-{number}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+        SWEPT.call_once(|| sweep(root));
+        Self(testing::Folder::below(root, name))
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-/// Set when a test failed on another thread than the one that will drop the folder.
-static EVIDENCE: AtomicBool = AtomicBool::new(false);
-
-/// Has the folders stay, to be looked at.
-pub fn keep_evidence() {
-    EVIDENCE.store(true, Ordering::Relaxed);
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !std::thread::panicking() && !EVIDENCE.load(Ordering::Relaxed) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+        self.0.path()
     }
 }
 
@@ -63,21 +44,18 @@ fn sweep(root: &Path) {
 static REAPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
     const SCRIPT: &str = r#"
         trap '' INT TERM HUP
-        processes= ; clusters=
+        processes=
         while read -r word thing; do
             case $word in
                 begun) processes="$processes $thing" ;;
                 ended) left= ; for p in $processes; do [ "$p" = "$thing" ] || left="$left $p"; done; processes=$left ;;
-                cluster) clusters="$clusters $thing" ;;
             esac
         done
         [ -z "$processes" ] || kill -9 $processes
-        for c in $clusters; do scripts/postgres.sh stop "$c"; done
     "#;
     #[allow(clippy::zombie_processes, reason = "it outlives this process: that is what it is for")]
     let mut child = Command::new("sh")
         .args(["-c", SCRIPT])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -99,9 +77,4 @@ pub fn process_begun(id: u32) {
 /// Strikes it off: it has been waited for, and its number may be somebody else's next.
 pub fn process_ended(id: u32) {
     tell_reaper("ended", &id.to_string());
-}
-
-/// Registers a folder of `scripts/postgres.sh` to be stopped and removed with these tests.
-pub fn cluster_begun(folder: &Path) {
-    tell_reaper("cluster", folder.to_str().unwrap());
 }

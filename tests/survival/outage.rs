@@ -1,20 +1,22 @@
 //! The database goes and comes back: an honest 503 meanwhile, no restart storm, and nothing lost.
 
+use cairn_persistence::testing::{Postgres, Server};
+
 use crate::support::audit::{Audit, outbox_drained};
-use crate::support::database::{Database, cluster_folder, halt_cluster, start_cluster};
+use crate::support::database::Database;
 use crate::support::{App, Kind, Person, eventually, json};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_outlives_its_database() {
-    let folder = cluster_folder("outage");
-    let database = Database::on(&start_cluster(&folder));
+    let server = Server::start("outage");
+    let database = Database::Postgres(Postgres::on(server.url()));
     let app = App::plan(Kind::Postgres).named("outage").database(database).start().await;
     let person = Person::new("survivor");
     let flow = person.registers(&app).await;
     let letter = person.verification(&app).await;
     let started = app.operations().get("/runtime/status").send().await.expect(200)["started_at"].clone();
 
-    halt_cluster(&folder);
+    server.halt();
     let answer = app.client().post("/auth/register", &Person::new("unlucky").registration()).send().await;
     answer.problem(503, "unavailable");
     let wait: u64 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
@@ -28,7 +30,7 @@ async fn the_server_outlives_its_database() {
     assert_eq!(app.operations().get("/health/live").send().await.status, 200, "it lives, and needs no restart");
     assert_eq!(app.operations().get("/health/db").send().await.status, 503);
 
-    start_cluster(&folder);
+    server.start_again();
     eventually("a green readiness", async || {
         (app.operations().get("/health/ready").send().await.status == 200).then_some(())
     })

@@ -198,44 +198,30 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::fs;
-    use std::sync::atomic::{AtomicU32, Ordering};
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::folder::Folder;
 
-    /// A folder of a test's own, gone at its end.
-    struct Folder(PathBuf);
+    /// What the tests do with a master key's folder.
+    trait KeyFolder {
+        fn key(&self) -> PathBuf;
+        fn names(&self) -> Vec<String>;
+        fn holding(&self, text: impl AsRef<[u8]>) -> PathBuf;
+    }
 
-    impl Folder {
-        fn new() -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let name = format!("cairn-master-key-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-            let folder = std::env::temp_dir().join(name);
-            let _ = fs::remove_dir_all(&folder);
-            fs::create_dir(&folder).unwrap();
-            Self(folder)
-        }
-
+    impl KeyFolder for Folder {
         fn key(&self) -> PathBuf {
-            self.0.join("master.key")
+            self.path().join("master.key")
         }
 
         fn names(&self) -> Vec<String> {
-            fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+            fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
         }
 
         fn holding(&self, text: impl AsRef<[u8]>) -> PathBuf {
-            let path = self.key();
-            fs::write(&path, text).unwrap();
-            set_mode(&path, 0o600);
-            path
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            self.file("master.key", text, 0o600)
         }
     }
 
@@ -251,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_key_is_one_line_of_base64_with_or_without_its_line_break() {
-        let folder = Folder::new();
+        let folder = Folder::new("master-key");
         let expected: [u8; 32] = std::array::from_fn(|i| u8::try_from(i).unwrap());
         for text in [LINE.to_owned(), format!("{LINE}\n"), format!("{LINE}\r\n")] {
             assert_eq!(*MasterKey::load(&folder.holding(&text)).unwrap().0, expected, "{text:?}");
@@ -260,7 +246,7 @@ mod tests {
 
     #[test]
     fn whatever_else_is_in_the_file_is_refused_by_name() {
-        let folder = Folder::new();
+        let folder = Folder::new("master-key");
         let garbage: &[&[u8]] = &[
             b"hello",
             b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",  // no padding
@@ -280,14 +266,14 @@ mod tests {
             let error = MasterKey::load(&folder.holding(text)).unwrap_err();
             assert!(matches!(error, MasterKeyError::WrongSize { bytes, .. } if bytes == size), "{error}");
         }
-        assert!(matches!(MasterKey::load(&folder.0), Err(MasterKeyError::File(SecretFileError::NotAFile(_)))));
-        assert!(matches!(MasterKey::load(&folder.0.join("none")), Err(MasterKeyError::Missing(_))));
+        assert!(matches!(MasterKey::load(folder.path()), Err(MasterKeyError::File(SecretFileError::NotAFile(_)))));
+        assert!(matches!(MasterKey::load(&folder.path().join("none")), Err(MasterKeyError::Missing(_))));
     }
 
     #[cfg(unix)]
     #[test]
     fn a_key_that_others_may_read_is_refused_and_left_alone() {
-        let folder = Folder::new();
+        let folder = Folder::new("master-key");
         let path = folder.holding(LINE);
         // 0640 is allowed to a file of root's, who may run this test.
         for open in [0o604, 0o660, 0o644, 0o601, 0o444] {
@@ -306,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_key_is_made_once_and_found_again() {
-        let folder = Folder::new();
+        let folder = Folder::new("master-key");
         let path = folder.key();
         let made = MasterKey::create_or_load(&path).unwrap();
         let found = MasterKey::create_or_load(&path).unwrap();
@@ -319,14 +305,14 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        let other = Folder::new();
+        let other = Folder::new("master-key");
         assert_ne!(*made.0, *MasterKey::create_or_load(&other.key()).unwrap().0);
     }
 
     #[test]
     fn many_who_begin_at_once_get_one_key() {
         for _ in 0..20 {
-            let folder = Folder::new();
+            let folder = Folder::new("master-key");
             let path = folder.key();
             let keys: Vec<[u8; 32]> = std::thread::scope(|scope| {
                 let begun: Vec<_> =
@@ -340,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_damaged_key_is_never_replaced() {
-        let folder = Folder::new();
+        let folder = Folder::new("master-key");
         let path = folder.holding("half a key");
         assert!(matches!(MasterKey::create_or_load(&path), Err(MasterKeyError::Garbage(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "half a key");
@@ -348,10 +334,10 @@ mod tests {
 
     #[test]
     fn what_a_crash_left_beside_the_key_is_swept_away() {
-        let folder = Folder::new();
+        let folder = Folder::new("master-key");
         let path = folder.holding(LINE);
-        fs::hard_link(&path, folder.0.join("master.key.half-made-00ff")).unwrap();
-        fs::write(folder.0.join("master.key.backup"), "not ours").unwrap();
+        fs::hard_link(&path, folder.path().join("master.key.half-made-00ff")).unwrap();
+        fs::write(folder.path().join("master.key.backup"), "not ours").unwrap();
         MasterKey::create_or_load(&path).unwrap();
         let mut names = folder.names();
         names.sort();
@@ -360,8 +346,8 @@ mod tests {
 
     #[test]
     fn a_missing_folder_is_an_error_that_names_the_key() {
-        let folder = Folder::new();
-        let path = folder.0.join("none").join("master.key");
+        let folder = Folder::new("master-key");
+        let path = folder.path().join("none").join("master.key");
         let error = MasterKey::create_or_load(&path).unwrap_err();
         assert!(matches!(error, MasterKeyError::Io { what: "made", .. }), "{error}");
         assert!(error.to_string().contains(path.to_str().unwrap()));
@@ -376,7 +362,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn no_bytes_in_the_file_make_loading_panic(bytes: Vec<u8>, base64 in "[A-Za-z0-9+/]{40,48}={0,3}\n{0,2}") {
-            let folder = Folder::new();
+            let folder = Folder::new("master-key");
             for text in [&bytes[..], base64.as_bytes()] {
                 if let Ok(key) = MasterKey::load(&folder.holding(text)) {
                     let line = Base64::encode_string(key.0.as_slice());

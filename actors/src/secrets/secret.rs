@@ -226,37 +226,9 @@ mod tests {
 
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-
-    /// A folder of a test's own, gone at its end.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new() -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let name = format!("cairn-secret-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-            let folder = std::env::temp_dir().join(name);
-            let _ = fs::remove_dir_all(&folder);
-            fs::create_dir(&folder).unwrap();
-            Self(folder)
-        }
-
-        fn file(&self, name: &str, text: impl AsRef<[u8]>, mode: u32) -> PathBuf {
-            let path = self.0.join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            path
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::testing::folder::Folder;
 
     fn us() -> Reader {
         Reader { user: rustix::process::geteuid().as_raw(), credentials: None }
@@ -298,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_open_file_is_refused_by_name_and_a_closed_one_is_read() {
-        let folder = Folder::new();
+        let folder = Folder::new("secret");
         for (mode, taken) in [(0o600, true), (0o400, true), (0o644, false), (0o666, false), (0o444, false)] {
             let path = folder.file("secret", "hunter2\n", mode);
             match us().line(&path) {
@@ -314,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_mode_for_the_group_is_for_files_of_roots() {
-        let folder = Folder::new();
+        let folder = Folder::new("secret");
         let path = folder.file("secret", "hunter2\n", 0o440);
         let is_root = us().user == 0;
         assert_eq!(us().line(&path).is_ok(), is_root);
@@ -331,37 +303,40 @@ mod tests {
 
     #[test]
     fn links_are_followed_to_the_file_that_counts() {
-        let folder = Folder::new();
+        let folder = Folder::new("secret");
         // As Kubernetes mounts a secret: key → ..data/key, ..data → ..2026_11_30.
         let path = folder.file("..2026_11_30/key", "hunter2", 0o400);
-        symlink("..2026_11_30", folder.0.join("..data")).unwrap();
-        symlink("..data/key", folder.0.join("key")).unwrap();
-        assert_eq!(us().line(&folder.0.join("key")).unwrap().expose(), "hunter2");
+        symlink("..2026_11_30", folder.path().join("..data")).unwrap();
+        symlink("..data/key", folder.path().join("key")).unwrap();
+        assert_eq!(us().line(&folder.path().join("key")).unwrap().expose(), "hunter2");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(us().line(&folder.0.join("key")).is_err());
+        assert!(us().line(&folder.path().join("key")).is_err());
     }
 
     #[test]
     fn below_the_folder_of_credentials_the_service_manager_answers_for_the_mode() {
-        let folder = Folder::new();
+        let folder = Folder::new("secret");
         let inside = folder.file("credentials/key", "hunter2", 0o444);
         let beside = folder.file("credentials-not/key", "hunter2", 0o444);
         let with = |credentials: PathBuf| Reader { credentials: Some(credentials), ..us() };
-        let reader = with(folder.0.join("credentials"));
+        let reader = with(folder.path().join("credentials"));
         assert_eq!(reader.line(&inside).unwrap().expose(), "hunter2");
-        assert_eq!(with(folder.0.join("credentials-not/../credentials/")).line(&inside).unwrap().expose(), "hunter2");
+        assert_eq!(
+            with(folder.path().join("credentials-not/../credentials/")).line(&inside).unwrap().expose(),
+            "hunter2"
+        );
         assert!(reader.line(&beside).is_err());
-        assert!(reader.line(&folder.0.join("credentials/../credentials-not/key")).is_err());
+        assert!(reader.line(&folder.path().join("credentials/../credentials-not/key")).is_err());
         // A link that leads out of the folder leads to what nobody answers for.
-        symlink(&beside, folder.0.join("credentials/link")).unwrap();
-        assert!(reader.line(&folder.0.join("credentials/link")).is_err());
-        assert!(with(folder.0.join("nowhere")).line(&inside).is_err());
+        symlink(&beside, folder.path().join("credentials/link")).unwrap();
+        assert!(reader.line(&folder.path().join("credentials/link")).is_err());
+        assert!(with(folder.path().join("nowhere")).line(&inside).is_err());
         assert!(us().line(&inside).is_err());
     }
 
     #[test]
     fn what_is_no_line_of_text_is_refused_and_not_quoted() {
-        let folder = Folder::new();
+        let folder = Folder::new("secret");
         for (text, line) in [("a b \n", "a b "), ("a\r\n", "a"), ("a", "a"), ("wörd\n", "wörd")] {
             assert_eq!(us().line(&folder.file("line", text, 0o600)).unwrap().expose(), line);
         }
@@ -373,9 +348,9 @@ mod tests {
             assert!(why.starts_with(path.to_str().unwrap()) && !why.contains("S3cret"), "{why}");
         }
         assert!(us().text(&folder.file("long", [b'x'; 65_536], 0o600)).is_ok());
-        assert!(matches!(us().line(&folder.0), Err(SecretFileError::NotAFile(_))));
-        assert!(matches!(us().line(&folder.0.join("none")), Err(SecretFileError::Missing(_))));
-        assert!(matches!(us().line(&folder.0.join("bad/none")), Err(SecretFileError::Io { .. })));
+        assert!(matches!(us().line(folder.path()), Err(SecretFileError::NotAFile(_))));
+        assert!(matches!(us().line(&folder.path().join("none")), Err(SecretFileError::Missing(_))));
+        assert!(matches!(us().line(&folder.path().join("bad/none")), Err(SecretFileError::Io { .. })));
         assert_eq!(format!("{:?}", Secret::new("S3cret")), "Secret(…)");
     }
 }

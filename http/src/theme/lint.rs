@@ -141,6 +141,7 @@ mod tests {
 
     use std::fs;
 
+    use cairn_actors::testing::folder::Folder;
     use proptest::prelude::*;
 
     use super::super::{Brand, Theme};
@@ -148,21 +149,10 @@ mod tests {
 
     /// The warnings about our theme with one file in the place of ours.
     fn with(name: &str, change: impl FnOnce(&str) -> String) -> Vec<String> {
-        let folder = tempdir();
-        let path = folder.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let folder = Folder::new("lint");
         let ours = fs::read_to_string(format!("{}/src/templates/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        fs::write(&path, change(&ours)).unwrap();
-        let theme = Theme::read(Brand::default(), Some(&folder)).unwrap();
-        let _ = fs::remove_dir_all(&folder);
-        theme.warnings()
-    }
-
-    fn tempdir() -> std::path::PathBuf {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        std::env::temp_dir().join(format!("cairn-lint-{}-{next}", std::process::id()))
+        folder.file(name, change(&ours), 0o600);
+        Theme::read(Brand::default(), Some(folder.path())).unwrap().warnings()
     }
 
     #[test]

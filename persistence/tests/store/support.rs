@@ -1,11 +1,12 @@
 //! Databases of a test's own: a SQLite file in a folder that goes away, or a database on a PostgreSQL server.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use cairn_actors::testing::folder::Folder;
+pub use cairn_persistence::testing::Kind;
+use cairn_persistence::testing::{Postgres, Server};
 use cairn_persistence::{Database, Options, Part, SqlStore, Writes};
 use cairn_runtime::store::Store;
 use cairn_runtime::testing::suite::{Bench, Probe};
@@ -34,85 +35,53 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// The two that are supported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Sqlite,
-    Postgres,
-}
-
 /// Where a test's database is. Its files, or its server if it has one of its own, go when this is dropped.
 #[derive(Debug)]
 pub struct Place {
     pub address: String,
-    folder: Folder,
+    // Dropped in this order: the database while its server is there.
+    _database: Option<Postgres>,
     server: Option<Server>,
+    folder: Folder,
 }
 
 impl Place {
     /// An empty place.
     pub async fn new(kind: Kind) -> Self {
-        let folder = Folder::new();
         match kind {
             Kind::Sqlite => {
-                let address = folder.path.join("cairn.db").to_str().unwrap().to_owned();
-                Self { address, folder, server: None }
+                let folder = Folder::new("store");
+                let address = folder.path().join("cairn.db").to_str().unwrap().to_owned();
+                Self { address, _database: None, server: None, folder }
             }
-            Kind::Postgres => match std::env::var("CAIRN_TEST_POSTGRES") {
-                Ok(url) if !url.is_empty() => Self::on(url, None, folder).await,
-                _ => Self::on_own_server().await,
-            },
+            Kind::Postgres => Self::of(Postgres::fresh(), None),
         }
     }
 
     /// A place on a PostgreSQL server that nobody else uses, so that it can be halted.
     pub async fn on_own_server() -> Self {
-        let server = Server::start();
-        let url = server.url.clone();
-        Self::on(url, Some(server), Folder::new()).await
+        let server = Server::start("store");
+        Self::of(Postgres::on(server.url()), Some(server))
     }
 
     /// An empty PostgreSQL database in an encoding.
     pub async fn encoded(encoding: &str) -> Self {
-        let how = format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
-        match std::env::var("CAIRN_TEST_POSTGRES") {
-            Ok(url) if !url.is_empty() => Self::made(url, None, Folder::new(), &how).await,
-            _ => {
-                let server = Server::start();
-                Self::made(server.url.clone(), Some(server), Folder::new(), &how).await
-            }
-        }
+        Self::of(Postgres::encoded(encoding), None)
     }
 
     /// An empty PostgreSQL database of a role that may have so many connections; and the address of who may have more.
     pub async fn limited(connections: u32) -> (Self, String) {
-        let place = Self::new(Kind::Postgres).await;
-        let all = place.address.clone();
-        let (base, name) = all.rsplit_once('/').unwrap();
-        let (_, host) = base.rsplit_once('@').unwrap();
-        let admin = sea_orm::Database::connect(&all).await.unwrap();
-        let role = format!("CREATE ROLE few_{name} LOGIN PASSWORD 'few' CONNECTION LIMIT {connections}");
-        admin.execute_unprepared(&role).await.unwrap();
-        admin.execute_unprepared(&format!("ALTER DATABASE {name} OWNER TO few_{name}")).await.unwrap();
-        admin.close().await.unwrap();
-        (Self { address: format!("postgres://few_{name}:few@{host}/{name}"), ..place }, all)
+        let database = Postgres::limited(connections);
+        let all = database.superuser_url();
+        (Self::of(database, None), all)
     }
 
-    async fn on(url: String, server: Option<Server>, folder: Folder) -> Self {
-        Self::made(url, server, folder, "").await
-    }
-
-    async fn made(url: String, server: Option<Server>, folder: Folder, how: &str) -> Self {
-        let name = format!("store_{}_{}", std::process::id(), next());
-        let admin = sea_orm::Database::connect(&url).await.unwrap();
-        admin.execute_unprepared(&format!("CREATE DATABASE {name} {how}")).await.unwrap();
-        admin.close().await.unwrap();
-        let (base, _) = url.rsplit_once('/').unwrap();
-        Self { address: format!("{base}/{name}"), folder, server }
+    fn of(database: Postgres, server: Option<Server>) -> Self {
+        Self { address: database.url().to_owned(), _database: Some(database), server, folder: Folder::new("store") }
     }
 
     pub fn folder(&self) -> &Path {
-        &self.folder.path
+        self.folder.path()
     }
 
     pub fn server(&self) -> &Server {
@@ -135,72 +104,6 @@ impl Place {
         database.writer().execute_unprepared(table).await.unwrap();
         Counted { store: Arc::new(database.store(counters)), database }
     }
-}
-
-fn next() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("cairn-store-{}-{}", std::process::id(), next()));
-        std::fs::create_dir(&path).unwrap();
-        Self { path: path.canonicalize().unwrap() }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
-}
-
-/// A PostgreSQL server of the test's own.
-#[derive(Debug)]
-pub struct Server {
-    folder: PathBuf,
-    url: String,
-}
-
-impl Server {
-    fn start() -> Self {
-        // Beside the folders of the others, because its files belong to another user.
-        let folder = std::env::temp_dir().join(format!("cairn-store-server-{}-{}", std::process::id(), next()));
-        let url = script("start", &folder);
-        Self { folder, url }
-    }
-
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    pub fn halt(&self) {
-        script("halt", &self.folder);
-    }
-
-    pub fn start_again(&self) {
-        assert_eq!(script("start", &self.folder), self.url);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        script("stop", &self.folder);
-    }
-}
-
-fn script(verb: &str, folder: &Path) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres.sh");
-    let output = Command::new(path).arg(verb).arg(folder).output().expect("scripts/postgres.sh can be run");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "no PostgreSQL; `make test` installs what the tests need\n{said}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// The toy domain's writes, as a table of sums. A counter that is called `broken` breaks the statement.

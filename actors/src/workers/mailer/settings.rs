@@ -348,6 +348,7 @@ fn sender(from: &str) -> Result<Mailbox, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::folder::Folder;
 
     fn parse(url: &str) -> Result<SmtpSettings, String> {
         SmtpSettings::parse(url, "cairn@example.org")
@@ -381,25 +382,6 @@ mod tests {
         assert_eq!((user.as_str(), password.as_str()), ("b\u{f6}rse", "p\u{f6}st w\"`|^\\ord'()*!$&;="));
     }
 
-    /// A file with this in it, gone with the test.
-    struct File(PathBuf);
-
-    impl File {
-        fn new(name: &str, text: impl AsRef<[u8]>) -> Self {
-            let path = std::env::temp_dir().join(format!("cairn-mail-{}-{name}", std::process::id()));
-            let mut options = std::fs::OpenOptions::new();
-            std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create(true).truncate(true), 0o600);
-            std::io::Write::write_all(&mut options.open(&path).unwrap(), text.as_ref()).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for File {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_file(&self.0);
-        }
-    }
-
     fn said() -> Said {
         Said { from: "cairn@example.org".to_owned(), ..Said::default() }
     }
@@ -420,7 +402,8 @@ mod tests {
 
     #[test]
     fn a_file_that_does_not_hold_what_it_should_is_named_and_not_quoted() {
-        let garbage = File::new("garbage", "hunter2\nhunter3\n");
+        let folder = Folder::new("mail");
+        let garbage = folder.file("garbage", "hunter2\nhunter3\n", 0o600);
         let nowhere = PathBuf::from("/nowhere/at/all");
         let dkim = |domain: &str, selector: &str, path: &Path| Said {
             dkim: Some(Dkim { domain: domain.to_owned(), selector: selector.to_owned(), key_file: path.to_owned() }),
@@ -429,13 +412,13 @@ mod tests {
         let authority = |path: &Path| Said { authority_file: Some(path.to_owned()), ..said() };
         for (said, start) in [
             (authority(&nowhere), "SMTP_CA_FILE: /nowhere/at/all: "),
-            (authority(&garbage.0), "SMTP_CA_FILE: "),
+            (authority(&garbage), "SMTP_CA_FILE: "),
             (dkim("example.org", "s1", &nowhere), "CAIRN_DKIM_KEY_FILE: there is no file /nowhere/at/all"),
-            (dkim("example.org", "s1", &garbage.0), "CAIRN_DKIM_KEY_FILE: "),
-            (dkim("example", "s1", &garbage.0), "CAIRN_DKIM_DOMAIN "),
-            (dkim("a b.example", "s1", &garbage.0), "CAIRN_DKIM_DOMAIN "),
-            (dkim("example.org", "s1;x=y", &garbage.0), "CAIRN_DKIM_SELECTOR "),
-            (dkim("example.org", "", &garbage.0), "CAIRN_DKIM_SELECTOR "),
+            (dkim("example.org", "s1", &garbage), "CAIRN_DKIM_KEY_FILE: "),
+            (dkim("example", "s1", &garbage), "CAIRN_DKIM_DOMAIN "),
+            (dkim("a b.example", "s1", &garbage), "CAIRN_DKIM_DOMAIN "),
+            (dkim("example.org", "s1;x=y", &garbage), "CAIRN_DKIM_SELECTOR "),
+            (dkim("example.org", "", &garbage), "CAIRN_DKIM_SELECTOR "),
         ] {
             let why = SmtpSettings::read("smtps://relay.example", &said).unwrap_err();
             assert!(why.starts_with(start) && !why.contains("hunter"), "{start}: {why}");
@@ -445,17 +428,19 @@ mod tests {
     #[test]
     fn lines_around_a_certificate_or_key_may_be_in_any_encoding() {
         let around = |pem: &str| [b"Subject: O = M\xfcller\n".as_slice(), pem.as_bytes(), b"\xff\n"].concat();
-        let authority = File::new("latin-ca", around(include_str!("trust/server.pem")));
-        let key = File::new("latin-key", around(include_str!("dkim/ed25519.pem")));
-        let dkim = Dkim { domain: "example.org".to_owned(), selector: "s1".to_owned(), key_file: key.0.clone() };
-        let said = Said { authority_file: Some(authority.0.clone()), dkim: Some(dkim), ..said() };
+        let folder = Folder::new("mail");
+        let authority = folder.file("latin-ca", around(include_str!("trust/server.pem")), 0o600);
+        let key = folder.file("latin-key", around(include_str!("dkim/ed25519.pem")), 0o600);
+        let dkim = Dkim { domain: "example.org".to_owned(), selector: "s1".to_owned(), key_file: key.clone() };
+        let said = Said { authority_file: Some(authority.clone()), dkim: Some(dkim), ..said() };
         let settings = SmtpSettings::read("smtps://relay.example", &said).unwrap();
         assert!(settings.authorities.len() == 1 && settings.signer.is_some());
     }
 
     #[test]
     fn letters_are_signed_for_the_domain_they_come_from_or_that_is_remarked() {
-        let key = File::new("key", include_str!("dkim/ed25519.pem"));
+        let folder = Folder::new("mail");
+        let key = folder.file("key", include_str!("dkim/ed25519.pem"), 0o600);
         for (from, domain, aligned) in [
             ("cairn@example.org", "example.org", true),
             ("cairn@mail.Example.org", "example.org", true),
@@ -463,7 +448,7 @@ mod tests {
             ("cairn@anexample.org", "example.org", false),
             ("cairn@example.com", "example.org", false),
         ] {
-            let dkim = Dkim { domain: domain.to_owned(), selector: "s1".to_owned(), key_file: key.0.clone() };
+            let dkim = Dkim { domain: domain.to_owned(), selector: "s1".to_owned(), key_file: key.clone() };
             let said = Said { from: from.to_owned(), dkim: Some(dkim), ..Said::default() };
             let settings = SmtpSettings::read("smtp://relay.example", &said).unwrap();
             assert_eq!(settings.remark().is_none(), aligned, "{from} {domain}");

@@ -1,7 +1,6 @@
 //! The mailer against a small mail server of the tests' own, which does as its script says.
 
 mod lines;
-mod sink;
 mod trouble;
 mod words;
 
@@ -10,7 +9,6 @@ use cairn_runtime::testing::clock::FixedClock;
 use cairn_runtime::{DeliveryId, FlowId, Timestamp};
 use futures_util::future::{join, join_all};
 
-use self::sink::{Script, Sink};
 use super::posted::on_the_wire;
 use super::*;
 use crate::effects::{AskedBy, Delivery};
@@ -19,6 +17,7 @@ use crate::letters::tests::environment;
 use crate::secrets::credential::Seal;
 use crate::secrets::digest::Digest;
 use crate::secrets::ring::KeyId;
+use crate::testing::mail_server::{MailServer, Script};
 
 const FLOW: FlowId = FlowId::from_bytes([0x5a; 16]);
 const DELIVERY: DeliveryId = DeliveryId::from_bytes([7; 16]);
@@ -59,15 +58,15 @@ fn mailer_at(url: &str, connections: usize, limit: Duration, clock: Arc<FixedClo
 }
 
 /// Carries one letter to a server with this script.
-async fn carried(script: Script) -> (Result<Answer, Trouble>, Sink) {
+async fn carried(script: Script<'_>) -> (Result<Answer, Trouble>, MailServer) {
     carried_within(script, Duration::from_secs(10)).await
 }
 
-async fn carried_within(script: Script, limit: Duration) -> (Result<Answer, Trouble>, Sink) {
-    let sink = Sink::open(script).await;
-    let mailer = mailer(&sink.url(), 8, limit);
-    let result = sink.serving(mailer.carry(attempt(verify()))).await;
-    (result, sink)
+async fn carried_within(script: Script<'_>, limit: Duration) -> (Result<Answer, Trouble>, MailServer) {
+    let server = MailServer::start(script);
+    let mailer = mailer(&server.url(), 8, limit);
+    let result = mailer.carry(attempt(verify())).await;
+    (result, server)
 }
 
 fn why(result: Result<Answer, Trouble>) -> (bool, String) {
@@ -84,14 +83,14 @@ fn head(content: &str) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_letter_arrives_with_its_headers_and_both_parts() {
-    let (result, sink) = carried(&[]).await;
+    let (result, server) = carried(&[]).await;
     assert_eq!(result, Ok(Answer::Accepted));
-    let commands = sink.commands();
+    let commands = server.commands();
     assert_eq!(commands[0], "EHLO id.example.org");
     assert_eq!(commands[1..], ["MAIL FROM:<cairn@example.org>", "RCPT TO:<Alice.Jones@xn--bcher-kva.example>", "DATA"]);
 
-    let seen = sink.seen.lock().unwrap();
-    let [content] = &seen.contents[..] else { panic!("one letter") };
+    let [arrival] = &server.arrivals()[..] else { panic!("one letter") };
+    let content = &arrival.raw;
     let head = head(content);
     let rendered = render(&verify(), FLOW, &environment("https://id.example.org")).unwrap();
     for line in [
@@ -117,20 +116,20 @@ async fn a_letter_arrives_with_its_headers_and_both_parts() {
 
 #[tokio::test]
 async fn what_goes_to_nobody_takes_as_long_as_a_letter_and_no_server_hears_of_it() {
-    let sink = Sink::open(&[]).await;
-    let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
+    let server = MailServer::start(&[]);
+    let mailer = mailer(&server.url(), 8, Duration::from_secs(10));
     let by = AskedBy { network: Digest([1; 32]), known: false };
     let nobody = || DeliveryAttempt { delivery: Delivery::ToNobody { letter: verify(), by }, ..attempt(verify()) };
     assert_eq!(mailer.carry(nobody()).await, Ok(Answer::Accepted));
-    assert!(sink.commands().is_empty(), "nothing was connected to");
-    assert_eq!(sink.serving(mailer.carry(attempt(verify()))).await, Ok(Answer::Accepted));
+    assert!(server.commands().is_empty(), "nothing was connected to");
+    assert_eq!(mailer.carry(attempt(verify())).await, Ok(Answer::Accepted));
     let Way::Smtp(smtp) = &mailer.0 else { panic!("it sends by SMTP") };
     let took = smtp.spans.one(DELIVERY);
     assert!(!took.is_zero(), "how long the letter took is known");
     let began = Instant::now();
     assert_eq!(mailer.carry(nobody()).await, Ok(Answer::Accepted));
     assert!(began.elapsed() >= took, "it takes as long");
-    assert_eq!(sink.commands().iter().filter(|said| said.starts_with("RCPT")).count(), 1);
+    assert_eq!(server.commands().iter().filter(|said| said.starts_with("RCPT")).count(), 1);
     // Where letters wait for a server it waits with them, and where there is no server at all.
     let nowhere = Mailer::nowhere().carry(nobody()).await;
     assert_eq!(nowhere, Mailer::nowhere().carry(attempt(verify())).await);
@@ -152,40 +151,40 @@ async fn while_the_server_is_left_alone_what_goes_to_nobody_waits_as_well() {
 
 #[tokio::test]
 async fn a_repeat_is_the_same_mail_byte_for_byte() {
-    let sink = Sink::open(&[]).await;
-    let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
+    let server = MailServer::start(&[]);
+    let mailer = mailer(&server.url(), 8, Duration::from_secs(10));
     for number in [1, 2] {
         let attempt = DeliveryAttempt { number, ..attempt(verify()) };
-        assert_eq!(sink.serving(mailer.carry(attempt)).await, Ok(Answer::Accepted));
+        assert_eq!(mailer.carry(attempt).await, Ok(Answer::Accepted));
     }
-    let seen = sink.seen.lock().unwrap();
-    assert_eq!(seen.contents.len(), 2);
-    assert_eq!(seen.contents[0], seen.contents[1]);
+    let arrivals = server.arrivals();
+    assert_eq!(arrivals.len(), 2);
+    assert_eq!(arrivals[0].raw, arrivals[1].raw);
 }
 
 #[tokio::test]
 async fn what_the_server_says_of_the_address_for_good_ends_the_letter() {
     for script in [
-        &[("RCPT", "550 5.1.1 <alice.jones@b\u{fc}cher.example>: User alice.jones unknown, ask Alice")] as Script,
+        &[("RCPT", "550 5.1.1 <alice.jones@b\u{fc}cher.example>: User alice.jones unknown, ask Alice")] as Script<'_>,
         &[("RCPT", "550 5.1.1 Empf\u{e4}nger unbekannt")],
         &[("RCPT", "550 no such user")],
         &[("RCPT", "553")],
         &[("DATA", "550 5.1.1 no valid recipients")],
         &[("CONTENT", "550 5.2.1 mailbox closed")],
     ] {
-        let (result, sink) = carried(script).await;
+        let (result, server) = carried(script).await;
         let (never, why) = why(result);
         assert!(never && why.starts_with("the mail server refused "), "{why}");
         assert!(!why.to_lowercase().contains("alice") && !why.contains('@'), "{why}");
         // Its envelope is taken back, so that the next letter does not inherit it.
-        assert_eq!(sink.commands().last().unwrap(), "RSET");
+        assert_eq!(server.commands().last().unwrap(), "RSET");
     }
 }
 
 #[tokio::test]
 async fn what_the_server_says_for_now_or_of_us_puts_the_letter_off() {
     for script in [
-        &[("GREETING", "421 4.3.2 too busy")] as Script,
+        &[("GREETING", "421 4.3.2 too busy")] as Script<'_>,
         &[("GREETING", "554 go away")],
         &[("EHLO", "500 what?")],
         &[("EHLO", "504 5.5.2 need a full name")],
@@ -206,7 +205,7 @@ async fn what_the_server_says_for_now_or_of_us_puts_the_letter_off() {
         &[("MAIL", "354 out of turn")],
         &[("DATA", "250 out of turn")],
     ] {
-        let (result, _sink) = carried(script).await;
+        let (result, _server) = carried(script).await;
         let (never, why) = why(result);
         assert!(!never && why.contains("the mail server") && !why.contains('@'), "{script:?}: {why}");
         assert!(!why.contains("alice"), "{why}");
@@ -216,8 +215,8 @@ async fn what_the_server_says_for_now_or_of_us_puts_the_letter_off() {
 #[tokio::test]
 async fn a_connection_that_breaks_at_any_word_puts_the_letter_off() {
     for word in ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "CONTENT"] {
-        let script: Script = Box::leak(Box::new([(word, "drop")]));
-        let (result, _sink) = carried(script).await;
+        let script: Script<'_> = &[(word, "drop")];
+        let (result, _server) = carried(script).await;
         assert!(!why(result).0, "{word}");
     }
 }
@@ -225,11 +224,11 @@ async fn a_connection_that_breaks_at_any_word_puts_the_letter_off() {
 #[tokio::test]
 async fn a_goodbye_that_is_never_answered_changes_nothing() {
     for last in ["drop", "421 gone already"] {
-        let script: Script = Box::leak(Box::new([("MAIL", "550 5.7.1 not you"), ("QUIT", last)]));
-        let (result, sink) = carried(script).await;
+        let script: Script<'_> = &[("MAIL", "550 5.7.1 not you"), ("QUIT", last)];
+        let (result, server) = carried(script).await;
         assert!(!why(result).0);
-        assert_eq!(sink.commands().last().unwrap(), "QUIT");
-        let script: Script = Box::leak(Box::new([("RCPT", "550 5.1.1 unknown"), ("RSET", last)]));
+        assert_eq!(server.commands().last().unwrap(), "QUIT");
+        let script: Script<'_> = &[("RCPT", "550 5.1.1 unknown"), ("RSET", last)];
         assert!(why(carried(script).await.0).0);
     }
 }
@@ -237,8 +236,8 @@ async fn a_goodbye_that_is_never_answered_changes_nothing() {
 #[tokio::test]
 async fn a_server_that_says_nothing_puts_the_letter_off() {
     for word in ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "CONTENT"] {
-        let script: Script = Box::leak(Box::new([(word, "hang")]));
-        let (result, _sink) = carried_within(script, Duration::from_millis(100)).await;
+        let script: Script<'_> = &[(word, "hang")];
+        let (result, _server) = carried_within(script, Duration::from_millis(100)).await;
         let (never, why) = why(result);
         assert!(!never && why.starts_with("the mail server did not answer in time"), "{word}: {why}");
         assert_eq!(why.contains("may have taken the letter"), word == "CONTENT");
@@ -247,63 +246,61 @@ async fn a_server_that_says_nothing_puts_the_letter_off() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_puts_the_letter_off() {
-    let sink = Sink::open(&[]).await;
-    let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
-    drop(sink);
+    let server = MailServer::start(&[]);
+    let mailer = mailer(&server.url(), 8, Duration::from_secs(10));
+    drop(server);
     let (never, why) = why(mailer.carry(attempt(verify())).await);
     assert!(!never && why.contains("could not be reached"), "{why}");
 }
 
 #[tokio::test]
 async fn no_more_connections_are_open_than_allowed() {
-    let sink = Sink::open(&[]).await;
-    let mailer = mailer(&sink.url(), 2, Duration::from_secs(10));
+    let server = MailServer::start(&[]);
+    let mailer = mailer(&server.url(), 2, Duration::from_secs(10));
     let letters = (0..12).map(|number| mailer.carry(attempt(welcome(&format!("d{number}.example")))));
-    let results = sink.serving(join_all(letters)).await;
+    let results = join_all(letters).await;
     assert!(results.iter().all(Result::is_ok));
-    let seen = sink.seen.lock().unwrap();
-    assert_eq!((seen.contents.len(), seen.at_once), (12, 2));
+    assert_eq!((server.letters(), server.connections_at_once()), (12, 2));
 }
 
 #[tokio::test]
 async fn a_letter_that_finds_every_connection_busy_is_put_off() {
-    let sink = Sink::open(&[("RCPT", "hang")]).await;
-    let mailer = mailer(&sink.url(), 1, Duration::from_millis(100));
+    let server = MailServer::start(&[("RCPT", "hang")]);
+    let mailer = mailer(&server.url(), 1, Duration::from_millis(100));
     let both = join(mailer.carry(attempt(verify())), mailer.carry(attempt(verify())));
-    let (first, second) = sink.serving(both).await;
+    let (first, second) = both.await;
     assert!(!why(first).0 && !why(second).0);
-    let senders = sink.commands().iter().filter(|command| command.starts_with("MAIL")).count();
+    let senders = server.commands().iter().filter(|command| command.starts_with("MAIL")).count();
     assert!((1..=2).contains(&senders));
 }
 
 #[tokio::test]
 async fn encryption_that_is_offered_is_taken() {
-    let (result, sink) = carried(&[("EHLO", "250-sink.example\r\n250 STARTTLS")]).await;
+    let (result, server) = carried(&[("EHLO", "250-sink.example\r\n250 STARTTLS")]).await;
     assert!(!why(result).0);
     // 22 is a TLS handshake (RFC 8446 section 5.1).
-    assert_eq!(sink.commands()[1..], ["STARTTLS", "(record type 22)"]);
+    assert_eq!(server.commands()[1..], ["STARTTLS", "(record type 22)"]);
 }
 
 #[tokio::test]
 async fn encryption_that_is_required_and_not_offered_sends_nothing() {
-    let sink = Sink::open(&[]).await;
-    let mailer = mailer(&format!("{}?tls=required", sink.url()), 8, Duration::from_secs(10));
-    let result = sink.serving(mailer.carry(attempt(verify()))).await;
+    let server = MailServer::start(&[]);
+    let mailer = mailer(&format!("{}?tls=required", server.url()), 8, Duration::from_secs(10));
+    let result = mailer.carry(attempt(verify())).await;
     let (never, why) = why(result);
     assert!(!never && why.contains("offers no encryption"), "{why}");
-    assert_eq!(sink.commands()[1..], ["QUIT"]);
+    assert_eq!(server.commands()[1..], ["QUIT"]);
 }
 
 #[tokio::test]
 async fn user_and_password_are_given_when_there_are_some() {
     for (answer, accepted) in [("235 welcome", true), ("535 5.7.8 wrong", false)] {
-        let script: Script =
-            Box::leak(Box::new([("EHLO", "250-sink.example\r\n250 AUTH PLAIN LOGIN"), ("AUTH", answer)]));
-        let sink = Sink::open(script).await;
-        let url = sink.url().replace("smtp://", "smtp://cairn:p%40ss@");
+        let script: Script<'_> = &[("EHLO", "250-sink.example\r\n250 AUTH PLAIN LOGIN"), ("AUTH", answer)];
+        let server = MailServer::start(script);
+        let url = server.url().replace("smtp://", "smtp://cairn:p%40ss@");
         let mailer = mailer(&url, 8, Duration::from_secs(10));
-        let result = sink.serving(mailer.carry(attempt(verify()))).await;
-        assert_eq!(sink.commands()[1], format!("AUTH PLAIN {}", Base64::encode_string(b"\0cairn\0p@ss")));
+        let result = mailer.carry(attempt(verify())).await;
+        assert_eq!(server.commands()[1], format!("AUTH PLAIN {}", Base64::encode_string(b"\0cairn\0p@ss")));
         if accepted {
             assert_eq!(result, Ok(Answer::Accepted));
         } else {
@@ -321,19 +318,19 @@ async fn the_older_way_to_sign_in_is_taken_where_there_is_no_other() {
         ("Y2Fpcm4=", "334 UGFzc3dvcmQ6"),
         ("cEBzcw==", "235 welcome"),
     ];
-    let sink = Sink::open(Box::leak(Box::new(answers))).await;
-    let mailer = mailer(&sink.url().replace("smtp://", "smtp://cairn:p%40ss@"), 8, Duration::from_secs(10));
-    assert_eq!(sink.serving(mailer.carry(attempt(verify()))).await, Ok(Answer::Accepted));
-    assert_eq!(sink.commands()[1..4], ["AUTH LOGIN", "Y2Fpcm4=", "cEBzcw=="]);
+    let server = MailServer::start(&answers);
+    let mailer = mailer(&server.url().replace("smtp://", "smtp://cairn:p%40ss@"), 8, Duration::from_secs(10));
+    assert_eq!(mailer.carry(attempt(verify())).await, Ok(Answer::Accepted));
+    assert_eq!(server.commands()[1..4], ["AUTH LOGIN", "Y2Fpcm4=", "cEBzcw=="]);
 }
 
 #[tokio::test]
 async fn a_server_without_a_way_to_sign_in_that_is_known_gets_no_letter() {
-    let sink = Sink::open(&[("EHLO", "250-sink.example\r\n250 AUTH XOAUTH2")]).await;
-    let mailer = mailer(&sink.url().replace("smtp://", "smtp://cairn:p%40ss@"), 8, Duration::from_secs(10));
-    let (never, why) = why(sink.serving(mailer.carry(attempt(verify()))).await);
+    let server = MailServer::start(&[("EHLO", "250-sink.example\r\n250 AUTH XOAUTH2")]);
+    let mailer = mailer(&server.url().replace("smtp://", "smtp://cairn:p%40ss@"), 8, Duration::from_secs(10));
+    let (never, why) = why(mailer.carry(attempt(verify())).await);
     assert!(!never && why.contains("PLAIN and LOGIN"), "{why}");
-    assert_eq!(sink.commands()[1..], ["QUIT"]);
+    assert_eq!(server.commands()[1..], ["QUIT"]);
 }
 
 #[tokio::test]

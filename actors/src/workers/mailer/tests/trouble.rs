@@ -6,27 +6,23 @@ use super::*;
 
 #[tokio::test]
 async fn a_destination_that_hangs_does_not_hold_up_the_others() {
-    let sink = Sink::open(&[("RCPT@slow.example", "wait")]).await;
-    let mailer = mailer(&sink.url(), 8, Duration::from_secs(600));
+    let server = MailServer::start(&[("RCPT@slow.example", "wait")]);
+    let mailer = mailer(&server.url(), 8, Duration::from_secs(600));
     let slow = join_all((0..40).map(|_| mailer.carry(attempt(welcome("slow.example")))));
     let others = async {
         for _ in 0..4 {
-            sink.waits().await;
+            server.waits().await;
         }
         for number in 0..20 {
             assert!(mailer.carry(attempt(welcome(&format!("d{}.example", number % 3)))).await.is_ok());
         }
     };
-    sink.serving(async {
-        match select(std::pin::pin!(others), std::pin::pin!(slow)).await {
-            Either::Left(_) => {}
-            Either::Right(_) => panic!("the slow ones were to wait"),
-        }
-    })
-    .await;
-    assert_eq!(sink.heard("RCPT TO:<bob@slow.example>"), 4);
-    let seen = sink.seen.lock().unwrap();
-    assert!(seen.contents.len() == 20 && seen.at_once <= 8, "{}", seen.at_once);
+    match select(std::pin::pin!(others), std::pin::pin!(slow)).await {
+        Either::Left(_) => {}
+        Either::Right(_) => panic!("the slow ones were to wait"),
+    }
+    assert_eq!(server.heard("RCPT TO:<bob@slow.example>"), 4);
+    assert!(server.letters() == 20 && server.connections_at_once() <= 8, "{}", server.connections_at_once());
 }
 
 #[tokio::test]
@@ -41,103 +37,91 @@ async fn a_server_in_trouble_is_left_alone_and_then_one_letter_goes_to_see() {
         ("GREETING#6", BUSY),
         ("GREETING#7", "wait"),
     ];
-    let sink = Sink::open(Box::leak(Box::new(script))).await;
+    let server = MailServer::start(&script);
     let clock = Arc::new(FixedClock::default());
-    let mailer = mailer_at(&sink.url(), 8, Duration::from_secs(10), Arc::clone(&clock));
-    let connections = || sink.seen.lock().unwrap().connections;
+    let mailer = mailer_at(&server.url(), 8, Duration::from_secs(10), Arc::clone(&clock));
+    let connections = || server.connections();
     // Each to another domain: it is the server that is in trouble.
     let letter = |number: usize| mailer.carry(attempt(welcome(&format!("d{number}.example"))));
     let left_alone = async |number| {
         let (never, why) = why(letter(number).await);
         assert!(!never && why.contains("left alone"), "{why}");
     };
-    sink.serving(async {
-        for number in 1..=5 {
-            let (never, why) = why(letter(number).await);
-            assert!(!never && !why.contains("left alone"), "{why}");
-            assert_eq!(connections(), number);
-        }
-        left_alone(6).await;
-        clock.advance(Duration::from_millis(4_999));
-        left_alone(7).await;
-        assert_eq!(connections(), 5);
+    for number in 1..=5 {
+        let (never, why) = why(letter(number).await);
+        assert!(!never && !why.contains("left alone"), "{why}");
+        assert_eq!(connections(), number);
+    }
+    left_alone(6).await;
+    clock.advance(Duration::from_millis(4_999));
+    left_alone(7).await;
+    assert_eq!(connections(), 5);
 
-        clock.advance(Duration::from_millis(1));
-        assert!(!why(letter(8).await).1.contains("left alone"));
-        assert_eq!(connections(), 6);
-        clock.advance(Duration::from_millis(9_999));
-        left_alone(9).await;
+    clock.advance(Duration::from_millis(1));
+    assert!(!why(letter(8).await).1.contains("left alone"));
+    assert_eq!(connections(), 6);
+    clock.advance(Duration::from_millis(9_999));
+    left_alone(9).await;
 
-        clock.advance(Duration::from_millis(1));
-        let while_one_sees = async {
-            sink.waits().await;
-            left_alone(10).await;
-            sink.go_on();
-        };
-        let (seen, ()) = join(letter(11), while_one_sees).await;
-        assert_eq!(seen, Ok(Answer::Accepted));
-        for number in 12..20 {
-            assert_eq!(letter(number).await, Ok(Answer::Accepted));
-        }
-        assert_eq!(connections(), 7);
-    })
-    .await;
+    clock.advance(Duration::from_millis(1));
+    let while_one_sees = async {
+        server.waits().await;
+        left_alone(10).await;
+        server.go_on();
+    };
+    let (seen, ()) = join(letter(11), while_one_sees).await;
+    assert_eq!(seen, Ok(Answer::Accepted));
+    for number in 12..20 {
+        assert_eq!(letter(number).await, Ok(Answer::Accepted));
+    }
+    assert_eq!(connections(), 7);
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_not_tried_for_ever() {
-    let sink = Sink::open(&[("EHLO", "250-sink.example\r\n250 AUTH PLAIN"), ("AUTH", "535 5.7.8 wrong")]).await;
-    let url = sink.url().replace("smtp://", "smtp://cairn:wrong@");
+    let server = MailServer::start(&[("EHLO", "250-sink.example\r\n250 AUTH PLAIN"), ("AUTH", "535 5.7.8 wrong")]);
+    let url = server.url().replace("smtp://", "smtp://cairn:wrong@");
     let mailer = mailer(&url, 8, Duration::from_secs(10));
-    sink.serving(async {
-        for _ in 0..20 {
-            assert!(!why(mailer.carry(attempt(verify())).await).0);
-        }
-    })
-    .await;
-    assert_eq!(sink.heard("AUTH"), 5);
+    for _ in 0..20 {
+        assert!(!why(mailer.carry(attempt(verify())).await).0);
+    }
+    assert_eq!(server.heard("AUTH"), 5);
 }
 
 #[tokio::test]
 async fn a_destination_in_trouble_is_left_alone_while_the_others_get_theirs() {
     let script =
         [("RCPT#1", "drop"), ("RCPT#2", "drop"), ("RCPT#3", "hang"), ("DATA#1", "drop"), ("CONTENT#1", "drop")];
-    let sink = Sink::open(Box::leak(Box::new(script))).await;
+    let server = MailServer::start(&script);
     let clock = Arc::new(FixedClock::default());
-    let mailer = mailer_at(&sink.url(), 8, Duration::from_secs(1), Arc::clone(&clock));
+    let mailer = mailer_at(&server.url(), 8, Duration::from_secs(1), Arc::clone(&clock));
     let sick = || mailer.carry(attempt(welcome("sick.example")));
     let held = async || {
         let (never, why) = why(sick().await);
         assert!(!never && why.contains("this domain"), "{why}");
     };
-    sink.serving(async {
-        for _ in 0..5 {
-            assert!(!why(sick().await).1.contains("this domain"));
-        }
-        held().await;
-        assert_eq!(sink.heard("RCPT"), 5);
-        assert_eq!(mailer.carry(attempt(welcome("well.example"))).await, Ok(Answer::Accepted));
-        clock.advance(Duration::from_secs(4));
-        mailer.tend().await;
-        held().await;
-        clock.advance(Duration::from_secs(1));
-        assert_eq!(sick().await, Ok(Answer::Accepted));
-        assert_eq!(sick().await, Ok(Answer::Accepted));
-    })
-    .await;
+    for _ in 0..5 {
+        assert!(!why(sick().await).1.contains("this domain"));
+    }
+    held().await;
+    assert_eq!(server.heard("RCPT"), 5);
+    assert_eq!(mailer.carry(attempt(welcome("well.example"))).await, Ok(Answer::Accepted));
+    clock.advance(Duration::from_secs(4));
+    mailer.tend().await;
+    held().await;
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(sick().await, Ok(Answer::Accepted));
+    assert_eq!(sick().await, Ok(Answer::Accepted));
 }
 
 #[tokio::test]
 async fn a_server_that_asks_to_come_again_is_in_no_trouble() {
-    let sink = Sink::open(&[("RCPT@grey.example", "450 4.2.0 greylisted, come again")]).await;
-    let mailer = mailer(&sink.url(), 8, Duration::from_secs(10));
-    sink.serving(async {
-        for _ in 0..20 {
-            let (never, why) = why(mailer.carry(attempt(welcome("grey.example"))).await);
-            assert!(!never && why.contains("450 4.2.0 greylisted"), "{why}");
-        }
-        assert_eq!(mailer.carry(attempt(welcome("well.example"))).await, Ok(Answer::Accepted));
-    })
-    .await;
-    assert_eq!((sink.heard("RCPT"), sink.heard("EHLO")), (21, 1));
+    let server = MailServer::start(&[("RCPT@grey.example", "450 4.2.0 greylisted, come again")]);
+    let mailer = mailer(&server.url(), 8, Duration::from_secs(10));
+    for _ in 0..20 {
+        let (never, why) = why(mailer.carry(attempt(welcome("grey.example"))).await);
+        assert!(!never && why.contains("450 4.2.0 greylisted"), "{why}");
+    }
+    assert_eq!(mailer.carry(attempt(welcome("well.example"))).await, Ok(Answer::Accepted));
+    assert_eq!((server.heard("RCPT"), server.heard("EHLO")), (21, 1));
 }
