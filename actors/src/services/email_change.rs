@@ -182,7 +182,7 @@ impl Services {
             (_, Some(proved)) => Confirmer::Password(Arc::clone(proved)),
             (ConfirmedBy::SignedIn(user), None) => Confirmer::SignedIn(user),
             (ConfirmedBy::Browser(cookies), None) => {
-                self.cookie_of::<EmailChange>(&link, cookies).map_or(Confirmer::Anybody, Confirmer::Browser)
+                self.cookie_of_flow(flow, cookies).map_or(Confirmer::Anybody, Confirmer::Browser)
             }
             (ConfirmedBy::Password(_) | ConfirmedBy::Nobody, None) => Confirmer::Anybody,
         };

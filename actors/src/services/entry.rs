@@ -26,8 +26,19 @@ pub(super) struct Entry<'a> {
     pub(super) is_known: bool,
     /// The failed guesses that their success makes forgotten, and of which network.
     pub(super) forgets: Option<(Target, Digest)>,
-    /// The identity of the step that begins the session.
-    pub(super) asker: Asker,
+}
+
+/// A session that is about to begin, and what follows once it has.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    /// What opens the session.
+    pub(super) start: Start,
+    /// Sessions for which there is no room any more once it has begun.
+    pub(super) crowded: Vec<FlowId>,
+    /// The account was to be deleted, and this sign-in calls that off.
+    pub(super) restored: bool,
+    /// The device that is known from then on.
+    pub(super) device: Device,
 }
 
 /// What became of a sign-in.
@@ -52,15 +63,15 @@ pub(super) enum Entered {
 }
 
 impl Services {
-    /// Begins a session for somebody who has proved who they are.
+    /// What a session begins with for somebody who has proved who they are; `None`: the account is to be gone by now.
     ///
     /// # Errors
-    /// The engine's.
-    pub(super) async fn enter(&self, caller: &Caller, entry: Entry<'_>) -> Result<Entered, Refusal> {
-        let Entry { user, amr, device, is_known, forgets, asker } = entry;
+    /// The database is away.
+    pub(super) async fn arriving(&self, caller: &Caller, entry: Entry<'_>) -> Result<Option<Arriving>, Refusal> {
+        let Entry { user, amr, device, is_known, forgets } = entry;
         let leaves = self.leaves_at(user).await?;
         if leaves.is_some_and(|(_, until)| until <= self.engine.now()) {
-            return Ok(Entered::Gone);
+            return Ok(None);
         }
         let arrival = self.arrival(caller, user, &device, is_known, leaves).await?;
         let (crowded, restored) = (arrival.crowded.clone(), arrival.restores.is_some());
@@ -74,6 +85,16 @@ impl Services {
             arrival,
             forgets,
         };
+        Ok(Some(Arriving { start, crowded, restored, device }))
+    }
+
+    /// Begins a session for somebody who has proved who they are. `asker`: the identity of the step that begins it.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub(super) async fn enter(&self, caller: &Caller, entry: Entry<'_>, asker: Asker) -> Result<Entered, Refusal> {
+        let Some(arriving) = self.arriving(caller, entry).await? else { return Ok(Entered::Gone) };
+        let Arriving { start, crowded, restored, device } = arriving;
         let reply = self.engine.start::<Session>(asker, start).await?;
         if reply.outcome == Outcome::Refused {
             return Ok(Entered::Moved);

@@ -238,16 +238,12 @@ impl Services {
         Ok(state.awaits().filter(|_| is_known).map(|(address, _)| address.clone()))
     }
 
-    /// The cookie of the flow that a link names, among those of a browser. Whether it is genuine, the flow says.
-    pub(super) fn cookie_of<F: LetterProof>(
-        &self,
-        link: &Presented<F::Link>,
-        cookies: &[&str],
-    ) -> Option<Presented<of::FlowCookie>> {
+    /// The cookie of a flow among those that a browser shows. Whether it is genuine, the flow says.
+    pub(super) fn cookie_of_flow(&self, flow: FlowId, cookies: &[&str]) -> Option<Presented<of::FlowCookie>> {
         let environment = self.engine.environment();
-        let parsed =
+        let mut parsed =
             cookies.iter().filter_map(|cookie| Presented::parse(&environment.ring, of::FlowCookie, cookie).ok());
-        parsed.into_iter().find(|cookie| cookie.flow() == link.flow())
+        parsed.find(|cookie| cookie.flow() == *flow.bytes())
     }
 
     /// Where the last letter is that a flow has sent of the kind that it waits for.

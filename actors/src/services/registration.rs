@@ -159,7 +159,7 @@ impl Services {
     ) -> Result<(FlowReply, User), Refusal> {
         let ring = &self.engine.environment().ring;
         let link = Presented::parse(ring, of::VerifyEmail, token).map_err(|_| Refusal::GARBAGE)?;
-        let cookie = self.cookie_of::<Registration>(&link, cookies).ok_or(Refusal::Credentials)?;
+        let cookie = self.cookie_of_flow(FlowId::from_bytes(link.flow()), cookies).ok_or(Refusal::Credentials)?;
         let flow = FlowId::from_bytes(link.flow());
         let asker = self.asker(caller, &[token]).await?;
         let reply = self.engine.call::<Registration>(flow, asker, Command::OpenHere { link, cookie }).await;

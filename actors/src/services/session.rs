@@ -201,9 +201,8 @@ impl Services {
                 device: recognised.unwrap_or_else(|| Device::new(known.id, known.devices, self.engine.seed())),
                 is_known: recognised.is_some(),
                 forgets: attempt.to_forget().map(|target| (target, self.network_of(caller))),
-                asker: self.engine.asker(&caller.trace),
             };
-            match self.enter(caller, entry).await? {
+            match self.enter(caller, entry, self.engine.asker(&caller.trace)).await? {
                 Entered::Begun { reply, restored, device, crowded } => {
                     drop(attempt);
                     self.make_room(caller, &crowded).await;
