@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use cairn_http::openapi;
 use clap::{Parser, Subcommand};
 
 mod conceal;
@@ -42,6 +43,12 @@ enum Command {
         #[arg(long, env = "CAIRN_CONFIG")]
         config: Option<std::path::PathBuf>,
     },
+    /// Prints the interface in OpenAPI 3.1, which `GET /openapi.json` serves.
+    Openapi {
+        /// The interface of the operations listener instead.
+        #[arg(long)]
+        operations: bool,
+    },
     /// The templates of pages and letters.
     Templates {
         #[command(subcommand)]
@@ -76,6 +83,11 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Serve { config } => with(config.as_deref(), serve::run),
         Command::Health { config } => with(config.as_deref(), |config| health::check(&config)),
+        Command::Openapi { operations } => {
+            let document = if operations { openapi::operations_document() } else { openapi::document("/") };
+            output::say(&format!("{document:#}"));
+            Ok(())
+        }
         Command::Templates { command: Templates::Check { config } } => {
             with(config.as_deref(), |config| theme::check(&config))
         }

@@ -324,6 +324,7 @@ fn public_routes(
     let router = Router::new(settings)
         .with(cairn_http::api::group(state)?)?
         .with(cairn_http::well_known::group(state)?)?
+        .with(cairn_http::openapi::group(state)?)?
         .with(cairn_http::pages::group(state)?)?;
     Ok(router.filter())
 }

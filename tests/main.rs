@@ -18,6 +18,7 @@ mod house;
 mod journeys;
 mod letters;
 mod limits;
+mod openapi;
 mod operations;
 mod pages;
 mod process;

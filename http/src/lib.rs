@@ -2,8 +2,10 @@
 
 pub mod access;
 pub mod api;
+pub mod description;
 pub mod json;
 pub mod limits;
+pub mod openapi;
 pub mod operations;
 pub mod pages;
 pub mod port;
@@ -14,6 +16,7 @@ pub mod route;
 pub mod route_group;
 pub mod router;
 pub mod server;
+pub mod settings;
 pub mod state;
 pub mod theme;
 pub mod well_known;
@@ -23,13 +26,16 @@ mod decode;
 mod frames;
 mod load;
 mod refusal;
+mod schema;
 mod sign_in;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub use access::host::Hosts;
 pub use access::{Access, Admission, AnswerHeaders, Metered};
+pub use description::Description;
 pub use limits::Limits;
 pub use port::Port;
 pub use problem::{Problem, Unacceptable};
@@ -37,6 +43,7 @@ pub use reply::Reply;
 pub use request::{Form, Request};
 pub use route::{Answer, Body, Route, RouteSpec, Run, Said, Shape};
 pub use route_group::{Cors, RouteGroup, TableFault};
-pub use router::{Router, Settings, describe_metrics};
+pub use router::{Router, describe_metrics};
 pub use server::serve;
+pub use settings::Settings;
 pub use state::AppState;

@@ -7,16 +7,18 @@ use std::time::Duration;
 use cairn_runtime::Timestamp;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 use crate::reply::Reply;
+use crate::schema;
 
 mod kind;
 
 pub use self::kind::Kind;
 
 /// One value that was readable but is not acceptable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unacceptable {
     /// JSON pointer (RFC 6901) of the member.
     pub pointer: String,
@@ -408,23 +410,45 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
+/// The schema of a problem document, a reference to it.
+pub(crate) fn schema(schemas: &mut SchemaGenerator) -> Schema {
+    schemas.subschema_for::<Document<'static>>()
+}
+
+/// Why a request was refused (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 struct Document<'a> {
+    /// The kind of problem: a path below the public URL.
     #[serde(rename = "type")]
+    #[schemars(with = "schema::ProblemType")]
     kind: &'static str,
+    /// The same for each `type`.
     title: &'static str,
+    /// The status of the answer.
     status: u16,
+    /// A sentence that says what to do next.
     detail: &'a str,
+    /// The answer's `X-Request-Id`, which stands in the log.
     request_id: &'a str,
+    /// The member that cannot be read (RFC 6901).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pointer: Option<&'a str>,
+    /// Where the body ceases to be JSON, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
     line: Option<usize>,
+    /// In that line, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
     column: Option<usize>,
+    /// Everything that is not acceptable, at once.
     #[serde(skip_serializing_if = "<[Unacceptable]>::is_empty")]
     errors: &'a [Unacceptable],
+    /// How often the code of this flow may still be wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
     tries_left: Option<u32>,
 }
 

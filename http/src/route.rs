@@ -1,13 +1,15 @@
-//! A route is one line of data: method, path, access, body and answers by their types, bucket, handler.
+//! A route is one line of data: method, path, access, body and answers by their types, bucket, handler, and what the
+//! document of the interface says of it besides.
 //!
 //! [`routes!`](crate::route::routes) reads a table of such lines:
 //!
 //! ```text
-//! POST "/auth/login", open, json(login::Body) => 200(TokensBody), LOGIN, login::login;
+//! POST "/auth/login", open, json(login::Body) => 200(TokensBody), LOGIN, login::login, login::SIGN_IN;
 //! ```
 //!
-//! Each word of a line does two things: it stands in the table as data ([`RouteSpec`]), and it decides how the handler is
-//! called, with which arguments and for which value. So the compiler holds a handler to its line.
+//! Routes that are no part of the document, such as pages, have no last word. Each other word of a line does two things: it
+//! stands in the table as data ([`RouteSpec`]), and it decides how the handler is called, with which arguments and for which
+//! value. So the compiler holds a handler to its line.
 
 use std::any;
 use std::fmt;
@@ -15,9 +17,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 use crate::access::Access;
+use crate::description::Description;
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -51,6 +55,8 @@ pub struct RouteSpec {
     pub answers: &'static [Said],
     /// The bucket of [`crate::access::rate`] that a request takes from. `None`: it costs neither a read nor a write.
     pub bucket: Option<&'static str>,
+    /// What the document of the interface says of it. `None`: it is no part of it.
+    pub description: Option<&'static Description>,
 }
 
 /// What a route takes as its body.
@@ -85,6 +91,8 @@ pub enum Said {
     Json(StatusCode, Shape),
     /// 204 without a body.
     Nothing,
+    /// 304: what the client has is still so.
+    Unchanged,
     /// A page, or 303 to one.
     Page,
     /// Server-sent events (HTML, section 9.2).
@@ -95,19 +103,27 @@ pub enum Said {
 
 /// A type of ours, as tables name it.
 #[derive(Clone, Copy)]
-pub struct Shape(fn() -> &'static str);
+pub struct Shape {
+    name: fn() -> &'static str,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+}
 
 impl Shape {
     /// The shape of a type.
     #[must_use]
-    pub const fn of<T>() -> Self {
-        Self(any::type_name::<T>)
+    pub const fn of<T: JsonSchema>() -> Self {
+        Self { name: any::type_name::<T>, schema: SchemaGenerator::subschema_for::<T> }
     }
 
     /// The type's name with its path.
     #[must_use]
     pub fn name(self) -> &'static str {
-        (self.0)()
+        (self.name)()
+    }
+
+    /// The type's schema: a reference, where it is put among the definitions of `schemas`.
+    pub(crate) fn schema(self, schemas: &mut SchemaGenerator) -> Schema {
+        (self.schema)(schemas)
     }
 }
 
@@ -167,7 +183,7 @@ pub(crate) fn reply<T: Serialize>(status: StatusCode, says: impl Says<T>) -> Ans
 macro_rules! routes {
     (static $table:ident: $state:ty, $call:ident; $(
         $method:ident $path:literal, $access:ident, $body:ident $(($wants:ty))?
-            => $($said:tt $(($says:ty))?)|+, $bucket:ident, $run:expr;
+            => $($said:tt $(($says:ty))?)|+, $bucket:ident, $run:expr $(, $description:path)?;
     )+) => {
         static $table: &[$crate::route::Route<$state>] = &[$(
             $crate::route::Route {
@@ -178,6 +194,7 @@ macro_rules! routes {
                     body: $crate::route::word!(body $body $(($wants))?),
                     answers: &[$($crate::route::word!(said $said $(($says))?)),+],
                     bucket: $crate::route::word!(bucket $bucket),
+                    description: $crate::route::word!(description $($description)?),
                 },
                 run: |state, request| ::std::boxed::Box::pin(
                     $call!(state, request, $access, $body $(($wants))?, [$($said $(($says))?)|+], $run)
@@ -203,6 +220,7 @@ macro_rules! word {
     (body json($type:ty)) => { $crate::route::Body::Json($crate::route::Shape::of::<$type>()) };
     (body form) => { $crate::route::Body::Form };
     (said 204) => { $crate::route::Said::Nothing };
+    (said 304) => { $crate::route::Said::Unchanged };
     (said page) => { $crate::route::Said::Page };
     (said events) => { $crate::route::Said::Events };
     (said file) => { $crate::route::Said::File };
@@ -212,6 +230,8 @@ macro_rules! word {
     (status 200) => { ::http::StatusCode::OK };
     (status 202) => { ::http::StatusCode::ACCEPTED };
     (status 503) => { ::http::StatusCode::SERVICE_UNAVAILABLE };
+    (description) => { None };
+    (description $description:path) => { Some(&$description) };
     (bucket unlimited) => { None };
     (bucket $bucket:ident) => { Some($bucket) };
 }

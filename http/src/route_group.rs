@@ -28,7 +28,7 @@ use crate::problem::{Kind, Problem};
 use crate::reply::{DATA_POLICY, Reply};
 use crate::request::{BodyStream, Head, Request, collect, crowded, discard};
 use crate::route::{Answer, Route};
-use crate::router::{Settings, is_below};
+use crate::settings::{Settings, is_below};
 
 /// How a group tells of problems: as a document, as a page, as its protocol wants it.
 pub(crate) type ErrorWriter<S> = fn(&S, &Problem, &Refused<'_>) -> Reply;
@@ -53,6 +53,8 @@ pub enum Cors {
     OwnPages,
     /// Those of the origins that the settings list, too.
     Listed,
+    /// Everybody's: what the group answers is the same for all, and it reads no cookie.
+    Everybody,
 }
 
 /// Headers that scripts of a listed origin may read, and may send.
@@ -273,7 +275,7 @@ impl<S: Admission> RouteGroup<S> {
             }
         };
         request.body = collect(&head.headers, body, &settings.limits, &mut held).await?;
-        request.check_media_type(route.spec.body)?;
+        request.check_media_type(route.spec.body.media_type())?;
         (route.run)(Arc::clone(&self.state), *request).await
     }
 
@@ -306,7 +308,7 @@ impl<S: Admission> RouteGroup<S> {
             Ok(Ok(body)) => request.body = body,
             Ok(Err(_)) | Err(_) => return Err(slow),
         }
-        if request.check_media_type(route.spec.body).is_err() {
+        if request.check_media_type(route.spec.body.media_type()).is_err() {
             return Err(slow);
         }
         let seconds = slow.seconds_to_wait().unwrap_or(1);
@@ -321,9 +323,14 @@ impl<S: Admission> RouteGroup<S> {
         }
     }
 
-    /// Names a listed origin as welcome. Others get no such header and are served all the same: their browser keeps
-    /// the answer from them, and our own pages' posts carry an origin as well.
+    /// Names a listed origin as welcome, or all of them. Others get no such header and are served all the same: their
+    /// browser keeps the answer from them, and our own pages' posts carry an origin as well.
     fn welcome_origin(&self, settings: &Settings, head: &Head, trail: &mut Trail) {
+        if self.cors == Cors::Everybody {
+            trail.headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            trail.headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+            return;
+        }
         if self.cors == Cors::OwnPages || settings.cors_origins.is_empty() {
             return;
         }

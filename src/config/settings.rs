@@ -151,6 +151,7 @@ settings! {
         /// Origins whose scripts may call `/auth` and `/users` and read `/.well-known`, as browsers write them:
         /// `https://app.example.org`, with a port only where it is not the usual one; anything else, `*` included,
         /// refuses to start. Cookies are never shared with them, and what is for our own pages is closed to them.
+        /// `/openapi.json` is open to every origin.
         cors_origins: Vec<Origin> = "",
     }
 

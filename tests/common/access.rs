@@ -1,6 +1,6 @@
 //! Access, held against the tables: every route is called without credentials, with wrong ones and from another site.
 
-use cairn_http::{Access, Body, RouteSpec, api, pages, well_known};
+use cairn_http::{Access, Body, RouteSpec, api, openapi, pages, well_known};
 
 use crate::support::browser::Browser;
 use crate::support::client::Request;
@@ -11,7 +11,7 @@ of_each_kind!(with_good_credentials_everybody_gets_as_far_as_the_tables_say);
 
 /// The lines of all tables of the public listener.
 fn specs() -> impl Iterator<Item = &'static RouteSpec> {
-    api::specs().chain(well_known::specs()).chain(pages::specs())
+    api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs())
 }
 
 /// A path that fits a pattern, with ids that are nobody's.

@@ -10,7 +10,7 @@ on_both_databases!(
     a_wrong_method_is_refused_with_what_is_allowed,
 );
 
-const PATHS: [(&str, &[&str]); 24] = [
+const PATHS: [(&str, &[&str]); 25] = [
     ("/auth/config", &["GET", "HEAD"]),
     ("/auth/register", &["POST"]),
     ("/auth/register/reg_00000000000000000000000000", &["GET", "HEAD"]),
@@ -34,6 +34,7 @@ const PATHS: [(&str, &[&str]); 24] = [
     ("/users/me", &["GET", "HEAD", "PUT", "DELETE"]),
     ("/users/me/export", &["GET", "HEAD"]),
     ("/.well-known/jwks.json", &["GET", "HEAD"]),
+    ("/openapi.json", &["GET", "HEAD"]),
     ("/health", &["GET", "HEAD"]),
 ];
 

@@ -2,15 +2,16 @@
 
 use std::fs;
 
-use cairn_http::{Access, Body, RouteSpec, api, operations, pages, well_known};
+use cairn_http::{Access, Body, RouteSpec, api, openapi, operations, pages, well_known};
 
 use super::{read, root};
 
 /// The tables in their order on the page.
-fn tables() -> [(&'static str, Vec<&'static RouteSpec>); 4] {
+fn tables() -> [(&'static str, Vec<&'static RouteSpec>); 5] {
     [
         ("The interface", api::specs().collect()),
         ("Well-known paths", well_known::specs().collect()),
+        ("The document of the interface", openapi::specs().collect()),
         ("Pages", pages::specs().collect()),
         ("Operations", operations::specs().collect()),
     ]

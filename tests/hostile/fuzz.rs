@@ -118,6 +118,7 @@ fn says_what_its_line_says(seed: &Seed, answer: &[u8]) {
         Said::Page => is("text/html") || status == 303,
         Said::Events => status == 200 && is("text/event-stream"),
         Said::File => status == 200,
+        Said::Unchanged => status == 304,
     });
     let refused = status >= 400 && is("text/html") && !is_data(line);
     assert!(fits || refused, "{line:?} was answered with\n{head}");

@@ -106,3 +106,33 @@ fn the_engine_knows_nothing_of_auth() {
         }
     }
 }
+
+#[test]
+fn parts_of_http_are_bound_in_no_circle_but_where_they_are_one_thing() {
+    // What is below does not know what is above: the interface and the pages, the router, the tables.
+    for (below, words) in [
+        ("pages/", &["api", "openapi"][..]),
+        ("api/", &["pages", "openapi", "theme"]),
+        ("theme/", &["api", "pages", "route", "state"]),
+        ("route.rs", &["route_group", "router", "api", "pages", "openapi", "state"]),
+        ("route_group.rs", &["router", "api", "pages", "openapi", "state"]),
+        ("request.rs", &["route", "route_group", "router"]),
+        ("problem", &["route", "request"]),
+        ("views.rs", &["api", "pages"]),
+    ] {
+        let mut seen = 0;
+        for path in files("http/src", "rs").iter().filter(|path| short(path).starts_with(&format!("http/src/{below}")))
+        {
+            for (number, line) in code_of(path) {
+                let known = words.iter().find(|word| {
+                    let whole = [format!("use crate::{word}::"), format!("use crate::{word};")];
+                    whole.iter().any(|import| line.contains(import))
+                        || line.contains("use crate::{") && says(&line, word)
+                });
+                assert!(known.is_none(), "{}:{number} knows {}", short(path), known.unwrap_or(&""));
+            }
+            seen += 1;
+        }
+        assert!(seen > 0, "{below} is not there");
+    }
+}

@@ -37,7 +37,7 @@ const BANNED: [(&str, &str); 8] = [
 ];
 
 /// Each crate that a manifest of ours names, and why it and not another or none.
-const CHOSEN: [(&str, &str); 48] = [
+const CHOSEN: [(&str, &str); 50] = [
     ("argon2", "the password hash's parameters and strings, and the reference for what computes it"),
     ("argon2-rust", "computes the password hash in half the time, held to the reference"),
     ("base64ct", "base64 in constant time, strict about what it reads"),
@@ -52,6 +52,10 @@ const CHOSEN: [(&str, &str); 48] = [
     ("icu_properties", "which characters show nothing, by the Unicode Character Database; idna brings it already"),
     ("idna", "one form of a domain (UTS 46)"),
     ("ipnet", "blocks of addresses: which proxies are trusted"),
+    (
+        "jsonschema",
+        "tests: holds every answer to the document of the interface; without its features, so it fetches nothing",
+    ),
     ("jsonwebtoken", "verifies tokens; signing is ring's, with a kept key"),
     ("lettre", "the making of mails; the conversation with a mail server is our own, which reads bytes before text"),
     ("matchit", "the one match of a path over all tables of URLs"),
@@ -66,6 +70,10 @@ const CHOSEN: [(&str, &str); 48] = [
     ("ring", "MACs, sealing, signatures: the only cryptography"),
     ("rustix", "limits of the process and what may read it, without unsafe code of ours"),
     ("rustls", "TLS; named to install its one provider"),
+    (
+        "schemars",
+        "JSON schemas (draft 2020-12, as OpenAPI 3.1 takes them) of our bodies and answers, by the attributes of serde",
+    ),
     ("sea-orm", "entities and queries for SQLite and PostgreSQL alike"),
     ("sea-orm-migration", "the schema's steps"),
     ("serde", "the form of states, events and requests"),

@@ -184,7 +184,7 @@ impl App {
 
     /// The operations listener.
     pub fn operations(&self) -> Client {
-        Client::new(self.operations)
+        Client::new(self.operations).of_operations()
     }
 
     /// What links in letters and the issuer of tokens begin with.

@@ -1,4 +1,5 @@
-//! A client of the REST contract: one connection a request, so that nothing outlives a server that was killed.
+//! A client of the REST contract: one connection a request, so that nothing outlives a server that was killed. Every
+//! answer is held to the document of the interface.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,6 +13,8 @@ use serde_json::Value;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
+use super::contract::{self, Listener};
+
 /// Longer than any answer takes on a busy machine; a server that says nothing for so long is broken.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -20,6 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 pub struct Client {
     server: SocketAddr,
     source: Ipv4Addr,
+    listener: Listener,
 }
 
 /// A request in the making.
@@ -58,7 +62,13 @@ pub fn encoded(text: &str) -> String {
 
 impl Client {
     pub fn new(server: SocketAddr) -> Self {
-        Self { server, source: Ipv4Addr::LOCALHOST }
+        Self { server, source: Ipv4Addr::LOCALHOST, listener: Listener::Public }
+    }
+
+    /// The same client of an operations listener.
+    pub fn of_operations(mut self) -> Self {
+        self.listener = Listener::Operations;
+        self
     }
 
     /// The same client as seen from 127.0.0.`last`.
@@ -142,6 +152,7 @@ impl Request {
     /// Sends it; a broken connection is an answer that some tests expect.
     pub async fn attempt(self) -> Result<Answer, Broken> {
         let asked = format!("{} {}", self.method, self.target);
+        let (method, listener) = (self.method.clone(), self.client.listener);
         let mut request = http::Request::builder()
             .method(self.method)
             .uri(&self.target)
@@ -153,7 +164,11 @@ impl Request {
             request.headers_mut().append(name, http::HeaderValue::from_bytes(value).unwrap());
         }
         match tokio::time::timeout(TIMEOUT, self.client.exchange(request, asked.clone())).await {
-            Ok(answer) => answer,
+            Ok(answer) => {
+                let answer = answer?;
+                contract::check(listener, method.as_str(), &self.target, &answer);
+                Ok(answer)
+            }
             Err(_) => Err(Broken(format!("{asked}: silent for {TIMEOUT:?}"))),
         }
     }

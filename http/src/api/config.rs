@@ -6,8 +6,10 @@ use cairn_actors::identity::username::Username;
 use cairn_actors::secrets::password::{LONGEST_PASSWORD, SHORTEST_PASSWORD};
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::description::{Area, Description, Gives};
 use crate::problem::Problem;
 use crate::request::Request;
 use crate::route::WithHeaders;
@@ -16,26 +18,52 @@ use crate::state::AppState;
 /// Codes of letters have so many digits.
 const CODE_LENGTH: u32 = 6;
 
+pub(super) const SHOW: Description =
+    Description::new("getConfig", Area::Server, "Get the rules of this server").gives(&[Gives::CacheControl]);
+
 /// The rules of this server.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Config {
+    /// The name of the server, for headings.
     name: String,
-    registration: &'static str,
-    sign_in: [&'static str; 1],
+    /// Whether anybody may register.
+    registration: Registration,
+    /// The ways to sign in. More may come.
+    sign_in: Vec<&'static str>,
+    /// What a password must be.
     password: PasswordRules,
+    /// What a username must be.
     username: UsernameRules,
+    /// The digits of a code in a letter.
     code_length: u32,
 }
 
-#[derive(Serialize)]
+/// Whether anybody may register.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum Registration {
+    Open,
+    Closed,
+}
+
+/// What a password must be. It is measured after NFKC.
+#[derive(Serialize, JsonSchema)]
 struct PasswordRules {
+    /// Characters at least.
+    #[schemars(with = "u32")]
     min_length: usize,
+    /// Bytes of UTF-8 at most.
+    #[schemars(with = "u32")]
     max_bytes: usize,
 }
 
-#[derive(Serialize)]
+/// What a username must be.
+#[derive(Serialize, JsonSchema)]
 struct UsernameRules {
+    /// Whether everybody has one.
     required: bool,
+    /// A regular expression for its final form. Capitals are taken and lowered.
     pattern: &'static str,
 }
 
@@ -44,8 +72,8 @@ pub(super) async fn show(state: Arc<AppState>, _request: Request) -> Result<With
     let open = state.services.engine.environment().settings.registration;
     let rules = Config {
         name: state.theme.name().to_owned(),
-        registration: if open { "open" } else { "closed" },
-        sign_in: ["password"],
+        registration: if open { Registration::Open } else { Registration::Closed },
+        sign_in: vec!["password"],
         password: PasswordRules { min_length: SHORTEST_PASSWORD, max_bytes: LONGEST_PASSWORD },
         username: UsernameRules { required: false, pattern: Username::PATTERN },
         code_length: CODE_LENGTH,

@@ -2,37 +2,27 @@
 
 use std::sync::Arc;
 
-use cairn_actors::services::devices::DeviceView;
 use cairn_actors::services::session::SignedIn;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access::caller;
+use crate::description::{Area, Description, Param};
 use crate::problem::Problem;
-use crate::reply::instant;
 use crate::request::Request;
 use crate::state::AppState;
+use crate::views::DeviceBody;
 
-/// A device, as its user is shown it.
-#[derive(Serialize)]
-pub(super) struct DeviceBody {
-    id: String,
-    device: Option<String>,
-    client_address: Option<String>,
-    first_seen_at: String,
-    last_seen_at: String,
-    current: bool,
-}
+pub(super) const LIST: Description =
+    Description::new("listDevices", Area::Sessions, "List the devices that the account knows");
+pub(super) const FORGET: Description = Description::new("forgetDevice", Area::Sessions, "Forget a device")
+    .text("Its next sign-in is one from an unknown device. Its sessions go on.")
+    .params(&[Param::id("device", "dev", "A device of the account.")]);
 
-impl From<DeviceView> for DeviceBody {
-    fn from(known: DeviceView) -> Self {
-        let DeviceView { id, user_agent: device, client_address, first_seen_at, last_seen_at, current } = known;
-        let (first_seen_at, last_seen_at) = (instant(first_seen_at), instant(last_seen_at));
-        Self { id, device, client_address, first_seen_at, last_seen_at, current }
-    }
-}
-
-#[derive(Serialize)]
+/// The devices that an account knows, last seen first.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Devices {
+    /// The devices.
     devices: Vec<DeviceBody>,
 }
 

@@ -2,134 +2,65 @@
 
 use std::sync::Arc;
 
-use cairn_actors::directory::{HistoryEntry, User};
-use cairn_actors::identity::user_id::UserId;
-use cairn_actors::oauth::client::ClientId;
+use cairn_actors::directory::User;
 use cairn_actors::secrets::password::Password;
-use cairn_actors::services::profile::{Export, FlowRecord, TypedProfile};
+use cairn_actors::services::profile::TypedProfile;
 use cairn_actors::services::session::SignedIn;
-use cairn_runtime::{Id, Timestamp};
 use http::HeaderValue;
-use http::header::{CONTENT_DISPOSITION, ETAG, IF_MATCH};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use http::header::{ETAG, IF_MATCH};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::FlowReplyBody;
-use super::devices::DeviceBody;
-use super::sessions::SessionBody;
 use crate::access::caller;
-use crate::problem::Problem;
-use crate::reply::instant;
+use crate::description::{Area, Description, Gives, Takes};
+use crate::problem::{Kind, Problem};
 use crate::request::Request;
 use crate::route::WithHeaders;
+use crate::schema;
 use crate::state::AppState;
+use crate::views::{self, ExportBody, Profile};
 
-#[derive(Serialize)]
-pub(super) struct Profile {
-    id: String,
-    email: String,
-    username: Option<String>,
-    first_name: Option<String>,
-    last_name: Option<String>,
-    name: Option<String>,
-    roles: Vec<String>,
-    created_at: String,
-    updated_at: String,
-}
+pub(super) const SHOW: Description =
+    Description::new("getProfile", Area::Account, "Get the profile").gives(&[Gives::ETag]);
+pub(super) const EDIT: Description =
+    Description::new("editProfile", Area::Account, "Replace what may be edited of the profile")
+        .text("A member that is absent becomes null.")
+        .takes(&[Takes::IfMatch])
+        .gives(&[Gives::ETag])
+        .refuses(&[Kind::UsernameTaken, Kind::Value]);
+pub(super) const DELETE: Description = Description::new("deleteAccount", Area::Account, "Have the account deleted")
+    .text("Every session ends at once. A sign-in within 14 days undoes it; the address stays claimed until then.")
+    .takes(&[Takes::Device]);
+pub(super) const EXPORT: Description =
+    Description::new("exportAccount", Area::Account, "Get all that is kept about its owner")
+        .text("No secret and no hash is in it.")
+        .gives(&[Gives::ContentDisposition]);
 
-impl From<User> for Profile {
-    fn from(user: User) -> Self {
-        Self {
-            id: user.id.text(),
-            email: user.address.typed().to_owned(),
-            username: user.username.as_ref().map(|name| name.as_str().to_owned()),
-            first_name: user.first_name.as_ref().map(|name| name.as_str().to_owned()),
-            last_name: user.last_name.as_ref().map(|name| name.as_str().to_owned()),
-            name: user.name(),
-            roles: user.roles,
-            created_at: instant(user.created_at),
-            updated_at: instant(user.updated_at),
-        }
-    }
-}
-
-/// What may be edited. What is absent becomes nothing.
-#[derive(Deserialize)]
+/// What may be edited. What is absent becomes null.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ProfileEdit")]
 pub(super) struct Edit {
+    /// The username.
+    #[schemars(with = "Option<schema::ChosenUsername>")]
     username: Option<String>,
+    /// The first name.
+    #[schemars(with = "Option<schema::ChosenName>")]
     first_name: Option<String>,
+    /// The last name.
+    #[schemars(with = "Option<schema::ChosenName>")]
     last_name: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// The proof that the account's owner wants it deleted.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AccountDeletion")]
 pub(super) struct DeletionBody {
+    /// The present password.
+    #[schemars(with = "schema::TypedPassword")]
     password: Password,
-}
-
-/// All that is kept about a user.
-#[derive(Serialize)]
-pub(crate) struct ExportBody {
-    profile: Profile,
-    sessions: Vec<SessionBody>,
-    devices: Vec<DeviceBody>,
-    flows: Vec<FlowRecordBody>,
-    history: Vec<HistoryEntryBody>,
-    /// Nothing was left out.
-    complete: bool,
-}
-
-#[derive(Serialize)]
-struct FlowRecordBody {
-    id: String,
-    kind: String,
-    phase: String,
-    version: u64,
-    updated_at: String,
-}
-
-#[derive(Serialize)]
-struct HistoryEntryBody {
-    at: String,
-    kind: String,
-    name: String,
-    phase: String,
-    details: Value,
-}
-
-impl From<FlowRecord> for FlowRecordBody {
-    fn from(flow: FlowRecord) -> Self {
-        let FlowRecord { id, kind, phase, version, touched_at } = flow;
-        Self { id, kind, phase, version, updated_at: instant(touched_at) }
-    }
-}
-
-impl From<HistoryEntry> for HistoryEntryBody {
-    fn from(happened: HistoryEntry) -> Self {
-        let HistoryEntry { input: _, kind, flow: _, name, to, public, at } = happened;
-        let mut details = serde_json::from_str(&public).unwrap_or_default();
-        spell_out(&mut details);
-        Self { at: instant(at), kind, name, phase: to, details }
-    }
-}
-
-/// Writes instants and ids as every answer does. The journal keeps them bare; what each is, its name says.
-fn spell_out(details: &mut Value) {
-    let Value::Object(members) = details else { return };
-    for (name, member) in members {
-        let bare = |text: &str| Id::parse_crockford(text);
-        let spelt = match (name.as_str(), &*member) {
-            ("expires_at" | "until", Value::Number(at)) => at.as_i64().map(|at| instant(Timestamp(at))),
-            ("user", Value::String(id)) => bare(id).map(|id| id.text(UserId::PREFIX)),
-            ("client", Value::String(id)) => bare(id).map(|id| id.text(ClientId::PREFIX)),
-            _ => None,
-        };
-        match spelt {
-            Some(text) => *member = Value::String(text),
-            None => spell_out(member),
-        }
-    }
 }
 
 pub(super) async fn show(
@@ -166,21 +97,7 @@ pub(super) async fn export(
     _request: Request,
     who: SignedIn,
 ) -> Result<WithHeaders<ExportBody>, Problem> {
-    Ok(file(state.services.export(&who).await?))
-}
-
-/// An export as a file, which browsers keep and do not show.
-pub(crate) fn file(export: Export) -> WithHeaders<ExportBody> {
-    let body = ExportBody {
-        profile: Profile::from(export.user),
-        sessions: export.sessions.into_iter().map(SessionBody::from).collect(),
-        devices: export.devices.into_iter().map(DeviceBody::from).collect(),
-        flows: export.flows.into_iter().map(FlowRecordBody::from).collect(),
-        history: export.history.into_iter().map(HistoryEntryBody::from).collect(),
-        complete: export.complete,
-    };
-    let file = HeaderValue::from_static("attachment; filename=\"account.json\"");
-    WithHeaders::new(body).header(CONTENT_DISPOSITION, file)
+    Ok(views::file(state.services.export(&who).await?))
 }
 
 fn profile(user: User) -> Result<WithHeaders<Profile>, Problem> {
@@ -199,29 +116,4 @@ fn wanted_version(request: &Request, present: i64) -> Result<i64, Problem> {
     let tags = lines.flat_map(|line| line.as_bytes().split(|octet| *octet == b',')).map(<[u8]>::trim_ascii);
     let fits = |tag: &[u8]| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == version.as_bytes();
     if tags.into_iter().any(fits) { Ok(present) } else { Err(Problem::changed()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_details_of_an_event_are_spelt_as_answers_are() {
-        let id = Id::from_bytes([7; 16]);
-        let mut details = json!({
-            "phase": "active", "user": id, "client": id,
-            "shown": { "until": 1_800_000_000_000_i64, "expires_at": 0, "generation": 3, "user": id.text("usr"), "by": "user" },
-        });
-        spell_out(&mut details);
-        let expected = json!({
-            "phase": "active", "user": id.text("usr"), "client": id.text("cli"),
-            "shown": {
-                "until": "2027-01-15T08:00:00.000Z", "expires_at": "1970-01-01T00:00:00.000Z", "generation": 3,
-                "user": id.text("usr"), "by": "user",
-            },
-        });
-        assert_eq!(details, expected);
-    }
 }

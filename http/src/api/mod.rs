@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cairn_actors::directory::User;
 use cairn_actors::services::{FlowReply, FlowView};
 use cairn_runtime::Method;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access::rate::{ACCOUNT, CHANGE, CODE, EXPORT, LOGIN, PAGE, REFRESH, REGISTER, RESEND, RESET, STATUS};
@@ -12,14 +13,16 @@ use crate::problem::Problem;
 use crate::reply::instant;
 use crate::route::{RouteSpec, call, routes};
 use crate::route_group::{Cors, RouteGroup, TableFault};
+use crate::schema;
 use crate::state::AppState;
+use crate::views::{ExportBody, Profile};
 
 mod config;
 mod devices;
 mod email_change;
 mod login;
 mod logout;
-pub(crate) mod me;
+mod me;
 mod password_change;
 mod password_reset;
 mod refresh;
@@ -31,32 +34,32 @@ use self::login::TokensBody;
 
 routes! {
     static ROUTES: AppState, call;
-    GET "/auth/config", open, none => 200(config::Config), PAGE, config::show;
-    POST "/auth/register", open, json(register::Body) => 202(FlowReplyBody), REGISTER, register::begin;
-    GET "/auth/register/{flow}", open, none => 200(register::Status), STATUS, register::status;
-    POST "/auth/register/{flow}/resend", open, no_members => 202(FlowReplyBody), RESEND, register::resend;
-    POST "/auth/verify-email", open, json(verify_email::Body) => 200(verify_email::Verified), CODE, verify_email::verify;
-    POST "/auth/login", open, json(login::Body) => 200(TokensBody), LOGIN, login::login;
-    POST "/auth/refresh", open, json(refresh::Body) => 200(TokensBody), REFRESH, refresh::refresh;
-    POST "/auth/logout", open, json(refresh::Body) => 204, CHANGE, logout::logout;
-    POST "/auth/logout-all", bearer_or_repeat, no_members => 204, CHANGE, sessions::leave_all;
-    GET "/auth/sessions", bearer, none => 200(sessions::Sessions), ACCOUNT, sessions::list;
-    DELETE "/auth/sessions/{session}", bearer, none => 204, CHANGE, sessions::revoke;
-    POST "/auth/sessions/end", open, json(sessions::Link) => 204, CODE, sessions::disown;
-    GET "/auth/devices", bearer, none => 200(devices::Devices), ACCOUNT, devices::list;
-    DELETE "/auth/devices/{device}", bearer, none => 204, CHANGE, devices::forget;
-    GET "/auth/status", bearer, none => 200(sessions::Status), ACCOUNT, sessions::status;
-    POST "/auth/step-up", bearer, json(sessions::StepUp) => 200(TokensBody), LOGIN, sessions::step_up;
-    POST "/auth/password-reset/request", open, json(password_reset::Forgotten) => 202(FlowReplyBody), RESET, password_reset::request;
-    POST "/auth/password-reset/confirm", open, json(password_reset::Confirmation) => 200(password_reset::Done), CODE, password_reset::confirm;
-    POST "/auth/password-change", fresh_bearer, json(password_change::Body) => 200(password_change::Changed), LOGIN, password_change::change;
-    POST "/auth/email-change", fresh_bearer, json(email_change::Wanted) => 202(FlowReplyBody), RESET, email_change::begin;
-    POST "/auth/email-change/confirm", open, json(email_change::Proof) => 200(email_change::Settled), CODE, email_change::confirm;
-    POST "/auth/email-change/undo", open, json(email_change::Undo) => 200(email_change::Settled), CODE, email_change::undo;
-    GET "/users/me", bearer, none => 200(me::Profile), ACCOUNT, me::show;
-    PUT "/users/me", bearer, json(me::Edit) => 200(me::Profile), CHANGE, me::edit;
-    DELETE "/users/me", fresh_bearer, json(me::DeletionBody) => 202(FlowReplyBody), LOGIN, me::delete;
-    GET "/users/me/export", fresh_bearer, none => 200(me::ExportBody), EXPORT, me::export;
+    GET "/auth/config", open, none => 200(config::Config), PAGE, config::show, config::SHOW;
+    POST "/auth/register", open, json(register::Body) => 202(FlowReplyBody), REGISTER, register::begin, register::BEGIN;
+    GET "/auth/register/{flow}", open, none => 200(register::Status), STATUS, register::status, register::STATUS;
+    POST "/auth/register/{flow}/resend", open, no_members => 202(FlowReplyBody), RESEND, register::resend, register::RESEND;
+    POST "/auth/verify-email", open, json(verify_email::Body) => 200(verify_email::Verified), CODE, verify_email::verify, verify_email::VERIFY;
+    POST "/auth/login", open, json(login::Body) => 200(TokensBody), LOGIN, login::login, login::SIGN_IN;
+    POST "/auth/refresh", open, json(refresh::Body) => 200(TokensBody), REFRESH, refresh::refresh, refresh::REFRESH;
+    POST "/auth/logout", open, json(refresh::Body) => 204, CHANGE, logout::logout, logout::SIGN_OUT;
+    POST "/auth/logout-all", bearer_or_repeat, no_members => 204, CHANGE, sessions::leave_all, sessions::LEAVE_ALL;
+    GET "/auth/sessions", bearer, none => 200(sessions::Sessions), ACCOUNT, sessions::list, sessions::LIST;
+    DELETE "/auth/sessions/{session}", bearer, none => 204, CHANGE, sessions::revoke, sessions::REVOKE;
+    POST "/auth/sessions/end", open, json(sessions::Link) => 204, CODE, sessions::disown, sessions::DISOWN;
+    GET "/auth/devices", bearer, none => 200(devices::Devices), ACCOUNT, devices::list, devices::LIST;
+    DELETE "/auth/devices/{device}", bearer, none => 204, CHANGE, devices::forget, devices::FORGET;
+    GET "/auth/status", bearer, none => 200(sessions::Status), ACCOUNT, sessions::status, sessions::STATUS;
+    POST "/auth/step-up", bearer, json(sessions::StepUp) => 200(TokensBody), LOGIN, sessions::step_up, sessions::STEP_UP;
+    POST "/auth/password-reset/request", open, json(password_reset::Forgotten) => 202(FlowReplyBody), RESET, password_reset::request, password_reset::REQUEST;
+    POST "/auth/password-reset/confirm", open, json(password_reset::Confirmation) => 200(password_reset::Done), CODE, password_reset::confirm, password_reset::CONFIRM;
+    POST "/auth/password-change", fresh_bearer, json(password_change::Body) => 200(password_change::Changed), LOGIN, password_change::change, password_change::CHANGE;
+    POST "/auth/email-change", fresh_bearer, json(email_change::Wanted) => 202(FlowReplyBody), RESET, email_change::begin, email_change::BEGIN;
+    POST "/auth/email-change/confirm", open, json(email_change::Proof) => 200(email_change::Settled), CODE, email_change::confirm, email_change::CONFIRM;
+    POST "/auth/email-change/undo", open, json(email_change::Undo) => 200(email_change::Settled), CODE, email_change::undo, email_change::UNDO;
+    GET "/users/me", bearer, none => 200(Profile), ACCOUNT, me::show, me::SHOW;
+    PUT "/users/me", bearer, json(me::Edit) => 200(Profile), CHANGE, me::edit, me::EDIT;
+    DELETE "/users/me", fresh_bearer, json(me::DeletionBody) => 202(FlowReplyBody), LOGIN, me::delete, me::DELETE;
+    GET "/users/me/export", fresh_bearer, none => 200(ExportBody), EXPORT, me::export, me::EXPORT;
 }
 
 /// The lines of its table.
@@ -83,12 +86,21 @@ fn code_or_token(token: &Option<String>, flow: &Option<String>, code: &Option<St
 }
 
 /// A flow, as every answer shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Flow")]
 pub(crate) struct FlowBody {
+    /// Its id.
+    #[schemars(with = "schema::FlowId")]
     id: String,
+    /// Its kind, such as `registration`. More kinds may come.
     kind: &'static str,
+    /// Where it stands.
+    #[schemars(with = "schema::Phase")]
     phase: String,
+    /// The number of its last step, from 1.
     version: u64,
+    /// When the phase ends by itself; null at the end.
+    #[schemars(with = "Option<schema::Instant>")]
     expires_at: Option<String>,
 }
 
@@ -100,10 +112,17 @@ impl From<FlowView> for FlowBody {
 }
 
 /// A user, as those answers show it that have just proved an address.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "User")]
 pub(crate) struct UserBody {
+    /// Its id.
+    #[schemars(with = "schema::UserId")]
     id: String,
+    /// The address, as it was typed.
+    #[schemars(with = "schema::EmailAddress")]
     email: String,
+    /// The username; null where there is none, or somebody else was faster.
+    #[schemars(with = "Option<schema::Username>")]
     username: Option<String>,
 }
 
@@ -118,9 +137,13 @@ impl From<&User> for UserBody {
 }
 
 /// A flow that moved, and how the input reached it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FlowReply")]
 pub(crate) struct FlowReplyBody {
+    /// The flow.
     flow: FlowBody,
+    /// How the server reached the flow: as safe either way.
+    #[schemars(with = "schema::Method")]
     method: Method,
 }
 

@@ -2,17 +2,31 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::login::TokensBody;
 use crate::access::caller;
-use crate::problem::Problem;
+use crate::description::{Area, Description};
+use crate::problem::{Kind, Problem};
 use crate::request::Request;
+use crate::schema;
 use crate::state::AppState;
 
-#[derive(Deserialize)]
+pub(super) const REFRESH: Description = Description::new("refresh", Area::Sessions, "Get the next tokens of a session")
+    .text(
+        "A repeat within the grace time gets the same tokens, until the successor is used. A refresh token that comes \
+         again after that ends the session.",
+    )
+    .refuses(&[Kind::SessionEnded]);
+
+/// The refresh token of a session.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RefreshToken")]
 pub(super) struct Body {
+    /// The token.
+    #[schemars(with = "schema::Token")]
     pub(super) refresh_token: String,
 }
 

@@ -3,26 +3,54 @@
 use std::sync::Arc;
 
 use cairn_actors::secrets::password::Password;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::{FlowBody, UserBody};
 use crate::access::caller;
-use crate::problem::Problem;
+use crate::description::{Area, Description, Takes};
+use crate::problem::{Kind, Problem};
 use crate::request::Request;
+use crate::schema;
 use crate::state::AppState;
 
-#[derive(Deserialize)]
+pub(super) const VERIFY: Description = Description::new("verifyEmail", Area::Registration, "Prove the address")
+    .text(
+        "By the code of the letter, or by the token of its link with the password. Whichever of them comes again gets \
+         the same answer for a day.",
+    )
+    .takes(&[Takes::IdempotencyKey])
+    .refuses(&[Kind::Credentials, Kind::NotFound, Kind::AddressTaken, Kind::FlowEnded, Kind::Value]);
+
+/// `flow` and `code`, or `token` and `password`.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(
+    rename = "EmailVerification",
+    transform = |schema: &mut Schema| schema::one_of(schema, &[&["flow", "code"], &["token", "password"]])
+)]
 pub(super) struct Body {
+    /// The registration.
+    #[schemars(with = "Option<schema::TypedFlow>")]
     flow: Option<String>,
+    /// The code of the letter.
+    #[schemars(with = "Option<schema::Code>")]
     code: Option<String>,
+    /// The token of the link.
+    #[schemars(with = "Option<schema::Token>")]
     token: Option<String>,
+    /// The password that was typed at registration.
+    #[schemars(with = "Option<schema::TypedPassword>")]
     password: Option<Password>,
 }
 
-#[derive(Serialize)]
+/// The registration, and the user that it has made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EmailVerified")]
 pub(super) struct Verified {
+    /// The registration.
     flow: FlowBody,
+    /// The user.
     user: UserBody,
 }
 

@@ -12,14 +12,17 @@ use cairn_runtime::{Timestamp, telemetry};
 use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access::{Access, Admission};
+use crate::description::{Area, Description};
 use crate::problem::Problem;
 use crate::reply::{Reply, instant};
 use crate::request::Request;
 use crate::route::{Answer, RouteSpec, call, routes};
 use crate::route_group::{RouteGroup, TableFault};
+use crate::schema;
 
 /// Whether the process should be sent requests. Red until it is ready, and again from the signal to stop on.
 #[derive(Clone, Debug, Default)]
@@ -68,16 +71,30 @@ impl Admission for Operations {
 
 routes! {
     static ROUTES: Operations, call;
-    GET "/health", open, none => 200(Health) | 503(Health), unlimited, |_, _| async { good() };
-    GET "/health/live", open, none => 200(Health) | 503(Health), unlimited, |_, _| async { good() };
-    GET "/health/ready", open, none => 200(Health) | 503(Health), unlimited, |operations, _| ready(operations);
-    GET "/health/db", open, none => 200(Health) | 503(Health), unlimited, |operations, _| database(operations);
-    GET "/health/runtime", open, none => 200(Health) | 503(Health), unlimited, |operations, _| runtime(operations);
-    GET "/metrics", open, none => file, unlimited, |operations, _| metrics_page(operations);
-    GET "/runtime/status", open, none => 200(Status), unlimited, |operations, _| status(operations);
-    GET "/runtime/audit", open, none => 200(AuditBody), unlimited, |operations, _| audit(operations);
-    POST "/runtime/ping", open, no_members => 200(PingBody), unlimited, ping;
+    GET "/health", open, none => 200(Health) | 503(Health), unlimited, |_, _| async { good() }, HEALTH;
+    GET "/health/live", open, none => 200(Health) | 503(Health), unlimited, |_, _| async { good() }, LIVE;
+    GET "/health/ready", open, none => 200(Health) | 503(Health), unlimited, |operations, _| ready(operations), READY;
+    GET "/health/db", open, none => 200(Health) | 503(Health), unlimited, |operations, _| database(operations), DATABASE;
+    GET "/health/runtime", open, none => 200(Health) | 503(Health), unlimited, |operations, _| runtime(operations), RUNTIME;
+    GET "/metrics", open, none => file, unlimited, |operations, _| metrics_page(operations), METRICS;
+    GET "/runtime/status", open, none => 200(Status), unlimited, |operations, _| status(operations), STATUS;
+    GET "/runtime/audit", open, none => 200(AuditBody), unlimited, |operations, _| audit(operations), AUDIT;
+    POST "/runtime/ping", open, no_members => 200(PingBody), unlimited, ping, PING;
 }
+
+const HEALTH: Description = Description::new("getHealth", Area::Health, "Ask whether the process answers");
+const LIVE: Description = Description::new("getLiveness", Area::Health, "Ask whether the process is alive");
+const READY: Description = Description::new("getReadiness", Area::Health, "Ask whether requests should be sent")
+    .text("503 until the process is ready, and from the signal to stop on.");
+const DATABASE: Description = Description::new("getDatabaseHealth", Area::Health, "Ask whether the database answers");
+const RUNTIME: Description = Description::new("getRuntimeHealth", Area::Health, "Ask whether the committer answers");
+const METRICS: Description =
+    Description::new("getMetrics", Area::Runtime, "Get all metrics as Prometheus reads them").file("text/plain");
+const STATUS: Description = Description::new("getRuntimeStatus", Area::Runtime, "Get how much there is to do");
+const AUDIT: Description = Description::new("getAudit", Area::Runtime, "Audit the database")
+    .text("Looks for what must not be, as far as rows show it. 200 also with findings.");
+const PING: Description =
+    Description::new("ping", Area::Runtime, "Send a ping through a flow").text("A real flow: one actor, two commits.");
 
 /// The lines of its table.
 pub fn specs() -> impl Iterator<Item = &'static RouteSpec> {
@@ -93,15 +110,17 @@ pub fn group(operations: Operations) -> Result<RouteGroup<Operations>, TableFaul
 }
 
 /// How a part of the process is.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Health {
     /// What an operator should know though it is well.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     remark: Option<&'static str>,
     /// `ok` or `unavailable`.
     status: &'static str,
     /// What is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     why: Option<String>,
 }
 
@@ -149,30 +168,47 @@ async fn metrics_page(operations: Arc<Operations>) -> Answer {
 }
 
 /// How much there is to do on this node and in the database.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RuntimeStatus")]
 struct Status {
+    /// The committer of this node.
     committer: CommitterCounts,
+    /// The flows that have not ended.
     flows: FlowCounts,
+    /// The name of this node.
     node: String,
+    /// The deliveries.
     outbox: OutboxCounts,
+    /// When the process began.
+    #[schemars(with = "schema::Instant")]
     started_at: String,
 }
 
-#[derive(Serialize)]
+/// How many flows there are.
+#[derive(Serialize, JsonSchema)]
 struct FlowCounts {
+    /// With an actor on this node.
     active: u64,
+    /// Without one.
     idle: u64,
+    /// Set aside for an operator.
     quarantined: u64,
 }
 
-#[derive(Serialize)]
+/// How many deliveries there are.
+#[derive(Serialize, JsonSchema)]
 struct OutboxCounts {
+    /// That will not go out.
     dead: u64,
+    /// That wait.
     pending: u64,
 }
 
-#[derive(Serialize)]
+/// How much waits for the committer.
+#[derive(Serialize, JsonSchema)]
 struct CommitterCounts {
+    /// Steps that wait to be committed.
+    #[schemars(with = "u64")]
     queued: usize,
 }
 
@@ -190,17 +226,27 @@ async fn status(operations: Arc<Operations>) -> Result<Status, Problem> {
 }
 
 /// What an audit of the database has found.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Audit")]
 struct AuditBody {
+    /// What was looked at.
     counted: Counted,
+    /// What is wrong.
+    #[schemars(with = "Vec<schema::Finding>")]
     findings: Vec<Finding>,
+    /// Whether nothing is.
     ok: bool,
 }
 
-#[derive(Serialize)]
+/// How much an audit has looked at.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditCounts")]
 struct Counted {
+    /// Deliveries.
     deliveries: u64,
+    /// Events.
     events: u64,
+    /// Flows.
     flows: u64,
 }
 
@@ -212,17 +258,27 @@ async fn audit(operations: Arc<Operations>) -> Result<AuditBody, Problem> {
 }
 
 /// How long a flow took from the request to its second commit.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Ping")]
 struct PingBody {
+    /// The flow.
+    #[schemars(with = "schema::FlowId")]
     flow: String,
+    /// How the server reached the flow.
+    #[schemars(with = "schema::Method")]
     method: cairn_runtime::Method,
+    /// The same by its parts.
     parts: PingParts,
+    /// Milliseconds.
     total_ms: f64,
 }
 
-#[derive(Serialize)]
+/// How long the parts of a ping took.
+#[derive(Serialize, JsonSchema)]
 struct PingParts {
+    /// Milliseconds until the flow was begun.
     start_ms: f64,
+    /// Milliseconds of the step after it.
     step_ms: f64,
 }
 

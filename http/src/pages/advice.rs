@@ -6,6 +6,7 @@ use cairn_actors::secrets::strength::OwnWords;
 use cairn_actors::services::Refusal;
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page_request::{Form, PageRequest, Sent};
@@ -14,8 +15,9 @@ use crate::route::WithHeaders;
 use crate::theme::wrongs;
 
 /// What would help, or that it is good; nothing where there is nothing to say.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Advice {
+    /// A sentence, or nothing.
     text: String,
 }
 

@@ -8,6 +8,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use minijinja::Value;
 use minijinja::value::Serde;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::plain;
@@ -21,8 +22,10 @@ use crate::theme::Page;
 const MOST: u32 = 1_000;
 
 /// All letters, oldest first.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Mails {
+    /// The letters.
+    #[schemars(with = "Vec<serde_json::Value>")]
     mails: Vec<Mail>,
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access::rate::{ADVICE, CHANGE, CODE, EVENTS, HISTORY, LOGIN, PAGE, REGISTER, RESEND, RESET};
-use crate::api::me::ExportBody;
+use crate::description::{Area, Description};
 use crate::problem::Problem;
 use crate::reply::{PAGE_POLICY, Reply};
 use crate::request::Request;
@@ -14,6 +15,7 @@ use crate::route::{Answer, RouteSpec, call, reply, routes};
 use crate::route_group::{RouteGroup, TableFault};
 use crate::state::AppState;
 use crate::theme::Page;
+use crate::views::ExportBody;
 
 mod account;
 mod advice;
@@ -126,7 +128,7 @@ routes! {
     GET "/end-session", open, none => page, PAGE, |request| links::show(request, Link::EndSession);
     POST "/end-session", own_form, form => page, CODE, |request, sent| links::press(request, sent, Link::EndSession);
     GET "/dev/mail", loopback, none => page | 200(mailbox::Mails), unlimited, mailbox::show;
-    GET "/health", open, none => 200(Health), unlimited, health;
+    GET "/health", open, none => 200(Health), unlimited, health, HEALTH;
     GET "/assets/{file}", open, none => file, unlimited, asset;
 }
 
@@ -144,9 +146,12 @@ pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> 
     Ok(group.errors(problem_page::tell).page_policy(PAGE_POLICY).forms_again().everything_else())
 }
 
+const HEALTH: Description = Description::new("getHealth", Area::Server, "Ask whether the server answers");
+
 /// That the server answers.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Health {
+    /// Always `ok`.
     status: &'static str,
 }
 

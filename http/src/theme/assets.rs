@@ -9,7 +9,6 @@ use http::{HeaderValue, StatusCode};
 use super::colour::Accent;
 use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::route::Answer;
 
 /// A picture of the operator's.
 #[derive(Clone, Debug)]
@@ -116,7 +115,7 @@ impl Assets {
 
     /// One file. While releases change, a page of the other release may ask for its own edition: it gets ours, to be
     /// asked for again soon, because a page without its theme is worse than one with a newer one.
-    pub(crate) fn serve(&self, file: &str) -> Answer {
+    pub(crate) fn serve(&self, file: &str) -> Result<Reply, Problem> {
         let all = [Some(&self.css), Some(&self.js), self.logo.as_ref()];
         let asset = all.into_iter().flatten().find(|asset| asset.file == file || asset.is_an_edition(file));
         let asset = asset.ok_or_else(Problem::not_found)?;
@@ -135,7 +134,7 @@ mod tests {
         Assets::new("body {}", accent.and_then(|text| Accent::parse(text).ok()).as_ref(), None)
     }
 
-    fn cached(answer: &Answer) -> &str {
+    fn cached(answer: &Result<Reply, Problem>) -> &str {
         let reply = answer.as_ref().ok();
         reply.and_then(|reply| reply.headers.get(CACHE_CONTROL)?.to_str().ok()).unwrap_or_default()
     }

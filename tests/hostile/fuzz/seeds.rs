@@ -1,6 +1,6 @@
 //! What requests are grown from: one good request for every route of every table, and a test that none is forgotten.
 
-use cairn_http::{RouteSpec, api, operations, pages, well_known};
+use cairn_http::{RouteSpec, api, openapi, operations, pages, well_known};
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +123,7 @@ pub const SEEDS: &[Seed] = &[
     seed("GET", "/users/me/export", "/users/me/export", Body::None),
     seed("GET", "/.well-known/jwks.json", "/.well-known/jwks.json", Body::None),
     seed("GET", "/.well-known/change-password", "/.well-known/change-password", Body::None),
+    page("/openapi.json", "/openapi.json"),
     page("/", "/"),
     page("/register", "/register?email=<email>&next=/account"),
     form(
@@ -194,7 +195,7 @@ pub const SEEDS: &[Seed] = &[
 
 /// The lines of all tables, those of the operations listener last, each with whether it is one.
 pub fn specs() -> impl Iterator<Item = (&'static RouteSpec, bool)> {
-    let public = api::specs().chain(well_known::specs()).chain(pages::specs());
+    let public = api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs());
     public.map(|line| (line, false)).chain(operations::specs().map(|line| (line, true)))
 }
 

@@ -5,9 +5,9 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 
 use super::super::page_request::{PageRequest, Sent};
-use crate::api::me::{self, ExportBody};
 use crate::route::{Answer, reply};
 use crate::theme::Page;
+use crate::views::{self, ExportBody};
 
 /// The form.
 pub(in crate::pages) fn page(address: &str) -> Page {
@@ -29,7 +29,7 @@ pub(in crate::pages) async fn download(request: PageRequest, who: SignedIn, sent
     let password = form.password("password");
     match request.services().export_proved(form.caller(), &who, &password).await {
         Ok(export) => {
-            let file = me::file(export).header(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            let file = views::file(export).header(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(request.named(reply::<ExportBody>(StatusCode::OK, file)?))
         }
         Err(why) => request.again_beside(again, why, "password"),
