@@ -1,4 +1,4 @@
-//! The settings: a TOML file, overruled by environment variables. What is unknown refuses to start.
+//! The settings: a TOML file, overruled by environment variables. A key of the file that is unknown refuses to start.
 //!
 //! `settings` has every setting once, with its type and meaning; `layers` finds the values and where they came from; `reader`
 //! makes the types of them; here they are checked against each other.
@@ -86,7 +86,9 @@ impl Config {
     fn of(file: Option<File<'_>>, environment: &BTreeMap<String, String>) -> Result<Self, String> {
         let layers = Layers::gather(settings::settings().collect(), file, environment)?;
         let places = layers.places();
-        Self::checked(reader::read(&layers)?, places.clone()).map_err(|why| places.located(why))
+        let mut read = Self::checked(reader::read(&layers)?, places.clone()).map_err(|why| places.located(why))?;
+        read.remarks.extend(layers.remarks.iter().cloned());
+        Ok(read)
     }
 
     /// Checks settings against each other.
@@ -130,6 +132,7 @@ impl Config {
             mail_from: mail.mail_from.clone(),
             reserved_usernames: registering.reserved_usernames,
             registration: registering.registration.0,
+            magic_link: registering.magic_link,
             code_failures: rates.limit_code_failures.0 as usize,
             limits: testing.limits,
         };

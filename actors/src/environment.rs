@@ -46,6 +46,8 @@ pub struct Settings {
     pub reserved_usernames: Reserved,
     /// Whether anybody may register (`CAIRN_REGISTRATION`). What waits already may still be proved.
     pub registration: bool,
+    /// Whether anybody may sign in by a letter instead of the password (`CAIRN_MAGIC_LINK`).
+    pub magic_link: bool,
     /// Wrong codes of one address within a day (`CAIRN_LIMIT_CODE_FAILURES`).
     pub code_failures: usize,
     /// Whether slow-downs and daily caps hold (`CAIRN_LIMITS`).
@@ -70,6 +72,7 @@ impl Default for Settings {
             mail_budget: 10,
             reserved_usernames: Reserved::default(),
             registration: true,
+            magic_link: false,
             code_failures: CODES_A_DAY,
             limits: true,
         }

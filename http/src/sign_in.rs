@@ -8,6 +8,7 @@ use cairn_actors::services::{Caller, Refusal};
 use cairn_runtime::Fault;
 use http::HeaderValue;
 
+use crate::access::cookie::Names;
 use crate::access::{device, rate};
 use crate::request::Request;
 use crate::state::AppState;
@@ -18,6 +19,18 @@ pub(crate) struct SignedIn {
     pub(crate) tokens: Tokens,
     /// The `Set-Cookie` by which the browser is known from now on.
     pub(crate) device: Option<HeaderValue>,
+}
+
+impl SignedIn {
+    /// The tokens of a session that has begun, and the cookie of its device.
+    ///
+    /// # Errors
+    /// A defect of ours: the cookie cannot stand in a header.
+    pub(crate) fn of(tokens: Tokens, names: Names) -> Result<Self, Refusal> {
+        let defect = |_| Refusal::Fault(Fault::Defect("a device cookie cannot stand in a header".to_owned()));
+        let device = tokens.device.as_deref().map(|proof| device::set(proof, names));
+        Ok(Self { device: device.transpose().map_err(defect)?, tokens })
+    }
 }
 
 /// Signs in by an address or a username.
@@ -39,7 +52,5 @@ pub(crate) async fn sign_in(
         return Err(Refusal::SlowDown(services.engine.now().after(wait)));
     }
     let tokens = services.sign_in_from(caller, approach, password).await?;
-    let defect = |_| Refusal::Fault(Fault::Defect("a device cookie cannot stand in a header".to_owned()));
-    let device = tokens.device.as_deref().map(|proof| device::set(proof, request.names()));
-    Ok(SignedIn { device: device.transpose().map_err(defect)?, tokens })
+    SignedIn::of(tokens, request.names())
 }

@@ -265,11 +265,15 @@ settings! {
         hash_engine: HashEngine = "fast",
     }
 
-    /// Who may register
+    /// Who may register, and how one signs in
     registering: Registering {
         /// `closed`: nobody may register. `POST /auth/register` answers 403, the page says so, the sign-in page does
         /// not lead there, and `GET /auth/config` tells clients. What waits already may still be proved.
         registration: IsOpen = "open",
+
+        /// Whether one may sign in by a letter, with the code or the link in it, instead of the password. `off`: its routes
+        /// answer 404, and the sign-in page does not lead there.
+        magic_link: bool = "off",
 
         /// Usernames that nobody may choose. `default` stands for the names of roles (`admin`, `root`, `support`,
         /// `postmaster`, `security` …; the list is in `actors/src/identity/reserved.rs`): `default,acme` adds one, `acme` alone

@@ -364,6 +364,56 @@ impl ByLetter for Moving {
     }
 }
 
+/// Somebody signs in without their password.
+#[derive(Clone, Copy)]
+struct SigningIn;
+
+impl SigningIn {
+    async fn ask(app: &App, email: &str) -> Answer {
+        app.client().post("/auth/magic-link", &json!({"email": email})).send().await
+    }
+}
+
+impl ByLetter for SigningIn {
+    fn facts(self) -> Facts {
+        Facts {
+            prefix: "mag",
+            letter: "magic-link.sign-in",
+            confirm: "/auth/magic-link/confirm",
+            good_for: 900,
+            repeated_for: 0,
+        }
+    }
+
+    async fn begin(self, app: &App, person: &Person) -> Begun {
+        person.joins(app).await;
+        let flow = flow_id(&Self::ask(app, &person.email).await.expect(202));
+        Begun { flow, to: person.email.clone() }
+    }
+
+    fn with_code(self, _person: &Person) -> Value {
+        json!({})
+    }
+
+    fn with_link(self, _person: &Person) -> Value {
+        json!({})
+    }
+
+    async fn alike(self, app: &App) -> Vec<Answer> {
+        let (known, unverified, unknown) = (Person::new("same-a"), Person::new("same-b"), Person::new("same-c"));
+        known.joins(app).await;
+        unverified.registers(app).await;
+        let mut answers = Vec::new();
+        for person in [&known, &unverified, &unknown] {
+            answers.push(Self::ask(app, &person.email).await);
+        }
+        for person in [&unverified, &unknown] {
+            assert!(app.mailbox(&person.email).await.iter().all(|letter| letter.kind != self.facts().letter));
+        }
+        answers
+    }
+}
+
 /// Makes every property the tests of each flow.
 macro_rules! proved_by_letter {
     ($($name:ident: $way:ident),+ $(,)?) => { $(
@@ -394,6 +444,14 @@ macro_rules! proved_by_letter {
             }
         )+
     };
+    (on a server of its own: $($property:ident),+ $(,)?) => {
+        of_each_kind!($($property),+);
+        $(
+            async fn $property(kind: Kind) {
+                super::$property(server(kind).await, WAY).await;
+            }
+        )+
+    };
 }
 
 proved_by_letter!(
@@ -401,3 +459,18 @@ proved_by_letter!(
     recovery: Resetting,
     email_change: Moving,
 );
+
+/// Its letter is good once, so no answer is repeated; and it is on where the operator says so. What is special to that stands
+/// in its endpoint's file.
+mod magic_link {
+    use super::SigningIn as WAY;
+    use crate::auth::magic_link::server;
+    use crate::support::Kind;
+
+    proved_by_letter!(on a server of its own:
+        five_wrong_codes_leave_only_the_link,
+        a_code_may_be_typed_with_spaces_and_hyphens,
+        a_credential_that_is_garbage_has_ended,
+        addresses_to_which_no_code_goes_are_not_told_apart,
+    );
+}

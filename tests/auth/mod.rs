@@ -8,6 +8,7 @@ mod letters;
 mod login;
 mod logout;
 mod logout_all;
+mod magic_link;
 mod password_change;
 mod password_reset;
 mod refresh;

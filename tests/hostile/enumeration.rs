@@ -16,6 +16,7 @@ of_each_kind!(
     a_registration_tells_nobody_who_has_an_account,
     a_sign_in_tells_nobody_who_has_an_account,
     a_reset_tells_nobody_who_has_an_account,
+    a_sign_in_by_letter_tells_nobody_who_has_an_account,
     a_change_of_address_tells_nobody_who_has_an_account,
     a_page_tells_nobody_who_has_an_account,
 );
@@ -23,7 +24,8 @@ of_each_kind!(
 const PASSWORD: &str = "velvet tractor umbrella fjord";
 
 async fn server(kind: Kind) -> App {
-    App::plan(kind).named("enumeration").unset("CAIRN_LIMITS").set("CAIRN_RESEND_COOLDOWN", 0).start().await
+    let plan = App::plan(kind).named("enumeration").unset("CAIRN_LIMITS").set("CAIRN_RESEND_COOLDOWN", 0);
+    plan.set("CAIRN_MAGIC_LINK", "on").start().await
 }
 
 /// One asker for each address that is asked about.
@@ -289,6 +291,27 @@ async fn a_reset_tells_nobody_who_has_an_account(kind: Kind) {
     assert!(app.mailbox(&waiting.email).await.iter().all(|letter| letter.kind != "recovery.reset"));
 }
 
+async fn a_sign_in_by_letter_tells_nobody_who_has_an_account(kind: Kind) {
+    let app = server(kind).await;
+    let (askers, owner, waiting) = Askers::about_everybody(&app).await;
+    let path = "/auth/magic-link";
+    let ask = |asker: usize| askers.client(asker).post(path, &json!({"email": askers.emails[asker]}));
+    let flows = askers.begin(path, ask).await;
+    let letter = app.letter(&owner.email, "magic-link.sign-in").await;
+
+    let confirm = "/auth/magic-link/confirm";
+    askers.post(422, confirm, |asker| json!({"flow": flows[asker], "code": "12345"})).await;
+    askers.guess(confirm, &flows, &json!({}), 5).await;
+    askers.post(410, confirm, |_| json!({"token": "cairn_ml_AAAA"})).await;
+
+    for _ in 0..2 {
+        askers.ask(202, |asker| ask(asker).key("again")).await;
+    }
+    assert!(app.mailbox(&waiting.email).await.iter().all(|letter| letter.kind != "magic-link.sign-in"));
+    // Whoever has the letter signs in all the same.
+    app.client().post(confirm, &json!({"token": letter.token()})).send().await.expect(200);
+}
+
 async fn a_change_of_address_tells_nobody_who_has_an_account(kind: Kind) {
     let app = server(kind).await;
     let (askers, owner, _) = Askers::about_everybody(&app).await;
@@ -369,7 +392,8 @@ async fn a_page_tells_nobody_who_has_an_account(kind: Kind) {
     let emails = &askers.emails;
     let letters =
         async |kind: &str| app.mailbox(&owner.email).await.iter().filter(|letter| letter.kind == kind).count();
-    for (start, id) in [("/register", "register"), ("/forgot-password", "forgot-password")] {
+    let starts = [("/register", "register"), ("/forgot-password", "forgot-password"), ("/magic-link", "magic-link")];
+    for (start, id) in starts {
         let mut seen: Option<String> = None;
         for email in emails {
             let mut browser = Browser::new();
@@ -396,5 +420,7 @@ async fn a_page_tells_nobody_who_has_an_account(kind: Kind) {
             same(seen.get_or_insert_with(|| this.clone()), &this, &format!("{email}, at {start},"));
         }
     }
-    assert_eq!((letters("registration.known").await, letters("recovery.reset").await), (1, 1), "the owner is told");
+    for kind in ["registration.known", "recovery.reset", "magic-link.sign-in"] {
+        assert_eq!(letters(kind).await, 1, "the owner is told: {kind}");
+    }
 }

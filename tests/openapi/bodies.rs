@@ -76,7 +76,7 @@ fn is_only_a_text(validator: &Validator, body: &Value) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_is_read_as_its_schema_says() {
-    let app = App::plan(Kind::Sqlite).named("bodies").start().await;
+    let app = App::plan(Kind::Sqlite).named("bodies").set("CAIRN_MAGIC_LINK", "on").start().await;
     let tokens = Person::new("reader").arrives(&app).await;
     let document = openapi::document("/");
     let mut tried = 0;

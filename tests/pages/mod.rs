@@ -5,6 +5,7 @@ mod cookies;
 mod links;
 mod login;
 mod look;
+mod magic_link;
 mod register;
 mod reset_password;
 mod safety;

@@ -362,7 +362,7 @@ pub(super) fn is_code(seal: &Seal, purpose: Purpose, code: &Code, cx: &Cx<'_, Au
 }
 
 /// What a wrong code of a letter to this address writes besides the try: it counts for the address over all flows, and a
-/// code that would have set a password for the network as well.
+/// code that would have opened an account, by a new password or without one, for the network as well.
 pub(super) fn count_miss(
     address: &Address,
     purpose: Purpose,
@@ -373,7 +373,8 @@ pub(super) fn count_miss(
         return Vec::new();
     }
     let codes = Target::Codes(cx.environment.address_key(address));
-    let network = (purpose == Purpose::ResetPassword).then_some(Target::ResetCodes(typed.from));
+    let opens = matches!(purpose, Purpose::ResetPassword | Purpose::MagicLink);
+    let network = opens.then_some(Target::ResetCodes(typed.from));
     let counted = std::iter::once(codes).chain(network);
     counted.map(|target| guesses::failure(target, typed.from, cx)).collect()
 }

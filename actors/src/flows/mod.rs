@@ -10,6 +10,7 @@ pub mod authorization;
 pub mod challenge;
 pub mod deletion;
 pub mod email_change;
+pub mod magic_link;
 pub mod ping;
 pub mod recovery;
 pub mod registration;
@@ -63,6 +64,7 @@ flows! {
     authorization::Authorization,
     deletion::Deletion,
     email_change::EmailChange,
+    magic_link::MagicLink,
     ping::Ping,
     recovery::Recovery,
     registration::Registration,

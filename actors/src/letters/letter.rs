@@ -38,6 +38,15 @@ pub enum Letter {
         /// Until when they are good.
         expires_at: Timestamp,
     },
+    /// Signs in: a code and a link.
+    MagicLinkSignIn {
+        /// To whom.
+        to: Address,
+        /// What both are rendered from.
+        seal: Seal,
+        /// Until when they are good.
+        expires_at: Timestamp,
+    },
     /// The password is another now.
     PasswordChanged {
         /// To whom.
@@ -106,6 +115,7 @@ impl Letter {
         "registration.known",
         "registration.welcome",
         "recovery.reset",
+        "magic-link.sign-in",
         "password.changed",
         "email.confirm",
         "email.known",
@@ -122,6 +132,7 @@ impl Letter {
             Self::RegistrationKnown { .. } => "registration.known",
             Self::RegistrationWelcome { .. } => "registration.welcome",
             Self::RecoveryReset { .. } => "recovery.reset",
+            Self::MagicLinkSignIn { .. } => "magic-link.sign-in",
             Self::PasswordChanged { .. } => "password.changed",
             Self::EmailConfirm { .. } => "email.confirm",
             Self::EmailKnown { .. } => "email.known",
@@ -142,6 +153,7 @@ impl Letter {
             | Self::EmailConfirm { .. }
             | Self::EmailKnown { .. } => "strangers",
             Self::RecoveryReset { .. } => "recovery",
+            Self::MagicLinkSignIn { .. } => "sign-in",
             // The welcome as well: beside the strangers' letters it would tell them, by the one that no longer goes out,
             // whether the address was proved within the hour.
             Self::RegistrationWelcome { .. }
@@ -160,6 +172,7 @@ impl Letter {
             | Self::RegistrationKnown { to }
             | Self::RegistrationWelcome { to }
             | Self::RecoveryReset { to, .. }
+            | Self::MagicLinkSignIn { to, .. }
             | Self::PasswordChanged { to, .. }
             | Self::EmailConfirm { to, .. }
             | Self::EmailKnown { to }

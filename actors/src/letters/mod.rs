@@ -82,6 +82,11 @@ pub fn render(letter: &Letter, flow: FlowId, environment: &Environment) -> Resul
             said.extend([("spoken", spoken(&code)), ("until", instant(*expires_at)?)]);
             placed.extend([("code", code), ("link", link)]);
         }
+        Letter::MagicLinkSignIn { to: _, seal, expires_at } => {
+            let (code, link) = proof(Purpose::MagicLink, "magic-link", seal, flow, environment)?;
+            said.extend([("spoken", spoken(&code)), ("until", instant(*expires_at)?)]);
+            placed.extend([("code", code), ("link", link)]);
+        }
         Letter::RegistrationKnown { to: _ } => {
             placed.extend([("login", page("login")), ("forgot_password", page("forgot-password"))]);
         }
@@ -217,7 +222,7 @@ macro_rules! files {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!($name))),+] };
 }
 
-static FILES: [(&str, &str); 28] = files![
+static FILES: [(&str, &str); 30] = files![
     "layout.html",
     "parts.html",
     "proof.txt",
@@ -232,6 +237,8 @@ static FILES: [(&str, &str); 28] = files![
     "registration.welcome.html",
     "recovery.reset.txt",
     "recovery.reset.html",
+    "magic-link.sign-in.txt",
+    "magic-link.sign-in.html",
     "password.changed.txt",
     "password.changed.html",
     "email.confirm.txt",

@@ -38,6 +38,7 @@ fn letters() -> Vec<Letter> {
         Letter::RegistrationKnown { to: to.clone() },
         Letter::RegistrationWelcome { to: to.clone() },
         Letter::RecoveryReset { to: to.clone(), seal: seal(), expires_at: UNTIL },
+        Letter::MagicLinkSignIn { to: to.clone(), seal: seal(), expires_at: UNTIL },
         Letter::PasswordChanged { to: to.clone(), at: UNTIL },
         Letter::EmailConfirm { to: to.clone(), seal: seal(), expires_at: UNTIL },
         Letter::EmailKnown { to: to.clone() },
@@ -63,6 +64,7 @@ fn expected_links(letter: &Letter, environment: &Environment) -> Vec<String> {
     match letter {
         Letter::RegistrationVerify { .. } => with_token(Purpose::VerifyEmail, "verify-email"),
         Letter::RecoveryReset { .. } => with_token(Purpose::ResetPassword, "reset-password"),
+        Letter::MagicLinkSignIn { .. } => with_token(Purpose::MagicLink, "magic-link"),
         Letter::RegistrationKnown { .. } => vec![format!("{PUBLIC}/login"), forgotten],
         Letter::RegistrationWelcome { .. } => vec![format!("{PUBLIC}/login")],
         Letter::PasswordChanged { .. } => vec![forgotten],
@@ -80,6 +82,7 @@ fn purpose(letter: &Letter) -> Option<Purpose> {
         Letter::RegistrationVerify { .. } => Some(Purpose::VerifyEmail),
         Letter::RecoveryReset { .. } => Some(Purpose::ResetPassword),
         Letter::EmailConfirm { .. } => Some(Purpose::EmailChange),
+        Letter::MagicLinkSignIn { .. } => Some(Purpose::MagicLink),
         _ => None,
     }
 }
@@ -125,7 +128,7 @@ fn letters_with_a_code_say_until_when_in_utc() {
             assert!(part.contains("work until 3 November 2026, 14:02 UTC."), "{part}");
         }
     }
-    let rendered = render(&letters()[4], FLOW, &environment).unwrap();
+    let rendered = render(&letters()[5], FLOW, &environment).unwrap();
     assert!(rendered.text.contains("was changed on 3 November 2026, 14:02 UTC."));
 }
 

@@ -421,6 +421,7 @@ mod tests {
         let types = [
             TypeId::of::<Presented<of::VerifyEmail>>(),
             TypeId::of::<Presented<of::ResetPassword>>(),
+            TypeId::of::<Presented<of::MagicLink>>(),
             TypeId::of::<Presented<of::RefreshToken>>(),
             TypeId::of::<Presented<of::AuthorizationCode>>(),
             TypeId::of::<Presented<of::DeviceCode>>(),

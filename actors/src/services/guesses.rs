@@ -176,12 +176,16 @@ impl Services {
         self.attempt(Target::Codes(key)).await
     }
 
-    /// As [`Services::attempt_code`], of a code that sets a password: also at most thirty may be wrong a day from one
-    /// network, over all addresses.
+    /// As [`Services::attempt_code`], of a code that opens an account, by a new password or without one: also at
+    /// most thirty may be wrong a day from one network, over all addresses.
     ///
     /// # Errors
     /// [`Refusal::SlowDown`].
-    pub(super) async fn attempt_reset_code(&self, caller: &Caller, address: &Address) -> Result<[Attempt; 2], Refusal> {
+    pub(super) async fn attempt_opening_code(
+        &self,
+        caller: &Caller,
+        address: &Address,
+    ) -> Result<[Attempt; 2], Refusal> {
         let of_address = self.attempt_code(address).await?;
         // Always in this order, so that no two wait for each other.
         let of_network = self.attempt(Target::ResetCodes(self.network_of(caller))).await?;

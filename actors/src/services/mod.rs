@@ -26,6 +26,7 @@ pub mod devices;
 pub mod email_change;
 mod entry;
 pub mod guesses;
+pub mod magic_link;
 pub mod newcomer;
 pub mod password;
 pub mod passwords;

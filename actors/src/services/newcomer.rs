@@ -75,7 +75,9 @@ impl Services {
             trace: Arc::from(caller.trace.as_str()),
         };
         let entry = Entry { user: &user, amr: &["pwd", "email"], device, is_known, forgets: None };
-        let Entered::Begun { reply, device, crowded, .. } = self.enter(caller, entry, asker).await? else { return Ok(None) };
+        let Entered::Begun { reply, device, crowded, .. } = self.enter(caller, entry, asker).await? else {
+            return Ok(None);
+        };
         self.make_room(caller, &crowded).await;
         match self.session_cookie(&reply.flow.0.text(Session::PREFIX)).await {
             Ok(cookie) => Ok(Some(Browser { cookie, device })),

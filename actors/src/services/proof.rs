@@ -11,6 +11,7 @@ use super::{Caller, FlowReply, FlowView, Refusal, Services};
 use crate::effects::Auth;
 use crate::flows::challenge::{Challenge, LetterProof, LinkState, Told};
 use crate::flows::email_change::EmailChange;
+use crate::flows::magic_link::MagicLink;
 use crate::flows::recovery::Recovery;
 use crate::flows::registration::Registration;
 use crate::identity::address::Address;
@@ -102,8 +103,12 @@ impl LetterFlow {
 }
 
 /// Every kind of flow that waits for a letter.
-const LETTER_FLOWS: &[LetterFlow] =
-    &[LetterFlow::of::<Registration>(), LetterFlow::of::<Recovery>(), LetterFlow::of::<EmailChange>()];
+const LETTER_FLOWS: &[LetterFlow] = &[
+    LetterFlow::of::<Registration>(),
+    LetterFlow::of::<Recovery>(),
+    LetterFlow::of::<EmailChange>(),
+    LetterFlow::of::<MagicLink>(),
+];
 
 /// A flow that waits for a letter, as it stands, whatever its kind.
 trait Waiting: Send + Sync {
@@ -204,6 +209,23 @@ impl Services {
         let Ok(link) = Presented::parse(ring, F::Link::VALUE, token) else { return Ok(None) };
         let flow = Id::from_bytes(link.flow()).text(F::PREFIX);
         self.begun(cookies, F::PREFIX, Some(&flow)).await
+    }
+
+    /// The text of the id of the flow that a link names, whatever the link is worth.
+    pub fn flow_of_link<F: LetterProof>(&self, token: &str) -> Option<String> {
+        let link = Presented::parse(&self.engine.environment().ring, F::Link::VALUE, token).ok()?;
+        Some(Id::from_bytes(link.flow()).text(F::PREFIX))
+    }
+
+    /// Where a flow stands as its links find it, and how many wrong codes it still takes; `None`: there is none.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn stands<F: LetterProof>(&self, flow: &str) -> Result<Option<(LinkState, u8)>, Refusal> {
+        let Ok(id) = Self::id_of::<F>(flow) else { return Ok(None) };
+        let Some(Snapshot { state, .. }) = self.find::<F>(id).await? else { return Ok(None) };
+        let tries_left = state.awaits().map_or(0, |(_, challenge)| challenge.tries_left());
+        Ok(Some((state.link_state(), tries_left)))
     }
 
     /// What the link of a letter would find.

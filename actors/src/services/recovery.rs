@@ -71,7 +71,7 @@ impl Services {
         let Snapshot { state, id, .. } = self.look::<Recovery>(flow).await?;
         // Codes are lined up and counted by the address whose flow this is, over all its flows.
         let attempt = match &state {
-            Recovery::AwaitingCode(awaiting) => Some(self.attempt_reset_code(caller, &awaiting.address).await?),
+            Recovery::AwaitingCode(awaiting) => Some(self.attempt_opening_code(caller, &awaiting.address).await?),
             _ => None,
         };
         let typed = self.typed_code(caller, id, typed::code(code)?, Recovery::LETTERS).await?;

@@ -81,6 +81,11 @@ fn every_phase_of_an_authorization_is_read_back() {
 }
 
 #[test]
+fn every_phase_of_a_magic_link_is_read_back() {
+    check(crate::magic_link::places());
+}
+
+#[test]
 fn every_phase_of_a_ping_is_read_back() {
     check(crate::ping::places());
 }

@@ -4,6 +4,7 @@
 
 use cairn_actors::flows::challenge::{Challenge, LetterProof, Told, TypedCode};
 use cairn_actors::flows::email_change::EmailChange;
+use cairn_actors::flows::magic_link::MagicLink;
 use cairn_actors::flows::recovery::Recovery;
 use cairn_actors::flows::registration::Registration;
 use cairn_actors::letters::Letter;
@@ -300,4 +301,5 @@ proved_by_letter!(
     registration: Registration,
     recovery: Recovery,
     email_change: EmailChange,
+    magic_link: MagicLink,
 );

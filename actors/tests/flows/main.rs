@@ -9,6 +9,7 @@ mod driver;
 mod email_change;
 mod golden;
 mod letters;
+mod magic_link;
 mod ping;
 mod recovery;
 mod registration;

@@ -7,6 +7,7 @@ mod edit_profile;
 mod email_change;
 mod flow;
 mod ledger;
+mod magic_link;
 mod mutants;
 mod people;
 mod post;

@@ -69,11 +69,13 @@ struct UsernameRules {
 
 /// The same for everybody: it may be kept for a minute.
 pub(super) async fn show(state: Arc<AppState>, _request: Request) -> Result<WithHeaders<Config>, Problem> {
-    let open = state.services.engine.environment().settings.registration;
+    let settings = &state.services.engine.environment().settings;
+    let open = settings.registration;
+    let by_letter = settings.magic_link.then_some("magic_link");
     let rules = Config {
         name: state.theme.name().to_owned(),
         registration: if open { Registration::Open } else { Registration::Closed },
-        sign_in: vec!["password"],
+        sign_in: std::iter::once("password").chain(by_letter).collect(),
         password: PasswordRules { min_length: SHORTEST_PASSWORD, max_bytes: LONGEST_PASSWORD },
         username: UsernameRules { required: false, pattern: Username::PATTERN },
         code_length: CODE_LENGTH,

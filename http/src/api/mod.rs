@@ -22,6 +22,7 @@ mod devices;
 mod email_change;
 mod login;
 mod logout;
+mod magic_link;
 mod me;
 mod password_change;
 mod password_reset;
@@ -40,6 +41,8 @@ routes! {
     POST "/auth/register/{flow}/resend", open, no_members => 202(FlowReplyBody), RESEND, register::resend, register::RESEND;
     POST "/auth/verify-email", open, json(verify_email::Body) => 200(verify_email::Verified), CODE, verify_email::verify, verify_email::VERIFY;
     POST "/auth/login", open, json(login::Body) => 200(TokensBody), LOGIN, login::login, login::SIGN_IN;
+    POST "/auth/magic-link", open, json(magic_link::Wanted) => 202(FlowReplyBody), RESET, magic_link::request, magic_link::REQUEST;
+    POST "/auth/magic-link/confirm", open, json(magic_link::Proof) => 200(TokensBody), CODE, magic_link::confirm, magic_link::CONFIRM;
     POST "/auth/refresh", open, json(refresh::Body) => 200(TokensBody), REFRESH, refresh::refresh, refresh::REFRESH;
     POST "/auth/logout", open, json(refresh::Body) => 204, CHANGE, logout::logout, logout::SIGN_OUT;
     POST "/auth/logout-all", bearer_or_repeat, no_members => 204, CHANGE, sessions::leave_all, sessions::LEAVE_ALL;

@@ -14,7 +14,7 @@ use crate::sign_in::SignedIn;
 use crate::theme::{Page, Wrong};
 
 /// Where a person is who wanted to go nowhere.
-const HOME: &str = "/account";
+pub(super) const HOME: &str = "/account";
 
 /// The form. `stay`: the box that keeps the person signed in is checked.
 pub(super) fn page(identifier: &str, next: &str, stay: bool) -> Page {
@@ -23,13 +23,16 @@ pub(super) fn page(identifier: &str, next: &str, stay: bool) -> Page {
         .put("next", next)
         .put("register", with_query("/register", &[("next", next)]))
         .put("stay", stay)
+        .put("letter", "")
         .put("unfinished", false)
 }
 
 /// The form as this server has it: it leads to registration where that is open.
 fn form(request: &PageRequest, identifier: &str, next: &str, stay: bool) -> Page {
+    let settings = &request.services().engine.environment().settings;
     let page = page(identifier, next, stay);
-    if request.services().engine.environment().settings.registration { page } else { page.put("register", "") }
+    let page = if settings.registration { page } else { page.put("register", "") };
+    if settings.magic_link { page.put("letter", with_query("/magic-link", &[("next", next)])) } else { page }
 }
 
 /// Somebody is signed in, and may be somebody else.

@@ -41,6 +41,10 @@ impl Cast {
         let begun = other.send(app, &form.with("email", &waiting.email).with("password", &waiting.password)).await;
         let registration = flow_of(&begun);
         let proof = waiting.verification(app).await;
+        // There somebody signs in by mail, too: whoever is signed in is not asked for it.
+        let form = other.open(app, "/magic-link").await.form("magic-link");
+        let magic = flow_of(&other.send(app, &form.with("email", &person.email)).await);
+        let sign_in = app.letter(&person.email, "magic-link.sign-in").await;
 
         let form = browser.open(app, "/forgot-password").await.form("forgot-password");
         let recovery = flow_of(&browser.send(app, &form).await);
@@ -83,6 +87,9 @@ impl Cast {
             ("code", proof.code().expect("a code in the letter")),
             ("recovery", recovery),
             ("reset", link(&reset)),
+            ("magic", magic),
+            ("sign_in", link(&sign_in)),
+            ("sign_in_code", sign_in.code().expect("a code in the letter")),
             ("change", change),
             ("confirm", link(&confirm)),
             ("undo", undo),

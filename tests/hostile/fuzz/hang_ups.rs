@@ -87,8 +87,12 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
     let (ring, signing) = cairn_persistence::keys::open(&database, &master, clock.now()).await.unwrap();
     let ring = Arc::new(ring);
     let hasher = Hasher::new(SharedRing::shared(Arc::clone(&ring)), hasher::Settings::default()).unwrap();
-    let settings =
-        Settings { public_url: url.to_owned(), resend_cooldown: std::time::Duration::ZERO, ..Settings::default() };
+    let settings = Settings {
+        public_url: url.to_owned(),
+        resend_cooldown: std::time::Duration::ZERO,
+        magic_link: true,
+        ..Settings::default()
+    };
     let environment = Arc::new(Environment { ring, signing: Arc::new(signing), settings });
     let host = ActorHost::new(Arc::new(|_| panic!("the supervisor gave up")));
     let builder = Engine::<Auth>::builder(Parts {
@@ -148,7 +152,8 @@ fn request(octets: &[u8]) -> http::Request<Full<Bytes>> {
 
 #[tokio::test]
 async fn every_route_that_writes_ends_as_it_does_though_its_client_hangs_up_at_any_await() {
-    let app = App::plan(Kind::Sqlite).named("prepared").set("CAIRN_RESEND_COOLDOWN", "0").start().await;
+    let plan = App::plan(Kind::Sqlite).named("prepared").set("CAIRN_RESEND_COOLDOWN", "0");
+    let app = plan.set("CAIRN_MAGIC_LINK", "on").start().await;
     let cast = Cast::of(&app).await;
     let url = app.public_url();
     assert!(app.terminate().await.success());

@@ -59,6 +59,8 @@ purposes! {
     VerifyEmail "cairn_ve_"
     /// The link that allows a new password.
     ResetPassword "cairn_rp_"
+    /// The link that signs in.
+    MagicLink "cairn_ml_"
     /// The refresh token of a session.
     RefreshToken "cairn_rt_"
     /// An authorization code (RFC 6749 section 4.1.2).

@@ -30,6 +30,7 @@ use super::edit_profile::ProfileEdits;
 use super::email_change::AddressChanges;
 use super::flow::{Weighted, weighted};
 use super::ledger::{IssuedTokens, Ledger};
+use super::magic_link::MagicLinks;
 use super::post::{self, Post};
 use super::recovery::Recoveries;
 use super::registration::Registrations;
@@ -49,6 +50,7 @@ pub(super) fn flows() -> Vec<Weighted> {
         weighted::<ProfileEdits>(3),
         weighted::<SignOuts>(1),
         weighted::<Authorizations>(19),
+        weighted::<MagicLinks>(6),
     ]
 }
 
