@@ -198,7 +198,7 @@ settings! {
         smtp_ehlo_name as "SMTP_EHLO_NAME": Option<String> = "",
 
         /// Letters an hour to one address for what strangers can cause (registrations, changes of address), the same
-        /// again for password resets, for notices (the welcome among them), for news of a changed address, and for
+        /// again for password resets, for sign-ins by mail, for notices (the welcome among them), for news of a changed address, and for
         /// news of a deletion: no number of other letters keeps those two away. A letter over it does not go out, and
         /// its waiting page says so.
         mail_budget: Number<1, 1000> = "10",
@@ -304,7 +304,7 @@ settings! {
         /// database.
         limit_code_failures: Number<1, CODE_FAILURES> = "20",
 
-        /// Password resets and changes of address asked for.
+        /// Password resets, sign-ins by mail and changes of address asked for.
         limit_reset: Limit = "10/1m 60/1h",
 
         /// Refreshes.

@@ -71,8 +71,7 @@ fn every_file_that_a_document_names_is_there() {
         let text = fs::read_to_string(&document).unwrap();
         for quoted in text.split('`').skip(1).step_by(2) {
             let is_path = homes.iter().any(|home| quoted.starts_with(home)) && !quoted.contains(['<', '*', ' ', '\n']);
-            let planned = quoted.contains("magic_link"); // the flow that the reader is about to write
-            if is_path && !planned {
+            if is_path {
                 assert!(root().join(quoted).exists(), "{} names {quoted}", document.display());
                 named += 1;
             }

@@ -2,6 +2,7 @@
 //! somewhere.
 
 mod code;
+mod flows;
 mod links;
 mod routes;
 mod security;

@@ -90,6 +90,10 @@ pub struct SignedIn {
     pub issue: Seal,
     /// Wrong codes so far.
     pub tries: u8,
+    /// The browser that asked for the letter has used it: it alone gets the same answer again.
+    pub here: bool,
+    /// The account was to be deleted, and this sign-in has called that off.
+    pub restored: bool,
     /// When this is forgotten.
     pub until: Timestamp,
 }
@@ -195,6 +199,8 @@ pub enum Outcome {
         session: FlowId,
         /// What it said.
         tokens: Box<session::Outcome>,
+        /// The account was to be deleted, and this sign-in has called that off.
+        restored: bool,
     },
     /// The code or link is right, and nothing was looked up for it. Nothing has changed.
     Unprepared,
@@ -271,21 +277,29 @@ impl Awaiting {
         }
         let until = cx.now.after(cx.environment.settings.refresh_grace.max(Duration::from_secs(1)));
         let (issue, tries) = (issue.clone(), self.challenge.tries);
-        go(MagicLink::SignedIn(Box::new(SignedIn { user, session, tokens: tokens.clone(), issue, tries, until })))
+        let here = is_of_browser(arrival.browser.as_ref(), &issue, cx);
+        let restored = start.arrival.restores.is_some();
+        let signed_in = SignedIn { user, session, tokens: tokens.clone(), issue, tries, here, restored, until };
+        go(MagicLink::SignedIn(Box::new(signed_in)))
             .hold(Key::Address(own), number)
             .with(begins)
-            .says(Outcome::SignedIn { session, tokens: Box::new(tokens) })
+            .says(Outcome::SignedIn { session, tokens: Box::new(tokens), restored })
     }
 }
 
+/// Whether a cookie is the one of the browser that asked for the letter with this credential.
+fn is_of_browser(browser: Option<&Presented<of::FlowCookie>>, issue: &Seal, cx: &Cx<'_, Auth>) -> bool {
+    browser
+        .is_some_and(|cookie| cookie.flow() == *cx.flow.bytes() && cookie.is_genuine(&cx.environment.ring, &issue.salt))
+}
+
 impl SignedIn {
-    /// The right credential again: the same answer for the browser that asked, and for nobody else.
+    /// The right credential again: the same answer for the browser that asked, where it used the letter itself, and for
+    /// nobody else.
     fn again(&self, browser: Option<&Presented<of::FlowCookie>>, cx: &Cx<'_, Auth>) -> Step<MagicLink> {
-        let is_ours = browser.is_some_and(|cookie| {
-            cookie.flow() == *cx.flow.bytes() && cookie.is_genuine(&cx.environment.ring, &self.issue.salt)
-        });
-        if is_ours {
-            stay().says(Outcome::SignedIn { session: self.session, tokens: Box::new(self.tokens.clone()) })
+        if self.here && is_of_browser(browser, &self.issue, cx) {
+            let (session, tokens) = (self.session, Box::new(self.tokens.clone()));
+            stay().says(Outcome::SignedIn { session, tokens, restored: self.restored })
         } else {
             stay().says(Outcome::Over)
         }
@@ -314,12 +328,9 @@ impl MagicLink {
             Self::AwaitingCode(awaiting) => {
                 typed.delivered && awaiting.challenge.tries < TRIES && awaiting.challenge.issues.iter().any(is_of)
             }
+            Self::SignedIn(signed_in) => signed_in.tries < TRIES && is_of(&signed_in.issue),
             _ => false,
         }
-    }
-
-    fn began_in(&self, browser: Option<&Presented<of::FlowCookie>>, cx: &Cx<'_, Auth>) -> bool {
-        browser.is_some_and(|cookie| cookie.flow() == *cx.flow.bytes() && self.knows_browser(cookie, cx.environment))
     }
 }
 
@@ -403,7 +414,9 @@ impl Flow for MagicLink {
             }
             (Self::AwaitingCode(a), Input::Asked(Command::Open { link, arrival, here_only })) => {
                 match (a.challenge.check_link(link, cx.environment), a.account) {
-                    (Checked::Right(_), Some(_)) if *here_only && !self.began_in(arrival.browser.as_ref(), cx) => {
+                    (Checked::Right(issue), Some(_))
+                        if *here_only && !is_of_browser(arrival.browser.as_ref(), issue, cx) =>
+                    {
                         stay().says(Outcome::Elsewhere)
                     }
                     (Checked::Right(issue), Some(account)) => a.signed_in(account, issue, arrival, lost, cx),

@@ -153,23 +153,23 @@ impl Services {
                 let by = Entry { user, amr: &["email"], device, is_known, forgets: None };
                 // Whoever comes late finds nobody.
                 let arriving = self.arriving(caller, by).await?.ok_or(Refusal::OVER)?;
-                let Arriving { start, crowded, restored, device } = arriving;
+                let Arriving { start, crowded, restored: _, device } = arriving;
                 let address = self.engine.environment().address_key(&user.address);
                 entry = Some(magic_link::Entry { start, address, number: user.number });
-                follows = Some((crowded, restored, device));
+                follows = Some((crowded, device));
             }
             let asker = self.asker(caller, body).await?;
             let reply = self.engine.call::<MagicLink>(flow, asker, command(entry)?).await?;
             match reply.outcome {
                 Outcome::Moved => {}
-                Outcome::SignedIn { session, tokens } => {
+                Outcome::SignedIn { session, tokens, restored } => {
                     let Reply { version, phase, method, repeated, .. } = reply;
                     let begun = Reply { flow: session, outcome: *tokens, version, phase, method, repeated };
-                    let (crowded, restored, device) = match (follows, &user) {
+                    let (crowded, device) = match (follows, &user) {
                         // What is told once more under its key has made its room.
-                        (Some((_, restored, device)), _) if repeated => (Vec::new(), restored, device),
+                        (Some((_, device)), _) if repeated => (Vec::new(), device),
                         (Some(follows), _) => follows,
-                        (None, Some(user)) => (Vec::new(), false, self.device_of_letter(caller, flow, user).await?.0),
+                        (None, Some(user)) => (Vec::new(), self.device_of_letter(caller, flow, user).await?.0),
                         (None, None) => return self.tokens(begun, None).await,
                     };
                     let tokens = self.tokens(begun, user).await?;

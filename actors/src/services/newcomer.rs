@@ -78,7 +78,10 @@ impl Services {
         let Entered::Begun { reply, device, crowded, .. } = self.enter(caller, entry, asker).await? else {
             return Ok(None);
         };
-        self.make_room(caller, &crowded).await;
+        // What is told once more has made its room.
+        if !reply.repeated {
+            self.make_room(caller, &crowded).await;
+        }
         match self.session_cookie(&reply.flow.0.text(Session::PREFIX)).await {
             Ok(cookie) => Ok(Some(Browser { cookie, device })),
             Err(Refusal::SessionEnded) => Ok(None),

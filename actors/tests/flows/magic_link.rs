@@ -307,6 +307,13 @@ fn the_same_answer_comes_again_for_half_a_minute_where_the_letter_was_asked_for_
     ] {
         assert_eq!(driver.ask(at(3), command), Outcome::Over);
     }
+    // Used elsewhere, it is told to nobody once more: whoever asked has not signed in.
+    let mut other = begun(true);
+    let seal_of_other = last(&other);
+    let elsewhere =
+        Command::Enter { code: testing::typed_code(code(&other, &seal_of_other)), arrival: arrival(&other, false) };
+    assert!(matches!(other.ask(at(1), elsewhere), Outcome::SignedIn { .. }));
+    assert_eq!(with_right_code(&mut other, at(2)), Outcome::Over);
     driver.wake(at(31));
     let late = open(&driver, link(&driver, &seal), true, true);
     assert_eq!(driver.ask(at(31), late), Outcome::Over);

@@ -22,7 +22,8 @@ pub(super) const BEGIN: Description = Description::new("register", Area::Registr
     .refuses(&[Kind::Forbidden, Kind::UsernameTaken, Kind::Value]);
 pub(super) const STATUS: Description =
     Description::new("getRegistration", Area::Registration, "Get where a registration stands, and where its letter is")
-        .params(FLOW);
+        .params(FLOW)
+        .refuses(&[Kind::FlowEnded]);
 pub(super) const RESEND: Description =
     Description::new("resendRegistration", Area::Registration, "Have the letter sent once more")
         .text("With the same code and link, after a while, and at most five times.")

@@ -46,8 +46,10 @@ pub(super) async fn show(request: PageRequest) -> Answer {
     if let Some(token) = request.query("token") {
         return link(&request, &token, Vec::new()).await;
     }
+    // Without a name it is the newest of this browser.
     if let Some(flow) = request.query("flow") {
-        return wait(&request, &flow, &request.next(), "", Vec::new()).await;
+        return wait(&request, Some(flow.as_str()).filter(|flow| !flow.is_empty()), &request.next(), "", Vec::new())
+            .await;
     }
     let next = request.next();
     if let Some(somebody) = request.signed_in().await? {
@@ -79,15 +81,15 @@ pub(super) async fn begin(request: PageRequest, sent: Sent) -> Answer {
 }
 
 /// The page that waits, or where the flow has got to meanwhile.
-async fn wait(request: &PageRequest, flow: &str, next: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
-    let Some(begun) = WAITING.begun(request, Some(flow)).await? else {
+async fn wait(request: &PageRequest, flow: Option<&str>, next: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
+    let Some(begun) = WAITING.begun(request, flow).await? else {
         return request.draw(over("magic_link/nothing").status(StatusCode::OK));
     };
     let next = if next.is_empty() { request.destination(&begun.flow.id) } else { next.to_owned() };
     match &begun.address {
         Some(address) => {
             if let Some(somebody) = request.signed_in().await? {
-                return request.draw(login::already(&somebody, &WAITING.at(flow, &next)));
+                return request.draw(login::already(&somebody, &WAITING.at(&begun.flow.id, &next)));
             }
             let change = with_query(PATH, &[("next", &next)]);
             let page = WAITING.page(request, &begun, address, change, &next);
@@ -144,6 +146,9 @@ async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
 async fn elsewhere(request: &PageRequest, flow: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
     match request.services().stands::<MagicLink>(flow).await? {
         Some((LinkState::Good, tries_left)) if tries_left > 0 => {
+            if let Some(somebody) = request.signed_in().await? {
+                return request.draw(login::already(&somebody, PATH));
+            }
             let page = Page::new("magic_link/elsewhere.html").put("flow", flow).put("code", code).put("action", CODE);
             request.draw(page.wrong(wrong))
         }
@@ -199,7 +204,7 @@ pub(super) async fn enter(request: PageRequest, sent: Sent) -> Answer {
 /// The page from which a code was sent.
 async fn again(request: &PageRequest, flow: &str, next: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
     match WAITING.begun(request, Some(flow)).await? {
-        Some(_) => wait(request, flow, next, code, wrong).await,
+        Some(_) => wait(request, Some(flow), next, code, wrong).await,
         None => elsewhere(request, flow, code, wrong).await,
     }
 }
@@ -229,10 +234,10 @@ async fn signed_in(request: &PageRequest, tokens: Tokens, next: &str) -> Answer 
 pub(super) async fn resend(request: PageRequest, sent: Sent) -> Answer {
     request.services().magic_link_is_on()?;
     let (flow, next) = (sent.typed().text("flow"), sent.typed().next());
-    let Sent::Good(form) = sent else { return wait(&request, &flow, &next, "", request.held_up()).await };
+    let Sent::Good(form) = sent else { return wait(&request, Some(&flow), &next, "", request.held_up()).await };
     match request.services().resend_magic_link(form.caller(), &flow).await {
         Ok(_) => request.go(&WAITING.at(&flow, &next)),
-        Err(why) => wait(&request, &flow, &next, "", waiting::not_again(&request, why)?).await,
+        Err(why) => wait(&request, Some(&flow), &next, "", waiting::not_again(&request, why)?).await,
     }
 }
 

@@ -95,7 +95,7 @@ impl SimulatedFlow for MagicLinks {
                 Asked::Resend,
                 Outcome::Awaiting { .. } | Outcome::TooSoon { .. } | Outcome::NoMoreLetters | Outcome::Over,
             ) => Ok(Heard::Anything),
-            (Asked::Prove { .. }, Outcome::SignedIn { session, tokens }) => {
+            (Asked::Prove { .. }, Outcome::SignedIn { session, tokens, .. }) => {
                 if self.sessions.get(&told.flow) != Some(&session) {
                     return Err(format!("it began {:?}, not {session}", self.sessions.get(&told.flow)));
                 }
