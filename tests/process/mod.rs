@@ -171,6 +171,10 @@ async fn who_comes_after_sigterm_is_refused_at_once(kind: Kind) {
     app.ask_to_end();
     eventually("a refusal", async || {
         let refused = TcpStream::connect(app.client().server()).await.err()?;
+        // A connection that waited in the listener's queue while that was closed is reset: the next one is refused.
+        if refused.kind() == ErrorKind::ConnectionReset {
+            return None;
+        }
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{refused}");
         Some(())
     })
