@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use cairn_runtime::effects::Going;
-use cairn_runtime::{Cx, Flow, Outgoing, Step, Timestamp, go, stay};
+use cairn_runtime::{Cx, Flow, FlowId, Outgoing, Step, Timestamp, go, stay};
 use serde::{Deserialize, Serialize};
 
 use crate::acts::guesses::{self, Target};
@@ -180,6 +180,9 @@ pub trait LetterProof: Flow<Domain = Auth> {
     /// The credential of the letter that was proved with, while its answer is repeated.
     fn proved_by(&self) -> Option<&Seal>;
 
+    /// Wrong codes so far, while any is looked at.
+    fn wrong_codes(&self) -> u8;
+
     /// What its link finds once nothing is awaited any more, where the link is this flow's own as far as anybody can tell.
     fn link_state(&self) -> LinkState;
 
@@ -193,6 +196,20 @@ pub trait LetterProof: Flow<Domain = Auth> {
     /// Whether a cookie is the one of the browser that began it.
     fn knows_browser(&self, cookie: &Presented<of::FlowCookie>, environment: &Environment) -> bool {
         self.cookie().is_some_and(|seal| cookie.is_genuine(&environment.ring, &seal.salt))
+    }
+
+    /// Whether a code is the one of a letter of this flow that went out, while it may be entered: worth the price of what
+    /// must be looked up or hashed for a right one.
+    fn knows_code(&self, typed: &TypedCode, flow: FlowId, environment: &Environment) -> bool {
+        let is_of = |seal: &Seal| {
+            let right = credential::code(&environment.ring, <Self::Link as OfPurpose>::PURPOSE, *flow.bytes(), seal);
+            right.is_some_and(|right| right == typed.code)
+        };
+        self.wrong_codes() < TRIES
+            && match (self.awaits(), self.proved_by()) {
+                (Some((_, challenge)), _) => typed.delivered && challenge.issues.iter().any(is_of),
+                (None, proved_by) => proved_by.is_some_and(is_of),
+            }
     }
 
     /// Whether a link is its own, and not over.

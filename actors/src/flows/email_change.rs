@@ -426,6 +426,14 @@ impl LetterProof for EmailChange {
         self.changed().map(|changed| &changed.issue)
     }
 
+    fn wrong_codes(&self) -> u8 {
+        match self {
+            Self::AwaitingCode(awaiting) => awaiting.challenge.tries,
+            Self::Changed(changed) => changed.tries,
+            _ => 0,
+        }
+    }
+
     fn link_state(&self) -> LinkState {
         match self {
             Self::AwaitingCode(_) => LinkState::Good,

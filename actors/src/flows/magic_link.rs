@@ -12,16 +12,15 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use super::challenge::{
-    self, Awaits, Challenge, Checked, LetterProof, LinkState, Repeated, TRIES, TypedCode, asked_letter,
-    letter_to_nobody, tells,
+    self, Awaits, Challenge, Checked, LetterProof, LinkState, Repeated, TypedCode, asked_letter, letter_to_nobody,
+    tells,
 };
 use super::session::{self, Session};
 use crate::effects::{AskedBy, Auth, Key};
-use crate::environment::Environment;
 use crate::identity::address::Address;
 use crate::identity::user_id::UserId;
 use crate::letters::Letter;
-use crate::secrets::credential::{self, Presented, Purpose, Seal, of};
+use crate::secrets::credential::{Presented, Purpose, Seal, of};
 use crate::secrets::digest::Digest;
 
 /// How long a letter signs in.
@@ -316,22 +315,6 @@ impl MagicLink {
             Self::Expired { user } => *user,
         }
     }
-
-    /// Whether a code is the one of a letter of this flow that went out, while it may be entered: worth looking up what a
-    /// session begins with.
-    pub fn knows_code(&self, typed: &TypedCode, flow: FlowId, environment: &Environment) -> bool {
-        let is_of = |issue: &Seal| {
-            let right = credential::code(&environment.ring, Purpose::MagicLink, *flow.bytes(), issue);
-            right.is_some_and(|right| right == typed.code)
-        };
-        match self {
-            Self::AwaitingCode(awaiting) => {
-                typed.delivered && awaiting.challenge.tries < TRIES && awaiting.challenge.issues.iter().any(is_of)
-            }
-            Self::SignedIn(signed_in) => signed_in.tries < TRIES && is_of(&signed_in.issue),
-            _ => false,
-        }
-    }
 }
 
 impl LetterProof for MagicLink {
@@ -351,6 +334,14 @@ impl LetterProof for MagicLink {
         match self {
             Self::SignedIn(signed_in) => Some(&signed_in.issue),
             _ => None,
+        }
+    }
+
+    fn wrong_codes(&self) -> u8 {
+        match self {
+            Self::AwaitingCode(awaiting) => awaiting.challenge.tries,
+            Self::SignedIn(signed_in) => signed_in.tries,
+            _ => 0,
         }
     }
 

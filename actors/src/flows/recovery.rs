@@ -6,22 +6,19 @@
 
 use std::time::Duration;
 
-use cairn_runtime::{
-    Cx, Flow, FlowId, Input, Lost, Named, Never, Outgoing, Public, Retain, Step, Timestamp, go, phases, stay,
-};
+use cairn_runtime::{Cx, Flow, Input, Lost, Named, Never, Outgoing, Public, Retain, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
 use super::challenge::{
-    self, Awaits, Challenge, Checked, LetterProof, LinkState, REMEMBERED, Repeated, TRIES, TypedCode, asked_letter,
+    self, Awaits, Challenge, Checked, LetterProof, LinkState, REMEMBERED, Repeated, TypedCode, asked_letter,
     letter_to_nobody, tells,
 };
 use crate::effects::{AskedBy, Auth, Delivery, DeviceWrite, Key, UserWrite};
-use crate::environment::Environment;
 use crate::followers::Followers;
 use crate::identity::address::Address;
 use crate::identity::user_id::UserId;
 use crate::letters::Letter;
-use crate::secrets::credential::{self, Presented, Purpose, Seal, of};
+use crate::secrets::credential::{Presented, Purpose, Seal, of};
 use crate::secrets::hasher::{Proved, SealedHash};
 
 /// The phases.
@@ -280,22 +277,6 @@ impl Recovery {
             _ => None,
         }
     }
-
-    /// Whether a code is the one of a letter of this flow that went out, while it may be entered: worth the price of
-    /// judging and hashing the password that comes with it.
-    pub fn knows_code(&self, typed: &TypedCode, flow: FlowId, environment: &Environment) -> bool {
-        let is_of = |issue: &Seal| {
-            let right = credential::code(&environment.ring, Purpose::ResetPassword, *flow.bytes(), issue);
-            right.is_some_and(|right| right == typed.code)
-        };
-        match self {
-            Self::AwaitingCode(awaiting) => {
-                typed.delivered && awaiting.challenge.tries < TRIES && awaiting.challenge.issues.iter().any(is_of)
-            }
-            Self::Reset(reset) => reset.tries < TRIES && is_of(&reset.issue),
-            Self::Done { .. } | Self::Expired { .. } | Self::Ended { .. } => false,
-        }
-    }
 }
 
 impl LetterProof for Recovery {
@@ -315,6 +296,14 @@ impl LetterProof for Recovery {
         match self {
             Self::Reset(reset) => Some(&reset.issue),
             _ => None,
+        }
+    }
+
+    fn wrong_codes(&self) -> u8 {
+        match self {
+            Self::AwaitingCode(awaiting) => awaiting.challenge.tries,
+            Self::Reset(reset) => reset.tries,
+            _ => 0,
         }
     }
 

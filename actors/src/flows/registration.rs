@@ -326,6 +326,14 @@ impl LetterProof for Registration {
         }
     }
 
+    fn wrong_codes(&self) -> u8 {
+        match self {
+            Self::AwaitingCode(awaiting) => awaiting.challenge.tries,
+            Self::Verified { tries, .. } => *tries,
+            _ => 0,
+        }
+    }
+
     fn link_state(&self) -> LinkState {
         match self {
             Self::AwaitingCode(_) => LinkState::Good,

@@ -222,11 +222,21 @@ fn nothing_that_a_decoys_letter_could_have_said_is_right<F: ByLetter>() {
 fn no_code_is_right_while_no_letter_went_out<F: ByLetter>() {
     let mut driver = F::begun(false);
     let seal = seal(&driver);
+    let knows =
+        |driver: &Driver<F>, code: &TypedCode| driver.state().knows_code(code, driver.flow, &driver.environment);
+    assert!(!knows(&driver, &TypedCode { delivered: false, ..typed(&driver, &seal) }));
+    assert!(knows(&driver, &typed(&driver, &seal)) && !knows(&driver, &mistyped(&driver, &seal, 1)));
     let unsent = F::enter(&driver, TypedCode { delivered: false, ..typed(&driver, &seal) });
     assert_eq!(F::said(&driver.ask(at(1), unsent)), wrong(4));
     assert_eq!(driver.counted.len(), F::COUNTED, "and it counts for the address");
     let sent = F::enter(&driver, typed(&driver, &seal));
     assert_eq!(F::said(&driver.ask(at(2), sent)), Said::Proved);
+    assert!(knows(&driver, &typed(&driver, &seal)), "a repeat is worth as much");
+    for number in 0..4 {
+        let wrong = F::enter(&driver, mistyped(&driver, &seal, number));
+        driver.ask(at(3), wrong);
+    }
+    assert!(!knows(&driver, &typed(&driver, &seal)), "five wrong ones, and none is looked at any more");
 }
 
 fn each_letter_of_a_flow_that_an_older_release_began_is_good<F: ByLetter>() {

@@ -1,7 +1,7 @@
 //! Magic link: its table, and what must hold whatever is typed, in whatever order, at whatever time.
 
 use cairn_actors::effects::Key;
-use cairn_actors::flows::challenge::{Challenge, TypedCode};
+use cairn_actors::flows::challenge::{Challenge, LetterProof as _, TypedCode};
 use cairn_actors::flows::magic_link::{self, Account, Arrival, Command, Entry, MagicLink, Outcome, Start};
 use cairn_actors::flows::session;
 use cairn_actors::identity::user_id::UserId;
