@@ -36,9 +36,10 @@ pub(super) fn form(email: &str, next: &str, once: &str) -> Page {
         .put("login", with_query("/login", &[("next", next)]))
 }
 
-/// What is over leads to asking for another letter, or to signing in with the password.
-fn over(words: &'static str) -> Page {
-    Page::message(words, PATH).put("second", "/login").status(StatusCode::GONE)
+/// What is over leads to asking for another letter, or to signing in with the password, and on from there to `next`.
+fn over(words: &'static str, next: &str) -> Page {
+    let on = |path| with_query(path, &[("next", next)]);
+    Page::message(words, &on(PATH)).put("second", on("/login")).status(StatusCode::GONE)
 }
 
 pub(super) async fn show(request: PageRequest) -> Answer {
@@ -83,7 +84,7 @@ pub(super) async fn begin(request: PageRequest, sent: Sent) -> Answer {
 /// The page that waits, or where the flow has got to meanwhile.
 async fn wait(request: &PageRequest, flow: Option<&str>, next: &str, code: &str, wrong: Vec<Wrong>) -> Answer {
     let Some(begun) = WAITING.begun(request, flow).await? else {
-        return request.draw(over("magic_link/nothing").status(StatusCode::OK));
+        return request.draw(over("magic_link/nothing", next).status(StatusCode::OK));
     };
     let next = if next.is_empty() { request.destination(&begun.flow.id) } else { next.to_owned() };
     match &begun.address {
@@ -96,8 +97,8 @@ async fn wait(request: &PageRequest, flow: Option<&str>, next: &str, code: &str,
             request.draw(page.put("code", code).wrong(wrong))
         }
         None => match begun.stands {
-            LinkState::Expired => request.draw(over("magic_link/expired")),
-            LinkState::Overtaken => request.draw(over("magic_link/overtaken")),
+            LinkState::Expired => request.draw(over("magic_link/expired", &next)),
+            LinkState::Overtaken => request.draw(over("magic_link/overtaken", &next)),
             _ => used(request, &next).await,
         },
     }
@@ -107,7 +108,7 @@ async fn wait(request: &PageRequest, flow: Option<&str>, next: &str, code: &str,
 async fn used(request: &PageRequest, next: &str) -> Answer {
     match request.signed_in().await? {
         Some(_) => request.go(if next.is_empty() { HOME } else { next }),
-        None => request.draw(over("magic_link/used")),
+        None => request.draw(over("magic_link/used", next)),
     }
 }
 
@@ -116,6 +117,7 @@ async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
     let services = request.services();
     let state = services.link_state::<MagicLink>(token).await?;
     let begun = services.began_here::<MagicLink>(token, &request.browser.flows()).await?;
+    let next = begun.as_ref().map(|begun| request.destination(&begun.flow.id)).unwrap_or_default();
     match state {
         LinkState::Good => {
             if let Some(somebody) = request.signed_in().await? {
@@ -131,13 +133,10 @@ async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
                 }
             }
         }
-        LinkState::Done => {
-            let next = begun.map(|begun| request.destination(&begun.flow.id)).unwrap_or_default();
-            used(request, &next).await
-        }
-        LinkState::Expired => request.draw(over("magic_link/expired")),
-        LinkState::Overtaken => request.draw(over("magic_link/overtaken")),
-        LinkState::Garbage => request.draw(over("magic_link/garbage")),
+        LinkState::Done => used(request, &next).await,
+        LinkState::Expired => request.draw(over("magic_link/expired", &next)),
+        LinkState::Overtaken => request.draw(over("magic_link/overtaken", &next)),
+        LinkState::Garbage => request.draw(over("magic_link/garbage", &next)),
     }
 }
 
@@ -152,11 +151,11 @@ async fn elsewhere(request: &PageRequest, flow: &str, code: &str, wrong: Vec<Wro
             let page = Page::new("magic_link/elsewhere.html").put("flow", flow).put("code", code).put("action", CODE);
             request.draw(page.wrong(wrong))
         }
-        Some((LinkState::Good, _)) => request.draw(over("magic_link/spent")),
+        Some((LinkState::Good, _)) => request.draw(over("magic_link/spent", "")),
         Some((LinkState::Done, _)) => used(request, "").await,
-        Some((LinkState::Expired, _)) => request.draw(over("magic_link/expired")),
-        Some((LinkState::Overtaken, _)) => request.draw(over("magic_link/overtaken")),
-        Some((LinkState::Garbage, _)) | None => request.draw(over("magic_link/garbage")),
+        Some((LinkState::Expired, _)) => request.draw(over("magic_link/expired", "")),
+        Some((LinkState::Overtaken, _)) => request.draw(over("magic_link/overtaken", "")),
+        Some((LinkState::Garbage, _)) | None => request.draw(over("magic_link/garbage", "")),
     }
 }
 
@@ -188,7 +187,7 @@ pub(super) async fn enter(request: PageRequest, sent: Sent) -> Answer {
     let cookies = request.browser.flows();
     match request.services().sign_in_by_code(form.caller(), &flow, &code, &cookies).await {
         Ok(tokens) => signed_in(&request, tokens, &next).await,
-        Err(Refusal::NotFound) => request.draw(over("magic_link/garbage")),
+        Err(Refusal::NotFound) => request.draw(over("magic_link/garbage", &next)),
         Err(why) => {
             let here = WAITING.begun(&request, Some(&flow)).await?.is_some();
             let wrong = match wrongs(&request.state.theme, &why, request.now()) {
@@ -214,7 +213,7 @@ async fn signed_in(request: &PageRequest, tokens: Tokens, next: &str) -> Answer 
     let SignedIn { tokens, device } = SignedIn::of(tokens, request.browser.names)?;
     let cookie = match request.services().session_cookie(&tokens.session).await {
         // A form that was sent once more after the session which it began has ended.
-        Err(Refusal::SessionEnded) => return request.draw(over("magic_link/used")),
+        Err(Refusal::SessionEnded) => return request.draw(over("magic_link/used", next)),
         cookie => cookie?,
     };
     let there = match (tokens.restored, next) {
@@ -228,6 +227,12 @@ async fn signed_in(request: &PageRequest, tokens: Tokens, next: &str) -> Answer 
         Some(device) => reply.cookie(device),
         None => reply,
     })
+}
+
+/// Where the forms go, opened as pages: back to the page that waits.
+pub(super) async fn back(request: PageRequest) -> Answer {
+    request.services().magic_link_is_on()?;
+    request.go("/magic-link?flow=")
 }
 
 /// Another letter, please.

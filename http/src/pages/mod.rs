@@ -106,9 +106,9 @@ routes! {
     POST "/magic-link/code", own_form, form => page, CODE, magic_link::enter;
     POST "/magic-link/link", own_form, form => page, CODE, magic_link::press;
     POST "/magic-link/resend", own_form, form => page, RESET, magic_link::resend;
-    GET "/magic-link/code", open, none => page, PAGE, |request| back(request, "/magic-link?flow=");
-    GET "/magic-link/link", open, none => page, PAGE, |request| back(request, "/magic-link?flow=");
-    GET "/magic-link/resend", open, none => page, PAGE, |request| back(request, "/magic-link?flow=");
+    GET "/magic-link/code", open, none => page, PAGE, magic_link::back;
+    GET "/magic-link/link", open, none => page, PAGE, magic_link::back;
+    GET "/magic-link/resend", open, none => page, PAGE, magic_link::back;
     GET "/magic-link/events", open, none => events, EVENTS, magic_link::events;
     GET "/account", session, none => page, PAGE, account::show;
     GET "/account/profile", session, none => page, PAGE, account::profile::show;
