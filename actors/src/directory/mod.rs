@@ -1,20 +1,24 @@
 //! The ports for reads: what services must know before they ask. Each resource has its own.
 
+mod clients;
 mod devices;
 mod failures;
 mod flows;
 mod history;
 mod letters;
+mod resources;
 mod sessions;
 mod users;
 
 use std::sync::Arc;
 
+pub use self::clients::Clients;
 pub use self::devices::{Devices, KnownDevice};
 pub use self::failures::Failures;
 pub use self::flows::Flows;
 pub use self::history::{History, HistoryEntry, HistoryPlace};
 pub use self::letters::Letters;
+pub use self::resources::{MOST_RESOURCES, Resources};
 pub use self::sessions::{EarlierSessions, InSession, Sessions};
 pub use self::users::{User, Users};
 
@@ -35,4 +39,8 @@ pub struct Directory {
     pub failures: Arc<dyn Failures>,
     /// Letters in the outbox.
     pub letters: Arc<dyn Letters>,
+    /// OAuth clients.
+    pub clients: Arc<dyn Clients>,
+    /// Resources.
+    pub resources: Arc<dyn Resources>,
 }

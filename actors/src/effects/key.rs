@@ -27,7 +27,8 @@ pub enum Key {
     Session(Id),
     /// A device grant's user code, by its keyed hash.
     UserCode(Digest),
-    /// A client's fence: there for as long as the client is registered.
+    /// A client's fence. It is raised when the client is deleted, and stays: who registers one with the same `client_id`
+    /// later has nothing of what the one before was granted.
     Client(ClientId),
     /// The number of a client's registration: what `If-Match` holds against.
     Registration(ClientId),

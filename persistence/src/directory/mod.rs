@@ -1,11 +1,13 @@
 //! The reads of auth's services, a file for each resource: one query each, or one for all who ask at the same time, on
 //! connections that cannot write.
 
+mod clients;
 mod devices;
 mod failures;
 mod flows;
 mod history;
 mod letters;
+mod resources;
 mod sessions;
 mod users;
 
@@ -31,6 +33,8 @@ impl Database {
             history: Arc::new(history::SqlHistory(self.clone())),
             failures: Arc::new(failures::SqlFailures(self.clone())),
             letters: Arc::new(letters::SqlLetters(self.clone())),
+            clients: Arc::new(clients::SqlClients(self.clone())),
+            resources: Arc::new(resources::SqlResources(self.clone())),
         }
     }
 
