@@ -5,6 +5,7 @@ use data_encoding::HEXLOWER;
 
 use crate::identity::user_id::UserId;
 use crate::identity::username::Username;
+use crate::oauth::client::ClientId;
 use crate::secrets::digest::Digest;
 
 /// What a step may claim, release, hold or bump.
@@ -26,6 +27,12 @@ pub enum Key {
     Session(Id),
     /// A device grant's user code, by its keyed hash.
     UserCode(Digest),
+    /// A client's fence: there for as long as the client is registered.
+    Client(ClientId),
+    /// The number of a client's registration: what `If-Match` holds against.
+    Registration(ClientId),
+    /// The fence of what a user has consented to for a client: there for as long as the consent is.
+    Consent(UserId, ClientId),
 }
 
 impl Key {
@@ -41,6 +48,11 @@ impl Key {
             Self::Devices(user) => format!("devices/{}", HEXLOWER.encode(user.0.bytes())),
             Self::Session(session) => format!("session/{}", session.text("ses")),
             Self::UserCode(digest) => format!("user_code/{}", hex(digest)),
+            Self::Client(client) => format!("client/{}", HEXLOWER.encode(client.0.bytes())),
+            Self::Registration(client) => format!("registration/{}", HEXLOWER.encode(client.0.bytes())),
+            Self::Consent(user, client) => {
+                format!("consent/{}/{}", HEXLOWER.encode(user.0.bytes()), HEXLOWER.encode(client.0.bytes()))
+            }
         }
     }
 }

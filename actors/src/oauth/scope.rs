@@ -18,7 +18,15 @@ pub struct Scope(BTreeSet<String>);
 #[error("a scope is words of visible ASCII without quotes and backslashes, one space between two")]
 pub struct NotAScope;
 
+/// The words of OpenID Connect (Core, sections 5.4 and 11) that are served here.
+pub const USUAL: [&str; 6] = ["openid", "profile", "email", "address", "phone", OFFLINE_ACCESS];
+
 impl Scope {
+    /// What a client may ask for whose registration does not say.
+    pub fn usual() -> Self {
+        USUAL.into_iter().collect()
+    }
+
     /// Parses the parameter `scope`. The empty text is the empty set.
     ///
     /// # Errors
@@ -48,10 +56,32 @@ impl Scope {
         self.0.is_subset(&other.0)
     }
 
+    /// Whether there is no word in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Its words in the order of their letters.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// The words that are in either.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        Self(self.0.union(&other.0).cloned().collect())
+    }
+
     /// The words that are in both.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self(self.0.intersection(&other.0).cloned().collect())
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Scope {
+    fn from_iter<T: IntoIterator<Item = &'a str>>(words: T) -> Self {
+        Self(words.into_iter().map(str::to_owned).collect())
     }
 }
 

@@ -9,5 +9,6 @@ pub mod password;
 pub mod ring;
 pub mod secret;
 pub mod signing;
+pub mod signing_algorithm;
 pub mod strength;
 mod verified;
