@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod conceal;
 mod config;
 mod health;
+mod operations_client;
 mod output;
 mod process;
 mod serve;

@@ -33,7 +33,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::config::{Config, is_on_loopback};
-use crate::{health, output, process, telemetry, theme};
+use crate::{operations_client, output, process, telemetry, theme};
 
 /// What settling may take after the last request of the public, and at the same time the last one of operations.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -297,7 +297,7 @@ async fn bind(setting: &str, address: SocketAddr) -> Result<Port, String> {
 
 /// The public URL where none is set.
 fn listening_url(at: SocketAddr) -> String {
-    format!("http://{}", health::reachable(at))
+    format!("http://{}", operations_client::reachable(at))
 }
 
 /// The host of the public URL.
