@@ -1,6 +1,7 @@
 //! What auth writes besides rows of flows: a file for each table, which has both forms of what a batch writes to it, the
 //! statements of a transaction and the parts of the one statement that PostgreSQL is sent when nothing is contested.
 
+mod consents;
 mod devices;
 mod failures;
 mod rows;
@@ -78,6 +79,7 @@ tables! {
     User => users: users::Users,
     Failure => failures: failures::Failures,
     Device => devices: devices::Devices,
+    Consent => consents: consents::Consents,
 }
 
 /// The writes of auth.

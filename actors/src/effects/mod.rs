@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::delivery::{AskedBy, Delivery, MAIL};
 pub use self::key::Key;
-pub use self::write::{DeviceWrite, FailureWrite, NewUser, UserWrite, Write};
+pub use self::write::{ConsentWrite, DeviceWrite, FailureWrite, NewUser, UserWrite, Write};
 use crate::environment::Environment;
 use crate::letters::Letter;
 

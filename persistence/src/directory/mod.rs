@@ -1,8 +1,10 @@
 //! The reads of auth's services, a file for each resource: one query each, or one for all who ask at the same time, on
 //! connections that cannot write.
 
+mod consents;
 mod devices;
 mod failures;
+mod fences;
 mod flows;
 mod history;
 mod letters;
@@ -28,6 +30,8 @@ impl Database {
             sessions: Arc::new(sessions::SqlSessions::new(self.clone())),
             flows: Arc::new(flows::SqlFlows(self.clone())),
             devices: Arc::new(devices::SqlDevices(self.clone())),
+            consents: Arc::new(consents::SqlConsents(self.clone())),
+            fences: Arc::new(fences::SqlFences(self.clone())),
             history: Arc::new(history::SqlHistory(self.clone())),
             failures: Arc::new(failures::SqlFailures(self.clone())),
             letters: Arc::new(letters::SqlLetters(self.clone())),

@@ -1,5 +1,6 @@
 //! One model a table: what the rows look like, and what they mean in the engine's words.
 
+pub mod consents;
 pub mod devices;
 pub mod events;
 pub mod failures;

@@ -1,11 +1,13 @@
 //! What a step may write besides its own row: one vocabulary a table.
 
+mod consent;
 mod device;
 mod failure;
 mod user;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::consent::ConsentWrite;
 pub use self::device::DeviceWrite;
 pub use self::failure::FailureWrite;
 pub use self::user::{NewUser, UserWrite};
@@ -19,4 +21,6 @@ pub enum Write {
     Failure(FailureWrite),
     /// About devices that accounts know.
     Device(DeviceWrite),
+    /// About what people have consented to.
+    Consent(ConsentWrite),
 }
