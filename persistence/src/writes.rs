@@ -2,6 +2,7 @@
 //! statements of a transaction and the parts of the one statement that PostgreSQL is sent when nothing is contested.
 
 mod clients;
+mod consents;
 mod devices;
 mod failures;
 mod resources;
@@ -82,6 +83,7 @@ tables! {
     Device => devices: devices::Devices,
     Client => clients: clients::Clients,
     Resource => resources: resources::Resources,
+    Consent => consents: consents::Consents,
 }
 
 /// The writes of auth.

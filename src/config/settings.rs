@@ -234,6 +234,9 @@ settings! {
         /// How long an access token is good.
         access_ttl: Lifetime = "300",
 
+        /// How long an authorization code of the provider is good.
+        code_ttl: Lifetime = "60",
+
         /// How long the refresh token before the present one gets the same answer; 0 is allowed.
         refresh_grace: Duration = "30",
 

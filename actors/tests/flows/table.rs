@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use cairn_actors::effects::{Auth, ClientWrite, DeviceWrite, FailureWrite, Key, ResourceWrite, UserWrite, Write};
+use cairn_actors::effects::{
+    Auth, ClientWrite, ConsentWrite, DeviceWrite, FailureWrite, Key, ResourceWrite, UserWrite, Write,
+};
 use cairn_actors::secrets::digest::Digest;
 use cairn_runtime::Payload;
 use cairn_runtime::effects::Effects;
@@ -161,6 +163,8 @@ fn effects(effects: &Effects<Auth>) -> String {
             Write::Client(ClientWrite::Delete { .. }) => "delete client".to_owned(),
             Write::Resource(ResourceWrite::Save(_)) => "save resource".to_owned(),
             Write::Resource(ResourceWrite::Delete { .. }) => "delete resource".to_owned(),
+            Write::Consent(ConsentWrite::Give { scope, .. }) => format!("give consent to {scope}"),
+            Write::Consent(ConsentWrite::TakeBack { .. }) => "take consent back".to_owned(),
         });
     }
     for outgoing in &effects.outgoing {

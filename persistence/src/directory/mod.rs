@@ -2,8 +2,10 @@
 //! connections that cannot write.
 
 mod clients;
+mod consents;
 mod devices;
 mod failures;
+mod fences;
 mod flows;
 mod history;
 mod letters;
@@ -30,6 +32,8 @@ impl Database {
             sessions: Arc::new(sessions::SqlSessions::new(self.clone())),
             flows: Arc::new(flows::SqlFlows(self.clone())),
             devices: Arc::new(devices::SqlDevices(self.clone())),
+            consents: Arc::new(consents::SqlConsents(self.clone())),
+            fences: Arc::new(fences::SqlFences(self.clone())),
             history: Arc::new(history::SqlHistory(self.clone())),
             failures: Arc::new(failures::SqlFailures(self.clone())),
             letters: Arc::new(letters::SqlLetters(self.clone())),

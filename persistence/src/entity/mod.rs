@@ -1,6 +1,7 @@
 //! One model a table: what the rows look like, and what they mean in the engine's words.
 
 pub mod clients;
+pub mod consents;
 pub mod devices;
 pub mod events;
 pub mod failures;

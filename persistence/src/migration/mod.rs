@@ -15,6 +15,7 @@ mod m20261130_000009_events_user;
 mod m20261130_000010_expiring_claims;
 mod m20261130_000011_outbox_lane;
 mod m20261201_000012_clients;
+mod m20261201_000013_consents;
 
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, Table};
 use sea_orm::{
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000010_expiring_claims::Migration),
             Box::new(m20261130_000011_outbox_lane::Migration),
             Box::new(m20261201_000012_clients::Migration),
+            Box::new(m20261201_000013_consents::Migration),
         ]
     }
 }

@@ -1,6 +1,7 @@
 //! What a step may write besides its own row: one vocabulary a table.
 
 mod client;
+mod consent;
 mod device;
 mod failure;
 mod resource;
@@ -9,6 +10,7 @@ mod user;
 use serde::{Deserialize, Serialize};
 
 pub use self::client::{ClientWrite, StoredClient};
+pub use self::consent::ConsentWrite;
 pub use self::device::DeviceWrite;
 pub use self::failure::FailureWrite;
 pub use self::resource::ResourceWrite;
@@ -27,4 +29,6 @@ pub enum Write {
     Client(ClientWrite),
     /// About resources, the services that access tokens are for.
     Resource(ResourceWrite),
+    /// About what people have consented to.
+    Consent(ConsentWrite),
 }
