@@ -21,6 +21,7 @@ use crate::secrets::password::Password;
 
 pub mod arrival;
 pub mod browser;
+pub mod clients;
 pub mod deletion;
 pub mod devices;
 pub mod email_change;
@@ -35,6 +36,7 @@ pub mod profile;
 pub mod proof;
 pub mod recovery;
 pub mod registration;
+pub mod resources;
 pub mod session;
 pub mod sessions;
 mod typed;

@@ -63,12 +63,6 @@ fn save(client: StoredClient) -> Write {
     Write::Client(ClientWrite::Save(Box::new(client)))
 }
 
-fn as_client(stored: StoredClient, fence: i64) -> Client {
-    let StoredClient { client_id, metadata, secrets, origin, version, created_at, updated_at } = stored;
-    let id = ClientId::of(&client_id);
-    Client { id, client_id, metadata, secrets, origin, fence, version, created_at, updated_at }
-}
-
 async fn a_client_is_read_as_it_was_written_with_the_number_of_its_fence(kind: Kind) {
     let town = Town::new(kind, 1).await;
     let (odd, plain) = ("https://client.example/metadata?a='b'", "cli_plain");
@@ -76,15 +70,15 @@ async fn a_client_is_read_as_it_was_written_with_the_number_of_its_fence(kind: K
     let by_id = async |name: &str| clients().by_id(ClientId::of(name)).await.unwrap();
     assert_eq!(by_id(odd).await, None);
     written(&town, 1, vec![vec![save(stored(odd, ODD, 0))], vec![save(stored(plain, "Plain", 0))]]).await;
-    assert_eq!(by_id(odd).await, Some(as_client(stored(odd, ODD, 0), 0)));
+    assert_eq!(by_id(odd).await, Some(Client::of(stored(odd, ODD, 0), 0)));
 
     let fence = |name: &str| Key::Client(ClientId::of(name));
     let raised = vec![Guard::Claim(fence(odd)), Guard::Bump(fence(odd), None), Guard::Bump(fence(odd), Some(1))];
     let again = StoredClient { secrets: Vec::new(), origin: Origin::Administrator, ..stored(odd, "Other", 7) };
     let moved = StoredClient { created_at: Timestamp(1), ..again.clone() };
     assert_eq!(batch(&town, 2, vec![(raised, vec![save(moved)])]).await, [Verdict::Done]);
-    assert_eq!(by_id(odd).await, Some(as_client(again, 2)), "but for the instant of the first registration");
-    assert_eq!(by_id(plain).await, Some(as_client(stored(plain, "Plain", 0), 0)));
+    assert_eq!(by_id(odd).await, Some(Client::of(again, 2)), "but for the instant of the first registration");
+    assert_eq!(by_id(plain).await, Some(Client::of(stored(plain, "Plain", 0), 0)));
 
     let gone = |name: &str| Write::Client(ClientWrite::Delete { client: ClientId::of(name) });
     // What comes last in a batch is so.

@@ -25,6 +25,13 @@ pub enum Authentication {
     PrivateKeyJwt,
 }
 
+impl Authentication {
+    /// Whether it takes a secret.
+    pub const fn is_by_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+}
+
 /// A way to tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum GrantType {

@@ -1,6 +1,7 @@
 //! Clients: what asks for access, in somebody's stead or its own (RFC 6749 section 2).
 
 mod metadata;
+mod parse;
 mod redirect;
 mod secret;
 
@@ -15,6 +16,7 @@ pub use self::redirect::is_registered;
 pub use self::secret::{ClientSecret, StoredSecret};
 use super::scope::Scope;
 use super::uri::AbsoluteUri;
+use crate::effects::StoredClient;
 use crate::environment::Environment;
 use crate::flows::authorization::Policy;
 
@@ -86,9 +88,34 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client as its row says, with the number of its fence.
+    pub fn of(stored: StoredClient, fence: i64) -> Self {
+        let StoredClient { client_id, metadata, secrets, origin, version, created_at, updated_at } = stored;
+        let id = ClientId::of(&client_id);
+        Self { id, client_id, metadata, secrets, origin, fence, version, created_at, updated_at }
+    }
+
+    /// Its row.
+    pub fn stored(&self) -> StoredClient {
+        StoredClient {
+            client_id: self.client_id.clone(),
+            metadata: self.metadata.clone(),
+            secrets: self.secrets.clone(),
+            origin: self.origin,
+            version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
     /// Whether it can keep a secret (RFC 6749 section 2.1): it authenticates in some way.
     pub fn is_confidential(&self) -> bool {
         self.metadata.token_endpoint_auth_method != Authentication::None
+    }
+
+    /// Whether it authenticates by a secret.
+    pub fn has_a_secret(&self) -> bool {
+        self.metadata.token_endpoint_auth_method.is_by_secret()
     }
 
     /// Whether a grant type is registered.
