@@ -16,6 +16,8 @@ pub struct Description {
     pub text: &'static str,
     /// What stands in the path.
     pub params: &'static [Param],
+    /// What stands in the query.
+    pub query: &'static [Query],
     /// What the route reads of a request besides its body.
     pub takes: &'static [Takes],
     /// Headers of a success that not every answer has.
@@ -29,7 +31,7 @@ pub struct Description {
 impl Description {
     /// A description that says as little as possible.
     pub(crate) const fn new(id: &'static str, area: Area, summary: &'static str) -> Self {
-        Self { id, area, summary, text: "", params: &[], takes: &[], gives: &[], refuses: &[], file: "" }
+        Self { id, area, summary, text: "", params: &[], query: &[], takes: &[], gives: &[], refuses: &[], file: "" }
     }
 
     /// Says more.
@@ -40,6 +42,11 @@ impl Description {
     /// Names what stands in the path.
     pub(crate) const fn params(self, params: &'static [Param]) -> Self {
         Self { params, ..self }
+    }
+
+    /// Names what stands in the query.
+    pub(crate) const fn query(self, query: &'static [Query]) -> Self {
+        Self { query, ..self }
     }
 
     /// Names what the route reads besides the body.
@@ -63,13 +70,13 @@ impl Description {
     }
 }
 
-/// A parameter of a path: the text of an id.
+/// A parameter of a path.
 #[derive(Clone, Copy, Debug)]
 pub struct Param {
     /// Its name in the pattern.
     pub name: &'static str,
-    /// The prefix of the id.
-    pub prefix: &'static str,
+    /// The prefix of the id that it is the text of; `None`: it is any text.
+    pub prefix: Option<&'static str>,
     /// What it names.
     pub text: &'static str,
 }
@@ -77,7 +84,35 @@ pub struct Param {
 impl Param {
     /// A parameter `name` that takes ids with a prefix.
     pub(crate) const fn id(name: &'static str, prefix: &'static str, text: &'static str) -> Self {
-        Self { name, prefix, text }
+        Self { name, prefix: Some(prefix), text }
+    }
+
+    /// A parameter `name` that takes any text.
+    pub(crate) const fn text(name: &'static str, text: &'static str) -> Self {
+        Self { name, prefix: None, text }
+    }
+}
+
+/// A parameter of a query: any text.
+#[derive(Clone, Copy, Debug)]
+pub struct Query {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it says.
+    pub text: &'static str,
+}
+
+impl Query {
+    /// A parameter that may be left out.
+    pub(crate) const fn new(name: &'static str, text: &'static str) -> Self {
+        Self { name, required: false, text }
+    }
+
+    /// A parameter that must be there.
+    pub(crate) const fn required(name: &'static str, text: &'static str) -> Self {
+        Self { name, required: true, text }
     }
 }
 
@@ -128,6 +163,8 @@ pub enum Area {
     Health,
     /// The engine behind the flows.
     Runtime,
+    /// OAuth clients, and the resources that their tokens are for.
+    Clients,
 }
 
 impl Area {
@@ -143,6 +180,7 @@ impl Area {
             Self::Account => ("account", "The profile, all that is kept about its owner, and the end of an account."),
             Self::Health => ("health", "Whether the process should be sent requests."),
             Self::Runtime => ("runtime", "How much there is to do, and whether the database is in order."),
+            Self::Clients => ("clients", "OAuth clients, and the resources that their tokens are for."),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod api;
 pub mod description;
+pub mod in_process;
 pub mod json;
 pub mod limits;
 pub mod openapi;

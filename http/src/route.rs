@@ -228,6 +228,7 @@ macro_rules! word {
         $crate::route::Said::Json($crate::route::word!(status $status), $crate::route::Shape::of::<$type>())
     };
     (status 200) => { ::http::StatusCode::OK };
+    (status 201) => { ::http::StatusCode::CREATED };
     (status 202) => { ::http::StatusCode::ACCEPTED };
     (status 503) => { ::http::StatusCode::SERVICE_UNAVAILABLE };
     (description) => { None };

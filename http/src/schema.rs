@@ -91,6 +91,10 @@ schemas! {
     Phase => { "type": "string", "enum": ["awaiting_code", "verified", "done", "expired", "ended"] }
     /// Where a letter is.
     LetterState => { "type": "string", "enum": ["queued", "accepted", "retrying", "failed"] }
+    /// Who has registered a client or a resource.
+    ClientOrigin => { "type": "string", "enum": ["administrator", "settings", "registration"] }
+    /// What has become of a client of a list.
+    ImportOutcome => { "type": "string", "enum": ["created", "changed", "unchanged", "removed"] }
     /// How an input reached its flow.
     Method => { "type": "string", "enum": ["actor", "direct"] }
     /// A `type` of a problem: a path below the public URL.

@@ -54,7 +54,14 @@ impl Settings {
     /// page of another site.
     #[must_use]
     pub fn for_operations(new_request_id: fn() -> String, names: Vec<String>) -> Self {
-        Self { hosts: Hosts::AddressesAnd(names), other_sites: false, ..Self::new(new_request_id, String::new()) }
+        // A list of all clients is one body.
+        let limits = Limits { body: 8 * 1024 * 1024, ..Limits::default() };
+        Self {
+            hosts: Hosts::AddressesAnd(names),
+            other_sites: false,
+            limits,
+            ..Self::new(new_request_id, String::new())
+        }
     }
 
     /// Why a request is refused whatever it asks for.

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use crate::access::rate::PAGE;
 use crate::access::{Access, Admission, Metered};
-use crate::description::{Area, Description, Gives, Param, Takes};
+use crate::description::{Area, Description, Gives, Param, Query, Takes};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -226,8 +226,13 @@ impl Parts {
         if !text.is_empty() {
             set(&mut operation, "description", Value::String(text));
         }
-        let parameters: Vec<Value> =
-            description.params.iter().map(parameter).chain(headers::taken(description.takes)).collect();
+        let parameters: Vec<Value> = description
+            .params
+            .iter()
+            .map(parameter)
+            .chain(description.query.iter().map(queried))
+            .chain(headers::taken(description.takes))
+            .collect();
         if !parameters.is_empty() {
             set(&mut operation, "parameters", Value::Array(parameters));
         }
@@ -315,8 +320,16 @@ fn text(spec: &RouteSpec, description: &Description) -> String {
 
 fn parameter(param: &Param) -> Value {
     let Param { name, prefix, text } = param;
-    let schema = json!({"type": "string", "pattern": schema::pattern(prefix)});
+    let schema = match prefix {
+        Some(prefix) => json!({"type": "string", "pattern": schema::pattern(prefix)}),
+        None => json!({"type": "string"}),
+    };
     json!({"name": name, "in": "path", "required": true, "description": text, "schema": schema})
+}
+
+fn queried(query: &Query) -> Value {
+    let Query { name, required, text } = query;
+    json!({"name": name, "in": "query", "required": required, "description": text, "schema": {"type": "string"}})
 }
 
 fn body(schema: &Value, required: bool) -> Value {

@@ -1,4 +1,5 @@
-//! The operations listener: health, metrics, the runtime's status, a ping through a real flow, and the audit.
+//! The operations listener: health, metrics, the runtime's status, a ping through a real flow, the audit, and what operators
+//! manage.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ use crate::request::Request;
 use crate::route::{Answer, RouteSpec, call, routes};
 use crate::route_group::{RouteGroup, TableFault};
 use crate::schema;
+
+mod clients;
+mod resources;
 
 /// Whether the process should be sent requests. Red until it is ready, and again from the signal to stop on.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +84,16 @@ routes! {
     GET "/runtime/status", open, none => 200(Status), unlimited, |operations, _| status(operations), STATUS;
     GET "/runtime/audit", open, none => 200(AuditBody), unlimited, |operations, _| audit(operations), AUDIT;
     POST "/runtime/ping", open, no_members => 200(PingBody), unlimited, ping, PING;
+    GET "/clients", open, none => 200(clients::ClientsBody), unlimited, clients::list, clients::LIST;
+    POST "/clients", open, json(clients::WrittenClient) => 201(clients::ClientBody), unlimited, clients::add, clients::ADD;
+    POST "/clients/import", open, json(clients::ImportBody) => 200(clients::ReportBody), unlimited, clients::import, clients::IMPORT;
+    GET "/clients/{client}", open, none => 200(clients::ClientBody), unlimited, clients::get, clients::GET;
+    PUT "/clients/{client}", open, json(clients::WrittenClient) => 200(clients::ClientBody), unlimited, clients::update, clients::UPDATE;
+    DELETE "/clients/{client}", open, none => 204, unlimited, clients::delete, clients::DELETE;
+    POST "/clients/{client}/secret", open, json(clients::RotationBody) => 200(clients::ClientBody), unlimited, clients::rotate, clients::ROTATE;
+    GET "/resources", open, none => 200(resources::ResourcesBody), unlimited, |operations, _| resources::list(operations), resources::LIST;
+    POST "/resources", open, json(resources::WrittenBody) => 200(resources::ResourceBody), unlimited, resources::save, resources::SAVE;
+    DELETE "/resources", open, none => 204, unlimited, resources::delete, resources::DELETE;
 }
 
 const HEALTH: Description = Description::new("getHealth", Area::Health, "Ask whether the process answers");

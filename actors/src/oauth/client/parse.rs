@@ -76,6 +76,9 @@ const MEMBERS: [(&str, &str); 29] = [
 ];
 
 impl Metadata {
+    /// The member that is named where the whole is wrong.
+    pub const WHOLE: &'static str = "client_metadata";
+
     /// Reads metadata as it came. Members that are not known are ignored, and `null` is as good as nothing (RFC 7591
     /// section 2).
     ///
@@ -83,10 +86,10 @@ impl Metadata {
     /// The first member that no client can have, with what to do about it.
     pub fn parse(value: Value) -> Result<Self, InvalidMetadata> {
         let Value::Object(mut members) = value else {
-            return Err(invalid("client_metadata", "send a JSON object"));
+            return Err(invalid(Self::WHOLE, "send a JSON object"));
         };
         if Value::Object(members.clone()).to_string().len() > LONGEST {
-            return Err(invalid("client_metadata", format!("send at most {LONGEST} bytes")));
+            return Err(invalid(Self::WHOLE, format!("send at most {LONGEST} bytes")));
         }
         members.retain(|_, value| !value.is_null());
         if members.contains_key("software_statement") {
@@ -241,7 +244,7 @@ fn read(members: &Map<String, Value>) -> Result<Metadata, InvalidMetadata> {
         }
     }
     serde_json::from_value(Value::Object(members.clone()))
-        .map_err(|why| invalid("client_metadata", format!("it cannot be read: {why}")))
+        .map_err(|why| invalid(Metadata::WHOLE, format!("it cannot be read: {why}")))
 }
 
 fn invalid(member: &'static str, detail: impl Into<String>) -> InvalidMetadata {
