@@ -22,14 +22,17 @@ mod limits;
 mod page;
 mod reader;
 mod settings;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod value;
 mod web;
 
+pub(crate) use duration::duration;
 pub(crate) use layers::Places;
 use layers::{File, Layers, environment, holds_secret};
 use settings::Settings;
+pub(crate) use tables::{Table, Tables};
 pub(crate) use web::is_on_loopback;
 
 /// The settings, checked.
@@ -60,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) clock_offset: i64,
     pub(crate) log: String,
     pub(crate) log_json: bool,
+    /// The clients and resources of the settings file; `None`: there is no file.
+    pub(crate) tables: Option<Tables>,
     /// What to say once the log is there.
     pub(crate) remarks: Vec<String>,
     /// Where the values came from, for messages.
@@ -84,9 +89,10 @@ impl Config {
     }
 
     fn of(file: Option<File<'_>>, environment: &BTreeMap<String, String>) -> Result<Self, String> {
-        let layers = Layers::gather(settings::settings().collect(), file, environment)?;
+        let mut layers = Layers::gather(settings::settings().collect(), file, environment)?;
         let places = layers.places();
         let mut read = Self::checked(reader::read(&layers)?, places.clone()).map_err(|why| places.located(why))?;
+        read.tables = file.map(|_| std::mem::take(&mut layers.tables));
         read.remarks.extend(layers.remarks.iter().cloned());
         Ok(read)
     }
@@ -169,6 +175,7 @@ impl Config {
             clock_offset: testing.clock_offset.0,
             log: logs.log.0,
             log_json: logs.log_format.0,
+            tables: None,
             remarks,
             places,
         })

@@ -6,12 +6,16 @@ use std::process::ExitCode;
 use cairn_http::openapi;
 use clap::{Parser, Subcommand};
 
+mod clients;
 mod conceal;
 mod config;
 mod health;
+mod managing;
 mod operations_client;
 mod output;
 mod process;
+mod registered;
+mod resources;
 mod serve;
 mod telemetry;
 mod theme;
@@ -44,6 +48,10 @@ enum Command {
         #[arg(long, env = "CAIRN_CONFIG")]
         config: Option<std::path::PathBuf>,
     },
+    /// OAuth clients. Beside a running server these go through its operations listener, else they open the database.
+    Client(clients::Arguments),
+    /// Resources, the services that access tokens are for. These go the same way.
+    Resource(resources::Arguments),
     /// Prints the interface in OpenAPI 3.1, which `GET /openapi.json` serves.
     Openapi {
         /// The interface of the operations listener instead.
@@ -84,6 +92,12 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Serve { config } => with(config.as_deref(), serve::run),
         Command::Health { config } => with(config.as_deref(), |config| health::check(&config)),
+        Command::Client(clients::Arguments { command, config }) => {
+            with(config.as_deref(), |config| clients::run(&config, command))
+        }
+        Command::Resource(resources::Arguments { command, config }) => {
+            with(config.as_deref(), |config| resources::run(&config, command))
+        }
         Command::Openapi { operations } => {
             let document = if operations { openapi::operations_document() } else { openapi::document("/") };
             output::say(&format!("{document:#}"));

@@ -105,6 +105,11 @@ impl OperationsClient {
 }
 
 impl Answer {
+    /// Its status and its body.
+    pub(crate) fn into_parts(self) -> (u16, Value) {
+        (self.status, self.body)
+    }
+
     /// The body of a request that was carried out.
     ///
     /// # Errors

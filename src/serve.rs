@@ -10,8 +10,9 @@ use cairn_actors::environment::Environment;
 use cairn_actors::flows;
 use cairn_actors::secrets::hasher::{self, Hasher};
 use cairn_actors::secrets::master_key::MasterKey;
-use cairn_actors::secrets::ring::{RingError, SharedRing};
+use cairn_actors::secrets::ring::{Ring, RingError, SharedRing};
 use cairn_actors::secrets::secret::Secret;
+use cairn_actors::secrets::signing::SigningKeys;
 use cairn_actors::services::Services;
 use cairn_actors::workers::budget::Budgeted;
 use cairn_actors::workers::courier::Workers;
@@ -33,7 +34,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::config::{Config, is_on_loopback};
-use crate::{operations_client, output, process, telemetry, theme};
+use crate::{operations_client, output, process, registered, telemetry, theme};
 
 /// What settling may take after the last request of the public, and at the same time the last one of operations.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -70,29 +71,7 @@ async fn serve(config: Config) -> Result<(), String> {
     let clock = Arc::new(SystemClock::ahead(config.clock_offset));
     let started_at = clock.now();
 
-    let given = given_master_key(&config)?;
-    let (setting, address) = database_address(&config, given.is_some())?;
-    let of_database = |why: &dyn std::fmt::Display| format!("{setting}: {why}");
-    let options = Options { connections: config.database_connections, ..Options::default() };
-    let database = Database::open(address.expose(), &options).await.map_err(|why| of_database(&why))?;
-    if let Some(latest) = cairn_persistence::latest_event(&database).await.map_err(|why| of_database(&why))? {
-        let ahead = clock.bridge(latest);
-        if ahead > Duration::from_secs(1) {
-            tracing::warn!(seconds = ahead.as_secs(), bridged = ahead <= BRIDGED, "the clock is behind the last event");
-        }
-    }
-    let master = match given {
-        Some(key) => key,
-        None => own_master_key(&config, &database).await?,
-    };
-    let (ring, signing) =
-        cairn_persistence::keys::open(&database, &master, clock.now()).await.map_err(|why| match why {
-            KeysError::Ring(RingError::WrongMasterKey) if config.master_key_file.is_some() => {
-                format!("CAIRN_MASTER_KEY_FILE: {why}")
-            }
-            KeysError::Ring(RingError::WrongMasterKey) => format!("CAIRN_DATA: {why}"),
-            why => of_database(&why),
-        })?;
+    let Opened { database, ring, signing } = open(&config, &clock).await?;
 
     let public = bind("CAIRN_LISTEN", config.listen).await?;
     let operations = bind("CAIRN_OPS_LISTEN", config.ops_listen).await?;
@@ -160,6 +139,7 @@ async fn serve(config: Config) -> Result<(), String> {
     let engine = flows::register(builder).build();
 
     let services = Services { engine: engine.clone(), directory, hasher };
+    let registering = services.clone();
     let state = AppState::limited(services.clone(), has_mailbox, theme, config.quotas.clone());
     let readiness = Readiness::default();
     let (rendering, measured, remarked) = (metrics.clone(), database.clone(), database.clone());
@@ -220,6 +200,9 @@ async fn serve(config: Config) -> Result<(), String> {
         }),
     });
     let _supervision = supervise(host, tasks).await.map_err(|why| said(&why))?;
+    if let Some(tables) = &config.tables {
+        registered::bring(&registering, tables).await?;
+    }
     let mut signals = Signals::listen()?;
     readiness.set(true);
     output::say(&format!("cairn ready public=http://{public_at} operations=http://{operations_at}"));
@@ -245,6 +228,41 @@ async fn serve(config: Config) -> Result<(), String> {
     }
     let _ = tokio::time::timeout(SETTLING / 2, database.close()).await;
     Ok(())
+}
+
+/// The database of the settings, with its keys.
+pub(crate) struct Opened {
+    pub(crate) database: Database,
+    pub(crate) ring: Ring,
+    pub(crate) signing: SigningKeys,
+}
+
+/// Opens the database of the settings, migrated, and its keys. The clock goes on from the last event.
+pub(crate) async fn open(config: &Config, clock: &SystemClock) -> Result<Opened, String> {
+    let given = given_master_key(config)?;
+    let (setting, address) = database_address(config, given.is_some())?;
+    let of_database = |why: &dyn std::fmt::Display| format!("{setting}: {why}");
+    let options = Options { connections: config.database_connections, ..Options::default() };
+    let database = Database::open(address.expose(), &options).await.map_err(|why| of_database(&why))?;
+    if let Some(latest) = cairn_persistence::latest_event(&database).await.map_err(|why| of_database(&why))? {
+        let ahead = clock.bridge(latest);
+        if ahead > Duration::from_secs(1) {
+            tracing::warn!(seconds = ahead.as_secs(), bridged = ahead <= BRIDGED, "the clock is behind the last event");
+        }
+    }
+    let master = match given {
+        Some(key) => key,
+        None => own_master_key(config, &database).await?,
+    };
+    let (ring, signing) =
+        cairn_persistence::keys::open(&database, &master, clock.now()).await.map_err(|why| match why {
+            KeysError::Ring(RingError::WrongMasterKey) if config.master_key_file.is_some() => {
+                format!("CAIRN_MASTER_KEY_FILE: {why}")
+            }
+            KeysError::Ring(RingError::WrongMasterKey) => format!("CAIRN_DATA: {why}"),
+            why => of_database(&why),
+        })?;
+    Ok(Opened { database, ring, signing })
 }
 
 /// The key of the file that the settings name. Asked before anything is opened: PostgreSQL needs one.
@@ -311,7 +329,7 @@ fn hostname() -> String {
 }
 
 /// The id of a request that brought none.
-fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     let seed = SystemDice::new().seed();
     Id::from_bytes(cairn_runtime::clock::derive_bytes(&seed, "request", 0)).crockford()
 }

@@ -44,7 +44,7 @@ impl Value for Delay {
 }
 
 /// `90` and `90s` are seconds; `10m`, `24h` and `30d` what they say.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (digits, unit) = match text.strip_suffix(['s', 'm', 'h', 'd']) {
         Some(digits) => (digits, text.chars().last()?),
         None => (text, 's'),

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::settings::Setting;
+use super::tables::{self, Tables};
 use crate::conceal;
 
 /// The settings file.
@@ -50,6 +51,8 @@ pub(super) struct Layers<'i> {
     found: BTreeMap<String, Found<'i>>,
     file: Option<File<'i>>,
     places: Places,
+    /// Clients and resources.
+    pub(super) tables: Tables,
     /// Variables that are no setting of this release. They do not keep it from starting: a variable of the next release
     /// may stand in the environment of this one while both run, or after a step back.
     pub(super) remarks: Vec<String>,
@@ -120,8 +123,8 @@ impl<'i> Layers<'i> {
         let of_default = |default: &str| Found::Text(default.to_owned());
         let defaults =
             settings.iter().filter_map(|setting| Some((setting.key.to_owned(), setting.default.map(of_default)?)));
-        let mut layers =
-            Self { found: defaults.collect(), settings, file, places: Places::default(), remarks: Vec::new() };
+        let (places, tables, remarks) = (Places::default(), Tables::default(), Vec::new());
+        let mut layers = Self { found: defaults.collect(), settings, file, places, tables, remarks };
         if let Some(file) = file {
             let values = layers.of_file(file)?;
             layers.add(values).map_err(|why| format!("{}: {why}", file.path.display()))?;
@@ -152,10 +155,14 @@ impl<'i> Layers<'i> {
         self.file.map(|file| format!("{key} in {}", file.place(at)))
     }
 
-    fn of_file(&self, file: File<'i>) -> Result<BTreeMap<String, Found<'i>>, String> {
+    fn of_file(&mut self, file: File<'i>) -> Result<BTreeMap<String, Found<'i>>, String> {
         let table = DeTable::parse(file.text).map_err(|why| self.unreadable(file, &why))?;
         let mut values = BTreeMap::new();
         for (key, value) in table.into_inner() {
+            if tables::KEYS.contains(&&**key.get_ref()) {
+                self.tables.take(key.get_ref(), value, |at| file.place(at))?;
+                continue;
+            }
             if !names(&self.settings).any(|(known, _)| known == *key.get_ref()) {
                 let why = self.unknown(key.get_ref(), key.get_ref(), |key, _| key);
                 return Err(format!("{}: {why}", file.place(key.span().start)));
@@ -327,6 +334,9 @@ fn is_path(key: &str, value: &str) -> bool {
 /// Whether a settings file has a secret in it.
 pub(super) fn holds_secret<'a>(text: &str, mut settings: impl Iterator<Item = &'a Setting>) -> bool {
     let Ok(table) = DeTable::parse(text) else { return false };
+    if tables::hold_secret(table.get_ref()) {
+        return true;
+    }
     settings.any(|setting| {
         let value = table.get_ref().get(setting.key).and_then(|value| value.get_ref().as_str());
         setting.is_secret && value.is_some_and(|value| conceal::has_secret(value) && !is_path(setting.key, value))
