@@ -13,13 +13,14 @@ use cairn_actors::secrets::master_key::MasterKey;
 use cairn_actors::secrets::ring::{RingError, SharedRing};
 use cairn_actors::secrets::secret::Secret;
 use cairn_actors::services::Services;
+use cairn_actors::services::signing_keys::KeyManager;
 use cairn_actors::workers::budget::Budgeted;
 use cairn_actors::workers::courier::Workers;
 use cairn_actors::workers::mailer::{EnvironmentSource, Mailer, SmtpSettings};
 use cairn_http::operations::{Operations, Readiness};
 use cairn_http::{AppState, Hosts, Limits, Port, Router, TableFault};
 use cairn_persistence::address::is_postgres;
-use cairn_persistence::keys::KeysError;
+use cairn_persistence::keys::{KeysError, SigningKeyTable};
 use cairn_persistence::{AuthWrites, Database, Options};
 use cairn_runtime::clock::{BRIDGED, SystemClock, SystemDice};
 use cairn_runtime::engine::Task;
@@ -159,7 +160,12 @@ async fn serve(config: Config) -> Result<(), String> {
     });
     let engine = flows::register(builder).build();
 
-    let services = Services { engine: engine.clone(), directory, hasher };
+    let services = Services {
+        engine: engine.clone(),
+        directory,
+        hasher,
+        keys: KeyManager::new(Arc::new(SigningKeyTable::new(&database))),
+    };
     let state = AppState::limited(services.clone(), has_mailbox, theme, config.quotas.clone());
     let readiness = Readiness::default();
     let (rendering, measured, remarked) = (metrics.clone(), database.clone(), database.clone());

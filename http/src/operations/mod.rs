@@ -162,6 +162,7 @@ const BACKLOG_WITHIN: Duration = Duration::from_secs(1);
 async fn metrics_page(operations: Arc<Operations>) -> Answer {
     let engine = &operations.services.engine;
     let backlog = tokio::time::timeout(BACKLOG_WITHIN, engine.store().backlog()).await;
+    operations.services.measure_signing_keys();
     telemetry::standing(engine, backlog.ok().and_then(Result::ok).as_ref());
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(Reply::bytes(StatusCode::OK, kind, (operations.metrics)()))
