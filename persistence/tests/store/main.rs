@@ -21,6 +21,7 @@ mod pooler;
 mod proxy;
 mod races;
 mod retention;
+mod signing_keys;
 mod silence;
 mod support;
 mod sweep;

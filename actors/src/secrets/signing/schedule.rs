@@ -127,7 +127,7 @@ pub fn ensure(rows: &[SealedSigningKey], key: SealedSigningKey) -> KeyChange {
 
 /// Adds the successor of the key that signs, unless one is on its way. `at_once`: it signs from now on, and all others of
 /// its algorithm are retired.
-pub fn rotate(rows: &[SealedSigningKey], key: SealedSigningKey, now: Timestamp, at_once: bool) -> KeyChange {
+pub fn rotate(rows: &[SealedSigningKey], mut key: SealedSigningKey, now: Timestamp, at_once: bool) -> KeyChange {
     let Some(algorithm) = key.algorithm() else { return KeyChange::default() };
     let living = living(rows, algorithm);
     if at_once {
@@ -136,6 +136,10 @@ pub fn rotate(rows: &[SealedSigningKey], key: SealedSigningKey, now: Timestamp, 
     }
     let current = signing(rows, algorithm, now);
     let is_coming = living.last().copied() != current;
+    // Of two from one millisecond the older could be either.
+    while living.iter().any(|row| row.created_at == key.created_at) {
+        key.created_at += 1;
+    }
     KeyChange { add: (!is_coming).then_some(key), ..KeyChange::default() }
 }
 
@@ -234,6 +238,8 @@ mod tests {
         assert_eq!(change.add, Some(another));
         assert_eq!(change.retire, Some((at(30), vec!["a".to_owned(), "new".to_owned()])));
         assert_eq!(rotate(&[], key.clone(), at(30), false), added, "the first");
+        let twin = rotate(&old, row("twin", "EdDSA", 10, None), at(10), false).add.unwrap();
+        assert_eq!(twin.created_at, 10 * HOUR + 1, "it follows the one from the same instant");
     }
 
     #[test]
