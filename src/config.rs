@@ -121,6 +121,7 @@ impl Config {
         let flows = cairn_actors::environment::Settings {
             refresh_grace: lifetimes.refresh_grace,
             access_ttl: lifetimes.access_ttl.0,
+            code_ttl: lifetimes.code_ttl.0,
             session_ttl: lifetimes.session_ttl.0,
             session_max: lifetimes.session_max.0,
             registration_ttl: lifetimes.registration_ttl.0,

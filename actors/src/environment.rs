@@ -19,6 +19,8 @@ pub struct Settings {
     pub refresh_grace: Duration,
     /// How long an access token is good (`CAIRN_ACCESS_TTL`).
     pub access_ttl: Duration,
+    /// How long an authorization code is good (`CAIRN_CODE_TTL`).
+    pub code_ttl: Duration,
     /// How long a session lives after its last refresh (`CAIRN_SESSION_TTL`).
     pub session_ttl: Duration,
     /// How long a session lives at most, from the last proof of who its user is (`CAIRN_SESSION_MAX`).
@@ -59,6 +61,7 @@ impl Default for Settings {
         Self {
             refresh_grace: Duration::from_secs(30),
             access_ttl: Duration::from_secs(300),
+            code_ttl: Duration::from_secs(60),
             session_ttl: Duration::from_secs(30 * 86_400),
             session_max: Duration::from_secs(365 * 86_400),
             registration_ttl: Duration::from_secs(86_400),

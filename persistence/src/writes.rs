@@ -1,8 +1,11 @@
 //! What auth writes besides rows of flows: a file for each table, which has both forms of what a batch writes to it, the
 //! statements of a transaction and the parts of the one statement that PostgreSQL is sent when nothing is contested.
 
+mod clients;
+mod consents;
 mod devices;
 mod failures;
+mod resources;
 mod rows;
 mod users;
 
@@ -78,6 +81,9 @@ tables! {
     User => users: users::Users,
     Failure => failures: failures::Failures,
     Device => devices: devices::Devices,
+    Client => clients: clients::Clients,
+    Resource => resources: resources::Resources,
+    Consent => consents: consents::Consents,
 }
 
 /// The writes of auth.

@@ -234,8 +234,11 @@ settings! {
         /// How long an access token is good.
         access_ttl: Lifetime = "300",
 
-        /// How old a signing key becomes before its successor is made, for each algorithm that has one; `0`: as old as it will. See
-        /// [operations](operations.md#signing-keys).
+        /// How long an authorization code of the provider is good.
+        code_ttl: Lifetime = "60",
+
+        /// How old a signing key becomes before its successor is made, for each algorithm that has one; `0`: as old as it
+        /// will. See [operations](operations.md#signing-keys).
         key_rotation: Duration = "90d",
 
         /// How long the refresh token before the present one gets the same answer; 0 is allowed.

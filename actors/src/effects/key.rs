@@ -27,11 +27,13 @@ pub enum Key {
     Session(Id),
     /// A device grant's user code, by its keyed hash.
     UserCode(Digest),
-    /// A client's fence: there for as long as the client is registered.
+    /// A client's fence: raised when the client is deleted. It stays, so that nothing which was granted to a client
+    /// comes to life again when another of the same `client_id` is registered.
     Client(ClientId),
     /// The number of a client's registration: what `If-Match` holds against.
     Registration(ClientId),
-    /// The fence of what a user has consented to for a client: there for as long as the consent is.
+    /// The fence of what a user has consented to for a client: there from the first consent on, and raised when it is
+    /// taken back.
     Consent(UserId, ClientId),
 }
 

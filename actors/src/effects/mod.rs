@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::delivery::{AskedBy, Delivery, MAIL};
 pub use self::key::Key;
-pub use self::write::{DeviceWrite, FailureWrite, NewUser, UserWrite, Write};
+pub use self::write::{
+    ClientWrite, ConsentWrite, DeviceWrite, FailureWrite, NewUser, ResourceWrite, StoredClient, UserWrite, Write,
+};
 use crate::environment::Environment;
 use crate::letters::Letter;
 

@@ -4,10 +4,12 @@
 //! Two ways lead in. A browser is sent here and sent back with a code (RFC 6749 section 4.1), or a device without a
 //! browser shows a short code that the person types into one, while the device asks again and again (RFC 8628).
 //!
-//! What must stay true: a code is answered once, and its second use ends what it opened; whoever is not the client, or
-//! does not know the verifier, uses nothing up; no token is given past the fence of the user, nor past the end of the
-//! session in which it was granted, unless `offline_access` was.
+//! What must stay true: a code is answered once, its repeat within the grace time gets the same answer, and any other second
+//! use ends what it opened; what is not the client, or does not know the verifier, uses nothing up; no token is given past
+//! the fences of user, client and consent, nor past the end of the session in which it was granted, unless `offline_access`
+//! was.
 
+mod claimed;
 mod grant;
 mod words;
 
@@ -16,23 +18,25 @@ use std::time::Duration;
 use cairn_runtime::{Cx, Flow, Input, Lost, Public, Retain, Step, Timestamp, go, phases, stay};
 use serde::{Deserialize, Serialize};
 
-pub use self::grant::{Grant, Policy, Way, Who};
-pub use self::words::{Asking, Command, Exchange, Outcome, Signal, Start, Tokens};
+pub use self::claimed::{Active, Claimed};
+use self::grant::held;
+pub use self::grant::{Browser, Claims, Grant, Policy, ResponseMode, Return, Way, Who};
+pub use self::words::{Asking, Command, Consenting, Exchange, Outcome, Remembered, SignIn, Signal, Start, Tokens};
 pub use super::rotation::Minted;
 use super::rotation::{ROUTINE, Standing, standing};
 use crate::effects::{Auth, Key};
 use crate::environment::Environment;
 use crate::identity::user_id::UserId;
-use crate::oauth::access::{Access, Wish};
 use crate::oauth::client::ClientId;
-use crate::oauth::scope::{OFFLINE_ACCESS, Scope};
 use crate::secrets::credential::{self, Presented, Seal, UserCode, of};
 use crate::secrets::digest::Digest;
 
-/// How long a person may take to sign in and consent, and a device code is good, in seconds.
+/// How long a request waits before anybody has signed in, and a device code is good, in seconds.
+pub const UNCLAIMED: u64 = 600;
+/// How long a person who has signed in may take to consent, in seconds.
 pub const PATIENCE: u64 = 1_800;
-/// How long an authorization code is good, in seconds (RFC 6749 section 4.1.2: ten minutes at most).
-pub const CODE_TTL: u64 = 60;
+/// How long the request of a browser that was left alone can still be taken up, by signing in after all, in seconds.
+pub const RESUMES: u64 = 86_400;
 /// How many seconds a device waits between two polls at first, and how many more after each that came too soon
 /// (RFC 8628 sections 3.2 and 3.5).
 pub const INTERVAL: u32 = 5;
@@ -45,6 +49,9 @@ pub const LONGEST_INTERVAL: u32 = 60;
 pub enum Authorization {
     /// A client asked; somebody must sign in.
     Requested(Box<Grant>),
+    /// Nobody signed in or consented in time. The browser that was sent here may have been away for longer (a letter was
+    /// awaited, a laptop was closed): signing in takes the request up again.
+    Lapsed(Box<Grant>),
     /// Somebody is signed in; their consent is awaited.
     SignedIn(Box<Claimed>),
     /// They consented: the code is out, or the device may fetch its tokens.
@@ -60,28 +67,6 @@ pub enum Authorization {
         /// Whose access it was, if anybody signed in.
         user: Option<UserId>,
     },
-}
-
-/// A grant with the person that it is about.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Claimed {
-    /// What is asked for.
-    pub grant: Grant,
-    /// Of whom.
-    pub who: Who,
-}
-
-/// What is known of a grant whose client has tokens.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Active {
-    /// What was granted; its seal is the present refresh token's.
-    pub grant: Grant,
-    /// By whom.
-    pub who: Who,
-    /// What the present access token is made from.
-    pub minted: Minted,
-    /// For what the present access token is good: the grant, or what the client narrowed it to.
-    pub access: Access,
 }
 
 /// Why a grant ended.
@@ -126,116 +111,27 @@ impl Grant {
         }
     }
 
-    /// Somebody is signed in: their consent is awaited, if no fence of theirs has moved meanwhile.
-    fn claimed(&self, who: &Who, lost: Option<&Lost<Authorization>>) -> Step<Authorization> {
-        if who.has_lost(lost) {
+    /// Somebody is signed in: their consent is awaited if it is not there, and no fence has moved meanwhile.
+    fn claimed(&self, by: &SignIn, lost: Option<&Lost<Authorization>>, cx: &Cx<'_, Auth>) -> Step<Authorization> {
+        if lost.is_some_and(|Lost(key)| self.is_fence(key, &by.who)) {
             return stay().says(Outcome::Refused);
         }
-        let expires_at = self.expires_at;
-        let claimed = Claimed { grant: self.clone(), who: who.clone() };
-        who.fences(false)
-            .fold(go(Authorization::SignedIn(Box::new(claimed))), |step, (key, number)| step.hold(key, number))
-            .says(Outcome::SignedIn { expires_at })
-    }
-}
-
-impl Claimed {
-    /// They consent to so much of what was asked for. A code is good for a minute, a device code for as long as it was.
-    fn consented(&self, scope: &Scope, cx: &Cx<'_, Auth>) -> Step<Authorization> {
-        let mut grant = self.grant.clone();
-        grant.access.scope = grant.access.scope.and(scope);
-        let user_code = grant.way.user_code();
-        if user_code.is_none() {
-            grant.expires_at = cx.now.after(Duration::from_secs(CODE_TTL));
+        if self.way.not_before().is_some_and(|since| by.who.auth_time < since) {
+            return stay().says(Outcome::TooOld);
         }
-        let next = Self { grant, who: self.who.clone() };
-        let says = next.consent();
-        let mut step = go(Authorization::Consented(Box::new(next)));
-        for (key, number) in self.who.fences(false) {
-            step = step.hold(key, number);
+        let mut claimed = Claimed { grant: self.clone(), who: by.who.clone(), consent: by.remembered.number() };
+        if by.remembered != Remembered::Nothing && !self.way.asks() {
+            return claimed.decided(false, None, cx);
         }
-        if let Some(user_code) = user_code {
-            step = step.release(Key::UserCode(user_code));
+        if matches!(self.way, Way::Browser { .. }) {
+            claimed.grant.expires_at = cx.now.after(Duration::from_secs(PATIENCE));
         }
-        step.says(says)
-    }
-
-    /// What a consent is told, however often it comes.
-    fn consent(&self) -> Outcome {
-        match &self.grant.way {
-            Way::Browser { redirect_uri, state, .. } => Outcome::CodeIssued {
-                issue: self.grant.issue.clone(),
-                redirect_uri: redirect_uri.clone(),
-                state: state.clone(),
-                expires_at: self.grant.expires_at,
-            },
-            Way::Device { .. } => Outcome::DeviceApproved,
-        }
-    }
-
-    /// The code counts as used: the first tokens.
-    fn redeemed(&self, access: Access, cx: &Cx<'_, Auth>) -> Step<Authorization> {
-        let nonce = self.grant.way.nonce();
-        let grant = Grant {
-            way: self.grant.way.clone().used(),
-            expires_at: cx.now.after(cx.environment.settings.session_ttl),
-            ..self.grant.clone()
-        };
-        let active = Active { grant, who: self.who.clone(), minted: Minted::first(cx), access };
-        active.given(nonce)
-    }
-}
-
-impl Active {
-    fn is_offline(&self) -> bool {
-        self.grant.access.scope.has(OFFLINE_ACCESS)
-    }
-
-    fn tokens(&self, nonce: Option<String>) -> Outcome {
-        Outcome::Tokens(Box::new(Tokens {
-            user: self.who.user,
-            client: self.grant.client,
-            session: self.who.session,
-            issue: self.grant.issue.clone(),
-            minted: self.minted.clone(),
-            access: self.access.clone(),
-            auth_time: self.who.auth_time,
-            amr: self.who.amr.clone(),
-            nonce,
-            expires_at: self.grant.expires_at,
-        }))
-    }
-
-    /// Tokens, if no fence has moved.
-    fn given(self, nonce: Option<String>) -> Step<Authorization> {
-        let says = self.tokens(nonce);
-        let fences = self.who.fences(self.is_offline()).collect::<Vec<_>>();
+        claimed.consent = None;
+        let (expires_at, fences) = (claimed.grant.expires_at, held(self, &by.who, None, false));
         fences
             .into_iter()
-            .fold(go(Authorization::Active(Box::new(self))), |step, (key, number)| step.hold(key, number))
-            .says(says)
-    }
-
-    /// The same tokens again, on the same condition.
-    fn given_again(&self) -> Step<Authorization> {
-        self.who
-            .fences(self.is_offline())
-            .fold(stay(), |step, (key, number)| step.hold(key, number))
-            .says(self.tokens(None))
-    }
-
-    /// The next tokens.
-    fn refreshed(&self, wish: &Wish, cx: &Cx<'_, Auth>) -> Step<Authorization> {
-        let access = match self.grant.access.narrowed(wish) {
-            Ok(access) => access,
-            Err(too_wide) => return stay().says(Outcome::TooWide(too_wide)),
-        };
-        let mut grant = self.grant.clone();
-        grant.expires_at = cx.now.after(cx.environment.settings.session_ttl);
-        if grant.refresh == Policy::Rotate {
-            grant.issue = grant.issue.next(&cx.environment.ring);
-        }
-        Self { grant, who: self.who.clone(), minted: self.minted.next(cx), access }.given(None)
+            .fold(go(Authorization::SignedIn(Box::new(claimed))), |step, (key, number)| step.hold(key, number))
+            .says(Outcome::SignedIn { expires_at })
     }
 }
 
@@ -245,18 +141,24 @@ impl Authorization {
         environment.digest("user code", code.letters())
     }
 
-    /// Whether a flow's cookie is this flow's own: the browser that was sent here is this one.
-    pub fn began_in(&self, cookie: &Presented<of::FlowCookie>, environment: &Environment) -> bool {
-        self.grant()
-            .is_some_and(|grant| cookie.generation() == 0 && cookie.is_genuine(&environment.ring, &grant.issue.salt))
-    }
-
     /// The user code's hash, for as long as nobody else may show the same: until the person has decided.
     fn user_code(&self) -> Option<Digest> {
         match self {
             Self::Requested(grant) => grant.way.user_code(),
             Self::SignedIn(claimed) => claimed.grant.way.user_code(),
-            Self::Consented(_) | Self::Active(_) | Self::Ended { .. } => None,
+            Self::Lapsed(_) | Self::Consented(_) | Self::Active(_) | Self::Ended { .. } => None,
+        }
+    }
+
+    /// Nobody came: a browser may still come back to it, a device asks anew.
+    fn lapsed(&self, grant: &Grant, cx: &Cx<'_, Auth>) -> Step<Self> {
+        match grant.way {
+            Way::Browser(_) => {
+                let expires_at = cx.now.after(Duration::from_secs(RESUMES));
+                let lapsed = Grant { expires_at, ..grant.clone() };
+                go(Self::Lapsed(Box::new(lapsed))).says(Outcome::Lapsed)
+            }
+            Way::Device { .. } => self.end(End::Expired),
         }
     }
 
@@ -276,17 +178,29 @@ impl Authorization {
 
     /// The person says no: a browser takes the answer back.
     fn denied(&self) -> Step<Self> {
-        let back = match self.grant().map(|grant| &grant.way) {
-            Some(Way::Browser { redirect_uri, state, .. }) => Some((redirect_uri.clone(), state.clone())),
-            Some(Way::Device { .. }) | None => None,
-        };
+        let back = self.grant().and_then(Return::of);
         self.end_saying(End::Denied, Outcome::Denied { back })
+    }
+
+    /// A fence of the grant has moved: it is over, and why follows from which it was.
+    fn fenced(&self, lost: &Lost<Self>) -> Step<Self> {
+        self.end(match lost {
+            Lost(Key::Client(_)) => End::ClientDeleted,
+            Lost(Key::Consent(..)) => End::ConsentRevoked,
+            Lost(_) => End::Fenced,
+        })
+    }
+
+    /// Whether a step was undone because of a fence of this grant.
+    fn has_lost<'l>(&self, lost: Option<&'l Lost<Self>>) -> Option<&'l Lost<Self>> {
+        let (grant, who) = self.grant().zip(self.who())?;
+        lost.filter(|Lost(key)| grant.is_fence(key, who))
     }
 
     /// What is asked for, while it has not ended.
     pub fn grant(&self) -> Option<&Grant> {
         match self {
-            Self::Requested(grant) => Some(grant),
+            Self::Requested(grant) | Self::Lapsed(grant) => Some(grant),
             Self::SignedIn(claimed) | Self::Consented(claimed) => Some(&claimed.grant),
             Self::Active(active) => Some(&active.grant),
             Self::Ended { .. } => None,
@@ -298,7 +212,17 @@ impl Authorization {
         match self {
             Self::SignedIn(claimed) | Self::Consented(claimed) => Some(&claimed.who),
             Self::Active(active) => Some(&active.who),
-            Self::Requested(_) | Self::Ended { .. } => None,
+            Self::Requested(_) | Self::Lapsed(_) | Self::Ended { .. } => None,
+        }
+    }
+
+    /// Which client asks, or did.
+    pub fn client(&self) -> ClientId {
+        match self {
+            Self::Requested(grant) | Self::Lapsed(grant) => grant.client,
+            Self::SignedIn(claimed) | Self::Consented(claimed) => claimed.grant.client,
+            Self::Active(active) => active.grant.client,
+            Self::Ended { client, .. } => *client,
         }
     }
 }
@@ -307,6 +231,7 @@ phases! {
     /// Where an authorization stands.
     pub enum Phase {
         Requested = "requested",
+        Lapsed = "lapsed",
         SignedIn = "signed_in",
         Consented = "consented",
         Active = "active",
@@ -326,29 +251,43 @@ impl Flow for Authorization {
     type Signal = Signal;
     type Outcome = Outcome;
 
-    fn start(asked: &Start, _lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
+    fn start(asked: &Start, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
         let issue = Seal::new(&cx.environment.ring, cx.salt);
-        let expires_at = cx.now.after(Duration::from_secs(PATIENCE));
-        let (client, access, refresh) = (asked.client, asked.access.clone(), asked.refresh);
+        let expires_at = cx.now.after(Duration::from_secs(UNCLAIMED));
+        let client = Key::Client(asked.client);
+        if matches!(lost, Some(Lost(Key::Client(_)))) {
+            return stay().says(Outcome::Refused);
+        }
+        let grant = |way: Way| Grant {
+            client: asked.client,
+            client_fence: asked.client_fence,
+            access: asked.access.clone(),
+            refresh: asked.refresh,
+            access_ttl: asked.access_ttl,
+            way,
+            issue: issue.clone(),
+            expires_at,
+        };
         match &asked.way {
-            Asking::Browser { redirect_uri, challenge, nonce, state } => {
-                let (redirect_uri, nonce, state) = (redirect_uri.clone(), nonce.clone(), state.clone());
-                let way = Way::Browser { redirect_uri, challenge: *challenge, nonce, state };
-                let grant = Grant { client, access, refresh, way, issue: issue.clone(), expires_at };
-                go(Self::Requested(Box::new(grant))).says(Outcome::Requested { issue, expires_at })
+            Asking::Browser { way, entry } => {
+                let grant = grant(Way::Browser(way.clone()));
+                match entry {
+                    Some(entry) => grant.claimed(entry, lost, cx),
+                    None => go(Self::Requested(Box::new(grant)))
+                        .hold(client, asked.client_fence)
+                        .says(Outcome::Requested { expires_at }),
+                }
             }
             // When another device shows the same user code, this is decided again with another salt.
             Asking::Device => {
                 let code = credential::user_code(&cx.environment.ring, *cx.flow.bytes(), &issue);
                 let Some(code) = code else { return stay().says(Outcome::Nothing) };
                 let user_code = Self::user_code_key(&code, cx.environment);
-                let way = Way::Device { user_code, interval: INTERVAL };
-                let grant = Grant { client, access, refresh, way, issue: issue.clone(), expires_at };
-                go(Self::Requested(Box::new(grant))).claim(Key::UserCode(user_code)).says(Outcome::DeviceRequested {
-                    issue,
-                    interval: INTERVAL,
-                    expires_at,
-                })
+                let grant = grant(Way::Device { user_code, interval: INTERVAL });
+                go(Self::Requested(Box::new(grant)))
+                    .hold(client, asked.client_fence)
+                    .claim(Key::UserCode(user_code))
+                    .says(Outcome::DeviceRequested { issue, interval: INTERVAL, expires_at })
             }
         }
     }
@@ -356,47 +295,51 @@ impl Flow for Authorization {
     fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
         use Command::{Claim, Consent, Deny, Exchange, Poll, Refresh, Revoke, SignIn};
         match (self, input) {
-            (Self::Requested(g), Input::Asked(SignIn(who))) => match g.way {
-                Way::Browser { .. } => g.claimed(who, lost),
+            (Self::Requested(g) | Self::Lapsed(g), Input::Asked(SignIn(by))) => match g.way {
+                Way::Browser(_) => g.claimed(by, lost, cx),
                 Way::Device { .. } => stay().says(Outcome::NotYours),
             },
-            (Self::Requested(g), Input::Asked(Claim { code, who })) => {
+            (Self::Requested(g), Input::Asked(Claim { code, by })) => {
                 if g.is_user_code(code, cx.environment) {
-                    g.claimed(who, lost)
+                    g.claimed(by, lost, cx)
                 } else {
                     stay().says(Outcome::Garbage)
                 }
             }
-            (Self::Requested(g), Input::Asked(Deny { .. })) => match g.way {
-                Way::Browser { .. } => self.denied(),
+            (Self::Requested(g) | Self::Lapsed(g), Input::Asked(Deny { .. })) => match g.way {
+                Way::Browser(_) => self.denied(),
                 Way::Device { .. } => stay().says(Outcome::NotYours),
             },
-            (Self::Requested(_), Input::Asked(Consent { .. })) => stay().says(Outcome::NotYours),
+            (Self::Requested(_) | Self::Lapsed(_), Input::Asked(Consent { .. })) => stay().says(Outcome::NotYours),
             (Self::Requested(g), Input::Asked(Poll { code, client, hasty })) => {
                 g.pending((code, *client, *hasty), |grant| Self::Requested(Box::new(grant)), cx)
             }
 
             // The browser may change its mind about who it is; a device's code belongs to whoever typed it first.
-            (Self::SignedIn(c), Input::Asked(SignIn(who))) => match c.grant.way {
-                Way::Browser { .. } => c.grant.claimed(who, lost),
+            (Self::SignedIn(c), Input::Asked(SignIn(by))) => match c.grant.way {
+                Way::Browser(_) => c.grant.claimed(by, lost, cx),
                 Way::Device { .. } => stay().says(Outcome::NotYours),
             },
-            (Self::SignedIn(c), Input::Asked(Claim { code, who })) => {
+            (Self::SignedIn(c), Input::Asked(Claim { code, by })) => {
                 if !c.grant.is_user_code(code, cx.environment) {
                     stay().says(Outcome::Garbage)
-                } else if who.user == c.who.user {
-                    c.grant.claimed(who, lost)
+                } else if by.who.user == c.who.user {
+                    c.grant.claimed(by, lost, cx)
                 } else {
                     stay().says(Outcome::Occupied)
                 }
             }
-            (Self::SignedIn(c), Input::Asked(Consent { user, scope })) => {
+            (Self::SignedIn(c), Input::Asked(Consent { user, scope, how })) => {
                 if *user != c.who.user {
-                    stay().says(Outcome::NotYours)
-                } else if c.who.has_lost(lost) {
-                    self.end(End::Fenced)
-                } else {
-                    c.consented(scope, cx)
+                    return stay().says(Outcome::NotYours);
+                }
+                match lost {
+                    // Given or taken back meanwhile: it must be read again.
+                    Some(Lost(Key::Consent(..))) => stay().says(Outcome::Refused),
+                    _ => match self.has_lost(lost) {
+                        Some(lost) => self.fenced(lost),
+                        None => c.consented(scope, how, cx),
+                    },
                 }
             }
             (Self::SignedIn(c) | Self::Consented(c), Input::Asked(Deny { user })) => {
@@ -407,12 +350,15 @@ impl Flow for Authorization {
                 }
             }
             (Self::SignedIn(c), Input::Asked(Poll { code, client, hasty })) => {
-                let to = |grant| Self::SignedIn(Box::new(Claimed { grant, who: c.who.clone() }));
+                let to = |grant| Self::SignedIn(Box::new(Claimed { grant, ..(**c).clone() }));
                 c.grant.pending((code, *client, *hasty), to, cx)
             }
 
-            // A double click on the button gets the same code.
-            (Self::Consented(c), Input::Asked(Consent { user, .. })) => {
+            // A double click on the button gets the same code, and so does the page that is opened again.
+            (
+                Self::Consented(c),
+                Input::Asked(Consent { user, .. } | SignIn(words::SignIn { who: Who { user, .. }, .. })),
+            ) => {
                 if *user == c.who.user {
                     stay().says(c.consent())
                 } else {
@@ -421,25 +367,35 @@ impl Flow for Authorization {
             }
             (Self::Consented(c), Input::Asked(Exchange(asked))) => match c.grant.admits(asked, cx) {
                 Err(refusal) => stay().says(refusal),
-                Ok(_) if c.who.has_lost(lost) => self.end(End::Fenced),
-                Ok(access) => c.redeemed(access, cx),
+                Ok(access) => match self.has_lost(lost) {
+                    Some(lost) => self.fenced(lost),
+                    None => c.redeemed(access, cx),
+                },
             },
             (Self::Consented(c), Input::Asked(Poll { code, client, .. })) => {
                 match c.grant.admits_poll(code, *client, cx) {
                     Err(refusal) => stay().says(refusal),
-                    Ok(_) if c.who.has_lost(lost) => self.end(End::Fenced),
-                    Ok(_) => c.redeemed(c.grant.access.clone(), cx),
+                    Ok(_) => match self.has_lost(lost) {
+                        Some(lost) => self.fenced(lost),
+                        None => c.redeemed(c.grant.access.clone(), cx),
+                    },
                 }
             }
-            // The second use of a code, by whoever could have made the first.
-            (Self::Active(a), Input::Asked(Exchange(asked))) => match a.grant.admits(asked, cx) {
-                Err(refusal) => stay().says(refusal),
-                Ok(_) => self.end(End::CodeReused),
-            },
+            // The second use of a code, by what could have made the first.
+            (Self::Active(a), Input::Asked(Exchange(asked))) => {
+                match (a.grant.admits(asked, cx), self.has_lost(lost)) {
+                    (Err(refusal), _) => stay().says(refusal),
+                    (Ok(access), None) if a.repeats_exchange(&access, cx) => a.given_again(),
+                    (Ok(access), Some(lost)) if a.repeats_exchange(&access, cx) => self.fenced(lost),
+                    (Ok(_), _) => self.end(End::CodeReused),
+                }
+            }
             (Self::Active(a), Input::Asked(Poll { code, client, .. })) => {
-                match a.grant.admits_poll(code, *client, cx) {
-                    Err(refusal) => stay().says(refusal),
-                    Ok(_) => self.end(End::CodeReused),
+                match (a.grant.admits_poll(code, *client, cx), self.has_lost(lost)) {
+                    (Err(refusal), _) => stay().says(refusal),
+                    (Ok(_), None) if a.repeats_exchange(&a.access, cx) => a.given_again(),
+                    (Ok(_), Some(lost)) if a.repeats_exchange(&a.access, cx) => self.fenced(lost),
+                    (Ok(_), _) => self.end(End::CodeReused),
                 }
             }
             (Self::Active(a), Input::Asked(Refresh { client, .. } | Revoke { client, .. }))
@@ -448,13 +404,13 @@ impl Flow for Authorization {
                 stay().says(Outcome::WrongClient)
             }
             (Self::Active(a), Input::Asked(Refresh { token, wish, .. })) => {
-                match standing(token, &a.grant.issue, a.minted.at, cx) {
-                    Standing::Foreign => stay().says(Outcome::Garbage),
-                    Standing::Replaced => self.end(End::Reused),
-                    Standing::Present | Standing::Repeated if a.who.has_lost(lost) => self.end(End::Fenced),
-                    Standing::Present => a.refreshed(wish, cx),
+                match (standing(token, &a.grant.issue, a.minted.at, cx), self.has_lost(lost)) {
+                    (Standing::Foreign, _) => stay().says(Outcome::Garbage),
+                    (Standing::Replaced, _) => self.end(End::Reused),
+                    (Standing::Present | Standing::Repeated, Some(lost)) => self.fenced(lost),
+                    (Standing::Present, None) => a.refreshed(wish, cx),
                     // The client lost our reply: the same again, whatever it wishes now.
-                    Standing::Repeated => a.given_again(),
+                    (Standing::Repeated, None) => a.given_again(),
                 }
             }
             (Self::Active(a), Input::Asked(Revoke { token, .. })) => {
@@ -463,8 +419,9 @@ impl Flow for Authorization {
                     Standing::Present | Standing::Repeated | Standing::Replaced => self.end(End::Revoked),
                 }
             }
+            (Self::Active(_), Input::Asked(Command::Leave)) => self.end(End::Revoked),
             (
-                Self::Requested(_) | Self::SignedIn(_) | Self::Consented(_) | Self::Active(_),
+                Self::Requested(_) | Self::Lapsed(_) | Self::SignedIn(_) | Self::Consented(_) | Self::Active(_),
                 Input::Told(Signal::ClientDeleted),
             ) => self.end(End::ClientDeleted),
             (Self::SignedIn(_) | Self::Consented(_) | Self::Active(_), Input::Told(Signal::Fenced)) => {
@@ -473,17 +430,25 @@ impl Flow for Authorization {
             (Self::Consented(_) | Self::Active(_), Input::Told(Signal::ConsentRevoked)) => {
                 self.end(End::ConsentRevoked)
             }
-            (Self::Requested(_) | Self::SignedIn(_) | Self::Consented(_) | Self::Active(_), Input::Woken) => {
-                self.end(End::Expired)
-            }
+            (Self::Requested(grant), Input::Woken) => self.lapsed(grant, cx),
+            (Self::SignedIn(claimed), Input::Woken) => self.lapsed(&claimed.grant, cx),
+            (Self::Lapsed(_) | Self::Consented(_) | Self::Active(_), Input::Woken) => self.end(End::Expired),
 
             // No code is out yet, or no token.
-            (Self::Requested(_) | Self::SignedIn(_), Input::Asked(Exchange(_) | Refresh { .. } | Revoke { .. }))
-            | (Self::Consented(_), Input::Asked(Refresh { .. } | Revoke { .. })) => stay().says(Outcome::Garbage),
-            (Self::Consented(_) | Self::Active(_), Input::Asked(SignIn(_) | Claim { .. }))
-            | (Self::Active(_), Input::Asked(Consent { .. } | Deny { .. })) => stay().says(Outcome::Decided),
+            (
+                Self::Requested(_) | Self::Lapsed(_) | Self::SignedIn(_),
+                Input::Asked(Exchange(_) | Refresh { .. } | Revoke { .. } | Command::Leave),
+            )
+            | (Self::Lapsed(_), Input::Asked(Claim { .. } | Poll { .. }))
+            | (Self::Consented(_), Input::Asked(Refresh { .. } | Revoke { .. } | Command::Leave)) => {
+                stay().says(Outcome::Garbage)
+            }
+            (Self::Consented(_), Input::Asked(Claim { .. }))
+            | (Self::Active(_), Input::Asked(SignIn(_) | Claim { .. } | Consent { .. } | Deny { .. })) => {
+                stay().says(Outcome::Decided)
+            }
             // Before anybody consented there is no consent to take back, and before anybody signed in no fence.
-            (Self::Requested(_), Input::Told(Signal::Fenced | Signal::ConsentRevoked))
+            (Self::Requested(_) | Self::Lapsed(_), Input::Told(Signal::Fenced | Signal::ConsentRevoked))
             | (Self::SignedIn(_), Input::Told(Signal::ConsentRevoked)) => stay().says(Outcome::Nothing),
 
             (Self::Ended { by, .. }, Input::Asked(_) | Input::Told(_) | Input::Woken) => {
@@ -500,6 +465,7 @@ impl Flow for Authorization {
     fn phase(&self) -> Phase {
         match self {
             Self::Requested(_) => Phase::Requested,
+            Self::Lapsed(_) => Phase::Lapsed,
             Self::SignedIn(_) => Phase::SignedIn,
             Self::Consented(_) => Phase::Consented,
             Self::Active(_) => Phase::Active,

@@ -397,7 +397,7 @@ impl Active {
 
     /// The same session with the next refresh token.
     fn rotated(&self, cx: &Cx<'_, Auth>) -> Self {
-        let (issue, minted) = (self.issue.next(&cx.environment.ring), self.minted.next(cx));
+        let (issue, minted) = (self.issue.next(&cx.environment.ring), self.minted.next(None, cx));
         let expires_at = lasts_until(self.auth_time, cx.now, &cx.environment.settings);
         Self { issue, minted, expires_at, no_grace: false, ..self.clone() }
     }
@@ -452,7 +452,7 @@ impl Flow for Session {
             user: asked.user,
             fence: asked.fence,
             issue: Seal::new(&cx.environment.ring, cx.salt),
-            minted: Minted::first(cx),
+            minted: Minted::first(None, cx),
             auth_time: cx.now,
             amr: asked.amr.clone(),
             device: asked.device.clone(),

@@ -3,5 +3,6 @@
 pub mod access;
 pub mod client;
 pub mod pkce;
+pub mod resource;
 pub mod scope;
 pub mod uri;

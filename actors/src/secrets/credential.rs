@@ -407,8 +407,6 @@ mod tests {
         let _: fn(Presented<of::RefreshToken>) -> session::Command = session::Command::SignOut;
         let _: fn(&recovery::Recovery, &Presented<of::ResetPassword>, &crate::environment::Environment) -> bool =
             <recovery::Recovery as challenge::LetterProof>::knows_link;
-        let _: fn(&authorization::Authorization, &Presented<of::FlowCookie>, &crate::environment::Environment) -> bool =
-            authorization::Authorization::began_in;
         let _: fn(authorization::Exchange) -> Presented<of::AuthorizationCode> = |asked| asked.code;
         let _: fn(authorization::Command) -> Option<Presented<of::DeviceCode>> = |asked| match asked {
             authorization::Command::Poll { code, .. } => Some(code),

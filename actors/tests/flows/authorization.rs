@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use cairn_actors::effects::Key;
 use cairn_actors::flows::authorization::{
-    self, Asking, Authorization, Command, End, Exchange, LONGEST_INTERVAL, Outcome, PATIENCE, Policy, Signal, Start,
-    Tokens, Who,
+    self, Asking, Authorization, Browser, Claims, Command, Consenting, End, Exchange, LONGEST_INTERVAL, Outcome,
+    Policy, Remembered, ResponseMode, SignIn, Signal, Start, Tokens, UNCLAIMED, Who,
 };
 use cairn_actors::identity::user_id::UserId;
 use cairn_actors::oauth::access::{Access, Wish};
@@ -61,6 +61,10 @@ fn who(number: u8) -> Who {
     }
 }
 
+fn by(number: u8) -> SignIn {
+    SignIn { who: who(number), remembered: Remembered::Nothing }
+}
+
 fn scope(text: &str) -> Scope {
     Scope::parse(text).unwrap()
 }
@@ -79,27 +83,34 @@ struct Kind {
 const BROWSER: Kind = Kind { device: false, offline: false, policy: Policy::Rotate };
 const DEVICE: Kind = Kind { device: true, ..BROWSER };
 
+fn browser() -> Browser {
+    Browser {
+        redirect_uri: uri(REDIRECT),
+        challenge: Some(Challenge::parse(CHALLENGE).unwrap()),
+        nonce: Some(NONCE.to_owned()),
+        state: Some(STATE.to_owned()),
+        response_mode: ResponseMode::Query,
+        not_before: None,
+        asks: false,
+        claims: Claims::default(),
+    }
+}
+
 fn start(kind: Kind) -> Start {
     let scope = scope(if kind.offline { "offline_access openid profile" } else { "openid profile" });
     Start {
         client: client(1),
+        client_fence: 0,
+        access_ttl: None,
         access: Access { scope, resource: vec![uri("https://api.example/")] },
         refresh: kind.policy,
-        way: if kind.device {
-            Asking::Device
-        } else {
-            Asking::Browser {
-                redirect_uri: uri(REDIRECT),
-                challenge: Challenge::parse(CHALLENGE).unwrap(),
-                nonce: Some(NONCE.to_owned()),
-                state: Some(STATE.to_owned()),
-            }
-        },
+        way: if kind.device { Asking::Device } else { Asking::Browser { way: Box::new(browser()), entry: None } },
     }
 }
 
 fn begun(kind: Kind) -> Driven {
     let mut driver = Driver::new(9);
+    driver.put(&Key::Client(client(1)), 0);
     for number in [1, 2] {
         driver.put(&Key::User(user(number)), 3);
         driver.put(&Key::Session(session(number)), 0);
@@ -132,7 +143,7 @@ fn exchange(driver: &Driven) -> Exchange {
     Exchange {
         code: presented(driver, of::AuthorizationCode, 0),
         client: client(1),
-        verifier: Verifier::parse(VERIFIER.to_owned()).unwrap(),
+        verifier: Some(Verifier::parse(VERIFIER.to_owned()).unwrap()),
         redirect_uri: Some(uri(REDIRECT)),
         wish: Wish::default(),
     }
@@ -158,15 +169,15 @@ fn older(driver: &Driven, back: u32, wish: Wish) -> Option<Command> {
 
 fn sign_in(driver: &mut Driven, now: Timestamp, kind: Kind, number: u8) -> Outcome {
     let command = if kind.device {
-        Command::Claim { code: user_code(driver), who: who(number) }
+        Command::Claim { code: user_code(driver), by: by(number) }
     } else {
-        Command::SignIn(who(number))
+        Command::SignIn(by(number))
     };
     driver.ask(now, command)
 }
 
 fn consent(number: u8) -> Command {
-    Command::Consent { user: user(number), scope: scope("offline_access openid profile") }
+    Command::Consent { user: user(number), scope: scope("offline_access openid profile"), how: Consenting::First }
 }
 
 fn redeem(driver: &mut Driven, now: Timestamp, kind: Kind) -> Outcome {
@@ -177,6 +188,13 @@ fn redeem(driver: &mut Driven, now: Timestamp, kind: Kind) -> Outcome {
 fn signed_in(kind: Kind) -> Driven {
     let mut driver = begun(kind);
     sign_in(&mut driver, at(10), kind, 1);
+    driver
+}
+
+/// Nobody came for ten minutes.
+fn lapsed() -> Driven {
+    let mut driver = begun(BROWSER);
+    driver.wake(at(i64::try_from(UNCLAIMED).unwrap()));
     driver
 }
 
@@ -221,6 +239,7 @@ pub(crate) fn places() -> Vec<Place<Authorization>> {
         place("browser", begun(BROWSER)),
         place("device", begun(DEVICE)),
         place("device in a hurry", slowest),
+        place("browser, left alone", lapsed()),
         place("browser", signed_in(BROWSER)),
         place("device", signed_in(DEVICE)),
         place("browser", consented(BROWSER)),
@@ -246,17 +265,37 @@ fn asks() -> Vec<Ask<Authorization>> {
     let wide = || Wish { scope: Some(scope("admin")), resource: vec![] };
     let revoke = |driver: &Driven, n: u32| presented(driver, of::RefreshToken, n);
     let mut asks = vec![
-        asked("sign in", |_| Command::SignIn(who(1))),
-        asked("sign in as another", |_| Command::SignIn(who(2))),
-        asked("claim by the user code", |driver| Command::Claim { code: user_code(driver), who: who(1) }),
-        asked("claim by it as another", |driver| Command::Claim { code: user_code(driver), who: who(2) }),
+        asked("sign in", |_| Command::SignIn(by(1))),
+        asked("sign in as another", |_| Command::SignIn(by(2))),
+        asked("claim by the user code", |driver| Command::Claim { code: user_code(driver), by: by(1) }),
+        asked("claim by it as another", |driver| Command::Claim { code: user_code(driver), by: by(2) }),
         asked("claim by another code", |driver| Command::Claim {
             code: testing::user_code(&driver.environment, driver.flow, &Seal { n: 7, ..issue(driver) }),
-            who: who(1),
+            by: by(1),
         }),
         asked("consent", |_| consent(1)),
-        asked("consent to a part", |_| Command::Consent { user: user(1), scope: scope("openid admin") }),
+        asked("consent to a part", |_| Command::Consent {
+            user: user(1),
+            scope: scope("openid admin"),
+            how: Consenting::First,
+        }),
         asked("consent as another", |_| consent(2)),
+        asked("consent once more", |_| Command::Consent {
+            user: user(1),
+            scope: scope("openid profile"),
+            how: Consenting::Again { number: 4, scope: scope("email") },
+        }),
+        asked("consent that is not kept", |_| Command::Consent {
+            user: user(1),
+            scope: scope("openid profile"),
+            how: Consenting::NotKept,
+        }),
+        asked("sign in, consented before", |_| {
+            Command::SignIn(SignIn { who: who(1), remembered: Remembered::Given(4) })
+        }),
+        asked("sign in, no consent needed", |_| {
+            Command::SignIn(SignIn { who: who(1), remembered: Remembered::NotNeeded })
+        }),
         asked("deny", |_| Command::Deny { user: Some(user(1)) }),
         asked("deny as another", |_| Command::Deny { user: Some(user(2)) }),
         asked("deny as nobody", |_| Command::Deny { user: None }),
@@ -269,7 +308,7 @@ fn asks() -> Vec<Ask<Authorization>> {
         asked("exchange by another client", with(|_, asked| asked.client = client(2))),
         asked(
             "exchange by another verifier",
-            with(|_, asked| asked.verifier = Verifier::parse("x".repeat(43)).unwrap()),
+            with(|_, asked| asked.verifier = Some(Verifier::parse("x".repeat(43)).unwrap())),
         ),
         asked(
             "exchange for a part",
@@ -328,6 +367,7 @@ fn asks() -> Vec<Ask<Authorization>> {
             token: revoke(driver, 0),
             client: client(2),
         }),
+        asked("leave", |_| Command::Leave),
         after("told that the fence moved", 1, |_| Input::Told(Signal::Fenced)),
         after("told that the client is deleted", 1, |_| Input::Told(Signal::ClientDeleted)),
         after("told that consent is revoked", 1, |_| Input::Told(Signal::ConsentRevoked)),
@@ -393,8 +433,8 @@ fn kinds() -> impl Strategy<Value = Kind> {
 
 fn command(driver: &Driven, kind: Kind, op: &Op) -> Option<Command> {
     Some(match op {
-        Op::SignIn(number) if kind.device => Command::Claim { code: user_code(driver), who: who(*number) },
-        Op::SignIn(number) => Command::SignIn(who(*number)),
+        Op::SignIn(number) if kind.device => Command::Claim { code: user_code(driver), by: by(*number) },
+        Op::SignIn(number) => Command::SignIn(by(*number)),
         Op::Consent(number) => consent(*number),
         Op::Deny(number) => Command::Deny { user: number.map(user) },
         Op::Redeem if kind.device => poll(driver, false),
@@ -403,7 +443,7 @@ fn command(driver: &Driven, kind: Kind, op: &Op) -> Option<Command> {
             let mut asked = exchange(driver);
             match how {
                 0 => asked.client = client(2),
-                1 => asked.verifier = Verifier::parse("x".repeat(43)).unwrap(),
+                1 => asked.verifier = Some(Verifier::parse("x".repeat(43)).unwrap()),
                 2 => asked.code = foreign(driver, of::AuthorizationCode),
                 _ => {
                     return Some(Command::Poll {
@@ -487,9 +527,9 @@ fn drive(kind: Kind, ops: &[(i64, Op)]) {
                 let n = if kind.policy == Policy::Stable { 0 } else { generation };
                 assert_eq!(tokens.issue.n, n);
             }
-            Outcome::CodeIssued { issue, redirect_uri, state, .. } => {
+            Outcome::CodeIssued { issue, back, .. } => {
                 assert!(!kind.device && issue.n == 0);
-                assert_eq!((redirect_uri.as_str(), state.as_deref()), (REDIRECT, Some(STATE)));
+                assert_eq!((back.redirect_uri.as_str(), back.state.as_deref()), (REDIRECT, Some(STATE)));
             }
             Outcome::DeviceApproved => assert!(kind.device),
             Outcome::Pending { .. } => assert!(driver.version == before && kind.device),

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use cairn_actors::effects::{Auth, DeviceWrite, FailureWrite, Key, UserWrite, Write};
+use cairn_actors::effects::{
+    Auth, ClientWrite, ConsentWrite, DeviceWrite, FailureWrite, Key, ResourceWrite, UserWrite, Write,
+};
 use cairn_actors::secrets::digest::Digest;
 use cairn_runtime::Payload;
 use cairn_runtime::effects::Effects;
@@ -157,6 +159,12 @@ fn effects(effects: &Effects<Auth>) -> String {
             Write::Device(DeviceWrite::Forget { .. }) => "forget device".to_owned(),
             Write::Device(DeviceWrite::ForgetAll { .. }) => "forget devices".to_owned(),
             Write::User(UserWrite::Delete { .. }) => "delete user".to_owned(),
+            Write::Client(ClientWrite::Save(_)) => "save client".to_owned(),
+            Write::Client(ClientWrite::Delete { .. }) => "delete client".to_owned(),
+            Write::Resource(ResourceWrite::Save(_)) => "save resource".to_owned(),
+            Write::Resource(ResourceWrite::Delete { .. }) => "delete resource".to_owned(),
+            Write::Consent(ConsentWrite::Give { scope, .. }) => format!("give consent to {scope}"),
+            Write::Consent(ConsentWrite::TakeBack { .. }) => "take consent back".to_owned(),
         });
     }
     for outgoing in &effects.outgoing {
@@ -184,6 +192,9 @@ fn key(key: &Key) -> &'static str {
         Key::Devices(_) => "devices",
         Key::Session(_) => "session",
         Key::UserCode(_) => "user code",
+        Key::Client(_) => "client",
+        Key::Registration(_) => "registration",
+        Key::Consent(..) => "consent",
     }
 }
 

@@ -1,11 +1,15 @@
 //! The reads of auth's services, a file for each resource: one query each, or one for all who ask at the same time, on
 //! connections that cannot write.
 
+mod clients;
+mod consents;
 mod devices;
 mod failures;
+mod fences;
 mod flows;
 mod history;
 mod letters;
+mod resources;
 mod sessions;
 mod users;
 
@@ -28,9 +32,13 @@ impl Database {
             sessions: Arc::new(sessions::SqlSessions::new(self.clone())),
             flows: Arc::new(flows::SqlFlows(self.clone())),
             devices: Arc::new(devices::SqlDevices(self.clone())),
+            consents: Arc::new(consents::SqlConsents(self.clone())),
+            fences: Arc::new(fences::SqlFences(self.clone())),
             history: Arc::new(history::SqlHistory(self.clone())),
             failures: Arc::new(failures::SqlFailures(self.clone())),
             letters: Arc::new(letters::SqlLetters(self.clone())),
+            clients: Arc::new(clients::SqlClients(self.clone())),
+            resources: Arc::new(resources::SqlResources(self.clone())),
         }
     }
 

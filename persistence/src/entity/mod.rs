@@ -1,11 +1,14 @@
 //! One model a table: what the rows look like, and what they mean in the engine's words.
 
+pub mod clients;
+pub mod consents;
 pub mod devices;
 pub mod events;
 pub mod failures;
 pub mod flows;
 pub mod guards;
 pub mod outbox;
+pub mod resources;
 pub mod ring;
 pub mod settings;
 pub mod signing_keys;

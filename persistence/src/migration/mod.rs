@@ -14,6 +14,8 @@ mod m20261130_000008_devices;
 mod m20261130_000009_events_user;
 mod m20261130_000010_expiring_claims;
 mod m20261130_000011_outbox_lane;
+mod m20261201_000012_clients;
+mod m20261201_000013_consents;
 
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, Table};
 use sea_orm::{
@@ -47,6 +49,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000009_events_user::Migration),
             Box::new(m20261130_000010_expiring_claims::Migration),
             Box::new(m20261130_000011_outbox_lane::Migration),
+            Box::new(m20261201_000012_clients::Migration),
+            Box::new(m20261201_000013_consents::Migration),
         ]
     }
 }

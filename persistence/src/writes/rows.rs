@@ -125,3 +125,17 @@ fn json(cell: Value) -> Result<Json, DbErr> {
         other => return Err(DbErr::Type(format!("no table of auth has a cell like {other:?}"))),
     })
 }
+
+/// A value as the JSON text of a cell.
+pub(super) fn as_json<T: Serialize>(value: &T) -> Result<String, DbErr> {
+    serde_json::to_string(value).map_err(|why| DbErr::Json(why.to_string()))
+}
+
+/// A closed vocabulary's word as the text of a cell.
+pub(super) fn as_word<T: Serialize>(value: &T) -> Result<String, DbErr> {
+    match serde_json::to_value(value) {
+        Ok(Json::String(word)) => Ok(word),
+        Ok(other) => Err(DbErr::Json(format!("{other} is no word"))),
+        Err(why) => Err(DbErr::Json(why.to_string())),
+    }
+}

@@ -139,7 +139,7 @@ impl Town {
 
     /// Forgets everything.
     pub async fn empty(&self) {
-        for table in ["flows", "events", "guards", "outbox", "users", "devices"] {
+        for table in ["flows", "events", "guards", "outbox", "users", "devices", "clients", "resources"] {
             self.database(0).writer().execute_unprepared(&format!("DELETE FROM {table}")).await.unwrap();
         }
         self.post.empty();

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod auth;
+mod clients;
 mod commits;
 mod connections;
 mod contract;

@@ -3,11 +3,12 @@
 use cairn_runtime::{Id, Named, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{End, Minted, Policy, Who};
+use super::grant::Browser;
+use super::{Claims, End, Minted, Policy, Return, Who};
 use crate::identity::user_id::UserId;
 use crate::oauth::access::{Access, TooWide, Wish};
 use crate::oauth::client::ClientId;
-use crate::oauth::pkce::{Challenge, Verifier};
+use crate::oauth::pkce::Verifier;
 use crate::oauth::scope::Scope;
 use crate::oauth::uri::AbsoluteUri;
 use crate::secrets::credential::{Presented, Seal, UserCode, of};
@@ -17,10 +18,14 @@ use crate::secrets::credential::{Presented, Seal, UserCode, of};
 pub struct Start {
     /// Who asks.
     pub client: ClientId,
+    /// The number of the client's fence.
+    pub client_fence: i64,
     /// For what.
     pub access: Access,
     /// What the client's registration says of refresh tokens.
     pub refresh: Policy,
+    /// How long its access tokens are good at most, in seconds, where its registration says so.
+    pub access_ttl: Option<u64>,
     /// By a browser with these, or by a device.
     pub way: Asking,
 }
@@ -28,19 +33,71 @@ pub struct Start {
 /// The way in which a client asks.
 #[derive(Debug)]
 pub enum Asking {
-    /// An authorization request (RFC 6749 section 4.1.1) with PKCE.
+    /// An authorization request (RFC 6749 section 4.1.1).
     Browser {
-        /// Registered by the client.
-        redirect_uri: AbsoluteUri,
-        /// The code challenge.
-        challenge: Challenge,
-        /// As it came.
-        nonce: Option<String>,
-        /// As it came.
-        state: Option<String>,
+        /// What it said.
+        way: Box<Browser>,
+        /// Who is signed in there, if that may count.
+        entry: Option<SignIn>,
     },
     /// A device authorization request (RFC 8628 section 3.1).
     Device,
+}
+
+/// Somebody is signed in, as the service read it.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// Who.
+    pub who: Who,
+    /// What is known of their consent to what is asked for.
+    pub remembered: Remembered,
+}
+
+/// What is known of a person's consent, read together with what is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remembered {
+    /// They must be asked.
+    Nothing,
+    /// Nobody is asked: the client is the operator's own.
+    NotNeeded,
+    /// They consented to all of it before; the number of the consent's fence.
+    Given(i64),
+}
+
+impl Remembered {
+    pub(super) const fn number(self) -> Option<i64> {
+        match self {
+            Self::Given(number) => Some(number),
+            Self::Nothing | Self::NotNeeded => None,
+        }
+    }
+}
+
+/// What becomes of a consent that is given now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Consenting {
+    /// It is not kept: the client is the operator's own, and the person was shown what it asks for all the same.
+    NotKept,
+    /// It is the first for this client.
+    First,
+    /// There is one, to which this is added.
+    Again {
+        /// The number of its fence.
+        number: i64,
+        /// What it is for.
+        scope: Scope,
+    },
+}
+
+impl Consenting {
+    /// The number of the consent's fence from then on.
+    pub(super) const fn number(&self) -> Option<i64> {
+        match self {
+            Self::NotKept => None,
+            Self::First => Some(0),
+            Self::Again { number, .. } => Some(*number),
+        }
+    }
 }
 
 impl Named for Start {
@@ -56,13 +113,13 @@ impl Named for Start {
 #[derive(Debug)]
 pub enum Command {
     /// The browser that was sent here belongs to this person.
-    SignIn(Who),
+    SignIn(SignIn),
     /// This person has typed the code that a device shows.
     Claim {
         /// As typed.
         code: UserCode,
         /// The person.
-        who: Who,
+        by: SignIn,
     },
     /// The person consents.
     Consent {
@@ -70,6 +127,8 @@ pub enum Command {
         user: UserId,
         /// To what; more than was asked for counts for nothing.
         scope: Scope,
+        /// What becomes of it.
+        how: Consenting,
     },
     /// The person says no, signed in or not yet.
     Deny {
@@ -104,6 +163,9 @@ pub enum Command {
         /// Who asks.
         client: ClientId,
     },
+    /// The client gives its tokens back, by the access token that it has shown, or the person does. That they may, the
+    /// service has checked.
+    Leave,
 }
 
 /// A request for tokens with an authorization code (RFC 6749 section 4.1.3).
@@ -114,7 +176,7 @@ pub struct Exchange {
     /// Who asks.
     pub client: ClientId,
     /// The code verifier (RFC 7636 section 4.5).
-    pub verifier: Verifier,
+    pub verifier: Option<Verifier>,
     /// When it is given, it must be the one from before. PKCE does not need it any more (OAuth 2.1).
     pub redirect_uri: Option<AbsoluteUri>,
     /// For how much of what was granted.
@@ -132,6 +194,7 @@ impl Named for Command {
             Self::Poll { .. } => "poll",
             Self::Refresh { .. } => "refresh",
             Self::Revoke { .. } => "revoke",
+            Self::Leave => "leave",
         }
     }
 }
@@ -164,8 +227,6 @@ impl Named for Signal {
 pub enum Outcome {
     /// Somebody must sign in.
     Requested {
-        /// What the cookie of the browser is rendered from.
-        issue: Seal,
         /// Until when.
         expires_at: Timestamp,
     },
@@ -187,10 +248,10 @@ pub enum Outcome {
     CodeIssued {
         /// What the code is rendered from.
         issue: Seal,
+        /// In which session they consented.
+        session: Id,
         /// Where it goes back to.
-        redirect_uri: AbsoluteUri,
-        /// Given back as it came.
-        state: Option<String>,
+        back: Return,
         /// Until when the code is good.
         expires_at: Timestamp,
     },
@@ -198,8 +259,8 @@ pub enum Outcome {
     DeviceApproved,
     /// They said no just now: the browser goes back, or the device is told when it asks.
     Denied {
-        /// Where the browser goes back to, and what it takes along.
-        back: Option<(AbsoluteUri, Option<String>)>,
+        /// Where the browser goes back to.
+        back: Option<Return>,
     },
     /// `authorization_pending` (RFC 8628 section 3.5).
     Pending {
@@ -213,8 +274,12 @@ pub enum Outcome {
     },
     /// Tokens.
     Tokens(Box<Tokens>),
-    /// The person's fence or session moved between the sign-in and the commit: sign in again.
+    /// A fence moved between what was read and the commit: it must be read again.
     Refused,
+    /// The sign-in is older than the client takes: they must prove anew who they are.
+    TooOld,
+    /// Nobody signed in or consented in time.
+    Lapsed,
     /// Whoever says this is not the person who is signed in here, or nobody is yet.
     NotYours,
     /// Somebody else has typed this user code already.
@@ -261,6 +326,8 @@ pub struct Tokens {
     pub amr: Vec<String>,
     /// For the ID token, with the first tokens only.
     pub nonce: Option<String>,
+    /// Which claims were asked for one by one.
+    pub claims: Claims,
     /// When the grant ends unless it is refreshed before.
     pub expires_at: Timestamp,
 }

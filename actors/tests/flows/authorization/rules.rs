@@ -26,7 +26,7 @@ fn a_code_is_known_again_after_its_refresh_tokens_have_rotated() {
 #[test]
 fn a_consent_to_a_part_gives_that_part_and_its_repeat_the_same_code() {
     let mut driver = signed_in(BROWSER);
-    let part = || Command::Consent { user: user(1), scope: scope("openid admin") };
+    let part = || Command::Consent { user: user(1), scope: scope("openid admin"), how: Consenting::First };
     let said = driver.ask(at(20), part());
     assert_eq!(driver.ask(at(25), part()), said, "a double click");
     assert_eq!(driver.ask(at(26), consent(1)), said, "and no second thoughts");
@@ -111,7 +111,7 @@ fn a_denied_device_is_told_so_and_a_late_one_that_it_is_late() {
     assert_eq!(denied.ask(at(12), command), Outcome::Ended { by: End::Denied });
     let mut late = consented(DEVICE);
     let command = poll(&late, false);
-    let patience = i64::try_from(PATIENCE).unwrap();
+    let patience = i64::try_from(UNCLAIMED).unwrap();
     assert_eq!(late.clone().ask(at(patience), command), Outcome::Ended { by: End::Expired });
     let command = poll(&late, false);
     assert!(matches!(late.ask(at(patience - 1), command), Outcome::Tokens(_)));
@@ -147,20 +147,15 @@ fn an_approved_device_does_not_give_back_a_code_that_another_shows_by_now() {
 }
 
 #[test]
-fn the_cookie_of_the_browser_that_was_sent_here_is_known_again() {
-    for driver in [begun(BROWSER), refreshed(BROWSER, 2)] {
-        assert!(driver.state().began_in(&presented(&driver, of::FlowCookie, 0), &driver.environment));
-        assert!(!driver.state().began_in(&presented(&driver, of::FlowCookie, 1), &driver.environment));
-        assert!(!driver.state().began_in(&foreign(&driver, of::FlowCookie), &driver.environment));
-    }
-}
-
-#[test]
 fn a_fence_can_only_be_lost_by_whom_it_belongs_to() {
     let driver = signed_in(BROWSER);
     let input = Input::Asked(consent(1));
-    for key in [Key::User(user(1)), Key::Session(session(1))] {
+    for (key, by) in [
+        (Key::User(user(1)), End::Fenced),
+        (Key::Session(session(1)), End::Fenced),
+        (Key::Client(client(1)), End::ClientDeleted),
+    ] {
         let step = driver.state().on(&input, Some(&Lost(key)), &driver.cx(at(20)));
-        assert_eq!(step.says, Outcome::Ended { by: End::Fenced });
+        assert_eq!(step.says, Outcome::Ended { by });
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use cairn_actors::effects::{Auth, Key};
 use cairn_actors::flows::authorization::{
-    Asking, Authorization, Command, Exchange, Outcome, Policy, Start, Tokens, Who,
+    Asking, Authorization, Browser, Claims, Command, Consenting, Exchange, Outcome, Policy, Remembered, ResponseMode,
+    SignIn, Start, Tokens, Who,
 };
 use cairn_actors::flows::session::Session;
 use cairn_actors::identity::user_id::UserId;
@@ -133,6 +134,7 @@ impl SimulatedFlow for Authorizations {
                 let order = Order::call::<Authorization>("consent", grant.flow, move || Command::Consent {
                     user,
                     scope: scope(words),
+                    how: Consenting::NotKept,
                 });
                 Some(Plan::at_once(Asked::Consent { user }, order))
             }
@@ -206,8 +208,8 @@ impl SimulatedFlow for Authorizations {
                 grant.who = Some(*user);
                 doom.map_or(Ok(Heard::Moved), Err)
             }
-            (Asked::Consent { user }, Outcome::CodeIssued { issue, state, .. }, Some(grant)) => {
-                if state.as_deref() != Some(STATE) || issue.n != 0 {
+            (Asked::Consent { user }, Outcome::CodeIssued { issue, back, .. }, Some(grant)) => {
+                if back.state.as_deref() != Some(STATE) || issue.n != 0 {
                     return Err("the client does not know it again".to_owned());
                 }
                 let code = text(environment, Purpose::AuthorizationCode, told.flow, &issue);
@@ -379,8 +381,8 @@ fn sign_in_for(common: &Common, desk: &mut Desk<'_, Auth>, grant: &Granted) -> O
     let asked = Asked::SignIn { user: who.user, fence: who.fence, session };
     let shown = grant.device.as_ref().map(|(_, shown)| shown.clone());
     let order = Order::call::<Authorization>("sign in for", grant.flow, move || match &shown {
-        Some(code) => Command::Claim { code: code.clone(), who: who.clone() },
-        None => Command::SignIn(who.clone()),
+        Some(code) => Command::Claim { code: code.clone(), by: asked_anew(&who) },
+        None => Command::SignIn(asked_anew(&who)),
     });
     // Between the page that reads and the button that asks lies a person.
     Some(Plan::hashed(asked, order, desk.rng))
@@ -412,7 +414,7 @@ fn redeem(common: &Common, desk: &mut Desk<'_, Auth>, grant: &Granted) -> Option
         Command::Exchange(Exchange {
             code: presented(&environment, of::AuthorizationCode, &code),
             client,
-            verifier: Verifier::parse(verifier).expect("a verifier"),
+            verifier: Some(Verifier::parse(verifier).expect("a verifier")),
             redirect_uri: (!bare).then(|| uri(REDIRECT)),
             wish: wish(slip, narrow),
         })
@@ -442,6 +444,23 @@ fn carry_on(common: &Common, desk: &mut Desk<'_, Auth>, grant: &Granted) -> Opti
     Some(Plan::at_once(Asked::Refresh { flow: grant.flow, shown, slip }, order))
 }
 
+fn asked_anew(who: &Who) -> SignIn {
+    SignIn { who: who.clone(), remembered: Remembered::Nothing }
+}
+
+fn browser() -> Browser {
+    Browser {
+        redirect_uri: uri(REDIRECT),
+        challenge: Some(Challenge::parse(CHALLENGE).expect("a challenge")),
+        nonce: Some(NONCE.to_owned()),
+        state: Some(STATE.to_owned()),
+        response_mode: ResponseMode::Query,
+        not_before: None,
+        asks: false,
+        claims: Claims::default(),
+    }
+}
+
 fn request(desk: &mut Desk<'_, Auth>) -> Plan<Asked> {
     let client = client(if desk.rng.chance(500) { 1 } else { 2 });
     let policy = if desk.rng.chance(650) { Policy::Rotate } else { Policy::Stable };
@@ -449,18 +468,11 @@ fn request(desk: &mut Desk<'_, Auth>) -> Plan<Asked> {
     let words = if offline { "offline_access openid profile" } else { "openid profile" };
     let order = Order::start::<Authorization>("request", move || Start {
         client,
+        client_fence: 0,
+        access_ttl: None,
         access: Access { scope: scope(words), resource: vec![uri("https://api.example/")] },
         refresh: policy,
-        way: if device {
-            Asking::Device
-        } else {
-            Asking::Browser {
-                redirect_uri: uri(REDIRECT),
-                challenge: Challenge::parse(CHALLENGE).expect("a challenge"),
-                nonce: Some(NONCE.to_owned()),
-                state: Some(STATE.to_owned()),
-            }
-        },
+        way: if device { Asking::Device } else { Asking::Browser { way: Box::new(browser()), entry: None } },
     });
     Plan::at_once(Asked::Request { client, policy, device }, order)
 }
