@@ -339,7 +339,7 @@ mod tests {
     fn a_file_is_one_object_a_list_or_an_object_a_line() {
         let read = |text: &str| items(text, Path::new("clients.json"));
         let (one, two) = (json!({ "client_id": "a" }), json!({ "client_id": "b" }));
-        assert_eq!(read("{\n \"client_id\": \"a\"\n}\n").unwrap(), [one.clone()]);
+        assert_eq!(read("{\n \"client_id\": \"a\"\n}\n").unwrap(), std::slice::from_ref(&one));
         assert_eq!(read(&json!([one, two]).to_string()).unwrap(), [one.clone(), two.clone()]);
         assert_eq!(read(&format!("{one}\n\n{two}\n")).unwrap(), [one.clone(), two]);
         assert_eq!(read("[]").unwrap(), Vec::<Value>::new());

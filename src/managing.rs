@@ -10,11 +10,13 @@ use cairn_actors::flows;
 use cairn_actors::secrets::hasher::{self, Hasher};
 use cairn_actors::secrets::ring::SharedRing;
 use cairn_actors::services::Services;
+use cairn_actors::services::signing_keys::KeyManager;
 use cairn_actors::workers::courier::Workers;
 use cairn_actors::workers::mailer::Mailer;
 use cairn_http::operations::{Operations, Readiness};
 use cairn_http::{Router, Settings};
 use cairn_persistence::AuthWrites;
+use cairn_persistence::keys::SigningKeyTable;
 use cairn_runtime::clock::{SystemClock, SystemDice};
 use cairn_runtime::nursery::{ActorHost, supervise};
 use cairn_runtime::{Clock, Engine, Parts, Tuning};
@@ -97,7 +99,8 @@ async fn answer_here(
         tuning: Tuning::default(),
     });
     let engine = flows::register(builder).build();
-    let services = Services { engine: engine.clone(), directory: database.directory(), hasher };
+    let keys = KeyManager::new(Arc::new(SigningKeyTable::new(&database)));
+    let services = Services { engine: engine.clone(), directory: database.directory(), hasher, keys };
     let operations = Operations {
         services,
         readiness: Readiness::default(),

@@ -14,13 +14,14 @@ use cairn_actors::secrets::ring::{Ring, RingError, SharedRing};
 use cairn_actors::secrets::secret::Secret;
 use cairn_actors::secrets::signing::SigningKeys;
 use cairn_actors::services::Services;
+use cairn_actors::services::signing_keys::KeyManager;
 use cairn_actors::workers::budget::Budgeted;
 use cairn_actors::workers::courier::Workers;
 use cairn_actors::workers::mailer::{EnvironmentSource, Mailer, SmtpSettings};
 use cairn_http::operations::{Operations, Readiness};
 use cairn_http::{AppState, Hosts, Limits, Port, Router, TableFault};
 use cairn_persistence::address::is_postgres;
-use cairn_persistence::keys::KeysError;
+use cairn_persistence::keys::{KeysError, SigningKeyTable};
 use cairn_persistence::{AuthWrites, Database, Options};
 use cairn_runtime::clock::{BRIDGED, SystemClock, SystemDice};
 use cairn_runtime::engine::Task;
@@ -42,6 +43,8 @@ const SETTLING: Duration = Duration::from_secs(1);
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// How many rows of a table are forgotten in one transaction.
 const SWEPT: u32 = 500;
+/// How often the signing keys are read again, for what other nodes did, and rotated where that is due.
+const KEYS_TENDED: Duration = Duration::from_secs(300);
 /// How long the content of a letter stays readable after it was sent.
 const READABLE: Duration = Duration::from_secs(86_400);
 
@@ -138,13 +141,18 @@ async fn serve(config: Config) -> Result<(), String> {
     });
     let engine = flows::register(builder).build();
 
-    let services = Services { engine: engine.clone(), directory, hasher };
+    let services = Services {
+        engine: engine.clone(),
+        directory,
+        hasher,
+        keys: KeyManager::new(Arc::new(SigningKeyTable::new(&database))),
+    };
     let registering = services.clone();
     let state = AppState::limited(services.clone(), has_mailbox, theme, config.quotas.clone());
     let readiness = Readiness::default();
     let (rendering, measured, remarked) = (metrics.clone(), database.clone(), database.clone());
     let desk = Operations {
-        services,
+        services: services.clone(),
         readiness: readiness.clone(),
         metrics: Box::new(move || {
             telemetry::connections(&measured);
@@ -186,6 +194,7 @@ async fn serve(config: Config) -> Result<(), String> {
     tasks.push(listener("operations", operations, back, shorter, operations_stop, ended));
     tasks.push(janitor(engine.clone()));
     tasks.push(tending(mailer));
+    tasks.push(key_worker(services, config.key_rotation));
     let upkeep = metrics.clone();
     tasks.push(Task {
         name: "upkeep",
@@ -405,6 +414,23 @@ fn janitor(engine: Engine<Auth>) -> Task {
         tidying
     };
     Task { name: "janitor", begin: Arc::new(begin) }
+}
+
+/// Keeps the signing keys in order. Without the database, those that are there go on.
+fn key_worker(services: Services, most: Option<Duration>) -> Task {
+    let begin = move || {
+        let services = services.clone();
+        let tending: futures_util::future::BoxFuture<'static, ()> = Box::pin(async move {
+            loop {
+                if let Err(why) = services.tend_signing_keys(most).await {
+                    tracing::warn!(?why, "the signing keys could not be tended");
+                }
+                tokio::time::sleep(KEYS_TENDED).await;
+            }
+        });
+        tending
+    };
+    Task { name: "keys", begin: Arc::new(begin) }
 }
 
 /// Closes what the mailer has not used for long.

@@ -95,6 +95,10 @@ schemas! {
     ClientOrigin => { "type": "string", "enum": ["administrator", "settings", "registration"] }
     /// What has become of a client of a list.
     ImportOutcome => { "type": "string", "enum": ["created", "changed", "unchanged", "removed"] }
+    /// The algorithms that tokens are signed by.
+    SigningAlgorithm => { "type": "string", "enum": ["EdDSA", "ES256", "RS256"] }
+    /// What a signing key is for.
+    KeyState => { "type": "string", "enum": ["next", "signing", "verifying", "retired"] }
     /// How an input reached its flow.
     Method => { "type": "string", "enum": ["actor", "direct"] }
     /// A `type` of a problem: a path below the public URL.

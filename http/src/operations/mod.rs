@@ -1,5 +1,5 @@
-//! The operations listener: health, metrics, the runtime's status, a ping through a real flow, the audit, and what operators
-//! manage.
+//! The operations listener: health, metrics, the runtime's status, a ping through a real flow, the audit, the signing keys,
+//! and the clients and resources.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use crate::route_group::{RouteGroup, TableFault};
 use crate::schema;
 
 mod clients;
+pub mod keys;
 mod resources;
 
 /// Whether the process should be sent requests. Red until it is ready, and again from the signal to stop on.
@@ -94,6 +95,8 @@ routes! {
     GET "/resources", open, none => 200(resources::ResourcesBody), unlimited, |operations, _| resources::list(operations), resources::LIST;
     POST "/resources", open, json(resources::WrittenBody) => 200(resources::ResourceBody), unlimited, resources::save, resources::SAVE;
     DELETE "/resources", open, none => 204, unlimited, resources::delete, resources::DELETE;
+    GET "/keys", open, none => 200(keys::KeysBody), unlimited, |operations, _| keys::list(operations), keys::LIST;
+    POST "/keys/rotate", open, json(keys::RotationBody) => 200(keys::KeysBody), unlimited, keys::rotate, keys::ROTATE;
 }
 
 const HEALTH: Description = Description::new("getHealth", Area::Health, "Ask whether the process answers");
@@ -176,6 +179,7 @@ const BACKLOG_WITHIN: Duration = Duration::from_secs(1);
 async fn metrics_page(operations: Arc<Operations>) -> Answer {
     let engine = &operations.services.engine;
     let backlog = tokio::time::timeout(BACKLOG_WITHIN, engine.store().backlog()).await;
+    operations.services.measure_signing_keys();
     telemetry::standing(engine, backlog.ok().and_then(Result::ok).as_ref());
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(Reply::bytes(StatusCode::OK, kind, (operations.metrics)()))
