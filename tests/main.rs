@@ -10,6 +10,7 @@
 mod support;
 
 mod auth;
+mod clients;
 mod common;
 mod dev;
 mod documents;

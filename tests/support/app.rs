@@ -217,6 +217,11 @@ impl App {
 
     /// `cairn serve` with this server's environment and nothing of the tester's own that could leak in.
     pub fn command(&self) -> Command {
+        self.subcommand(&["serve"])
+    }
+
+    /// A command of the program with this server's environment.
+    pub fn subcommand(&self, arguments: &[&str]) -> Command {
         let mut command = match self.descriptors {
             None => Command::new(binary()),
             Some(most) => {
@@ -225,7 +230,7 @@ impl App {
                 shell
             }
         };
-        command.arg("serve").current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             let bare = ["DATABASE_URL", "SMTP_", "MAIL_FROM", "RUST_LOG", "CREDENTIALS_DIRECTORY"];

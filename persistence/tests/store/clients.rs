@@ -1,20 +1,25 @@
 //! Clients and resources as they are registered, change and go, and what the directory reads of them.
 
+use std::time::Duration;
+
+use cairn_actors::acts::clients::Author;
 use cairn_actors::directory::Directory;
 use cairn_actors::effects::{Auth, ClientWrite, Key, ResourceWrite, StoredClient, Write};
-use cairn_actors::oauth::client::{Client, ClientId, Metadata, Origin, StoredSecret};
+use cairn_actors::oauth::client::{Client, ClientId, ClientSecret, Metadata, Origin, StoredSecret};
 use cairn_actors::oauth::resource::Resource;
 use cairn_actors::oauth::scope::Scope;
 use cairn_actors::oauth::uri::AbsoluteUri;
 use cairn_actors::secrets::digest::Digest;
+use cairn_actors::services::clients::{By, ClientRefusal, Import, Imported, NewClient, Outcome};
 use cairn_runtime::store::{Item, Verdict};
-use cairn_runtime::{Domain, Guard, InputId, Timestamp};
+use cairn_runtime::{Clock, Domain, Guard, InputId, Timestamp};
 use serde_json::json;
 
-use crate::auth::{Town, id};
+use crate::auth::{Node, Town, id};
 use crate::support::{Kind, on_both};
 
 const AT: Timestamp = Timestamp(1_800_000_000_000);
+const BY: By<'static> = By { author: Author::Operator, trace: "a test" };
 const ODD: &str = "Ünï'\"\\%_\u{1f980}";
 
 /// Items without a flow, one a list of guards and writes, in one batch.
@@ -151,7 +156,77 @@ async fn resources_are_saved_changed_and_deleted_by_their_uris(kind: Kind) {
     assert_eq!(by_uri(other).await, None);
 }
 
+/// What an item of a list says.
+fn item(number: u64) -> serde_json::Value {
+    json!({ "client_id": format!("app-{number:02}"), "redirect_uris": ["https://a.example/cb"] })
+}
+
+async fn two_nodes_that_bring_in_the_same_list_at_once_do_no_harm(kind: Kind) {
+    let town = Town::new(kind, 2).await;
+    let one = town.node(0, town.store(0), town.clock.clone()).await;
+    let two = town.node(1, town.store(1), town.clock.clone()).await;
+    let import = Import { origin: Origin::Administrator, dry_run: false, prune: true };
+    let list = |of: std::ops::Range<u64>| of.map(item).collect::<Vec<_>>();
+    let brought = async |node: &Node, of| node.services.clients().import(BY, list(of), import).await.unwrap().0;
+    let (first, second) = tokio::join!(brought(&one, 0..10), brought(&two, 0..10));
+    let count = |report: &[Imported], outcome| report.iter().filter(|client| client.outcome == outcome).count();
+    assert_eq!(count(&first, Outcome::Created) + count(&second, Outcome::Created), 10);
+    assert_eq!(count(&first, Outcome::Unchanged) + count(&second, Outcome::Unchanged), 10);
+    // Each secret that was made is told by the node that made it, and is the one that counts.
+    let told: Vec<&Imported> = first.iter().chain(&second).filter(|client| client.secret.is_some()).collect();
+    assert_eq!(told.len(), 10);
+    for client in told {
+        let kept = one.services.clients().get(&client.client_id).await.unwrap();
+        assert!(kept.has_secret(client.secret.as_ref().unwrap(), &town.environment, town.clock.now()));
+    }
+    let (third, fourth) = tokio::join!(brought(&one, 5..10), brought(&two, 5..10));
+    assert_eq!(count(&third, Outcome::Removed) + count(&fourth, Outcome::Removed), 5);
+    assert_eq!(one.services.clients().list(None, 100).await.unwrap().len(), 5);
+    one.end().await;
+    two.end().await;
+}
+
+async fn a_secret_that_is_replaced_is_good_for_a_while_and_a_deleted_client_comes_back_behind_its_fence(kind: Kind) {
+    let town = Town::new(kind, 1).await;
+    let node = town.node(0, town.store(0), town.clock.clone()).await;
+    let clients = node.services.clients();
+    let new = || NewClient::parse(item(1)).unwrap();
+    let added = clients.add(BY, Origin::Administrator, new()).await.unwrap();
+    let first = added.secret.unwrap();
+    let hour = Duration::from_secs(3_600);
+    let second = clients.rotate_secret(BY, "app-01", hour).await.unwrap().secret.unwrap();
+    let good = async |secret: &ClientSecret| {
+        let client = node.services.clients().get("app-01").await.unwrap();
+        client.has_secret(secret, &town.environment, town.clock.now())
+    };
+    assert!(good(&first).await && good(&second).await);
+    assert!(!good(&ClientSecret::shown(String::new())).await);
+    town.clock.advance(hour);
+    assert!(!good(&first).await && good(&second).await);
+    let third = clients.rotate_secret(BY, "app-01", Duration::ZERO).await.unwrap().secret.unwrap();
+    assert!(!good(&second).await && good(&third).await);
+
+    let public = json!({ "redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "none" });
+    let public = Metadata::parse(public).unwrap();
+    let updated = clients.update(BY, "app-01", Some(2), public.clone()).await.unwrap();
+    assert!(updated.client.secrets.is_empty() && updated.secret.is_none(), "a public client has no secret");
+    assert!(matches!(clients.update(BY, "app-01", Some(2), public).await, Err(ClientRefusal::Changed)));
+    assert!(matches!(clients.rotate_secret(BY, "app-01", hour).await, Err(ClientRefusal::Invalid(_))));
+    assert!(matches!(clients.add(BY, Origin::Administrator, new()).await, Err(ClientRefusal::Invalid(_))));
+
+    let fence = Key::Client(ClientId::of("app-01"));
+    assert_eq!((updated.client.fence, town.guard(&fence).await), (0, Some(0)));
+    clients.delete(BY, "app-01").await.unwrap();
+    assert!(matches!(clients.delete(BY, "app-01").await, Err(ClientRefusal::NotFound)));
+    let again = clients.add(BY, Origin::Administrator, new()).await.unwrap().client;
+    assert_eq!((again.version, again.fence, town.guard(&fence).await), (0, 2, Some(2)));
+    assert!(!good(&third).await);
+    node.end().await;
+}
+
 on_both!(
+    two_nodes_that_bring_in_the_same_list_at_once_do_no_harm,
+    a_secret_that_is_replaced_is_good_for_a_while_and_a_deleted_client_comes_back_behind_its_fence,
     a_client_is_read_as_it_was_written_with_the_number_of_its_fence,
     clients_are_listed_in_the_order_of_their_names_page_by_page,
     a_client_with_the_same_name_begins_behind_the_fence_of_the_one_before,
