@@ -76,12 +76,10 @@ async fn the_database_says_of_clients_and_resources_what_the_file_says(kind: Kin
     for secret in ["first-secret-of-web", "second-secret-of-web"] {
         assert!(!app.log().contains(secret));
     }
-    app.kill9();
-    // Nobody's file: nothing is brought in, and nothing goes.
-    app.change("CAIRN_CONFIG", "");
-    app.launch();
-    app.ready().await;
-    get("/clients/web").await.expect(200);
+    fs::write(app.data().join("cairn.toml"), "").unwrap();
+    app.crash_and_restart().await;
+    get("/clients/web").await.problem(404, "not-found");
+    get("/clients/other").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,4 +120,7 @@ async fn two_nodes_that_start_at_once_bring_in_the_same() {
     let ids: Vec<&str> = page["items"].as_array().unwrap().iter().map(|it| it["client_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["agent", "web"]);
     assert_eq!(page["items"][1]["version"], 0, "{page}");
+    // A node without a file brings nothing in, and nothing goes.
+    let third = App::plan(Kind::Postgres).named("third").beside(&one).start().await;
+    third.operations().get("/clients/web").send().await.expect(200);
 }

@@ -85,6 +85,8 @@ routes! {
     GET "/runtime/status", open, none => 200(Status), unlimited, |operations, _| status(operations), STATUS;
     GET "/runtime/audit", open, none => 200(AuditBody), unlimited, |operations, _| audit(operations), AUDIT;
     POST "/runtime/ping", open, no_members => 200(PingBody), unlimited, ping, PING;
+    GET "/keys", open, none => 200(keys::KeysBody), unlimited, |operations, _| keys::list(operations), keys::LIST;
+    POST "/keys/rotate", open, json(keys::RotationBody) => 200(keys::KeysBody), unlimited, keys::rotate, keys::ROTATE;
     GET "/clients", open, none => 200(clients::ClientsBody), unlimited, clients::list, clients::LIST;
     POST "/clients", open, json(clients::WrittenClient) => 201(clients::ClientBody), unlimited, clients::add, clients::ADD;
     POST "/clients/import", open, json(clients::ImportBody) => 200(clients::ReportBody), unlimited, clients::import, clients::IMPORT;
@@ -95,8 +97,6 @@ routes! {
     GET "/resources", open, none => 200(resources::ResourcesBody), unlimited, |operations, _| resources::list(operations), resources::LIST;
     POST "/resources", open, json(resources::WrittenBody) => 200(resources::ResourceBody), unlimited, resources::save, resources::SAVE;
     DELETE "/resources", open, none => 204, unlimited, resources::delete, resources::DELETE;
-    GET "/keys", open, none => 200(keys::KeysBody), unlimited, |operations, _| keys::list(operations), keys::LIST;
-    POST "/keys/rotate", open, json(keys::RotationBody) => 200(keys::KeysBody), unlimited, keys::rotate, keys::ROTATE;
 }
 
 const HEALTH: Description = Description::new("getHealth", Area::Health, "Ask whether the process answers");
