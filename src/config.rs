@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) mail: Said,
     pub(crate) flows: cairn_actors::environment::Settings,
     pub(crate) hash_engine: HashEngine,
+    /// How old signing keys become; `None`: as old as they will.
+    pub(crate) key_rotation: Option<Duration>,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) hosts: Vec<String>,
@@ -155,6 +157,7 @@ impl Config {
             },
             flows,
             hash_engine: hashing.hash_engine,
+            key_rotation: Some(lifetimes.key_rotation).filter(|most| !most.is_zero()),
             trusted_proxies: listening.trusted_proxies,
             cors_origins: listening.cors_origins.into_iter().map(|origin| origin.0).collect(),
             hosts: listening.hosts.into_iter().map(|host| host.0).collect(),

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod conceal;
 mod config;
 mod health;
+mod keys;
 mod operations_client;
 mod output;
 mod process;
@@ -44,6 +45,12 @@ enum Command {
         #[arg(long, env = "CAIRN_CONFIG")]
         config: Option<std::path::PathBuf>,
     },
+    /// The keys that tokens are signed with. Beside a running server these go through its operations listener, else they open
+    /// the database.
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
+    },
     /// Prints the interface in OpenAPI 3.1, which `GET /openapi.json` serves.
     Openapi {
         /// The interface of the operations listener instead.
@@ -67,6 +74,34 @@ enum Templates {
     },
 }
 
+#[derive(Subcommand)]
+enum Keys {
+    /// Lists them: the name, the algorithm, since when it is published, and what it is for.
+    List {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+        /// A TOML file of settings; environment variables overrule it.
+        #[arg(long, env = "CAIRN_CONFIG")]
+        config: Option<std::path::PathBuf>,
+    },
+    /// Makes the successors of the keys that sign. They are published at once and sign an hour later.
+    Rotate {
+        /// This algorithm alone (EdDSA, ES256, RS256), also where it has no key as yet.
+        #[arg(long)]
+        algorithm: Option<String>,
+        /// The new key signs at once, and the others of its algorithm no more: for a key that others may have.
+        #[arg(long)]
+        now: bool,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+        /// A TOML file of settings; environment variables overrule it.
+        #[arg(long, env = "CAIRN_CONFIG")]
+        config: Option<std::path::PathBuf>,
+    },
+}
+
 fn main() -> ExitCode {
     output::conceal_panics();
     let command = match Arguments::try_parse() {
@@ -84,6 +119,12 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Serve { config } => with(config.as_deref(), serve::run),
         Command::Health { config } => with(config.as_deref(), |config| health::check(&config)),
+        Command::Keys { command: Keys::List { json, config } } => {
+            with(config.as_deref(), |config| keys::list(&config, json))
+        }
+        Command::Keys { command: Keys::Rotate { algorithm, now, json, config } } => {
+            with(config.as_deref(), |config| keys::rotate(&config, algorithm.as_deref(), now, json))
+        }
         Command::Openapi { operations } => {
             let document = if operations { openapi::operations_document() } else { openapi::document("/") };
             output::say(&format!("{document:#}"));

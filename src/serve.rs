@@ -13,13 +13,14 @@ use cairn_actors::secrets::master_key::MasterKey;
 use cairn_actors::secrets::ring::{RingError, SharedRing};
 use cairn_actors::secrets::secret::Secret;
 use cairn_actors::services::Services;
+use cairn_actors::services::signing_keys::KeyManager;
 use cairn_actors::workers::budget::Budgeted;
 use cairn_actors::workers::courier::Workers;
 use cairn_actors::workers::mailer::{EnvironmentSource, Mailer, SmtpSettings};
 use cairn_http::operations::{Operations, Readiness};
 use cairn_http::{AppState, Hosts, Limits, Port, Router, TableFault};
 use cairn_persistence::address::is_postgres;
-use cairn_persistence::keys::KeysError;
+use cairn_persistence::keys::{KeysError, SigningKeyTable};
 use cairn_persistence::{AuthWrites, Database, Options};
 use cairn_runtime::clock::{BRIDGED, SystemClock, SystemDice};
 use cairn_runtime::engine::Task;
@@ -41,6 +42,8 @@ const SETTLING: Duration = Duration::from_secs(1);
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// How many rows of a table are forgotten in one transaction.
 const SWEPT: u32 = 500;
+/// How often the signing keys are read again, for what other nodes did, and rotated where that is due.
+const KEYS_TENDED: Duration = Duration::from_secs(300);
 /// How long the content of a letter stays readable after it was sent.
 const READABLE: Duration = Duration::from_secs(86_400);
 
@@ -159,12 +162,17 @@ async fn serve(config: Config) -> Result<(), String> {
     });
     let engine = flows::register(builder).build();
 
-    let services = Services { engine: engine.clone(), directory, hasher };
+    let services = Services {
+        engine: engine.clone(),
+        directory,
+        hasher,
+        keys: KeyManager::new(Arc::new(SigningKeyTable::new(&database))),
+    };
     let state = AppState::limited(services.clone(), has_mailbox, theme, config.quotas.clone());
     let readiness = Readiness::default();
     let (rendering, measured, remarked) = (metrics.clone(), database.clone(), database.clone());
     let desk = Operations {
-        services,
+        services: services.clone(),
         readiness: readiness.clone(),
         metrics: Box::new(move || {
             telemetry::connections(&measured);
@@ -206,6 +214,7 @@ async fn serve(config: Config) -> Result<(), String> {
     tasks.push(listener("operations", operations, back, shorter, operations_stop, ended));
     tasks.push(janitor(engine.clone()));
     tasks.push(tending(mailer));
+    tasks.push(key_worker(services, config.key_rotation));
     let upkeep = metrics.clone();
     tasks.push(Task {
         name: "upkeep",
@@ -248,7 +257,7 @@ async fn serve(config: Config) -> Result<(), String> {
 }
 
 /// The key of the file that the settings name. Asked before anything is opened: PostgreSQL needs one.
-fn given_master_key(config: &Config) -> Result<Option<MasterKey>, String> {
+pub(crate) fn given_master_key(config: &Config) -> Result<Option<MasterKey>, String> {
     match &config.master_key_file {
         Some(path) => MasterKey::load(path).map(Some).map_err(|why| format!("CAIRN_MASTER_KEY_FILE: {why}")),
         None if config.database_url.as_ref().is_some_and(|url| is_postgres(url.expose())) => {
@@ -265,7 +274,7 @@ const SHORT: &str = "the database gives fewer connections than CAIRN_DATABASE_CO
 
 /// The key in the data folder, made at the first start. A database that has keys already was sealed with one that is
 /// not there: to make another would only hide that.
-async fn own_master_key(config: &Config, database: &Database) -> Result<MasterKey, String> {
+pub(crate) async fn own_master_key(config: &Config, database: &Database) -> Result<MasterKey, String> {
     let path = config.data.join("master.key");
     if !path.exists() && cairn_persistence::keys::exist(database).await.map_err(|why| why.to_string())? {
         return Err(format!(
@@ -277,7 +286,7 @@ async fn own_master_key(config: &Config, database: &Database) -> Result<MasterKe
 }
 
 /// The database's address with the setting it comes from. The data folder is made where something is to be in it.
-fn database_address(config: &Config, has_key: bool) -> Result<(&'static str, Secret), String> {
+pub(crate) fn database_address(config: &Config, has_key: bool) -> Result<(&'static str, Secret), String> {
     if config.database_url.is_none() || !has_key {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -387,6 +396,23 @@ fn janitor(engine: Engine<Auth>) -> Task {
         tidying
     };
     Task { name: "janitor", begin: Arc::new(begin) }
+}
+
+/// Keeps the signing keys in order. Without the database, those that are there go on.
+fn key_worker(services: Services, most: Option<Duration>) -> Task {
+    let begin = move || {
+        let services = services.clone();
+        let tending: futures_util::future::BoxFuture<'static, ()> = Box::pin(async move {
+            loop {
+                if let Err(why) = services.tend_signing_keys(most).await {
+                    tracing::warn!(?why, "the signing keys could not be tended");
+                }
+                tokio::time::sleep(KEYS_TENDED).await;
+            }
+        });
+        tending
+    };
+    Task { name: "keys", begin: Arc::new(begin) }
 }
 
 /// Closes what the mailer has not used for long.

@@ -94,6 +94,12 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// The same with other signing keys.
+    #[must_use]
+    pub fn with_signing(&self, signing: Arc<SigningKeys>) -> Self {
+        Self { ring: Arc::clone(&self.ring), signing, settings: self.settings.clone() }
+    }
+
     /// The keyed hash of an address in its canonical form.
     pub fn address_key(&self, address: &Address) -> Digest {
         self.digest("address", address.canonical().as_bytes())

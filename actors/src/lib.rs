@@ -40,6 +40,11 @@ pub fn describe_metrics() {
         "cairn_guesses_slowed_total",
         "Guesses that were put off without being looked at, by what was guessed at"
     );
+    metrics::describe_gauge!(
+        "cairn_signing_key_created_timestamp_seconds",
+        metrics::Unit::Seconds,
+        "When the key that signs was made, in seconds since 1970, by algorithm"
+    );
     metrics::gauge!("cairn_password_hash_waiting").set(0.0);
     for word in acts::guesses::Target::WORDS {
         metrics::counter!("cairn_guesses_failed_total", "of" => word).increment(0);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ::ring::digest;
 use ::ring::signature::{Ed25519KeyPair, KeyPair};
 use base64ct::{Base64UrlUnpadded, Encoding};
-use cairn_runtime::FlowId;
+use cairn_runtime::{FlowId, Timestamp};
 
 use crate::effects::AskedBy;
 use crate::environment::{Environment, Settings};
@@ -40,7 +40,7 @@ pub fn environment_with(seed: u8, settings: Settings) -> Environment {
 /// # Panics
 /// Never: the one key is sealed by the ring that opens it.
 pub fn signing_keys(ring: &Ring, seed: u8) -> SigningKeys {
-    SigningKeys::unseal(ring, &[signing_key(ring, seed)]).expect("the ring opens what it has sealed")
+    SigningKeys::unseal(ring, &[signing_key(ring, seed)], Timestamp(0)).expect("the ring opens what it has sealed")
 }
 
 /// A row of the table of signing keys that follows from a number.

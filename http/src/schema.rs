@@ -91,6 +91,10 @@ schemas! {
     Phase => { "type": "string", "enum": ["awaiting_code", "verified", "done", "expired", "ended"] }
     /// Where a letter is.
     LetterState => { "type": "string", "enum": ["queued", "accepted", "retrying", "failed"] }
+    /// The algorithms that tokens are signed by.
+    SigningAlgorithm => { "type": "string", "enum": ["EdDSA", "ES256", "RS256"] }
+    /// What a signing key is for.
+    KeyState => { "type": "string", "enum": ["next", "signing", "verifying", "retired"] }
     /// How an input reached its flow.
     Method => { "type": "string", "enum": ["actor", "direct"] }
     /// A `type` of a problem: a path below the public URL.

@@ -74,7 +74,7 @@ impl Admission for AppState {
             let token = request.bearer().ok_or_else(Problem::no_token)?;
             if access == Access::BearerOrRepeat {
                 // Perhaps its session is over because of this very request: the service tells, which reads it anyway.
-                return if self.services.is_ours(token) { Ok(()) } else { Err(Refusal::SessionEnded.into()) };
+                return if self.services.is_ours(token).await? { Ok(()) } else { Err(Refusal::SessionEnded.into()) };
             }
             let signed_in = self.services.signed_in(token).await?;
             let engine = &self.services.engine;

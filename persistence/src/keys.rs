@@ -1,16 +1,26 @@
-//! The keys in the database: made at the first start, read at every one.
+//! The keys in the database: made at the first start, read at every one, and the table of signing keys while we run.
 
 use cairn_actors::secrets::master_key::MasterKey;
 use cairn_actors::secrets::ring::{KeyId, Ring, RingError, SealedKey, SealedRing};
+use cairn_actors::secrets::signing::schedule::{self, KeyChange};
+use cairn_actors::secrets::signing::store::{Decide, SigningKeyStore};
 use cairn_actors::secrets::signing::{SealedSigningKey, SigningError, SigningKeys};
+use cairn_actors::secrets::signing_algorithm::SigningAlgorithm;
 use cairn_runtime::Timestamp;
-use sea_orm::{ActiveValue, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait};
+use cairn_runtime::store::StoreFault;
+use futures_util::future::BoxFuture;
+use sea_orm::{
+    ActiveValue, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect,
+};
 
 use crate::connect::Database;
 use crate::entity::{ring, settings, signing_keys};
+use crate::fault::{Stage, fault};
 
 /// The name under which the check value of the master key stands among the settings.
 const CHECK: &str = "master_key_check";
+/// The algorithms whose first key is made at the start. One of RS256 takes a moment, and is made when it is wanted.
+const FIRST: [SigningAlgorithm; 2] = [SigningAlgorithm::EdDsa, SigningAlgorithm::Es256];
 
 /// Why the keys cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +36,8 @@ pub enum KeysError {
     Signing(#[from] SigningError),
 }
 
-/// Reads the ring and the signing keys; makes the first of each when there are none. When two processes do so at once,
+/// Reads the ring and the signing keys; makes the first of each when there are none, also in a database of a release that
+/// knew fewer algorithms. When two processes do so at once,
 /// one of them loses and reads what the other made.
 ///
 /// # Errors
@@ -39,7 +50,7 @@ pub async fn open(database: &Database, master: &MasterKey, now: Timestamp) -> Re
         return Err(RingError::Incomplete.into());
     }
     let ring = Ring::unseal(master, &sealed)?;
-    let signing = SigningKeys::unseal(&ring, &read_signing(database.writer()).await?)?;
+    let signing = SigningKeys::unseal(&ring, &read_signing(database.writer()).await?, now)?;
     Ok((ring, signing))
 }
 
@@ -79,19 +90,90 @@ async fn make_within(transaction: &DatabaseTransaction, master: &MasterKey, now:
         });
         ring::Entity::insert_many(rows).exec_without_returning(transaction).await?;
     }
-    if read_signing(transaction).await?.is_empty() {
-        let key = SealedSigningKey::generate(&Ring::unseal(master, &sealed)?, now.0)?;
-        let row = signing_keys::ActiveModel {
-            kid: ActiveValue::Set(key.kid),
-            alg: ActiveValue::Set(key.alg),
-            sealed: ActiveValue::Set(key.sealed),
-            public_key: ActiveValue::Set(key.public),
-            created_at: ActiveValue::Set(key.created_at),
-            retired_at: ActiveValue::Set(key.retired_at),
-        };
-        signing_keys::Entity::insert(row).exec_without_returning(transaction).await?;
+    lock(transaction).await?;
+    let rows = read_signing(transaction).await?;
+    let ring = Ring::unseal(master, &sealed)?;
+    for algorithm in FIRST {
+        if schedule::signing(&rows, algorithm, now).is_none() {
+            insert(transaction, SealedSigningKey::generate(&ring, algorithm, now.0)?).await?;
+        }
     }
     Ok(())
+}
+
+/// Keeps other processes from changing the signing keys until the transaction ends, by a row that is always there. On
+/// SQLite the transaction itself does.
+async fn lock<C: ConnectionTrait>(connection: &C) -> Result<(), DbErr> {
+    settings::Entity::find_by_id(CHECK).lock_exclusive().one(connection).await.map(|_| ())
+}
+
+async fn insert<C: ConnectionTrait>(connection: &C, key: SealedSigningKey) -> Result<(), DbErr> {
+    let row = signing_keys::ActiveModel {
+        kid: ActiveValue::Set(key.kid),
+        alg: ActiveValue::Set(key.alg),
+        sealed: ActiveValue::Set(key.sealed),
+        public_key: ActiveValue::Set(key.public),
+        created_at: ActiveValue::Set(key.created_at),
+        retired_at: ActiveValue::Set(key.retired_at),
+    };
+    signing_keys::Entity::insert(row).exec_without_returning(connection).await.map(|_| ())
+}
+
+/// The table of signing keys while a process runs.
+#[derive(Clone, Debug)]
+pub struct SigningKeyTable(Database);
+
+impl SigningKeyTable {
+    /// The table in this database.
+    pub fn new(database: &Database) -> Self {
+        Self(database.clone())
+    }
+}
+
+impl SigningKeyStore for SigningKeyTable {
+    fn read(&self) -> BoxFuture<'static, Result<Vec<SealedSigningKey>, StoreFault>> {
+        let database = self.0.clone();
+        Box::pin(async move { read_signing(database.readers()).await.map_err(|error| fault(Stage::Within, &error)) })
+    }
+
+    fn change(&self, decide: Decide) -> BoxFuture<'static, Result<Vec<SealedSigningKey>, StoreFault>> {
+        let database = self.0.clone();
+        Box::pin(async move { database.in_time(change(&database, decide)).await })
+    }
+}
+
+async fn change(database: &Database, decide: Decide) -> Result<Vec<SealedSigningKey>, StoreFault> {
+    let transaction = database.begin().await.map_err(|error| fault(Stage::Begin, &error))?;
+    match change_within(&transaction, decide).await {
+        Ok(rows) => transaction.commit().await.map(|()| rows).map_err(|error| fault(Stage::Commit, &error)),
+        Err(error) => {
+            if let Err(broken) = transaction.rollback().await {
+                tracing::debug!(%broken, "a transaction could not be rolled back; its connection is given up");
+            }
+            Err(fault(Stage::Within, &error))
+        }
+    }
+}
+
+async fn change_within(transaction: &DatabaseTransaction, decide: Decide) -> Result<Vec<SealedSigningKey>, DbErr> {
+    lock(transaction).await?;
+    let rows = read_signing(transaction).await?;
+    let KeyChange { add, retire, delete } = decide(&rows);
+    if let Some((at, kids)) = retire {
+        signing_keys::Entity::update_many()
+            .set(signing_keys::ActiveModel { retired_at: ActiveValue::Set(Some(at.0)), ..Default::default() })
+            .filter(signing_keys::Column::Kid.is_in(kids))
+            .exec(transaction)
+            .await?;
+    }
+    if !delete.is_empty() {
+        let over = signing_keys::Column::Kid.is_in(delete);
+        signing_keys::Entity::delete_many().filter(over).exec(transaction).await?;
+    }
+    if let Some(key) = add {
+        insert(transaction, key).await?;
+    }
+    read_signing(transaction).await
 }
 
 async fn read_ring<C: ConnectionTrait>(connection: &C) -> Result<SealedRing, DbErr> {

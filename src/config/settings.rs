@@ -237,6 +237,10 @@ settings! {
         /// How long an authorization code of the provider is good.
         code_ttl: Lifetime = "60",
 
+        /// How old a signing key becomes before its successor is made, for each algorithm that has one; `0`: as old as it
+        /// will. See [operations](operations.md#signing-keys).
+        key_rotation: Duration = "90d",
+
         /// How long the refresh token before the present one gets the same answer; 0 is allowed.
         refresh_grace: Duration = "30",
 

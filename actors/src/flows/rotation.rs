@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effects::Auth;
 use crate::secrets::credential::{Presented, Seal, of};
+use crate::secrets::signing_algorithm::SigningAlgorithm;
 
 /// How long the steps are on record that carry a session or an authorization on.
 pub(super) const ROUTINE: Duration = Duration::from_secs(7 * 86_400);
@@ -42,7 +43,8 @@ impl Minted {
     fn now(generation: u32, life: Option<Duration>, cx: &Cx<'_, Auth>) -> Self {
         let usual = cx.environment.settings.access_ttl;
         let until = cx.now.after(life.map_or(usual, |life| life.min(usual)));
-        Self { generation, at: cx.now, until, key: cx.environment.signing.current().to_owned() }
+        let key = cx.environment.signing.current(SigningAlgorithm::EdDsa, cx.now).unwrap_or_default().to_owned();
+        Self { generation, at: cx.now, until, key }
     }
 }
 

@@ -11,7 +11,6 @@ use crate::effects::{Auth, Delivery};
 use crate::environment::Settings;
 use crate::identity::address::Address;
 use crate::secrets::ring::Ring;
-use crate::secrets::signing::{SealedSigningKey, SigningKeys};
 
 const PUBLIC: &str = "https://id.example.org";
 const FLOW: FlowId = FlowId::from_bytes([0x5a; 16]);
@@ -21,8 +20,7 @@ const UNTIL: Timestamp = Timestamp(1_793_714_579_999);
 
 pub(crate) fn environment(public: &str) -> Environment {
     let ring = Ring::pretended(1);
-    let key = SealedSigningKey::generate(&ring, 0).unwrap();
-    let signing = Arc::new(SigningKeys::unseal(&ring, &[key]).unwrap());
+    let signing = Arc::new(crate::testing::signing_keys(&ring, 1));
     let settings = Settings { public_url: public.to_owned(), ..Settings::default() };
     Environment { ring: Arc::new(ring), signing, settings }
 }

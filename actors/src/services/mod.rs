@@ -18,6 +18,7 @@ use crate::identity::user_id::UserId;
 use crate::secrets::digest::Digest;
 use crate::secrets::hasher::{HashFault, Hasher, Lane};
 use crate::secrets::password::Password;
+use crate::services::signing_keys::KeyManager;
 
 pub mod arrival;
 pub mod browser;
@@ -37,6 +38,7 @@ pub mod recovery;
 pub mod registration;
 pub mod session;
 pub mod sessions;
+pub mod signing_keys;
 mod typed;
 
 /// Who asks, as far as the door knows.
@@ -209,6 +211,8 @@ pub struct Services {
     pub directory: Directory,
     /// Hashes.
     pub hasher: Hasher,
+    /// Changes the signing keys.
+    pub keys: KeyManager,
 }
 
 impl fmt::Debug for Services {

@@ -18,7 +18,7 @@ use crate::secrets::credential::{self, Presented, Purpose, Token, of};
 use crate::secrets::digest::Digest;
 use crate::secrets::hasher::{Lane, Verdict};
 use crate::secrets::password::Password;
-use crate::secrets::signing::ACCESS_TOKEN;
+use crate::secrets::signing::{ACCESS_TOKEN, TokenError};
 
 /// By what somebody signs in.
 #[derive(Clone, Copy, Debug)]
@@ -308,7 +308,7 @@ impl Services {
         let claims = claims(&environment, reply.flow, &user, &minted, auth_time);
         let access_token = environment
             .signing
-            .sign_with(&minted.key, ACCESS_TOKEN, &claims)
+            .sign_with(&minted.key, self.engine.now(), ACCESS_TOKEN, &claims)
             .map_err(|why| lost(&format!("an access token could not be signed: {why}")))?;
         // Rounded up: a token that was signed a moment ago lasts as long as the setting says.
         let left = minted.until.0.saturating_sub(self.engine.now().0).max(0);
@@ -325,15 +325,31 @@ impl Services {
     }
 
     /// What an access token says, if it is one of ours and its time is not over. Whether its session lives is not asked.
-    pub(super) fn claims_of(&self, token: &str) -> Result<Claims, Refusal> {
+    /// A key that this node does not know yet may be another node's: then the table is read again.
+    pub(super) async fn claims_of(&self, token: &str) -> Result<Claims, Refusal> {
+        match self.verify(token) {
+            Err(TokenError::UnknownKey) if self.reread_for_unknown_key().await? => self.verify(token),
+            verified => verified,
+        }
+        .map_err(|_| Refusal::SessionEnded)
+    }
+
+    fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         let environment = self.engine.environment();
         let (iss, now) = (environment.settings.public_url.as_str(), self.engine.now().seconds());
-        environment.signing.verify(token, ACCESS_TOKEN, iss, iss, now).map_err(|_| Refusal::SessionEnded)
+        environment.signing.verify(token, ACCESS_TOKEN, iss, iss, now)
     }
 
     /// Whether an access token is one of ours and its time is not over. Whether its session lives is not asked.
-    pub fn is_ours(&self, token: &str) -> bool {
-        self.claims_of(token).is_ok()
+    ///
+    /// # Errors
+    /// The database is away, and the token names a key that this node does not know.
+    pub async fn is_ours(&self, token: &str) -> Result<bool, Refusal> {
+        match self.claims_of(token).await {
+            Ok(_) => Ok(true),
+            Err(Refusal::SessionEnded) => Ok(false),
+            Err(other) => Err(other),
+        }
     }
 
     /// Who a Bearer token stands for: the token is good, its session lives, and the fence of its user is where it was at the
@@ -342,7 +358,7 @@ impl Services {
     /// # Errors
     /// [`Refusal::SessionEnded`] when any of that is not so.
     pub async fn signed_in(&self, token: &str) -> Result<SignedIn, Refusal> {
-        let claims = self.claims_of(token)?;
+        let claims = self.claims_of(token).await?;
         let subject = UserId::parse(&claims.sub).ok_or(Refusal::SessionEnded)?;
         let session = FlowId(Id::parse(Session::PREFIX, &claims.sid).ok_or(Refusal::SessionEnded)?);
         let (seen, user) = self.session_with_user(session).await?.ok_or(Refusal::SessionEnded)?;

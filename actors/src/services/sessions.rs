@@ -217,7 +217,7 @@ impl Services {
     /// # Errors
     /// [`Refusal::SessionEnded`] when the token is not good and nothing was done under this key before.
     pub async fn sign_out_everywhere(&self, caller: &Caller, token: &str) -> Result<(), Refusal> {
-        let claims = self.claims_of(token)?;
+        let claims = self.claims_of(token).await?;
         let user = UserId::parse(&claims.sub).ok_or(Refusal::SessionEnded)?;
         // Of this session: under a key of an earlier one nobody is told that this one has ended.
         let asker = self.asker_of(caller, Some(user), &[&claims.sid]).await?;

@@ -1,4 +1,5 @@
-//! The operations listener: health, metrics, the runtime's status, a ping through a real flow, and the audit.
+//! The operations listener: health, metrics, the runtime's status, a ping through a real flow, the audit, and the signing
+//! keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::request::Request;
 use crate::route::{Answer, RouteSpec, call, routes};
 use crate::route_group::{RouteGroup, TableFault};
 use crate::schema;
+
+pub mod keys;
 
 /// Whether the process should be sent requests. Red until it is ready, and again from the signal to stop on.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +83,8 @@ routes! {
     GET "/runtime/status", open, none => 200(Status), unlimited, |operations, _| status(operations), STATUS;
     GET "/runtime/audit", open, none => 200(AuditBody), unlimited, |operations, _| audit(operations), AUDIT;
     POST "/runtime/ping", open, no_members => 200(PingBody), unlimited, ping, PING;
+    GET "/keys", open, none => 200(keys::KeysBody), unlimited, |operations, _| keys::list(operations), keys::LIST;
+    POST "/keys/rotate", open, json(keys::RotationBody) => 200(keys::KeysBody), unlimited, keys::rotate, keys::ROTATE;
 }
 
 const HEALTH: Description = Description::new("getHealth", Area::Health, "Ask whether the process answers");
@@ -162,6 +167,7 @@ const BACKLOG_WITHIN: Duration = Duration::from_secs(1);
 async fn metrics_page(operations: Arc<Operations>) -> Answer {
     let engine = &operations.services.engine;
     let backlog = tokio::time::timeout(BACKLOG_WITHIN, engine.store().backlog()).await;
+    operations.services.measure_signing_keys();
     telemetry::standing(engine, backlog.ok().and_then(Result::ok).as_ref());
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(Reply::bytes(StatusCode::OK, kind, (operations.metrics)()))

@@ -15,8 +15,10 @@ use cairn_actors::secrets::digest::Digest;
 use cairn_actors::secrets::hasher::{self, Hasher, SealedHash};
 use cairn_actors::secrets::ring::SharedRing;
 use cairn_actors::services::Services;
+use cairn_actors::services::signing_keys::KeyManager;
 use cairn_actors::testing;
 use cairn_persistence::entity::{guards, users};
+use cairn_persistence::keys::SigningKeyTable;
 use cairn_persistence::{AuthWrites, Database};
 use cairn_runtime::outbox::{Courier, DeliveryAttempt, Trouble};
 use cairn_runtime::store::Store;
@@ -176,7 +178,8 @@ impl Town {
         let hasher =
             Hasher::new(SharedRing::shared(Arc::clone(&self.environment.ring)), hasher::Settings::quick()).unwrap();
         let directory = self.database(process).directory();
-        let services = Services { engine: running.engine.clone(), directory, hasher };
+        let keys = KeyManager::new(Arc::new(SigningKeyTable::new(self.database(process))));
+        let services = Services { engine: running.engine.clone(), directory, hasher, keys };
         Node { process: running, services }
     }
 }

@@ -22,6 +22,7 @@ mod pooler;
 mod proxy;
 mod races;
 mod retention;
+mod signing_keys;
 mod silence;
 mod support;
 mod sweep;

@@ -15,10 +15,12 @@ use cairn_actors::secrets::hasher::{self, Hasher};
 use cairn_actors::secrets::master_key::MasterKey;
 use cairn_actors::secrets::ring::SharedRing;
 use cairn_actors::services::Services;
+use cairn_actors::services::signing_keys::KeyManager;
 use cairn_actors::workers::mailer::Mailer;
 use cairn_http::request::Peer;
 use cairn_http::theme::{Brand, Theme};
 use cairn_http::{AppState, Router};
+use cairn_persistence::keys::SigningKeyTable;
 use cairn_persistence::{AuthWrites, Database, Options};
 use cairn_runtime::clock::{SystemClock, SystemDice};
 use cairn_runtime::nursery::{ActorHost, supervise};
@@ -107,7 +109,8 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
     });
     let engine = flows::register(builder).build();
     let _supervision = supervise(host, engine.tasks()).await.unwrap();
-    let services = Services { engine: engine.clone(), directory: database.directory(), hasher };
+    let keys = KeyManager::new(Arc::new(SigningKeyTable::new(&database)));
+    let services = Services { engine: engine.clone(), directory: database.directory(), hasher, keys };
     let state = AppState::new(services, false, Theme::read(Brand::default(), None).unwrap());
     let filter = Router::new(cairn_http::Settings::new(|| "id".to_owned(), url))
         .with(cairn_http::api::group(&state).unwrap())
