@@ -5,7 +5,10 @@ use cairn_runtime::Domain as _;
 
 use super::*;
 
-const REASONS: [(fn(&mut Driven), End); 4] = [
+/// What moves one of the four fences.
+type Moves = fn(&mut Driven);
+
+const REASONS: [(Moves, End); 4] = [
     (|driver| driver.bump(&Key::User(user(1))), End::Fenced),
     (|driver| driver.take_away(&Key::Session(session(1))), End::Fenced),
     (|driver| driver.bump(&Key::Client(client(1))), End::ClientDeleted),
