@@ -159,11 +159,12 @@ impl<'i> Layers<'i> {
         let table = DeTable::parse(file.text).map_err(|why| self.unreadable(file, &why))?;
         let mut values = BTreeMap::new();
         for (key, value) in table.into_inner() {
-            if tables::KEYS.contains(&&**key.get_ref()) {
+            let is_setting = names(&self.settings).any(|(known, _)| known == *key.get_ref());
+            if !is_setting && tables::KEYS.contains(&&**key.get_ref()) {
                 self.tables.take(key.get_ref(), value, |at| file.place(at))?;
                 continue;
             }
-            if !names(&self.settings).any(|(known, _)| known == *key.get_ref()) {
+            if !is_setting {
                 let why = self.unknown(key.get_ref(), key.get_ref(), |key, _| key);
                 return Err(format!("{}: {why}", file.place(key.span().start)));
             }

@@ -191,6 +191,28 @@ impl Authorization {
         })
     }
 
+    /// Somebody says that a fence has moved: it is over if one of its own has.
+    fn told(&self, lost: Option<&Lost<Self>>) -> Step<Self> {
+        match self.has_lost(lost) {
+            Some(lost) => self.fenced(lost),
+            None => self
+                .fences()
+                .into_iter()
+                .fold(stay(), |step, (key, number)| step.hold(key, number))
+                .says(Outcome::Nothing),
+        }
+    }
+
+    /// The fences whose numbers its next step needs.
+    fn fences(&self) -> Vec<(Key, i64)> {
+        match self {
+            Self::SignedIn(c) => held(&c.grant, &c.who, None, false),
+            Self::Consented(c) => held(&c.grant, &c.who, c.consent, c.grant.is_offline()),
+            Self::Active(a) => a.fences(),
+            Self::Requested(_) | Self::Lapsed(_) | Self::Ended { .. } => Vec::new(),
+        }
+    }
+
     /// Whether a step was undone because of a fence of this grant.
     fn has_lost<'l>(&self, lost: Option<&'l Lost<Self>>) -> Option<&'l Lost<Self>> {
         let (grant, who) = self.grant().zip(self.who())?;
@@ -295,6 +317,12 @@ impl Flow for Authorization {
     fn on(&self, input: &Input<Self>, lost: Option<&Lost<Self>>, cx: &Cx<'_, Auth>) -> Step<Self> {
         use Command::{Claim, Consent, Deny, Exchange, Poll, Refresh, Revoke, SignIn};
         match (self, input) {
+            // The client was deleted since it asked: nothing that is read anew would help.
+            (Self::Requested(_) | Self::Lapsed(_) | Self::SignedIn(_), Input::Asked(SignIn(_) | Claim { .. }))
+                if matches!(lost, Some(Lost(Key::Client(_)))) =>
+            {
+                self.end(End::ClientDeleted)
+            }
             (Self::Requested(g) | Self::Lapsed(g), Input::Asked(SignIn(by))) => match g.way {
                 Way::Browser(_) => g.claimed(by, lost, cx),
                 Way::Device { .. } => stay().says(Outcome::NotYours),
@@ -419,17 +447,20 @@ impl Flow for Authorization {
                     Standing::Present | Standing::Repeated | Standing::Replaced => self.end(End::Revoked),
                 }
             }
-            (Self::Active(_), Input::Asked(Command::Leave)) => self.end(End::Revoked),
+            (Self::Consented(_) | Self::Active(_), Input::Asked(Command::Leave)) => self.end(End::Revoked),
             (
                 Self::Requested(_) | Self::Lapsed(_) | Self::SignedIn(_) | Self::Consented(_) | Self::Active(_),
                 Input::Told(Signal::ClientDeleted),
             ) => self.end(End::ClientDeleted),
-            (Self::SignedIn(_) | Self::Consented(_) | Self::Active(_), Input::Told(Signal::Fenced)) => {
-                self.end(End::Fenced)
-            }
-            (Self::Consented(_) | Self::Active(_), Input::Told(Signal::ConsentRevoked)) => {
+            // No consent of its own was kept, and so none has a fence that would tell.
+            (Self::Consented(_) | Self::Active(_), Input::Told(Signal::ConsentRevoked))
+                if !self.fences().iter().any(|(key, _)| matches!(key, Key::Consent(..))) =>
+            {
                 self.end(End::ConsentRevoked)
             }
+            // A signal may come late, to what has meanwhile begun anew under the present numbers.
+            (Self::SignedIn(_) | Self::Consented(_) | Self::Active(_), Input::Told(Signal::Fenced))
+            | (Self::Consented(_) | Self::Active(_), Input::Told(Signal::ConsentRevoked)) => self.told(lost),
             (Self::Requested(grant), Input::Woken) => self.lapsed(grant, cx),
             (Self::SignedIn(claimed), Input::Woken) => self.lapsed(&claimed.grant, cx),
             (Self::Lapsed(_) | Self::Consented(_) | Self::Active(_), Input::Woken) => self.end(End::Expired),
@@ -440,9 +471,7 @@ impl Flow for Authorization {
                 Input::Asked(Exchange(_) | Refresh { .. } | Revoke { .. } | Command::Leave),
             )
             | (Self::Lapsed(_), Input::Asked(Claim { .. } | Poll { .. }))
-            | (Self::Consented(_), Input::Asked(Refresh { .. } | Revoke { .. } | Command::Leave)) => {
-                stay().says(Outcome::Garbage)
-            }
+            | (Self::Consented(_), Input::Asked(Refresh { .. } | Revoke { .. })) => stay().says(Outcome::Garbage),
             (Self::Consented(_), Input::Asked(Claim { .. }))
             | (Self::Active(_), Input::Asked(SignIn(_) | Claim { .. } | Consent { .. } | Deny { .. })) => {
                 stay().says(Outcome::Decided)

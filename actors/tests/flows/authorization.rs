@@ -1,8 +1,9 @@
 //! Authorization: its table, and what must hold whoever asks, in whatever order, at whatever time.
 
+mod fences;
+mod property;
+mod requests;
 mod rules;
-
-use std::collections::BTreeMap;
 
 use cairn_actors::effects::Key;
 use cairn_actors::flows::authorization::{
@@ -18,11 +19,9 @@ use cairn_actors::oauth::uri::AbsoluteUri;
 use cairn_actors::secrets::credential::{OfPurpose, Presented, Seal, UserCode, of};
 use cairn_actors::testing;
 use cairn_runtime::{Flow, Id, Input, Lost, Timestamp};
-use proptest::prelude::*;
 
 use crate::driver::{Driver, Known, T0, at, cases, json};
 use crate::golden;
-use crate::letters::moves;
 use crate::table::{self, Ask, Place, after, asked, if_any};
 
 // RFC 7636 appendix B.
@@ -62,7 +61,11 @@ fn who(number: u8) -> Who {
 }
 
 fn by(number: u8) -> SignIn {
-    SignIn { who: who(number), remembered: Remembered::Nothing }
+    known(number, Remembered::Nothing)
+}
+
+fn known(number: u8, remembered: Remembered) -> SignIn {
+    SignIn { who: who(number), remembered }
 }
 
 fn scope(text: &str) -> Scope {
@@ -78,9 +81,11 @@ struct Kind {
     device: bool,
     offline: bool,
     policy: Policy,
+    /// The person is asked, whatever they consented to before.
+    asks: bool,
 }
 
-const BROWSER: Kind = Kind { device: false, offline: false, policy: Policy::Rotate };
+const BROWSER: Kind = Kind { device: false, offline: false, policy: Policy::Rotate, asks: false };
 const DEVICE: Kind = Kind { device: true, ..BROWSER };
 
 fn browser() -> Browser {
@@ -97,6 +102,11 @@ fn browser() -> Browser {
 }
 
 fn start(kind: Kind) -> Start {
+    start_with(kind, None)
+}
+
+/// A request of a client in whose browser somebody may be signed in.
+fn start_with(kind: Kind, entry: Option<SignIn>) -> Start {
     let scope = scope(if kind.offline { "offline_access openid profile" } else { "openid profile" });
     Start {
         client: client(1),
@@ -104,18 +114,31 @@ fn start(kind: Kind) -> Start {
         access_ttl: None,
         access: Access { scope, resource: vec![uri("https://api.example/")] },
         refresh: kind.policy,
-        way: if kind.device { Asking::Device } else { Asking::Browser { way: Box::new(browser()), entry: None } },
+        way: if kind.device {
+            Asking::Device
+        } else {
+            Asking::Browser { way: Box::new(Browser { asks: kind.asks, ..browser() }), entry }
+        },
     }
 }
 
-fn begun(kind: Kind) -> Driven {
-    let mut driver = Driver::new(9);
+/// The guards of a client that is registered and two users who are signed in.
+fn guarded(mut driver: Driven) -> Driven {
     driver.put(&Key::Client(client(1)), 0);
     for number in [1, 2] {
         driver.put(&Key::User(user(number)), 3);
         driver.put(&Key::Session(session(number)), 0);
     }
-    driver.start(T0, &start(kind));
+    driver
+}
+
+fn begun(kind: Kind) -> Driven {
+    begun_with(kind, None)
+}
+
+fn begun_with(kind: Kind, entry: Option<SignIn>) -> Driven {
+    let mut driver = guarded(Driver::new(9));
+    driver.start(T0, &start_with(kind, entry));
     driver
 }
 
@@ -240,9 +263,11 @@ pub(crate) fn places() -> Vec<Place<Authorization>> {
         place("device", begun(DEVICE)),
         place("device in a hurry", slowest),
         place("browser, left alone", lapsed()),
+        place("browser, must be asked", begun(Kind { asks: true, ..BROWSER })),
         place("browser", signed_in(BROWSER)),
         place("device", signed_in(DEVICE)),
         place("browser", consented(BROWSER)),
+        place("browser, no consent needed", begun_with(BROWSER, Some(known(1, Remembered::NotNeeded)))),
         place("device", consented(DEVICE)),
         place("browser", active(BROWSER)),
         place("device", active(DEVICE)),
@@ -290,16 +315,14 @@ fn asks() -> Vec<Ask<Authorization>> {
             scope: scope("openid profile"),
             how: Consenting::NotKept,
         }),
-        asked("sign in, consented before", |_| {
-            Command::SignIn(SignIn { who: who(1), remembered: Remembered::Given(4) })
-        }),
-        asked("sign in, no consent needed", |_| {
-            Command::SignIn(SignIn { who: who(1), remembered: Remembered::NotNeeded })
-        }),
+        asked("sign in, consented before", |_| Command::SignIn(known(1, Remembered::Given(4)))),
+        asked("sign in, no consent needed", |_| Command::SignIn(known(1, Remembered::NotNeeded))),
         asked("deny", |_| Command::Deny { user: Some(user(1)) }),
         asked("deny as another", |_| Command::Deny { user: Some(user(2)) }),
         asked("deny as nobody", |_| Command::Deny { user: None }),
         asked("exchange", with(|_, _| {})),
+        after("exchange, at 29 s", 29, |driver| Input::Asked(Command::Exchange(exchange(driver)))),
+        after("exchange, at 30 s", 30, |driver| Input::Asked(Command::Exchange(exchange(driver)))),
         asked("exchange, no redirect URI", with(|_, asked| asked.redirect_uri = None)),
         asked(
             "exchange, another redirect URI",
@@ -310,6 +333,7 @@ fn asks() -> Vec<Ask<Authorization>> {
             "exchange by another verifier",
             with(|_, asked| asked.verifier = Some(Verifier::parse("x".repeat(43)).unwrap())),
         ),
+        asked("exchange without a verifier", with(|_, asked| asked.verifier = None)),
         asked(
             "exchange for a part",
             with(|_, asked| asked.wish = Wish { scope: Some(scope("openid")), resource: vec![] }),
@@ -321,6 +345,8 @@ fn asks() -> Vec<Ask<Authorization>> {
             with(|driver, asked| asked.code = presented(driver, of::AuthorizationCode, 1)),
         ),
         asked("poll", |driver| poll(driver, false)),
+        after("poll, at 29 s", 29, |driver| Input::Asked(poll(driver, false))),
+        after("poll, at 30 s", 30, |driver| Input::Asked(poll(driver, false))),
         asked("poll too soon", |driver| poll(driver, true)),
         asked("poll by another client", |driver| Command::Poll {
             code: presented(driver, of::DeviceCode, 0),
@@ -379,210 +405,21 @@ fn asks() -> Vec<Ask<Authorization>> {
 #[test]
 fn the_table_of_transitions_is_the_one_on_file() {
     let mut table = table::print(&places(), &asks());
-    for (name, kind) in [("browser", BROWSER), ("device", DEVICE)] {
+    let entry = |remembered| Some(known(1, remembered));
+    let asks = Kind { asks: true, ..BROWSER };
+    for (name, start) in [
+        ("browser", start(BROWSER)),
+        ("device", start(DEVICE)),
+        ("somebody is signed in", start_with(BROWSER, entry(Remembered::Nothing))),
+        ("somebody is signed in, consented before", start_with(BROWSER, entry(Remembered::Given(4)))),
+        ("somebody is signed in, no consent needed", start_with(BROWSER, entry(Remembered::NotNeeded))),
+        ("the same, and asks for it", start_with(asks, entry(Remembered::NotNeeded))),
+    ] {
         let driver = Driven::new(9);
-        let step = Authorization::start(&start(kind), None, &driver.cx(T0));
+        let decide = |lost: Option<&Lost<Authorization>>| Authorization::start(&start, lost, &driver.cx(T0));
+        let step = decide(None);
         table.push_str(&format!("\nstart, {name}\n  {}\n", table::line(&step)));
+        table.push_str(&table::losses(&step, decide));
     }
     golden::check("authorization.transitions.txt", &table);
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    SignIn(u8),
-    Consent(u8),
-    Deny(Option<u8>),
-    Redeem,
-    RedeemBadly(u8),
-    Poll(bool),
-    Refresh(i64),
-    RefreshByAnother,
-    RefreshForMore,
-    Revoke(u8),
-    Fence(u8),
-    EndSession(u8),
-    Told(Signal),
-    Wake,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        8 => prop_oneof![5 => Just(1_u8), 1 => Just(2)].prop_map(Op::SignIn),
-        8 => prop_oneof![5 => Just(1_u8), 1 => Just(2)].prop_map(Op::Consent),
-        1 => prop::option::of(1..3_u8).prop_map(Op::Deny),
-        6 => Just(Op::Redeem),
-        4 => (0..4_u8).prop_map(Op::RedeemBadly),
-        3 => any::<bool>().prop_map(Op::Poll),
-        10 => Just(Op::Refresh(0)),
-        4 => Just(Op::Refresh(1)),
-        1 => (-1..4_i64).prop_map(Op::Refresh),
-        1 => Just(Op::RefreshByAnother),
-        1 => Just(Op::RefreshForMore),
-        1 => (1..3_u8).prop_map(Op::Revoke),
-        1 => (1..3_u8).prop_map(Op::Fence),
-        1 => (1..3_u8).prop_map(Op::EndSession),
-        1 => prop_oneof![Just(Signal::Fenced), Just(Signal::ClientDeleted), Just(Signal::ConsentRevoked)].prop_map(Op::Told),
-        2 => Just(Op::Wake),
-    ]
-}
-
-fn kinds() -> impl Strategy<Value = Kind> {
-    (any::<bool>(), any::<bool>(), prop_oneof![3 => Just(Policy::Rotate), 1 => Just(Policy::Stable)])
-        .prop_map(|(device, offline, policy)| Kind { device, offline, policy })
-}
-
-fn command(driver: &Driven, kind: Kind, op: &Op) -> Option<Command> {
-    Some(match op {
-        Op::SignIn(number) if kind.device => Command::Claim { code: user_code(driver), by: by(*number) },
-        Op::SignIn(number) => Command::SignIn(by(*number)),
-        Op::Consent(number) => consent(*number),
-        Op::Deny(number) => Command::Deny { user: number.map(user) },
-        Op::Redeem if kind.device => poll(driver, false),
-        Op::Redeem => Command::Exchange(exchange(driver)),
-        Op::RedeemBadly(how) => {
-            let mut asked = exchange(driver);
-            match how {
-                0 => asked.client = client(2),
-                1 => asked.verifier = Some(Verifier::parse("x".repeat(43)).unwrap()),
-                2 => asked.code = foreign(driver, of::AuthorizationCode),
-                _ => {
-                    return Some(Command::Poll {
-                        code: presented(driver, of::DeviceCode, 0),
-                        client: client(2),
-                        hasty: true,
-                    });
-                }
-            }
-            Command::Exchange(asked)
-        }
-        Op::Poll(hasty) => poll(driver, *hasty),
-        Op::Refresh(back) => refresh(driver, *back, Wish::default()),
-        Op::RefreshByAnother => Command::Refresh {
-            token: presented(driver, of::RefreshToken, issue(driver).n),
-            client: client(2),
-            wish: Wish::default(),
-        },
-        Op::RefreshForMore => refresh(driver, 0, Wish { scope: Some(scope("admin")), resource: vec![] }),
-        Op::Revoke(number) => {
-            Command::Revoke { token: presented(driver, of::RefreshToken, 0), client: client(*number) }
-        }
-        Op::Fence(_) | Op::EndSession(_) | Op::Told(_) | Op::Wake => return None,
-    })
-}
-
-/// One way through a grant, held against what must be so.
-fn drive(kind: Kind, ops: &[(i64, Op)]) {
-    let mut driver = begun(kind);
-    let mut now = T0;
-    let mut by_generation: BTreeMap<u32, String> = BTreeMap::new();
-    let (mut redeemed, mut fenced, mut ended_sessions) = (0, [false; 3], [false; 3]);
-    for (seconds, op) in ops {
-        now = Timestamp(now.0 + seconds * 1_000);
-        let woke = driver.wake(now);
-        let (was, before) = (driver.phase(), driver.version);
-        match op {
-            Op::Fence(number) => {
-                driver.bump(&Key::User(user(*number)));
-                fenced[usize::from(*number)] = true;
-            }
-            Op::EndSession(number) => {
-                driver.take_away(&Key::Session(session(*number)));
-                ended_sessions[usize::from(*number)] = true;
-            }
-            Op::Told(signal) => {
-                driver.input(now, &Input::Told(signal.clone()));
-            }
-            _ => {}
-        }
-        assert!(!woke || driver.phase() == "ended", "whoever is late is too late");
-        let Some(command) = command(&driver, kind, op) else { continue };
-        let signed_in = driver.state().who().cloned();
-        let says = driver.ask(now, command);
-        match &says {
-            Outcome::Tokens(tokens) => {
-                let signed_in = signed_in.as_ref().expect("nobody signed in");
-                let number = usize::from(signed_in.user == user(2)) + 1;
-                assert_eq!(
-                    (tokens.user, tokens.client, tokens.session),
-                    (signed_in.user, client(1), signed_in.session)
-                );
-                assert!(!fenced[number], "a token past the fence of its user");
-                assert!(
-                    !ended_sessions[number] || kind.offline && was == "active" || kind.offline && was == "consented"
-                );
-                assert_eq!(tokens.access.scope.has("offline_access"), kind.offline);
-                let first = was == "consented";
-                assert_eq!(first && !kind.device, tokens.nonce.is_some(), "a nonce with the first tokens");
-                redeemed += u32::from(first);
-                assert!(redeemed == 1, "a code is answered once");
-                let generation = tokens.minted.generation;
-                let plain = json(&Tokens { nonce: None, ..(**tokens).clone() });
-                match by_generation.get(&generation) {
-                    Some(same) => assert_eq!((same, driver.version), (&plain, before), "one generation, one answer"),
-                    None => {
-                        assert_eq!(generation as usize, by_generation.len(), "no generation is left out");
-                        by_generation.insert(generation, plain);
-                    }
-                }
-                let n = if kind.policy == Policy::Stable { 0 } else { generation };
-                assert_eq!(tokens.issue.n, n);
-            }
-            Outcome::CodeIssued { issue, back, .. } => {
-                assert!(!kind.device && issue.n == 0);
-                assert_eq!((back.redirect_uri.as_str(), back.state.as_deref()), (REDIRECT, Some(STATE)));
-            }
-            Outcome::DeviceApproved => assert!(kind.device),
-            Outcome::Pending { .. } => assert!(driver.version == before && kind.device),
-            Outcome::SlowDown { interval } => {
-                assert!(*interval <= LONGEST_INTERVAL && matches!(op, Op::Poll(true)));
-            }
-            _ => {}
-        }
-        match op {
-            Op::RedeemBadly(_) | Op::RefreshByAnother | Op::Revoke(2) => {
-                assert_eq!(driver.version, before, "{op:?} uses nothing up and ends nothing");
-            }
-            Op::Redeem if was == "active" => {
-                assert_eq!(says, Outcome::Ended { by: End::CodeReused });
-            }
-            Op::Deny(Some(number)) if matches!(was, "signed_in" | "consented") => {
-                assert_eq!(matches!(says, Outcome::Denied { .. }), signed_in.unwrap().user == user(*number));
-            }
-            _ => {}
-        }
-        let claimed = driver.guards.keys().any(|key| key.starts_with("user_code/"));
-        let undecided = kind.device && matches!(driver.phase(), "requested" | "signed_in");
-        assert_eq!((claimed, driver.state().public().subject.is_some()), (undecided, undecided), "the user code");
-    }
-    assert!(driver.writes.is_empty() && driver.sent.is_empty());
-    if driver.phase() == "ended" {
-        for secret in [STATE, NONCE, REDIRECT, CHALLENGE] {
-            assert!(!json(driver.state()).contains(secret));
-        }
-    }
-    if driver.phase() == "active" {
-        assert!(!json(driver.state()).contains(STATE) && !json(driver.state()).contains(NONCE));
-    }
-}
-
-proptest! {
-    #![proptest_config(cases(800))]
-
-    #[test]
-    fn whoever_asks_a_code_is_answered_once_and_nothing_outlives_a_fence(
-        kind in kinds(),
-        ops in prop::collection::vec((moves(), op()), 0..30),
-    ) {
-        drive(kind, &ops);
-    }
-
-    #[test]
-    fn a_grant_that_came_as_far_as_its_tokens_keeps_the_same_promises(
-        kind in kinds(),
-        ops in prop::collection::vec((0..40_i64, op()), 0..30),
-    ) {
-        let lead = [(1, Op::SignIn(1)), (1, Op::Consent(1)), (1, Op::Redeem)];
-        let all: Vec<_> = lead.into_iter().chain(ops).collect();
-        drive(kind, &all);
-    }
 }

@@ -2,6 +2,7 @@
 //! passwords, change their addresses, leave and let clients in, a hundred thousand commands at a time.
 
 mod authorization;
+mod clients;
 mod deletion;
 mod edit_profile;
 mod email_change;

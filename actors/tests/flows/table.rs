@@ -91,18 +91,25 @@ pub(crate) fn print<F: Known>(places: &[Place<F>], asks: &[Ask<F>]) -> String {
                 continue;
             }
             let _ = writeln!(table, "  {:<36} {line}", ask.name);
-            for guard in &step.effects.guards {
-                if !matches!(guard, Guard::Release(_)) {
-                    let lost = decide(Some(&Lost(guard.key().clone())));
-                    let _ = writeln!(table, "    {:<34} {}", format!("lost {}", key(guard.key())), self::line(&lost));
-                }
-            }
+            table.push_str(&losses(&step, decide));
         }
         for (line, names) in stays {
             let _ = writeln!(table, "  {line}\n    {}", names.join(" · "));
         }
     }
     table
+}
+
+/// What becomes of a step for each guard that it may lose, a line each.
+pub(crate) fn losses<F: Known>(step: &Step<F>, decide: impl Fn(Option<&Lost<F>>) -> Step<F>) -> String {
+    let mut lines = String::new();
+    for guard in &step.effects.guards {
+        if !matches!(guard, Guard::Release(_)) {
+            let lost = decide(Some(&Lost(guard.key().clone())));
+            let _ = writeln!(lines, "    {:<34} {}", format!("lost {}", key(guard.key())), line(&lost));
+        }
+    }
+    lines
 }
 
 /// A step in one line.

@@ -7,7 +7,7 @@ use super::grant::held;
 use super::{Authorization, Consenting, Grant, Minted, Outcome, Policy, Return, Tokens, Who};
 use crate::effects::{Auth, ConsentWrite, Key};
 use crate::oauth::access::{Access, Wish};
-use crate::oauth::scope::{OFFLINE_ACCESS, Scope};
+use crate::oauth::scope::Scope;
 
 /// A grant with the person that it is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -110,14 +110,9 @@ impl Claimed {
 }
 
 impl Active {
-    /// Whether it outlives the session in which it was granted.
-    pub fn is_offline(&self) -> bool {
-        self.grant.access.scope.has(OFFLINE_ACCESS)
-    }
-
     /// The fences that must not have moved.
     pub fn fences(&self) -> Vec<(Key, i64)> {
-        held(&self.grant, &self.who, self.consent, self.is_offline())
+        held(&self.grant, &self.who, self.consent, self.grant.is_offline())
     }
 
     /// What its client is told of its present tokens.

@@ -12,6 +12,7 @@ use crate::identity::user_id::UserId;
 use crate::oauth::access::Access;
 use crate::oauth::client::ClientId;
 use crate::oauth::pkce::Challenge;
+use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::oauth::uri::AbsoluteUri;
 use crate::secrets::credential::{OfPurpose, Presented, Seal, UserCode, of};
 use crate::secrets::digest::Digest;
@@ -223,6 +224,11 @@ pub(super) fn held(grant: &Grant, who: &Who, consent: Option<i64>, offline: bool
 }
 
 impl Grant {
+    /// Whether it outlives the session in which it was granted.
+    pub fn is_offline(&self) -> bool {
+        self.access.scope.has(OFFLINE_ACCESS)
+    }
+
     /// Whether a key is one of its fences, for this person.
     pub(super) fn is_fence(&self, key: &Key, who: &Who) -> bool {
         match key {

@@ -203,7 +203,7 @@ impl Named for Command {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
-    /// The user's fence was moved: the tokens are dead already, what is left is to tidy up.
+    /// The user's fence was moved: the tokens are dead already, what is left is to tidy up. What began after that stays.
     Fenced,
     /// The client was deleted.
     ClientDeleted,

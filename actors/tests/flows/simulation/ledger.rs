@@ -4,10 +4,11 @@
 //! The ledger knows nothing of how flows decide: who has which address, how often whose password was set and how far each
 //! chain of tokens has come follow from writes, conditions and outcomes alone. A user's fence is the number of times that
 //! their password was set, all their sessions ended, a change of their address taken back or a deletion asked for,
-//! whatever the table of guards says.
+//! whatever the table of guards says; a client's is how often it was deleted, a consent's how often it was taken back.
 
 mod accounts;
 mod chains;
+mod clients;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,13 +18,15 @@ use cairn_actors::effects::{Auth, FailureWrite, Write};
 use cairn_actors::environment::Environment;
 use cairn_actors::identity::address::Address;
 use cairn_actors::identity::user_id::UserId;
+use cairn_actors::oauth::client::ClientId;
 use cairn_actors::secrets::digest::Digest;
 use cairn_runtime::FlowId;
 use cairn_runtime::store::Event;
 use cairn_runtime::testing::store::Tables;
 
 pub(super) use self::accounts::Account;
-pub(super) use self::chains::{Chain, IssuedTokens};
+pub(super) use self::chains::{Chain, Held, IssuedTokens};
+use self::clients::{Consent, Pair};
 use super::flow::{Step, Weighted};
 use super::tally::{Tally, word};
 
@@ -64,6 +67,14 @@ pub(super) struct Ledger {
     pub(super) passwords: BTreeMap<String, FlowId>,
     pub(super) letters: BTreeMap<FlowId, Letters>,
     pub(super) chains: BTreeMap<FlowId, Chain>,
+    /// The fence of every client that was ever registered.
+    pub(super) clients: BTreeMap<ClientId, i64>,
+    /// Whose fence it is.
+    client_keys: BTreeMap<String, ClientId>,
+    /// What was ever consented to.
+    pub(super) consents: BTreeMap<Pair, Consent>,
+    /// The fence of which consent it is.
+    consent_keys: BTreeMap<String, Pair>,
     /// The kind of every flow that history knows.
     kinds: BTreeMap<FlowId, String>,
     finished: BTreeSet<FlowId>,
@@ -94,6 +105,10 @@ impl Ledger {
             passwords: BTreeMap::new(),
             letters: BTreeMap::new(),
             chains: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            client_keys: BTreeMap::new(),
+            consents: BTreeMap::new(),
+            consent_keys: BTreeMap::new(),
             kinds: BTreeMap::new(),
             finished: BTreeSet::new(),
             fences: BTreeMap::new(),
@@ -172,8 +187,8 @@ impl Ledger {
             let public = step.public();
             let by = public.pointer("/shown/by").and_then(serde_json::Value::as_str).unwrap_or_default();
             self.note(&format!("{kind} came to be {} {by}", event.to));
-            if by == "fenced" && !self.chains.get(flow).is_some_and(|chain| chain.is_fenced(self)) {
-                self.complain(format!("{kind} {flow} ended by a fence that stands, at {name}"));
+            if self.chains.get(flow).is_some_and(|chain| !chain.may_end(by, self)) {
+                self.complain(format!("{kind} {flow} ended as {by} by a fence that stands, at {name}"));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Stores that break one promise each, to see that the people find it: what cannot fail proves nothing.
 
-use cairn_actors::effects::{Auth, FailureWrite, UserWrite, Write};
+use cairn_actors::effects::{Auth, ConsentWrite, FailureWrite, UserWrite, Write};
 use cairn_runtime::Guard;
 use cairn_runtime::store::Item;
 use cairn_runtime::testing::simulation::{Settings, altering, run};
@@ -60,6 +60,71 @@ fn a_grant_that_outlives_its_session_is_found() {
     let of_session =
         |_: &SimStore<Auth>, guard: &Guard<String>| matches!(guard, Guard::Hold(key, _) if key.starts_with("session/"));
     finds(forgets(of_session), &["its session had ended", "without its fences", "under Held"]);
+}
+
+#[test]
+fn a_grant_that_outlives_its_client_is_found() {
+    finds(
+        believes("client/"),
+        &["under the fence", "was asked for by", "was read at", "rests on", "client_deleted", "by a fence that stands"],
+    );
+}
+
+#[test]
+fn a_grant_that_outlives_the_consent_to_it_is_found() {
+    finds(believes("consent/"), &["under the consent", "rests on", "consent_revoked"]);
+}
+
+#[test]
+fn a_grant_that_forgets_on_which_consent_it_rests_is_found() {
+    let of_consent =
+        |_: &SimStore<Auth>, guard: &Guard<String>| matches!(guard, Guard::Hold(key, _) if key.starts_with("consent/"));
+    finds(forgets(of_consent), &["under Held", "rests on", "consent_revoked", "was consented to"]);
+}
+
+#[test]
+fn a_consent_that_is_taken_back_and_leaves_its_fence_is_found() {
+    let keeps = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        if item.writes.iter().any(|write| matches!(write, Write::Consent(ConsentWrite::TakeBack { .. }))) {
+            item.guards.clear();
+        }
+    };
+    finds(keeps, &["left the fence of the consent"]);
+}
+
+#[test]
+fn a_client_that_is_deleted_and_gives_its_fence_back_is_found() {
+    let releases = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        for guard in &mut item.guards {
+            if let Guard::Bump(key, _) = guard
+                && key.starts_with("client/")
+            {
+                *guard = Guard::Release(key.clone());
+            }
+        }
+    };
+    finds(releases, &["left the fence of the client"]);
+}
+
+#[test]
+fn a_request_that_was_left_alone_and_remembers_somebody_is_found() {
+    let remembers = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        if let Some(change) = item.change.as_mut().filter(|change| change.row.phase == "lapsed") {
+            let state = change.row.state.trim_end_matches('}').to_owned();
+            change.row.state = format!("{state},\"who\":\"a person\"}}");
+        }
+    };
+    finds(remembers, &["is lapsed and knows somebody"]);
+}
+
+#[test]
+fn a_code_that_is_answered_after_its_tokens_were_used_is_found() {
+    let forgets = |_: &SimStore<Auth>, item: &mut Item<Auth>| {
+        if let Some(change) = item.change.as_mut().filter(|change| change.row.kind == "authorization") {
+            change.row.state = change.row.state.replace("\"generation\":1,", "\"generation\":0,");
+        }
+    };
+    finds(forgets, &["and history", " gave ", "had been used"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use cairn_actors::environment::{Environment, Settings};
 use cairn_actors::flows::session::Session;
 use cairn_actors::identity::address::Address;
 use cairn_actors::identity::user_id::UserId;
+use cairn_actors::oauth::client::ClientId;
 use cairn_actors::secrets::credential::{OfPurpose, Presented, Purpose, Seal};
 use cairn_actors::secrets::hasher::SealedHash;
 use cairn_actors::testing;
@@ -25,6 +26,7 @@ use cairn_runtime::testing::store::{SimStore, Tables};
 use cairn_runtime::{Domain, Fault, Flow, FlowId};
 
 use super::authorization::Authorizations;
+use super::clients::{Clients, TakeBacks};
 use super::deletion::Deletions;
 use super::edit_profile::ProfileEdits;
 use super::email_change::AddressChanges;
@@ -50,6 +52,8 @@ pub(super) fn flows() -> Vec<Weighted> {
         weighted::<ProfileEdits>(3),
         weighted::<SignOuts>(1),
         weighted::<Authorizations>(19),
+        weighted::<Clients>(2),
+        weighted::<TakeBacks>(1),
         weighted::<MagicLinks>(6),
     ]
 }
@@ -67,6 +71,8 @@ pub(super) struct Common {
     pub(super) ledger: Ledger,
     pub(super) post: Post,
     pub(super) sessions: Vec<SignedIn>,
+    /// The grants that clients have asked for.
+    pub(super) grants: Vec<FlowId>,
     passwords: u32,
 }
 
@@ -110,6 +116,17 @@ impl Common {
         let mut sessions = self.sessions_of(user);
         sessions.retain(|_| rng.chance(600));
         sessions
+    }
+
+    /// Some of the grants of a user or a client, as a query found them a while ago.
+    pub(super) fn some_grants(&self, of: impl Fn(Option<UserId>, ClientId) -> bool, rng: &mut Rng) -> Vec<FlowId> {
+        let is_theirs = |flow: &&FlowId| {
+            let chain = self.ledger.chains.get(*flow);
+            chain.and_then(|chain| Some((chain.user, chain.client?.0))).is_some_and(|(user, client)| of(user, client))
+        };
+        let mut grants: Vec<_> = self.grants.iter().rev().filter(is_theirs).take(8).copied().collect();
+        grants.retain(|_| rng.chance(600));
+        grants
     }
 
     /// Mostly an address that nobody has had, and always one that others try for as well; now and then one that was
@@ -176,6 +193,7 @@ impl People {
             post: Post::new(Arc::clone(&environment)),
             environment,
             sessions: Vec::new(),
+            grants: Vec::new(),
             passwords: 0,
         };
         Self { common, flows: flows(), store: None, planned: BTreeMap::new(), asked: BTreeMap::new() }

@@ -134,6 +134,13 @@ impl View<'_> {
         state
     }
 
+    /// What is nobody's yet, or any more, names nobody.
+    pub(super) fn knows_nobody(&mut self, row: &Row) {
+        if row.user.is_some() || row.state.contains("\"who\"") || row.state.contains("\"amr\"") {
+            self.complain(format!("{} {} is {} and knows somebody: {}", row.kind, row.id, row.phase, row.state));
+        }
+    }
+
     /// A chain of tokens stands where history left it, and under no fence that has not come to be.
     pub(super) fn chain(&mut self, row: &Row, (user, fence): (UserId, i64), present: &IssuedTokens, ends: Timestamp) {
         let chain = self.ledger.chains.get(&row.id);

@@ -2,8 +2,8 @@
 
 use cairn_actors::acts::sessions::{self, SIGN_OUT_EVERYWHERE};
 use cairn_actors::effects::{Auth, DeviceWrite, Key, Write};
+use cairn_actors::followers::{Follower, Followers};
 use cairn_actors::identity::user_id::UserId;
-use cairn_actors::testing;
 use cairn_runtime::testing::simulation::{Desk, Heard, Order, Told};
 use cairn_runtime::{Engine, Guard};
 
@@ -28,9 +28,11 @@ impl SimulatedFlow for SignOuts {
 
     fn plan(&mut self, common: &mut Common, desk: &mut Desk<'_, Auth>) -> Option<Plan<Asked>> {
         let (user, fence) = common.signed_in(desk)?;
-        let told = common.some_sessions_of(user, desk.rng);
+        let sessions = common.some_sessions_of(user, desk.rng).into_iter().map(Follower::Session);
+        let grants = common.some_grants(|by, _| by == Some(user), desk.rng).into_iter().map(Follower::Authorization);
+        let told: Followers = sessions.chain(grants).collect();
         let order = Order::new("sign out everywhere", move |engine: Engine<Auth>, asker| {
-            let told = testing::following(told.clone());
+            let told = told.clone();
             async move {
                 let act = |lost: Option<&Key>| sessions::sign_out_everywhere(user, &told, lost);
                 Told::of(engine.act(SIGN_OUT_EVERYWHERE, asker, |lost, _| act(lost)).await)

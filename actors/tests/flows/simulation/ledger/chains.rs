@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use cairn_actors::flows::session;
 use cairn_actors::identity::user_id::UserId;
+use cairn_actors::oauth::client::ClientId;
 use cairn_actors::secrets::credential::Seal;
 use cairn_runtime::{FlowId, Guard, Id, Timestamp};
 
 use super::Ledger;
+use super::clients::{HeldOfClient, Pair};
 use crate::simulation::flow::Step;
 
 /// What came with one generation of a chain of tokens: refresh token, and `jti`, `iat`, `exp` and key of the access token.
@@ -24,6 +26,10 @@ pub(in crate::simulation) struct Chain {
     pub(in crate::simulation) fence: i64,
     /// The session in which a grant was made, while its end would end the grant.
     pub(in crate::simulation) session: Option<FlowId>,
+    /// The client that a grant is made to, with the number of its fence.
+    pub(in crate::simulation) client: Option<(ClientId, i64)>,
+    /// The consent on which a grant rests, with the number of its fence.
+    pub(in crate::simulation) consent: Option<(Pair, i64)>,
     pub(in crate::simulation) handed: Vec<IssuedTokens>,
     /// Which of them came of a proof of the password: what they replaced gets no repeat.
     pub(in crate::simulation) proved: BTreeSet<u32>,
@@ -38,17 +44,31 @@ pub(in crate::simulation) struct Chain {
 pub(in crate::simulation) struct Held {
     pub(in crate::simulation) user: Option<(UserId, i64)>,
     pub(in crate::simulation) session: Option<FlowId>,
+    pub(in crate::simulation) client: Option<(ClientId, i64)>,
+    pub(in crate::simulation) consent: Option<(Pair, i64)>,
     /// Of whose devices the number was held, as far as that matters: where a password was proved.
     pub(in crate::simulation) devices: Option<UserId>,
 }
 
 impl Chain {
     pub(in crate::simulation) fn own(&self) -> Held {
-        Held { user: self.user.map(|user| (user, self.fence)), session: self.session, devices: None }
+        let user = self.user.map(|user| (user, self.fence));
+        Held { user, session: self.session, client: self.client, consent: self.consent, devices: None }
+    }
+
+    /// Whether it may have ended in this way: by a fence, only when that has moved.
+    pub(super) fn may_end(&self, by: &str, ledger: &Ledger) -> bool {
+        match by {
+            "fenced" => self.is_fenced(ledger),
+            "client_deleted" => ledger.left_client(self.client, None).is_some(),
+            // What is not kept has no fence.
+            "consent_revoked" => self.consent.is_none() || ledger.left_client(None, self.consent).is_some(),
+            _ => true,
+        }
     }
 
     /// Whether what it was begun under has moved.
-    pub(super) fn is_fenced(&self, ledger: &Ledger) -> bool {
+    fn is_fenced(&self, ledger: &Ledger) -> bool {
         let user = self.user.is_some_and(|user| ledger.fence(user) != Some(self.fence));
         user || self.session.is_some_and(|session| ledger.is_finished(session))
     }
@@ -58,33 +78,35 @@ impl Ledger {
     /// The fences that a step held: each at its present number, or the step outlived it.
     pub(in crate::simulation) fn held(&mut self, step: &Step<'_>) -> Held {
         let Step { event, line, .. } = step;
-        let mut held = Held { user: None, session: None, devices: None };
+        let mut held = Held { user: None, session: None, client: None, consent: None, devices: None };
+        let what = format!("{} {} took {}", event.kind, event.flow, event.name);
         for guard in &line.guards {
             let Guard::Hold(key, number) = guard else { continue };
             if let Some(user) = self.fences.get(key).copied() {
                 held.user = Some((user, *number));
                 if self.fence(user) != Some(*number) {
                     let present = self.fence(user);
-                    self.complain(format!(
-                        "{} {} took {} under the fence {number} of {user:?}, which is at {present:?}",
-                        event.kind, event.flow, event.name
-                    ));
+                    self.complain(format!("{what} under the fence {number} of {user:?}, which is at {present:?}"));
                 }
             } else if let Some(user) = self.numbers.get(key).copied() {
                 held.devices = Some(user);
                 if self.devices(user) != Some(*number) {
                     let present = self.devices(user);
                     self.complain(format!(
-                        "{} {} took {} under the number {number} of the devices of {user:?}, which is at {present:?}",
-                        event.kind, event.flow, event.name
+                        "{what} under the number {number} of the devices of {user:?}, which is at {present:?}"
                     ));
                 }
             } else if let Some(session) = key.strip_prefix("session/").and_then(|text| Id::parse("ses", text)) {
                 let session = FlowId(session);
                 held.session = Some(session);
                 if self.finished.contains(&session) || !self.chains.contains_key(&session) {
-                    let what = format!("{} {} took {}", event.kind, event.flow, event.name);
                     self.complain(format!("{what} in the session {session}, which is over"));
+                }
+            } else {
+                match self.held_of_client(key, *number, &what) {
+                    HeldOfClient::Client(client) => held.client = Some((client, *number)),
+                    HeldOfClient::Consent(pair) => held.consent = Some((pair, *number)),
+                    HeldOfClient::Neither => {}
                 }
             }
         }
@@ -138,6 +160,9 @@ impl Ledger {
         }
         if chain.session.is_some_and(|session| self.is_finished(session)) {
             return Some("its session had ended".to_owned());
+        }
+        if let Some(why) = self.left_client(chain.client, chain.consent) {
+            return Some(why.to_owned());
         }
         let last = chain.handed.last().map_or(0, |handed| handed.issue.n);
         let wrong = |n: u32| n + 1 < last || n + 1 == last && chain.proved.contains(&last) || n < chain.salted;
