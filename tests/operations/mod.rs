@@ -28,7 +28,9 @@ async fn health_is_answered_in_parts(app: &App) {
 }
 
 async fn nothing_but_health_is_public(app: &App) {
-    for path in ["/health/live", "/health/ready", "/health/db", "/metrics", "/runtime/status", "/runtime/audit"] {
+    for path in
+        ["/health/live", "/health/ready", "/health/db", "/metrics", "/runtime/status", "/runtime/audit", "/keys"]
+    {
         app.client().get(path).send().await.problem(404, "not-found");
     }
     let answer = app.client().request("POST", "/runtime/ping").send().await;
@@ -59,7 +61,7 @@ async fn no_page_of_another_site_reads_or_writes_here(app: &App) {
         let request = format!("{head}\r\nconnection: close\r\n\r\n");
         raw::status(&raw::exchange(app.operations().server(), request.as_bytes(), PATIENCE).await)
     };
-    for path in ["/health", "/health/live", "/metrics", "/runtime/status", "/runtime/audit", "/nowhere"] {
+    for path in ["/health", "/health/live", "/metrics", "/runtime/status", "/runtime/audit", "/keys", "/nowhere"] {
         assert_eq!(ask(&format!("GET {path} HTTP/1.1\r\nhost: evil.example:8081")).await, Some(421), "{path}");
         let other = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nsec-fetch-site: cross-site");
         assert_eq!(ask(&other).await, Some(403), "{path}");

@@ -1,6 +1,7 @@
 //! The process: its ready line, one process a file, what it refuses to start with, and a good end.
 
 mod health;
+mod keys;
 mod places;
 mod secret_files;
 mod shutdown;

@@ -151,6 +151,9 @@ impl Services {
         let _turn = self.keys.0.turn.lock().await;
         let mut rows = self.keys.0.table.read().await?;
         for algorithm in rotation.algorithms(&rows, self.engine.now()) {
+            if !rotation.at_once && schedule::is_coming(&rows, algorithm, self.engine.now()) {
+                continue;
+            }
             let (key, now) = (self.generate(algorithm).await?, self.engine.now());
             rows = self.change_keys(move |rows| schedule::rotate(rows, key, now, rotation.at_once)).await?;
             self.adopt(&rows)?;

@@ -206,6 +206,8 @@ pub const SEEDS: &[Seed] = &[
     behind("GET", "/runtime/status"),
     behind("GET", "/runtime/audit"),
     Seed { body: Body::Json("{}"), ..behind("POST", "/runtime/ping") },
+    behind("GET", "/keys"),
+    Seed { body: Body::Json(r#"{"algorithm":"ES256","now":false}"#), ..behind("POST", "/keys/rotate") },
 ];
 
 /// The lines of all tables, those of the operations listener last, each with whether it is one.

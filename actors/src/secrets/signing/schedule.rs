@@ -108,6 +108,11 @@ pub fn is_due(rows: &[SealedSigningKey], algorithm: SigningAlgorithm, now: Times
     living(rows, algorithm).last().is_some_and(|newest| Timestamp(newest.created_at).after(most) <= now)
 }
 
+/// Whether a successor of the key that signs is on its way.
+pub fn is_coming(rows: &[SealedSigningKey], algorithm: SigningAlgorithm, now: Timestamp) -> bool {
+    living(rows, algorithm).last().copied() != signing(rows, algorithm, now)
+}
+
 /// What is to be changed in the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyChange {
@@ -129,17 +134,16 @@ pub fn ensure(rows: &[SealedSigningKey], key: SealedSigningKey) -> KeyChange {
 /// its algorithm are retired.
 pub fn rotate(rows: &[SealedSigningKey], mut key: SealedSigningKey, now: Timestamp, at_once: bool) -> KeyChange {
     let Some(algorithm) = key.algorithm() else { return KeyChange::default() };
+    // Of two from one millisecond the older could be either.
+    while rows.iter().any(|row| row.alg == key.alg && row.created_at == key.created_at) {
+        key.created_at += 1;
+    }
     let living = living(rows, algorithm);
     if at_once {
         let others = living.iter().map(|row| row.kid.clone()).collect();
         return KeyChange { add: Some(key), retire: Some((now, others)), delete: Vec::new() };
     }
-    let current = signing(rows, algorithm, now);
-    let is_coming = living.last().copied() != current;
-    // Of two from one millisecond the older could be either.
-    while living.iter().any(|row| row.created_at == key.created_at) {
-        key.created_at += 1;
-    }
+    let is_coming = is_coming(rows, algorithm, now);
     KeyChange { add: (!is_coming).then_some(key), ..KeyChange::default() }
 }
 
@@ -235,7 +239,8 @@ mod tests {
         assert_eq!(rotate(&two, another.clone(), at(30), false), KeyChange::default(), "one is on its way");
         assert!(rotate(&two, another.clone(), at(31), false).add.is_some(), "it has arrived");
         let change = rotate(&two, another.clone(), at(30), true);
-        assert_eq!(change.add, Some(another));
+        let after_its_twin = SealedSigningKey { created_at: another.created_at + 1, ..another };
+        assert_eq!(change.add, Some(after_its_twin));
         assert_eq!(change.retire, Some((at(30), vec!["a".to_owned(), "new".to_owned()])));
         assert_eq!(rotate(&[], key.clone(), at(30), false), added, "the first");
         let twin = rotate(&old, row("twin", "EdDSA", 10, None), at(10), false).add.unwrap();
