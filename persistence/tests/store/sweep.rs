@@ -2,6 +2,7 @@
 //! each of four ways.
 
 mod accounts;
+mod authorization;
 mod registration;
 mod session;
 mod stand;
@@ -16,13 +17,14 @@ use self::stand::Stand;
 use crate::auth::{Town, hasten, hastened};
 use crate::support::Kind;
 
-const ALL: [Scenario<Stand>; 10] = [
+const ALL: [Scenario<Stand>; 11] = [
     Scenario { name: "a newcomer registers", calls: 20, run: |stand| Box::pin(registration::newcomer(stand)) },
     Scenario { name: "nobody proves the address", calls: 8, run: |stand| Box::pin(registration::nobody(stand)) },
     Scenario { name: "refresh tokens rotate", calls: 10, run: |stand| Box::pin(session::rotation(stand)) },
     Scenario { name: "somebody signs out", calls: 10, run: |stand| Box::pin(session::sign_out(stand)) },
     Scenario { name: "a fence moves", calls: 10, run: |stand| Box::pin(session::fence(stand)) },
     Scenario { name: "a client has only its tokens", calls: 5, run: |stand| Box::pin(session::client(stand)) },
+    Scenario { name: "a client is let in", calls: 20, run: |stand| Box::pin(authorization::grant(stand)) },
     Scenario { name: "a password is forgotten", calls: 20, run: |stand| Box::pin(accounts::recovery(stand)) },
     Scenario { name: "a password is changed", calls: 10, run: |stand| Box::pin(accounts::password(stand)) },
     Scenario {

@@ -118,11 +118,12 @@ impl Fences {
     /// Somebody, as a service finds them now, or found them a while ago.
     fn sign_in(&self, number: u8, known: Consented, stale: bool) -> SignIn {
         let mut who = self.who(number);
-        who.fence -= i64::from(stale);
         let consent = self.consents[usize::from(number)];
+        let stale_consent = stale && known == Consented::Kept;
+        who.fence -= i64::from(stale && !stale_consent);
         let remembered = match (known, consent) {
             (Consented::NotNeeded, _) => Remembered::NotNeeded,
-            (Consented::Kept, Some(consent)) => Remembered::Given(consent),
+            (Consented::Kept, Some(consent)) => Remembered::Given(consent - i64::from(stale)),
             (Consented::Kept, None) if stale => Remembered::Given(0),
             (Consented::Kept, None) | (Consented::Never, _) => Remembered::Nothing,
         };
@@ -182,12 +183,13 @@ impl Course {
         let fences = Fences::new();
         let mut driver = guarded(Driver::new(9));
         driver.put(&Key::Consent(user(1), client(1)), 4);
+        let is_stale = entry.is_some_and(|(_, stale)| stale);
         let entry = entry.filter(|_| !kind.device).map(|(known, stale)| fences.sign_in(1, known, stale));
         let says = driver.start(T0, &start_with(kind, entry.clone()));
         let mut course =
             Self { kind, driver, fences, begun: None, told: Vec::new(), answered: None, code: None, writes: 0 };
         if says == Outcome::Refused {
-            assert!(course.driver.state.is_none() && entry.unwrap().who != course.fences.who(1));
+            assert!(course.driver.state.is_none() && is_stale);
             return None;
         }
         if let Some(entry) = entry {
