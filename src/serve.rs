@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cairn_actors::effects::Auth;
@@ -114,7 +115,14 @@ async fn serve(config: Config) -> Result<(), String> {
     let mailer = Arc::new(mailer);
     let (stop_public, public_stops) = watch::channel(false);
     let (stop_operations, operations_stop) = watch::channel(false);
-    let exit: cairn_runtime::nursery::Exit = Arc::new(|_| std::process::exit(1));
+    // A start that fails takes its tasks down with it. That is told by what failed, and must not end the process first.
+    let failed = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&failed);
+    let exit: cairn_runtime::nursery::Exit = Arc::new(move |_| {
+        if !failing.load(Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    });
     let host = ActorHost::new(exit);
     let store = Arc::new(database.store::<Auth, _>(AuthWrites));
     let node = process::node_name(&hostname(), public_at);
@@ -210,7 +218,8 @@ async fn serve(config: Config) -> Result<(), String> {
     });
     let _supervision = supervise(host, tasks).await.map_err(|why| said(&why))?;
     if let Some(tables) = &config.tables {
-        registered::bring(&registering, tables).await?;
+        let brought = registered::bring(&registering, tables).await;
+        brought.inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
     }
     let mut signals = Signals::listen()?;
     readiness.set(true);
@@ -351,6 +360,7 @@ fn public_routes(
     let router = Router::new(settings)
         .with(cairn_http::api::group(state)?)?
         .with(cairn_http::well_known::group(state)?)?
+        .with(cairn_http::oauth::group(state)?)?
         .with(cairn_http::openapi::group(state)?)?
         .with(cairn_http::pages::group(state)?)?;
     Ok(router.filter())

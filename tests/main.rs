@@ -19,6 +19,7 @@ mod house;
 mod journeys;
 mod letters;
 mod limits;
+mod oauth;
 mod openapi;
 mod operations;
 mod pages;

@@ -6,6 +6,7 @@ pub mod description;
 pub mod in_process;
 pub mod json;
 pub mod limits;
+pub mod oauth;
 pub mod openapi;
 pub mod operations;
 pub mod pages;

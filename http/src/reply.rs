@@ -16,6 +16,12 @@ pub const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
+/// The same, with forms that may lead to one other source besides (CSP 3, section 2.3.1).
+pub(crate) fn page_policy_to(source: &str) -> Option<HeaderValue> {
+    let policy = PAGE_POLICY.to_str().ok()?.replace("form-action 'self'", &format!("form-action 'self' {source}"));
+    HeaderValue::try_from(policy).ok()
+}
+
 /// The policy of what is no page: it loads nothing.
 pub(crate) const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");

@@ -166,6 +166,12 @@ impl Request {
         &self.head.query
     }
 
+    /// All query parameters, decoded, in their order.
+    #[must_use]
+    pub(crate) fn query_pairs(&self) -> Vec<(String, String)> {
+        decode::query(&self.head.query)
+    }
+
     /// The first query parameter of this name, decoded; what was broken in it is U+FFFD.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {
@@ -359,6 +365,11 @@ pub struct Form {
 }
 
 impl Form {
+    /// Its fields in their order.
+    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
+        self.pairs
+    }
+
     /// The first field of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

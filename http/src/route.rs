@@ -70,6 +70,8 @@ pub enum Body {
     Json(Shape),
     /// `application/x-www-form-urlencoded`.
     Form,
+    /// Of any type, which the handler looks at.
+    Any,
 }
 
 impl Body {
@@ -77,7 +79,7 @@ impl Body {
     #[must_use]
     pub const fn media_type(self) -> Option<&'static str> {
         match self {
-            Self::None => None,
+            Self::None | Self::Any => None,
             Self::NoMembers | Self::Json(_) => Some("application/json"),
             Self::Form => Some("application/x-www-form-urlencoded"),
         }
@@ -99,6 +101,8 @@ pub enum Said {
     Events,
     /// Bytes of a media type of their own.
     File,
+    /// As a protocol wants it, errors too.
+    Protocol,
 }
 
 /// A type of ours, as tables name it.
@@ -207,6 +211,8 @@ macro_rules! routes {
 /// The words of tables as data.
 macro_rules! word {
     (access open) => { $crate::access::Access::Open };
+    (access client) => { $crate::access::Access::Client };
+    (access token) => { $crate::access::Access::Token };
     (access bearer) => { $crate::access::Access::Bearer };
     (access fresh_bearer) => { $crate::access::Access::FreshBearer };
     (access bearer_or_repeat) => { $crate::access::Access::BearerOrRepeat };
@@ -219,11 +225,13 @@ macro_rules! word {
     (body no_members) => { $crate::route::Body::NoMembers };
     (body json($type:ty)) => { $crate::route::Body::Json($crate::route::Shape::of::<$type>()) };
     (body form) => { $crate::route::Body::Form };
+    (body any) => { $crate::route::Body::Any };
     (said 204) => { $crate::route::Said::Nothing };
     (said 304) => { $crate::route::Said::Unchanged };
     (said page) => { $crate::route::Said::Page };
     (said events) => { $crate::route::Said::Events };
     (said file) => { $crate::route::Said::File };
+    (said protocol) => { $crate::route::Said::Protocol };
     (said $status:tt($type:ty)) => {
         $crate::route::Said::Json($crate::route::word!(status $status), $crate::route::Shape::of::<$type>())
     };
@@ -244,6 +252,12 @@ macro_rules! call {
     ($state:ident, $request:ident, open, $($rest:tt)+) => {
         async move { $crate::route::call!(@body $state, $request, (), $($rest)+) }
     };
+    ($state:ident, $request:ident, client, $($rest:tt)+) => {
+        $crate::route::call!($state, $request, open, $($rest)+)
+    };
+    ($state:ident, $request:ident, token, $($rest:tt)+) => {
+        $crate::route::call!($state, $request, open, $($rest)+)
+    };
     ($state:ident, $request:ident, bearer, $($rest:tt)+) => { async move {
         let mut request = $request;
         let who = $crate::access::admitted(&mut request)?;
@@ -259,6 +273,9 @@ macro_rules! call {
     (@body $state:ident, $request:ident, ($($who:ident)?), none, [$($said:tt)+], $run:expr) => {
         $crate::route::call!(@said [$($said)+], ($run)($state, $request $(, $who)?).await)
     };
+    (@body $state:ident, $request:ident, (), form, [protocol], $run:expr) => { ($run)($state, $request).await };
+    (@body $state:ident, $request:ident, (), none, [protocol], $run:expr) => { ($run)($state, $request).await };
+    (@body $state:ident, $request:ident, (), any, [protocol], $run:expr) => { ($run)($state, $request).await };
     (@body $state:ident, $request:ident, ($($who:ident)?), no_members, [$($said:tt)+], $run:expr) => {{
         $request.no_members()?;
         $crate::route::call!(@said [$($said)+], ($run)($state, $request $(, $who)?).await)

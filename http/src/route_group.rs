@@ -13,8 +13,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, EXPECT, ORIGIN,
-    RETRY_AFTER, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, EXPECT, ORIGIN, RETRY_AFTER, VARY,
 };
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
@@ -227,7 +227,7 @@ impl<S: Admission> RouteGroup<S> {
             }
         }
         match route.spec.access {
-            Access::Open | Access::Session => {}
+            Access::Open | Access::Client | Access::Token | Access::Session => {}
             Access::OwnForm | Access::SessionForm | Access::SessionFormOrRepeat => {
                 if sent_by_another_site(request.headers(), &settings.own_origin) {
                     return Err(Problem::another_site());
@@ -397,7 +397,11 @@ impl<S> Entry<S> {
             trail.forget_welcome();
         } else if trail.headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             trail.headers.insert(ACCESS_CONTROL_ALLOW_METHODS, self.allow.clone());
-            trail.headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ACCEPTED));
+            // Where everybody is welcome, so is whatever they send: libraries name headers of their own.
+            let everybody = trail.headers.get(ACCESS_CONTROL_ALLOW_ORIGIN).is_some_and(|origin| origin == "*");
+            let wanted = head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|_| everybody).cloned();
+            let accepted = wanted.unwrap_or(HeaderValue::from_static(ACCEPTED));
+            trail.headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, accepted);
             trail.headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         }
     }

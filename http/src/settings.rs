@@ -46,7 +46,7 @@ impl Settings {
             hosts: Hosts::Any,
             other_sites: true,
             tls_below: false,
-            no_store: &["/auth", "/users"],
+            no_store: &["/auth", "/users", "/oauth"],
         }
     }
 

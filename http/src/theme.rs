@@ -84,6 +84,10 @@ const TEMPLATES: &[(&str, &str)] = templates!(
     "account/history.html",
     "account/export.html",
     "account/delete.html",
+    "account/applications.html",
+    "sign_out/client.html",
+    "consent/form.html",
+    "consent/form_post.html",
 );
 
 const STYLESHEET: &str = include_str!("templates/cairn.css");

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::access::rate::PAGE;
 use crate::description::{Area, Description, Gives};
+use crate::oauth;
 use crate::pages;
 use crate::problem::Problem;
 use crate::request::Request;
@@ -20,6 +21,8 @@ use crate::state::AppState;
 routes! {
     static ROUTES: AppState, call;
     GET "/.well-known/jwks.json", open, none => 200(Jwks), unlimited, jwks, KEYS;
+    GET "/.well-known/openid-configuration", open, none => protocol, unlimited, oauth::metadata;
+    GET "/.well-known/oauth-authorization-server", open, none => protocol, unlimited, oauth::metadata;
     GET "/.well-known/change-password", open, none => page, PAGE, pages::change_password;
 }
 
@@ -36,7 +39,7 @@ pub fn specs() -> impl Iterator<Item = &'static RouteSpec> {
 /// # Errors
 /// When the table contradicts itself.
 pub fn group(state: &Arc<AppState>) -> Result<RouteGroup<AppState>, TableFault> {
-    Ok(RouteGroup::new("well-known", Arc::clone(state), ROUTES)?.below(&["/.well-known"]).cors(Cors::Listed))
+    Ok(RouteGroup::new("well-known", Arc::clone(state), ROUTES)?.below(&["/.well-known"]).cors(Cors::Everybody))
 }
 
 /// A JWK set.

@@ -37,7 +37,7 @@ impl Value for Limit {
 
 impl Rates {
     /// Each bucket and what it holds.
-    fn buckets(&self) -> [(&'static str, &Limit); 15] {
+    fn buckets(&self) -> [(&'static str, &Limit); 17] {
         [
             ("register", &self.limit_register),
             ("login", &self.limit_login),
@@ -54,6 +54,8 @@ impl Rates {
             ("advice", &self.limit_advice),
             ("history", &self.limit_history),
             ("export", &self.limit_export),
+            ("authorize", &self.limit_authorize),
+            ("token", &self.limit_token),
         ]
     }
 

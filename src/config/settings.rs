@@ -343,6 +343,12 @@ settings! {
 
         /// Exports.
         limit_export: Limit = "10/1m 60/1h",
+
+        /// Sending a browser here for an authorization.
+        limit_authorize: Limit = "120/1m",
+
+        /// Asking for tokens or about them, as a client; many people may stand behind one that serves them.
+        limit_token: Limit = "60000/1m",
     }
 
     /// How pages look

@@ -1,6 +1,6 @@
 //! Access, held against the tables: every route is called without credentials, with wrong ones and from another site.
 
-use cairn_http::{Access, Body, RouteSpec, api, openapi, pages, well_known};
+use cairn_http::{Access, Body, RouteSpec, api, oauth, openapi, pages, well_known};
 
 use crate::support::browser::Browser;
 use crate::support::client::Request;
@@ -11,7 +11,7 @@ of_each_kind!(with_good_credentials_everybody_gets_as_far_as_the_tables_say);
 
 /// The lines of all tables of the public listener.
 fn specs() -> impl Iterator<Item = &'static RouteSpec> {
-    api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs())
+    api::specs().chain(oauth::specs()).chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs())
 }
 
 /// A path that fits a pattern, with ids that are nobody's.
@@ -28,7 +28,7 @@ fn path(spec: &RouteSpec) -> String {
 fn request(app: &App, spec: &RouteSpec) -> Request {
     let request = app.client().request(spec.method.as_str(), &path(spec));
     match spec.body {
-        Body::None => request,
+        Body::None | Body::Any => request,
         Body::NoMembers | Body::Json(_) => request.json(&json!({})),
         Body::Form => request.header("content-type", "application/x-www-form-urlencoded"),
     }
@@ -49,6 +49,10 @@ fn asks_who(answer: &Answer) -> bool {
 fn stranger(spec: &RouteSpec, answer: &Answer, refused: &str) {
     match spec.access {
         Access::Open | Access::OwnForm | Access::Loopback => assert!(!asks_who(answer), "{spec:?}: {answer}"),
+        // As its protocol says, whatever is wrong.
+        Access::Client | Access::Token => {
+            answer.expect(401);
+        }
         Access::Bearer | Access::FreshBearer | Access::BearerOrRepeat => {
             answer.problem(401, refused);
         }
@@ -95,7 +99,7 @@ async fn with_good_credentials_everybody_gets_as_far_as_the_tables_say(kind: Kin
     browser.send(&app, &form.with("identifier", &person.email).with("password", &person.password)).await;
     let asks = async |spec| request(&app, spec).bearer(&tokens.access).header("cookie", &browser.header()).send().await;
     // What ends the session comes last.
-    let others = || specs().filter(|spec| spec.access != Access::BearerOrRepeat);
+    let others = || specs().filter(|spec| !matches!(spec.access, Access::BearerOrRepeat | Access::Client));
     for spec in others() {
         let answer = asks(spec).await;
         assert!(!asks_who(&answer), "{spec:?}: {answer}");

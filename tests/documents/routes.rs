@@ -2,15 +2,16 @@
 
 use std::fs;
 
-use cairn_http::{Access, Body, RouteSpec, api, openapi, operations, pages, well_known};
+use cairn_http::{Access, Body, RouteSpec, api, oauth, openapi, operations, pages, well_known};
 
 use super::{read, root};
 
 /// The tables in their order on the page.
-fn tables() -> [(&'static str, Vec<&'static RouteSpec>); 5] {
+fn tables() -> [(&'static str, Vec<&'static RouteSpec>); 6] {
     [
         ("The interface", api::specs().collect()),
         ("Well-known paths", well_known::specs().collect()),
+        ("The provider", oauth::specs().collect()),
         ("The document of the interface", openapi::specs().collect()),
         ("Pages", pages::specs().collect()),
         ("Operations", operations::specs().collect()),
@@ -22,6 +23,8 @@ fn access(access: Access) -> &'static str {
         Access::Open => "anybody",
         Access::OwnForm => "a form of our own pages",
         Access::Loopback => "loopback",
+        Access::Client => "client",
+        Access::Token => "any access token",
         Access::Bearer => "bearer",
         Access::FreshBearer => "fresh bearer",
         Access::BearerOrRepeat => "bearer, or its repeat",
@@ -37,6 +40,7 @@ fn row(spec: &RouteSpec) -> String {
         Body::NoMembers => "`{}`",
         Body::Json(_) => "JSON",
         Body::Form => "form",
+        Body::Any => "any",
     };
     let bucket = spec.bucket.unwrap_or_default();
     let path = format!("`{}`", spec.path);

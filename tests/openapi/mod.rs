@@ -6,7 +6,7 @@ mod bodies;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
-use cairn_http::{Body, RouteSpec, Said, api, openapi, operations, pages, well_known};
+use cairn_http::{Body, RouteSpec, Said, api, oauth, openapi, operations, pages, well_known};
 
 use crate::support::app::binary;
 use crate::support::contract::validator;
@@ -18,7 +18,8 @@ on_both_databases!(everybody_may_have_the_document_and_keep_it);
 
 /// The lines of the public listener and those of the operations listener, each with their document.
 fn documents() -> [(Value, Vec<&'static RouteSpec>); 2] {
-    let public = api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs());
+    let public =
+        api::specs().chain(oauth::specs()).chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs());
     [(openapi::document("/"), public.collect()), (openapi::operations_document(), operations::specs().collect())]
 }
 
@@ -113,10 +114,10 @@ fn every_route_for_programs_is_in_a_document_and_no_other() {
             .into_iter()
             .map(|(path, method, _)| (path.to_owned(), method.to_uppercase()))
             .collect();
-        // What browsers are for: pages, and what scripts of theirs ask.
+        // What browsers are for: pages, and what scripts of theirs ask. What a protocol describes has its own document.
         let of_browsers = |spec: &RouteSpec| {
             spec.body.media_type() == Body::Form.media_type()
-                || spec.answers.iter().any(|said| matches!(said, Said::Page | Said::Events))
+                || spec.answers.iter().any(|said| matches!(said, Said::Page | Said::Events | Said::Protocol))
                 || spec.path.starts_with("/assets/")
         };
         let wanted: BTreeSet<(String, String)> = specs

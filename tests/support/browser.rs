@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::app::App;
 use super::client::{Answer, Request, encoded};
 
+/// Where the clients of the tests are, to which the provider sends browsers back.
+pub const CLIENT: &str = "https://client.example/";
+
 /// One browser of one person.
 #[derive(Clone, Debug, Default)]
 pub struct Browser {
@@ -113,6 +116,11 @@ impl Browser {
                 let (status, html) = (answer.status, answer.text());
                 return Page { url, status, html, answer };
             };
+            if location.starts_with(CLIENT) {
+                // Back at a client of the provider, which is nobody here.
+                let url = location.to_owned();
+                return Page { url, status: answer.status, html: String::new(), answer };
+            }
             assert!(location.starts_with('/') && !location.starts_with("//"), "a redirect out of the house: {answer}");
             url = location.to_owned();
             let mut request = app.client().get(&url).header("accept", "text/html");
@@ -145,6 +153,20 @@ impl Page {
     pub fn says_not(&self, text: &str) -> &Self {
         assert!(!unescaped(&self.html).contains(text), "{} says {text:?}: {}", self.url, self.html);
         self
+    }
+
+    /// A parameter of the address at which the browser is.
+    #[track_caller]
+    pub fn parameter(&self, name: &str) -> String {
+        let found = self.parameters().into_iter().find(|(known, _)| known == name);
+        found.unwrap_or_else(|| panic!("no {name} at {}: {}", self.url, self.answer)).1
+    }
+
+    /// All parameters of the address at which the browser is.
+    pub fn parameters(&self) -> Vec<(String, String)> {
+        let query = self.url.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.map(|(name, value)| (decoded(name), decoded(value))).collect()
     }
 
     pub fn has_form(&self, id: &str) -> bool {
@@ -184,7 +206,28 @@ impl Page {
     }
 }
 
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next(), rest.next()].map(|digit| char::from(digit.unwrap()).to_digit(16).unwrap());
+            bytes.push(u8::try_from(digits[0] * 16 + digits[1]).unwrap());
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
 impl Form {
+    /// Presses the button that says so.
+    #[must_use]
+    pub fn pressed(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Puts a value into a field; what is there already is replaced.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {

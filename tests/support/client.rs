@@ -95,6 +95,14 @@ impl Client {
         self.request("GET", target)
     }
 
+    /// A form, as programs send it.
+    pub fn form(&self, target: &str, fields: &[(&str, &str)]) -> Request {
+        let body: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        let request = self.request("POST", target).header("content-type", "application/x-www-form-urlencoded");
+        request.body(body.join("&"))
+    }
+
     pub fn post(&self, target: &str, body: &Value) -> Request {
         self.request("POST", target).json(body)
     }

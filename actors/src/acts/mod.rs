@@ -2,6 +2,7 @@
 //! leaves an event and no row.
 
 pub mod clients;
+pub mod consents;
 pub mod devices;
 pub mod guesses;
 pub mod password;

@@ -29,21 +29,21 @@ pub struct Minted {
 }
 
 impl Minted {
-    /// The first of a flow. `life`: how long it is good at most; `None`: as the settings say.
-    pub(super) fn first(life: Option<Duration>, cx: &Cx<'_, Auth>) -> Self {
-        Self::now(0, life, cx)
+    /// The first of a flow, to be signed by an algorithm. `life`: how long it is good at most; `None`: as the settings say.
+    pub(super) fn first(algorithm: SigningAlgorithm, life: Option<Duration>, cx: &Cx<'_, Auth>) -> Self {
+        Self::now(0, algorithm, life, cx)
     }
 
     /// The one after this.
     #[must_use]
-    pub(super) fn next(&self, life: Option<Duration>, cx: &Cx<'_, Auth>) -> Self {
-        Self::now(self.generation.saturating_add(1), life, cx)
+    pub(super) fn next(&self, algorithm: SigningAlgorithm, life: Option<Duration>, cx: &Cx<'_, Auth>) -> Self {
+        Self::now(self.generation.saturating_add(1), algorithm, life, cx)
     }
 
-    fn now(generation: u32, life: Option<Duration>, cx: &Cx<'_, Auth>) -> Self {
+    fn now(generation: u32, algorithm: SigningAlgorithm, life: Option<Duration>, cx: &Cx<'_, Auth>) -> Self {
         let usual = cx.environment.settings.access_ttl;
         let until = cx.now.after(life.map_or(usual, |life| life.min(usual)));
-        let key = cx.environment.signing.current(SigningAlgorithm::EdDsa, cx.now).unwrap_or_default().to_owned();
+        let key = cx.environment.signing.current(algorithm, cx.now).unwrap_or_default().to_owned();
         Self { generation, at: cx.now, until, key }
     }
 }

@@ -28,6 +28,7 @@ use crate::letters::Letter;
 use crate::secrets::credential::{Presented, Seal, of};
 use crate::secrets::digest::Digest;
 use crate::secrets::hasher::SealedHash;
+use crate::secrets::signing_algorithm::SigningAlgorithm;
 
 /// The phases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -397,7 +398,8 @@ impl Active {
 
     /// The same session with the next refresh token.
     fn rotated(&self, cx: &Cx<'_, Auth>) -> Self {
-        let (issue, minted) = (self.issue.next(&cx.environment.ring), self.minted.next(None, cx));
+        let (issue, minted) =
+            (self.issue.next(&cx.environment.ring), self.minted.next(SigningAlgorithm::EdDsa, None, cx));
         let expires_at = lasts_until(self.auth_time, cx.now, &cx.environment.settings);
         Self { issue, minted, expires_at, no_grace: false, ..self.clone() }
     }
@@ -452,7 +454,7 @@ impl Flow for Session {
             user: asked.user,
             fence: asked.fence,
             issue: Seal::new(&cx.environment.ring, cx.salt),
-            minted: Minted::first(None, cx),
+            minted: Minted::first(SigningAlgorithm::EdDsa, None, cx),
             auth_time: cx.now,
             amr: asked.amr.clone(),
             device: asked.device.clone(),

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The word that asks for an ID token, and for userinfo (OpenID Connect Core section 3.1.2.1).
+pub const OPENID: &str = "openid";
 /// The word that lets a grant outlive the session in which it was given (OpenID Connect Core section 11).
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
@@ -19,7 +21,7 @@ pub struct Scope(BTreeSet<String>);
 pub struct NotAScope;
 
 /// The words of OpenID Connect (Core, sections 5.4 and 11) that are served here.
-pub const USUAL: [&str; 6] = ["openid", "profile", "email", "address", "phone", OFFLINE_ACCESS];
+pub const USUAL: [&str; 6] = [OPENID, "profile", "email", "address", "phone", OFFLINE_ACCESS];
 
 impl Scope {
     /// What a client may ask for whose registration does not say.
@@ -59,6 +61,13 @@ impl Scope {
     /// Whether there is no word in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The same without a word.
+    #[must_use]
+    pub fn without(mut self, word: &str) -> Self {
+        self.0.remove(word);
+        self
     }
 
     /// Its words in the order of their letters.

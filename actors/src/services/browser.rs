@@ -150,8 +150,8 @@ impl Services {
                 Err(why) => tracing::debug!(%why, "a session could not be carried on; the next page tries again"),
             }
         }
-        let (device, amr) = (active.device_id, active.amr.clone());
-        let who = SignedIn { user, session: flow, device, claims, amr };
+        let (device, amr, proved_at) = (active.device_id, active.amr.clone(), active.auth_time);
+        let who = SignedIn { user, session: flow, device, claims, amr, proved_at };
         Ok(Some(Browsing { who, carried_on }))
     }
 

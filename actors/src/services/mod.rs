@@ -35,6 +35,7 @@ pub mod passwords;
 pub mod ping;
 pub mod profile;
 pub mod proof;
+pub mod provider;
 pub mod recovery;
 pub mod registration;
 pub mod resources;

@@ -69,6 +69,9 @@ pub struct Tokens {
     pub method: Method,
 }
 
+/// The `client_id` of the tokens of people's own sessions. No client is registered by it.
+pub const OWN_CLIENT: &str = "cairn";
+
 /// The claims of an access token (RFC 9068, section 2.2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
@@ -115,6 +118,8 @@ pub struct SignedIn {
     pub claims: Claims,
     /// How they proved who they are (RFC 8176).
     pub amr: Vec<String>,
+    /// When they last did.
+    pub proved_at: Timestamp,
 }
 
 impl Services {
@@ -337,7 +342,9 @@ impl Services {
     fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         let environment = self.engine.environment();
         let (iss, now) = (environment.settings.public_url.as_str(), self.engine.now().seconds());
-        environment.signing.verify(token, ACCESS_TOKEN, iss, iss, now)
+        let claims: Claims = environment.signing.verify(token, ACCESS_TOKEN, iss, iss, now)?;
+        // What a client was granted is no session of a person's own.
+        if claims.client_id == OWN_CLIENT { Ok(claims) } else { Err(TokenError::Claims) }
     }
 
     /// Whether an access token is one of ours and its time is not over. Whether its session lives is not asked.
@@ -364,7 +371,14 @@ impl Services {
         let (seen, user) = self.session_with_user(session).await?.ok_or(Refusal::SessionEnded)?;
         match seen.state.active() {
             Some(active) if subject == user.id && active.user == user.id && active.fence == user.fence => {
-                Ok(SignedIn { user, session, device: active.device_id, claims, amr: active.amr.clone() })
+                Ok(SignedIn {
+                    user,
+                    session,
+                    device: active.device_id,
+                    claims,
+                    amr: active.amr.clone(),
+                    proved_at: active.auth_time,
+                })
             }
             _ => Err(Refusal::SessionEnded),
         }
@@ -385,7 +399,7 @@ pub(super) fn claims(
     Claims {
         iss: url.clone(),
         aud: url,
-        client_id: "cairn".to_owned(),
+        client_id: OWN_CLIENT.to_owned(),
         sub: user.id.text(),
         sid: session.0.text(Session::PREFIX),
         jti: Id::from_bytes(super::first(&jti.0)).crockford(),

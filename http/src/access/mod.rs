@@ -33,6 +33,12 @@ pub enum Access {
     /// The peer itself on loopback, without a forwarding header, by an address or as `localhost`, and not sent by a page of
     /// another site; for everybody else the path does not exist.
     Loopback,
+    /// A registered client, which authenticates as its registration says (RFC 6749 section 2.3). The handler asks: what a
+    /// client shows may stand in the body.
+    Client,
+    /// An access token of anybody's: a person's own, or one that a client was granted. The handler asks, for the token may
+    /// stand in the body.
+    Token,
     /// A live session, shown by an access token in `Authorization`.
     Bearer,
     /// As `Bearer`, and its sign-in is fresh enough for a sensitive act.
@@ -52,7 +58,7 @@ impl Access {
     /// Whether scripts of other origins may come through, when their origin is listed.
     pub(crate) const fn is_for_other_origins(self) -> bool {
         match self {
-            Self::Open | Self::Bearer | Self::FreshBearer | Self::BearerOrRepeat => true,
+            Self::Open | Self::Client | Self::Token | Self::Bearer | Self::FreshBearer | Self::BearerOrRepeat => true,
             Self::OwnForm | Self::Loopback | Self::Session | Self::SessionForm | Self::SessionFormOrRepeat => false,
         }
     }
@@ -61,9 +67,14 @@ impl Access {
     pub(crate) const fn is_own_form(self) -> bool {
         match self {
             Self::OwnForm | Self::SessionForm | Self::SessionFormOrRepeat => true,
-            Self::Open | Self::Loopback | Self::Bearer | Self::FreshBearer | Self::BearerOrRepeat | Self::Session => {
-                false
-            }
+            Self::Open
+            | Self::Client
+            | Self::Token
+            | Self::Loopback
+            | Self::Bearer
+            | Self::FreshBearer
+            | Self::BearerOrRepeat
+            | Self::Session => false,
         }
     }
 }

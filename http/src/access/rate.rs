@@ -33,7 +33,7 @@ pub const LOGIN_IDENTIFIER: &str = "login-identifier";
 pub const CODE: &str = "code";
 /// Asking for a letter that resets a password.
 pub const RESET: &str = "reset";
-/// DeliveryAttempt a session on.
+/// Carrying a session on.
 pub const REFRESH: &str = "refresh";
 
 /// Asking for a letter once more.
@@ -57,6 +57,11 @@ pub const HISTORY: &str = "history";
 /// Having all that is kept about oneself.
 pub const EXPORT: &str = "export";
 
+/// Sending a browser here for an authorization.
+pub const AUTHORIZE: &str = "authorize";
+/// Asking for tokens or about them, as a client. Many people may stand behind one that serves them.
+pub const TOKEN: &str = "token";
+
 /// So many requests within so many seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Quota {
@@ -74,7 +79,7 @@ struct Bucket {
 
 /// The one table of buckets with what each may hold unless the settings say otherwise: requests and seconds. A route names
 /// its bucket; several routes may name the same.
-const BUCKETS: [(&str, &[(u32, u32)]); 15] = [
+const BUCKETS: [(&str, &[(u32, u32)]); 17] = [
     (REGISTER, &[(10, 60), (60, 3_600)]),
     (LOGIN, &[(30, 60)]),
     (LOGIN_IDENTIFIER, &[(10, 60)]),
@@ -90,6 +95,8 @@ const BUCKETS: [(&str, &[(u32, u32)]); 15] = [
     (PAGE, &[(600, 60)]),
     (ACCOUNT, &[(600, 60)]),
     (CHANGE, &[(120, 60)]),
+    (AUTHORIZE, &[(120, 60)]),
+    (TOKEN, &[(60_000, 60)]),
 ];
 
 /// How much each bucket holds.

@@ -240,7 +240,7 @@ impl Parts {
             set(&mut operation, "security", security(spec.access, description.takes));
         }
         match spec.body {
-            Body::None | Body::Form => {}
+            Body::None | Body::Form | Body::Any => {}
             Body::NoMembers => {
                 let schema = json!({"type": "object", "additionalProperties": false});
                 set(&mut operation, "requestBody", body(&schema, false));
@@ -263,6 +263,7 @@ impl Parts {
                 Said::File => (StatusCode::OK, description.file, json!({})),
                 Said::Nothing => (StatusCode::NO_CONTENT, "", Value::Null),
                 Said::Unchanged => (StatusCode::NOT_MODIFIED, "", Value::Null),
+                Said::Protocol => (StatusCode::OK, "application/json", json!({"type": "object"})),
                 Said::Page => (StatusCode::OK, "text/html", json!({"type": "string"})),
                 Said::Events => (StatusCode::OK, "text/event-stream", json!({"type": "string"})),
             };

@@ -1,12 +1,15 @@
 //! `/login` and `/logout`: an address or a username, the password, and back to where one wanted to go.
 
 use cairn_actors::flows::registration::Registration;
+use cairn_actors::identity::address::Address;
+use cairn_actors::identity::username::Username;
 use cairn_actors::secrets::password::Password;
 use cairn_actors::services::Refusal;
 use cairn_actors::services::session::{Identifier, SignedIn as Somebody};
 use cairn_runtime::Flow;
 
 use super::page_request::{PageRequest, Sent, with_query};
+use super::{authorize, sign_out};
 use crate::access::cookie::Cookie;
 use crate::problem::Problem;
 use crate::route::Answer;
@@ -48,13 +51,20 @@ fn leave(somebody: &Somebody, next: &str) -> Page {
 
 pub(super) async fn show(request: PageRequest) -> Answer {
     let next = request.next();
+    request.allow_next(&next).await?;
+    let hint = request.query("login_hint").unwrap_or_default();
     if let Some(somebody) = request.signed_in().await? {
+        if request.query("again").is_some() && authorize::flow_of(&next).is_some() {
+            let identifier = if hint.is_empty() { somebody.user.address.typed() } else { &hint };
+            let note = request.error("again");
+            return request.draw(form(&request, identifier, &next, request.browser.stays).note(Some(note)));
+        }
         let back = with_query("/login", &[("next", &next)]);
         let page = already(&somebody, &back);
         return request.draw(if next.is_empty() { page } else { page.put("lead", next) });
     }
     let unfinished = unfinished(&request).await?;
-    request.draw(form(&request, "", &next, false).put("unfinished", unfinished))
+    request.draw(form(&request, &hint, &next, false).put("unfinished", unfinished))
 }
 
 /// Whether this browser began an account whose address is not proved yet: signing in to it cannot work.
@@ -69,6 +79,7 @@ async fn unfinished(request: &PageRequest) -> Result<bool, Problem> {
 pub(super) async fn sign_in(request: PageRequest, sent: Sent) -> Answer {
     let typed = sent.typed();
     let (identifier, next, stay) = (typed.text("identifier"), typed.next(), typed.has("stay"));
+    request.allow_next(&next).await?;
     let again = form(&request, &identifier, &next, stay);
     let destination = if next.is_empty() { HOME } else { next.as_str() };
     let Sent::Good(sent) = sent else {
@@ -91,6 +102,20 @@ pub(super) async fn sign_in(request: PageRequest, sent: Sent) -> Answer {
     let trimmed = identifier.trim();
     let by = if trimmed.contains('@') { Identifier::Email(trimmed) } else { Identifier::Username(trimmed) };
     let password = Password::typed(password.to_owned());
+    if let Some(somebody) = request.signed_in().await?
+        && authorize::flow_of(&next).is_some()
+        && is_by(&somebody, by)
+    {
+        // An application wants to know that it is still they: the session goes on, and so does what else rests on it.
+        return match request.services().step_up(sent.caller(), &somebody, &password).await {
+            Ok(_) => request.go(&next),
+            Err(Refusal::Credentials) => {
+                let text = request.error("sign_in");
+                request.draw(again.wrong(vec![Wrong { field: Some("identifier"), text }]))
+            }
+            Err(why) => request.again(again, why),
+        };
+    }
     match request.sign_in(&sent, by, &password).await {
         Ok(SignedIn { tokens, device }) => {
             let cookie = request.services().session_cookie(&tokens.session).await?;
@@ -113,6 +138,18 @@ pub(super) async fn sign_in(request: PageRequest, sent: Sent) -> Answer {
     }
 }
 
+/// Whether an identifier is that of who is signed in.
+fn is_by(somebody: &Somebody, by: Identifier<'_>) -> bool {
+    match by {
+        Identifier::Email(typed) => {
+            Address::parse(typed).is_ok_and(|address| address.canonical() == somebody.user.address.canonical())
+        }
+        Identifier::Username(typed) => {
+            Username::parse(typed).is_ok_and(|username| somebody.user.username.as_ref() == Some(&username))
+        }
+    }
+}
+
 /// The button that signs out, for whoever follows a link or types the path: opening a page ends nothing.
 pub(super) async fn ask_to_sign_out(request: PageRequest) -> Answer {
     let next = request.next();
@@ -126,6 +163,7 @@ pub(super) async fn ask_to_sign_out(request: PageRequest) -> Answer {
 /// forgotten as well.
 pub(super) async fn sign_out(request: PageRequest, sent: Sent) -> Answer {
     let next = sent.typed().next();
+    let to = sign_out::destination(&request, sent.typed()).await?;
     let Sent::Good(form) = sent else {
         return match request.signed_in().await? {
             Some(somebody) => request.stale(leave(&somebody, &next)),
@@ -139,7 +177,10 @@ pub(super) async fn sign_out(request: PageRequest, sent: Sent) -> Answer {
     if let Some(cookie) = &request.browser.session {
         request.services().leave(form.caller(), cookie).await?;
     }
-    let reply = request.go(if next.is_empty() { "/signed-out" } else { &next })?;
+    let reply = match &to {
+        Some(to) => request.away(to)?,
+        None => request.go(if next.is_empty() { "/signed-out" } else { &next })?,
+    };
     let reply = request.without_session(reply);
     Ok(match request.browser.names.clear(Cookie::Device).filter(|_| forget) {
         Some(cookie) => reply.cookie(cookie),

@@ -6,7 +6,7 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::access::rate::{ADVICE, CHANGE, CODE, EVENTS, HISTORY, LOGIN, PAGE, REGISTER, RESEND, RESET};
+use crate::access::rate::{ADVICE, AUTHORIZE, CHANGE, CODE, EVENTS, HISTORY, LOGIN, PAGE, REGISTER, RESEND, RESET};
 use crate::description::{Area, Description};
 use crate::problem::Problem;
 use crate::reply::{PAGE_POLICY, Reply};
@@ -19,6 +19,7 @@ use crate::views::ExportBody;
 
 mod account;
 mod advice;
+mod authorize;
 mod links;
 mod login;
 mod magic_link;
@@ -27,6 +28,7 @@ mod page_request;
 mod problem_page;
 mod register;
 mod reset_password;
+mod sign_out;
 mod verify_email;
 mod waiting;
 
@@ -50,6 +52,10 @@ macro_rules! page_call {
     ($state:ident, $request:ident, open, none, [$($said:tt)+], $run:expr) => {
         ($run)(PageRequest::new($state, $request))
     };
+    ($state:ident, $request:ident, open, form, [$($said:tt)+], $run:expr) => { async move {
+        let form = $request.form()?;
+        ($run)(PageRequest::new($state, $request), form).await
+    }};
     ($state:ident, $request:ident, own_form, form, [200($says:ty)], $run:expr) => { async move {
         let (request, sent) = PageRequest::with_form($state, $request)?;
         reply::<$says>(StatusCode::OK, ($run)(request, sent).await?)
@@ -91,6 +97,12 @@ routes! {
     GET "/verify-email/events", open, none => events, EVENTS, verify_email::events;
     GET "/login", open, none => page, PAGE, login::show;
     POST "/login", own_form, form => page, LOGIN, login::sign_in;
+    GET "/oauth/authorize", open, none => page, AUTHORIZE, authorize::begin;
+    POST "/oauth/authorize", open, form => page, AUTHORIZE, authorize::begin_by_form;
+    GET "/oauth/logout", open, none => page, PAGE, sign_out::begin;
+    POST "/oauth/logout", open, form => page, PAGE, sign_out::begin_by_form;
+    GET "/consent", open, none => page, PAGE, authorize::show;
+    POST "/consent", own_form, form => page, CHANGE, authorize::decide;
     GET "/logout", open, none => page, PAGE, login::ask_to_sign_out;
     POST "/logout", own_form, form => page, CHANGE, login::sign_out;
     GET "/signed-out", open, none => page, PAGE, login::signed_out;
@@ -126,6 +138,8 @@ routes! {
     POST "/account/sessions/end", session_form, form => page, CHANGE, account::sessions::end;
     GET "/account/devices", session, none => page, PAGE, account::devices::show;
     POST "/account/devices/forget", session_form, form => page, CHANGE, account::devices::forget;
+    GET "/account/applications", session, none => page, PAGE, account::applications::show;
+    POST "/account/applications/end", session_form, form => page, CHANGE, account::applications::end;
     GET "/account/history", session, none => page, HISTORY, account::history::show;
     GET "/account/export", session, none => page, PAGE, account::export::show;
     POST "/account/export", session_form, form => page | 200(ExportBody), LOGIN, account::export::download;

@@ -1,22 +1,23 @@
 //! A request to a page with the browser that it came from, and how pages go back to it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use cairn_actors::flows::authorization::Return;
 use cairn_actors::secrets::password::Password;
 use cairn_actors::services::proof::FLOWS_A_COOKIE;
 use cairn_actors::services::session::{Identifier, SignedIn};
 use cairn_actors::services::{Caller, Refusal, Services};
 use cairn_runtime::Timestamp;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION};
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::access::browser::Browser;
 use crate::access::cookie::Cookie;
 use crate::access::{Limited, caller, csrf};
 use crate::problem::Problem;
-use crate::reply::Reply;
+use crate::reply::{Reply, page_policy_to};
 use crate::request::Request;
 use crate::route::Answer;
 use crate::sign_in;
@@ -24,6 +25,8 @@ use crate::state::AppState;
 use crate::theme::{Page, Wrong, fill, wrongs};
 
 mod form;
+
+use super::authorize;
 
 pub(super) use self::form::{Form, Sent, Typed};
 
@@ -38,6 +41,8 @@ pub(super) struct PageRequest {
     limited: Option<Timestamp>,
     /// A form's token came, whatever it is worth.
     brought_token: bool,
+    /// The origin of a client to which forms of this page may lead in the end.
+    leads_to: OnceLock<String>,
 }
 
 impl PageRequest {
@@ -47,7 +52,15 @@ impl PageRequest {
         let browser = Browser::of(&request, request.names(), engine.seed(), ours);
         let limited = request.extensions().get::<Limited>();
         let limited = limited.map(|limited| engine.now().after(Duration::from_secs(limited.seconds)));
-        Self { state, request, browser, carried_on: AtomicBool::new(false), limited, brought_token: false }
+        Self {
+            state,
+            request,
+            browser,
+            carried_on: AtomicBool::new(false),
+            limited,
+            brought_token: false,
+            leads_to: OnceLock::new(),
+        }
     }
 
     /// A request with the form that came.
@@ -78,6 +91,37 @@ impl PageRequest {
     /// A query parameter, decoded.
     pub(super) fn query(&self, name: &str) -> Option<String> {
         self.request.query(name)
+    }
+
+    /// All query parameters, decoded, in their order.
+    pub(super) fn query_pairs(&self) -> Vec<(String, String)> {
+        self.request.query_pairs()
+    }
+
+    /// Lets the forms of this page lead back to a client: browsers hold all redirects that follow a form against the policy
+    /// of the page that had it.
+    pub(super) fn allow(&self, back: Option<&Return>) {
+        if let Some(back) = back {
+            self.allow_uri(back.redirect_uri.as_str());
+        }
+    }
+
+    /// The same, of any address.
+    pub(super) fn allow_uri(&self, uri: &str) {
+        if let Some(source) = form_source(uri) {
+            let _ = self.leads_to.set(source);
+        }
+    }
+
+    /// The same, where a page leads on to an authorization in the end.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(super) async fn allow_next(&self, next: &str) -> Result<(), Problem> {
+        if let Some(flow) = authorize::flow_of(next) {
+            self.allow(self.services().provider().leads_to(flow).await?.as_ref());
+        }
+        Ok(())
     }
 
     /// A header as text.
@@ -113,8 +157,9 @@ impl PageRequest {
         self.services().engine.now()
     }
 
-    /// Who asks. Only a form that was checked gives it to a handler: opening a page does nothing.
-    fn caller(&self) -> Caller {
+    /// Who asks. Only a form that was checked gives it to a handler, for opening a page does nothing; but for the pages of an
+    /// authorization, which goes on by being opened.
+    pub(super) fn caller(&self) -> Caller {
         caller::of(&self.request)
     }
 
@@ -201,6 +246,9 @@ impl PageRequest {
         let drawn = page.draw(&self.state.theme, &token);
         let html = drawn.map_err(|why| Problem::fault(format!("the template {}: {why:#}", page.template)))?;
         let mut reply = Reply::html(page.status, html);
+        if let Some(policy) = self.leads_to.get().and_then(|source| page_policy_to(source)) {
+            reply = reply.header(CONTENT_SECURITY_POLICY, policy);
+        }
         if self.method() == Method::POST {
             // What a form was answered with is where "back" leads to. Not stored, a browser could only ask the person
             // whether to send the form again.
@@ -212,6 +260,13 @@ impl PageRequest {
     /// 303 to a path of ours.
     pub(super) fn go(&self, location: &str) -> Answer {
         Ok(self.named(Reply::see_other(location)?))
+    }
+
+    /// 303 to an address of a client's, which the caller has found registered.
+    pub(super) fn away(&self, location: &str) -> Answer {
+        let location = HeaderValue::try_from(location).map_err(|why| Problem::fault(format!("a redirect: {why}")))?;
+        let reply = Reply::empty(StatusCode::SEE_OTHER).header(LOCATION, location);
+        Ok(self.named(reply.header(CACHE_CONTROL, HeaderValue::from_static("no-store"))))
     }
 
     /// An answer of any kind, with the cookies of this request.
@@ -298,6 +353,19 @@ impl PageRequest {
     pub(super) fn next(&self) -> String {
         self.query("next").filter(|next| is_local(next)).unwrap_or_default()
     }
+}
+
+/// What the policy of a page says of a redirect URI: its origin, or its scheme where it has none.
+fn form_source(uri: &str) -> Option<String> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let source = match rest.strip_prefix("//") {
+        Some(rest) if matches!(scheme, "http" | "https") => {
+            let authority = rest.split(['/', '?']).next().unwrap_or_default();
+            format!("{scheme}://{}", authority.rsplit('@').next().unwrap_or_default())
+        }
+        _ => format!("{scheme}:"),
+    };
+    source.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'\'')).then_some(source)
 }
 
 /// Whether a text is a path of this host: browsers take `//x` and `/\x` for another one, and drop tabs and line breaks

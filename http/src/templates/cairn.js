@@ -47,6 +47,9 @@
     field.addEventListener("input", function () { clearTimeout(timer); timer = setTimeout(ask, 900); });
   });
 
+  // A form that carries an answer back to an application goes by itself.
+  each("form[data-submits]", function (form) { form.submit(); });
+
   // Instants in the reader's own time.
   var local = function (element) {
     var at = new Date(element.getAttribute("datetime"));

@@ -48,6 +48,8 @@ fn sample(words: &'static str, full: bool) -> Page {
         .say("account", "a***@e***.org")
         .say("time", "12:00 UTC")
         .say("host", "id.example.org")
+        .say("client", "Notes")
+        .say("detail", "Send the parameter redirect_uri.")
         .note(full.then(|| "A note.".to_owned()));
     let texts = [
         "email",
@@ -73,6 +75,9 @@ fn sample(words: &'static str, full: bool) -> Page {
         "title",
         "request_id",
         "name",
+        "client_id",
+        "post_logout_redirect_uri",
+        "state",
     ];
     let page = texts.into_iter().fold(page, |page, name| page.put(name, text("value")));
     let (action, again) = addresses(words);
@@ -84,6 +89,9 @@ fn sample(words: &'static str, full: bool) -> Page {
         |items: serde_json::Value| if full { Value::from(Serde(items)) } else { Value::from(Vec::<Value>::new()) };
     let session = json!({ "id": "ses_x", "device": "Firefox on Linux", "client_address": "192.0.2.1", "since": at, "used": at, "current": true });
     let device = json!({ "id": "dev_x", "device": "Firefox on Linux", "client_address": "192.0.2.1", "since": at, "seen": at, "current": true });
+    let part = |text: &str| if full { text } else { "" }.to_owned();
+    let client = json!({ "name": "Notes", "logo": "", "home": part("https://notes.example/"), "policy": part("https://notes.example/p"), "terms": part("https://notes.example/t"), "verified": !full });
+    let application = json!({ "id": "x", "name": "Notes", "scopes": ["Your name"], "given": at, "used": at });
     let mail = json!({ "subject": "s", "to": "t", "at": "a", "letter": "l", "text": "t", "link": "http://localhost/" });
     page.put("lead", or_none("/login"))
         .put("second", or_none("/register"))
@@ -93,6 +101,10 @@ fn sample(words: &'static str, full: bool) -> Page {
         .put("since", Value::from(Serde(at.clone())))
         .put("sessions", list(json!([session])))
         .put("devices", list(json!([device])))
+        .put("client", Value::from(Serde(client)))
+        .put("scopes", list(json!(["Your name"])))
+        .put("fields", list(json!([{ "name": "code", "value": "x" }])))
+        .put("applications", list(json!([application])))
         .put(
             "events",
             if words == "account/history" { list(json!([{ "what": "w", "at": at }])) } else { text("/events") },
@@ -136,6 +148,7 @@ const NAMES: &[&str] = &[
     "login/already",
     "login/signed_out",
     "sign_out/link",
+    "sign_out/client",
     "forgot_password/form",
     "reset_password/waiting",
     "reset_password/link",
@@ -167,6 +180,13 @@ const NAMES: &[&str] = &[
     "account/export",
     "account/delete",
     "account/deleted",
+    "account/applications",
+    "consent/form",
+    "consent/form_post",
+    "consent/over",
+    "consent/unknown",
+    "consent/unknown_client",
+    "consent/bad_request",
     "email_change/link",
     "email_change/password",
     "email_change/done",
@@ -254,7 +274,10 @@ mod tests {
             }
             for form in page.split("<form ").skip(1).filter_map(|rest| rest.split("</form>").next()) {
                 assert!(
-                    form.contains("method=\"post\"") && form.contains(" id=\"") && form.contains("name=\"form_token\""),
+                    form.contains("method=\"post\"")
+                        && form.contains(" id=\"")
+                        // What goes to an application is no business of ours any more.
+                        && (*name == "consent/form_post") != form.contains("name=\"form_token\""),
                     "{name}: {form}"
                 );
             }

@@ -32,6 +32,9 @@ pub(crate) struct Words {
     pub(crate) mail: Texts,
     /// What happened to an account: `kind.name`, or `kind.name.phase` for one phase only.
     pub(crate) history: Texts,
+    /// What a scope lets a client do. A scope that is not here is shown as it is written.
+    #[serde(default)]
+    pub(crate) scopes: Texts,
     /// What each page says.
     pub(crate) pages: BTreeMap<String, Texts>,
 }

@@ -24,6 +24,54 @@ fn flow_of(page: &Page) -> String {
     flow.split('&').next().unwrap_or_default().to_owned()
 }
 
+/// A client of the provider, and what it has.
+struct Provider {
+    client: String,
+    /// An authorization that waits for consent.
+    authorization: String,
+    /// A code that was not redeemed.
+    code: String,
+    refresh: String,
+    access: String,
+}
+
+impl Provider {
+    /// A public client, which whoever is signed in in a browser lets in.
+    async fn of(app: &App, browser: &mut Browser) -> Self {
+        let client = "fuzzed-client";
+        let metadata = json!({
+            "client_id": client,
+            "client_name": "Fuzzed",
+            "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code", "refresh_token"],
+            "redirect_uris": ["https://client.example/cb"],
+            "post_logout_redirect_uris": ["https://client.example/bye"],
+        });
+        app.operations().post("/clients", &metadata).send().await.expect(201);
+        let ask = "/oauth/authorize?client_id=fuzzed-client&redirect_uri=https%3A%2F%2Fclient.example%2Fcb\
+                   &response_type=code&scope=openid%20profile&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM\
+                   &code_challenge_method=S256";
+        let asked = browser.open(app, ask).await;
+        let form = asked.form("consent");
+        let allowed = browser.send(app, &form.pressed("decision", "allow")).await;
+        let code = allowed.parameter("code");
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let redeem =
+            [("grant_type", "authorization_code"), ("client_id", client), ("code", &code), ("code_verifier", verifier)];
+        let tokens = app.client().form("/oauth/token", &redeem).send().await.expect(200);
+        let text = |name: &str| tokens[name].as_str().unwrap_or_default().to_owned();
+        let code = browser.open(app, ask).await.parameter("code");
+        let waiting = browser.open(app, &format!("{ask}&prompt=consent")).await;
+        Self {
+            client: client.to_owned(),
+            authorization: flow_of(&waiting),
+            code,
+            refresh: text("refresh_token"),
+            access: text("access_token"),
+        }
+    }
+}
+
 impl Cast {
     /// Brings people into every situation that a route is for.
     pub async fn of(app: &App) -> Self {
@@ -65,6 +113,7 @@ impl Cast {
         login.header("user-agent", agent).send().await.expect(200);
         let disown = app.letter(&mover.email, "session.new-device").await;
 
+        let provider = Provider::of(app, &mut browser).await;
         let known = app.client().get("/auth/devices").bearer(&tokens.access).send().await.expect(200);
         let known_device = known["devices"][0]["id"].as_str().expect("the first browser's device").to_owned();
 
@@ -75,6 +124,11 @@ impl Cast {
         };
         let flows = [cookie(&browser, "cairn_flows"), cookie(&other, "cairn_flows")].join(".");
         Self(vec![
+            ("client", provider.client),
+            ("authorization", provider.authorization),
+            ("authorization_code", provider.code),
+            ("client_refresh", provider.refresh),
+            ("client_access", provider.access),
             ("access", tokens.access),
             ("refresh", tokens.refresh),
             ("session", tokens.session),

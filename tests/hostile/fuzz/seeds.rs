@@ -1,6 +1,6 @@
 //! What requests are grown from: one good request for every route of every table, and a test that none is forgotten.
 
-use cairn_http::{RouteSpec, api, openapi, operations, pages, well_known};
+use cairn_http::{RouteSpec, api, oauth, openapi, operations, pages, well_known};
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +126,34 @@ pub const SEEDS: &[Seed] = &[
     seed("GET", "/users/me/export", "/users/me/export", Body::None),
     seed("GET", "/.well-known/jwks.json", "/.well-known/jwks.json", Body::None),
     seed("GET", "/.well-known/change-password", "/.well-known/change-password", Body::None),
+    page("/.well-known/openid-configuration", "/.well-known/openid-configuration"),
+    page("/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server"),
+    page(
+        "/oauth/authorize",
+        "/oauth/authorize?client_id=<client>&redirect_uri=https%3A%2F%2Fclient.example%2Fcb&response_type=code&scope=openid%20profile&state=s&nonce=n&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256&prompt=consent&max_age=600&claims=%7B%22userinfo%22%3A%7B%22name%22%3Anull%7D%7D&resource=&ui_locales=en&login_hint=<email>",
+    ),
+    form(
+        "/oauth/authorize",
+        "client_id=<client>&redirect_uri=https%3A%2F%2Fclient.example%2Fcb&response_type=code&scope=openid&response_mode=form_post&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256",
+    ),
+    page("/consent", "/consent?flow=<authorization>"),
+    form("/consent", "flow=<authorization>&decision=allow"),
+    form(
+        "/oauth/token",
+        "grant_type=authorization_code&code=<authorization_code>&client_id=<client>&code_verifier=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk&redirect_uri=https%3A%2F%2Fclient.example%2Fcb",
+    ),
+    form("/oauth/token", "grant_type=refresh_token&refresh_token=<client_refresh>&client_id=<client>&scope=openid"),
+    form("/oauth/introspect", "token=<client_access>&token_type_hint=access_token&client_id=<client>"),
+    page("/oauth/userinfo", "/oauth/userinfo"),
+    form("/oauth/userinfo", "access_token=<client_access>"),
+    form("/oauth/revoke", "token=<client_refresh>&client_id=<client>"),
+    page(
+        "/oauth/logout",
+        "/oauth/logout?client_id=<client>&post_logout_redirect_uri=https%3A%2F%2Fclient.example%2Fbye&state=s",
+    ),
+    form("/oauth/logout", "client_id=<client>&state=s"),
+    page("/account/applications", "/account/applications"),
+    form("/account/applications/end", "application=<client>"),
     page("/openapi.json", "/openapi.json"),
     page("/", "/"),
     page("/register", "/register?email=<email>&next=/account"),
@@ -212,7 +240,8 @@ pub const SEEDS: &[Seed] = &[
 
 /// The lines of all tables, those of the operations listener last, each with whether it is one.
 pub fn specs() -> impl Iterator<Item = (&'static RouteSpec, bool)> {
-    let public = api::specs().chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs());
+    let public =
+        api::specs().chain(oauth::specs()).chain(well_known::specs()).chain(pages::specs()).chain(openapi::specs());
     public.map(|line| (line, false)).chain(operations::specs().map(|line| (line, true)))
 }
 

@@ -8,6 +8,7 @@ use super::{Authorization, Consenting, Grant, Minted, Outcome, Policy, Return, T
 use crate::effects::{Auth, ConsentWrite, Key};
 use crate::oauth::access::{Access, Wish};
 use crate::oauth::scope::Scope;
+use crate::secrets::signing_algorithm::SigningAlgorithm;
 
 /// A grant with the person that it is about.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -104,7 +105,7 @@ impl Claimed {
             expires_at: cx.now.after(cx.environment.settings.session_ttl),
             ..self.grant.clone()
         };
-        let minted = Minted::first(grant.access_ttl(), cx);
+        let minted = Minted::first(SigningAlgorithm::Es256, grant.access_ttl(), cx);
         Active { grant, who: self.who.clone(), consent: self.consent, minted, access }.given()
     }
 }
@@ -166,7 +167,7 @@ impl Active {
         if grant.refresh == Policy::Rotate {
             grant.issue = grant.issue.next(&cx.environment.ring);
         }
-        let minted = self.minted.next(grant.access_ttl(), cx);
+        let minted = self.minted.next(SigningAlgorithm::Es256, grant.access_ttl(), cx);
         Self { grant, minted, access, ..self.clone() }.given()
     }
 }

@@ -189,7 +189,8 @@ impl Way {
         }
     }
 
-    pub(super) fn claims(&self) -> Claims {
+    /// Which claims were asked for one by one.
+    pub fn claims(&self) -> Claims {
         match self {
             Self::Browser(browser) => browser.claims.clone(),
             Self::Device { .. } => Claims::default(),

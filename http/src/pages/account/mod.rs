@@ -12,6 +12,7 @@ use crate::reply::instant;
 use crate::route::Answer;
 use crate::theme::{Page, Wrong, wrongs};
 
+pub(super) mod applications;
 pub(super) mod deletion;
 pub(super) mod devices;
 pub(super) mod email;
