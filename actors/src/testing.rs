@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ::ring::digest;
 use ::ring::signature::{Ed25519KeyPair, KeyPair};
-use base64ct::{Base64UrlUnpadded, Encoding};
+use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use cairn_runtime::{FlowId, Timestamp};
 
 use crate::effects::AskedBy;
@@ -22,6 +22,7 @@ use crate::secrets::digest::Digest;
 use crate::secrets::password::Code;
 use crate::secrets::ring::Ring;
 use crate::secrets::signing::{SealedSigningKey, SigningKeys};
+use crate::secrets::signing_algorithm::SigningAlgorithm;
 
 /// A world with the documented settings, whose ring and signing key follow from a number.
 pub fn environment(seed: u8) -> Environment {
@@ -38,9 +39,10 @@ pub fn environment_with(seed: u8, settings: Settings) -> Environment {
 /// Signing keys that follow from a number.
 ///
 /// # Panics
-/// Never: the one key is sealed by the ring that opens it.
+/// Never: the keys are sealed by the ring that opens them.
 pub fn signing_keys(ring: &Ring, seed: u8) -> SigningKeys {
-    SigningKeys::unseal(ring, &[signing_key(ring, seed)], Timestamp(0)).expect("the ring opens what it has sealed")
+    SigningKeys::unseal(ring, &[signing_key(ring, seed), es256_key(ring, seed)], Timestamp(0))
+        .expect("the ring opens what it has sealed")
 }
 
 /// A row of the table of signing keys that follows from a number.
@@ -59,6 +61,16 @@ fn signing_key(ring: &Ring, seed: u8) -> SealedSigningKey {
     let kid = Base64UrlUnpadded::encode_string(digest::digest(&digest::SHA256, jwk.as_bytes()).as_ref());
     let sealed = Base64UrlUnpadded::encode_string(&ring.seal("signing key", kid.as_bytes(), &pkcs8, [seed; 12]));
     SealedSigningKey { kid, alg: "EdDSA".to_owned(), sealed, public, created_at: 0, retired_at: None }
+}
+
+/// A private key for ES256, of tests alone (PKCS#8).
+const ES256: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQglK8LeXj3RWOaZ1c63YxP21HjzOvipwUhbZ6hweRQS+ShRANCAATK6I1RBSczMny7pZkowwySBJnaUGGaWeydwMKTtYHnF9x5r9aJngB1BDCTEvGMWhBrMzuALlIKj6bXQWz7Zjda";
+
+/// The key for ES256, the same whatever the number is.
+fn es256_key(ring: &Ring, seed: u8) -> SealedSigningKey {
+    let private = Base64::decode_vec(ES256).expect("base64");
+    let sealed = SealedSigningKey::seal(ring, SigningAlgorithm::Es256, &private, [seed; 12], 0);
+    sealed.expect("the key of tests is a key")
 }
 
 /// An address.

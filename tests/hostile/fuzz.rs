@@ -36,7 +36,11 @@ async fn no_bytes_of_a_client_cause_a_fault(kind: Kind) {
     let scenes = if proving() { 100 } else { 5 };
     announce(&format!("fuzz on {kind:?}: {scenes} scenes of {SCENE} requests, CAIRN_SEED={seed}"));
     // The tests' own address is taken for a proxy, so that what forwarding headers say is read and believed.
-    let plan = App::plan(kind).named("fuzz").set("CAIRN_TRUSTED_PROXIES", "127.0.0.1").set("CAIRN_MAGIC_LINK", "on");
+    let plan = App::plan(kind)
+        .named("fuzz")
+        .set("CAIRN_TRUSTED_PROXIES", "127.0.0.1")
+        .set("CAIRN_MAGIC_LINK", "on")
+        .set("CAIRN_CODE_TTL", "1h");
     let app = plan.start().await;
     let (public, operations) = (app.client().server(), app.operations().server());
     each_seed_is_understood(&app).await;

@@ -54,11 +54,17 @@ async fn only_listed_origins_read_the_interface_and_none_reads_the_pages() {
         answer.header("access-control-allow-origin").map(str::to_owned)
     };
     let listed = "https://app.example.org";
-    for target in ["/users/me", "/auth/nowhere", "/.well-known/jwks.json"] {
+    for target in ["/users/me", "/auth/nowhere"] {
         assert_eq!(welcome(listed, target).await.as_deref(), Some(listed), "{target}");
         for other in ["https://evil.example", "null", "https://app.example.org.evil.example", "http://app.example.org"]
         {
             assert_eq!(welcome(other, target).await, None, "{other} {target}");
+        }
+    }
+    // What is the same for everybody.
+    for origin in [listed, "https://evil.example"] {
+        for target in ["/.well-known/jwks.json", "/.well-known/openid-configuration"] {
+            assert_eq!(welcome(origin, target).await.as_deref(), Some("*"), "{origin} {target}");
         }
     }
     for target in ["/health", "/verify-email", "/dev/mail", "/nowhere"] {

@@ -570,6 +570,8 @@ mod tests {
             "page 600/60",
             "account 600/60",
             "change 120/60",
+            "authorize 120/60",
+            "token 60000/60",
         ];
         assert_eq!(all, contract);
         assert!(buckets.iter().all(|bucket| bucket.quotas.len() <= QUOTAS));

@@ -38,7 +38,8 @@ struct Provider {
 impl Provider {
     /// A public client, which whoever is signed in in a browser lets in.
     async fn of(app: &App, browser: &mut Browser) -> Self {
-        let client = "fuzzed-client";
+        // Several casts may be at one server.
+        let client = Person::new("client").username;
         let metadata = json!({
             "client_id": client,
             "client_name": "Fuzzed",
@@ -48,22 +49,28 @@ impl Provider {
             "post_logout_redirect_uris": ["https://client.example/bye"],
         });
         app.operations().post("/clients", &metadata).send().await.expect(201);
-        let ask = "/oauth/authorize?client_id=fuzzed-client&redirect_uri=https%3A%2F%2Fclient.example%2Fcb\
-                   &response_type=code&scope=openid%20profile&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM\
-                   &code_challenge_method=S256";
-        let asked = browser.open(app, ask).await;
+        let ask = format!(
+            "/oauth/authorize?client_id={client}&redirect_uri=https%3A%2F%2Fclient.example%2Fcb&response_type=code\
+             &scope=openid%20profile&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM\
+             &code_challenge_method=S256"
+        );
+        let asked = browser.open(app, &ask).await;
         let form = asked.form("consent");
         let allowed = browser.send(app, &form.pressed("decision", "allow")).await;
         let code = allowed.parameter("code");
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-        let redeem =
-            [("grant_type", "authorization_code"), ("client_id", client), ("code", &code), ("code_verifier", verifier)];
+        let redeem = [
+            ("grant_type", "authorization_code"),
+            ("client_id", &client),
+            ("code", &code),
+            ("code_verifier", verifier),
+        ];
         let tokens = app.client().form("/oauth/token", &redeem).send().await.expect(200);
         let text = |name: &str| tokens[name].as_str().unwrap_or_default().to_owned();
-        let code = browser.open(app, ask).await.parameter("code");
+        let code = browser.open(app, &ask).await.parameter("code");
         let waiting = browser.open(app, &format!("{ask}&prompt=consent")).await;
         Self {
-            client: client.to_owned(),
+            client,
             authorization: flow_of(&waiting),
             code,
             refresh: text("refresh_token"),

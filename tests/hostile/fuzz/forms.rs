@@ -30,7 +30,7 @@ fn forms() -> impl Iterator<Item = &'static Seed> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_form_of_any_table_does_anything_without_its_token() {
     let plan = App::plan(Kind::Sqlite).named("tokens").set("CAIRN_RESEND_COOLDOWN", "0");
-    let app = plan.set("CAIRN_MAGIC_LINK", "on").start().await;
+    let app = plan.set("CAIRN_MAGIC_LINK", "on").set("CAIRN_CODE_TTL", "1h").start().await;
     let cast = Cast::of(&app).await;
     let before = counted(&app).await;
     let mut tried = 0;

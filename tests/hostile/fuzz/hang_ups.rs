@@ -114,6 +114,7 @@ async fn leaves(prepared: &Path, url: &str, seed: &Seed, cast: &Cast, polls: usi
     let state = AppState::new(services, false, Theme::read(Brand::default(), None).unwrap());
     let filter = Router::new(cairn_http::Settings::new(|| "id".to_owned(), url))
         .with(cairn_http::api::group(&state).unwrap())
+        .and_then(|router| router.with(cairn_http::oauth::group(&state)?))
         .and_then(|router| router.with(cairn_http::pages::group(&state)?))
         .unwrap()
         .filter();
@@ -156,7 +157,7 @@ fn request(octets: &[u8]) -> http::Request<Full<Bytes>> {
 #[tokio::test]
 async fn every_route_that_writes_ends_as_it_does_though_its_client_hangs_up_at_any_await() {
     let plan = App::plan(Kind::Sqlite).named("prepared").set("CAIRN_RESEND_COOLDOWN", "0");
-    let app = plan.set("CAIRN_MAGIC_LINK", "on").start().await;
+    let app = plan.set("CAIRN_MAGIC_LINK", "on").set("CAIRN_CODE_TTL", "1h").start().await;
     let cast = Cast::of(&app).await;
     let url = app.public_url();
     assert!(app.terminate().await.success());

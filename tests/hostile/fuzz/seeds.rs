@@ -234,6 +234,30 @@ pub const SEEDS: &[Seed] = &[
     behind("GET", "/runtime/status"),
     behind("GET", "/runtime/audit"),
     Seed { body: Body::Json("{}"), ..behind("POST", "/runtime/ping") },
+    behind("GET", "/clients"),
+    Seed {
+        body: Body::Json(r#"{"client_name":"F","redirect_uris":["https://client.example/cb"]}"#),
+        ..behind("POST", "/clients")
+    },
+    Seed {
+        body: Body::Json(
+            r#"{"clients":[{"client_id":"imported","token_endpoint_auth_method":"none","redirect_uris":["https://client.example/cb"]}],"dry_run":true,"prune":false}"#,
+        ),
+        ..behind("POST", "/clients/import")
+    },
+    Seed { target: "/clients/<client>", ..behind("GET", "/clients/{client}") },
+    Seed {
+        target: "/clients/<client>",
+        body: Body::Json(
+            r#"{"client_name":"G","token_endpoint_auth_method":"none","grant_types":["authorization_code","refresh_token"],"redirect_uris":["https://client.example/cb"]}"#,
+        ),
+        ..behind("PUT", "/clients/{client}")
+    },
+    Seed { target: "/clients/<client>/secret", body: Body::Json("{}"), ..behind("POST", "/clients/{client}/secret") },
+    Seed { target: "/clients/<client>", ..behind("DELETE", "/clients/{client}") },
+    behind("GET", "/resources"),
+    Seed { body: Body::Json(r#"{"uri":"urn:fuzz","scope":"read","name":"F"}"#), ..behind("POST", "/resources") },
+    Seed { target: "/resources?uri=urn%3Afuzz", ..behind("DELETE", "/resources") },
     behind("GET", "/keys"),
     Seed { body: Body::Json(r#"{"algorithm":"ES256","now":false}"#), ..behind("POST", "/keys/rotate") },
 ];

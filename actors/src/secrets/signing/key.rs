@@ -60,7 +60,13 @@ impl SealedSigningKey {
         Self::seal(ring, algorithm, &Zeroizing::new(private), nonce, now).ok_or_else(damaged)
     }
 
-    fn seal(ring: &Ring, algorithm: SigningAlgorithm, private: &[u8], nonce: [u8; 12], now: i64) -> Option<Self> {
+    pub(crate) fn seal(
+        ring: &Ring,
+        algorithm: SigningAlgorithm,
+        private: &[u8],
+        nonce: [u8; 12],
+        now: i64,
+    ) -> Option<Self> {
         let public = PublicKey::of(&Pair::read(algorithm, private)?)?;
         let kid = public.thumbprint();
         let sealed = Base64UrlUnpadded::encode_string(&ring.seal(LABEL, kid.as_bytes(), private, nonce));
