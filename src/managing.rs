@@ -43,7 +43,13 @@ pub(crate) fn ask(config: &Config, method: &Method, target: &str, body: Option<&
     } else {
         match OperationsClient::of(config, PATIENCE)?.send(method.as_str(), target, body) {
             Ok(answer) => answer.into_parts(),
-            Err(Unanswered::NotListening(_)) => ask_here(config, method, target, body)?,
+            Err(Unanswered::NotListening(_)) => ask_here(config, method, target, body).map_err(|why| {
+                // Where a server has the database all the same, it was looked for at the wrong address.
+                format!(
+                    "{why}\nNo server answers at {}. If one runs, give this command its settings (CAIRN_OPS_LISTEN).",
+                    config.ops_listen
+                )
+            })?,
             Err(Unanswered::Failed(why)) => return Err(why),
         }
     };

@@ -12,6 +12,7 @@ on_both_databases!(
     many_that_refresh_at_once_all_live_on,
     a_confidential_client_keeps_its_refresh_token,
     consent_is_remembered_asked_for_more_and_taken_back,
+    a_consent_for_one_resource_is_none_for_another,
     what_ends_a_session_ends_what_rests_on_it,
     whoever_is_signed_in_is_not_asked_again_but_for_a_reason,
     a_clients_token_is_no_session,
@@ -180,6 +181,24 @@ async fn consent_is_remembered_asked_for_more_and_taken_back(app: &App) {
     client.refresh(app, anew["refresh_token"].as_str().unwrap()).await.expect(200);
 }
 
+async fn a_consent_for_one_resource_is_none_for_another(app: &App) {
+    let resources = json!(["https://one.example/", "https://two.example/"]);
+    let more = json!({"token_endpoint_auth_method": "none", "scope": "openid read", "resources": resources});
+    let client = Client::registered(app, "resources", more).await;
+    let (_, mut browser) = somebody(app, "resources").await;
+    let request = |resource| client.request(&[("scope", "read"), ("resource", resource)]);
+    for resource in ["https://one.example/", "https://two.example/"] {
+        let asked = browser.open(app, &request(resource)).await;
+        asked.says(200, resource);
+        let back = browser.send(app, &asked.form("consent").pressed("decision", "allow")).await;
+        let tokens = client.redeem(app, &back.parameter("code")).await.expect(200);
+        assert_eq!(said(&tokens["access_token"])["aud"], resource);
+        assert!(tokens.get("id_token").is_none(), "nobody asked for openid");
+    }
+    // Both are remembered.
+    assert!(browser.open(app, &request("https://one.example/")).await.url.starts_with(REDIRECT));
+}
+
 async fn what_ends_a_session_ends_what_rests_on_it(app: &App) {
     let client = Client::public(app, "rests").await;
     let (person, mut browser) = somebody(app, "rests").await;
@@ -223,6 +242,17 @@ async fn whoever_is_signed_in_is_not_asked_again_but_for_a_reason(app: &App) {
         let tokens = client.redeem(app, &back.parameter("code")).await.expect(200);
         assert!(said(&tokens["id_token"])["auth_time"].as_i64().is_some());
     }
+    // Somebody else may sign in instead; who was signed in before is so no more.
+    let other = Person::new("instead");
+    other.joins(app).await;
+    let login = browser.open(app, &client.request(&[("prompt", "login")])).await;
+    let form = login.form("login").with("identifier", &other.email).with("password", &other.password);
+    let back = browser.send(app, &form).await;
+    let tokens = client.redeem(app, &back.parameter("code")).await.expect(200);
+    assert_eq!(said(&tokens["id_token"])["email"], other.email);
+    let mine = person.signs_in(app).await;
+    let sessions = app.client().get("/auth/sessions").bearer(&mine.access).send().await.expect(200);
+    assert_eq!(sessions["sessions"].as_array().map(Vec::len), Some(1), "{sessions}");
     let back = browser.open(app, &client.request(&[("prompt", "none login")])).await;
     assert_eq!(back.parameter("error"), "invalid_request");
 }

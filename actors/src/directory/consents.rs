@@ -5,8 +5,10 @@ use cairn_runtime::store::StoreFault;
 use futures_util::future::BoxFuture;
 
 use crate::identity::user_id::UserId;
+use crate::oauth::access::Access;
 use crate::oauth::client::ClientId;
 use crate::oauth::scope::Scope;
+use crate::oauth::uri::AbsoluteUri;
 
 /// Reads consents.
 pub trait Consents: Send + Sync + 'static {
@@ -23,8 +25,19 @@ pub struct Consent {
     pub client: ClientId,
     /// For what.
     pub scope: Scope,
+    /// At which resource servers besides our own endpoints.
+    pub resources: Vec<AbsoluteUri>,
     /// The number of its fence ([`crate::effects::Key::Consent`]).
     pub fence: i64,
     /// When it was last given; `None`: it was taken back since.
     pub given_at: Option<Timestamp>,
+}
+
+impl Consent {
+    /// Whether it is for all of an access.
+    pub fn covers(&self, access: &Access) -> bool {
+        self.given_at.is_some()
+            && access.scope.is_within(&self.scope)
+            && access.resource.iter().all(|resource| self.resources.contains(resource))
+    }
 }

@@ -308,7 +308,7 @@ fn asks() -> Vec<Ask<Authorization>> {
         asked("consent once more", |_| Command::Consent {
             user: user(1),
             scope: scope("openid profile"),
-            how: Consenting::Again { number: 4, scope: scope("email") },
+            how: Consenting::Again { number: 4, scope: scope("email"), resources: vec![] },
         }),
         asked("consent that is not kept", |_| Command::Consent {
             user: user(1),

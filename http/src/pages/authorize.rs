@@ -166,12 +166,14 @@ pub(super) fn in_words(request: &PageRequest, words: impl Iterator<Item = impl A
 /// The page that asks.
 fn page(request: &PageRequest, flow: &str, somebody: &SignedIn, question: &Question) -> Page {
     let next = with_query(CONSENT, &[("flow", flow)]);
+    let resources: Vec<&str> = question.access.resource.iter().map(|uri| uri.as_str()).collect();
     Page::new("consent/form.html")
         .say("client", question.client.name())
         .say("address", somebody.user.address.typed())
         .put("flow", flow)
         .put("client", Value::from(Serde(shown(&question.client))))
-        .put("scopes", Value::from(Serde(in_words(request, question.scope.words()))))
+        .put("scopes", Value::from(Serde(in_words(request, question.access.scope.words()))))
+        .put("resources", Value::from(Serde(resources)))
         .put("leave", with_query("/login", &[("next", &next)]))
 }
 

@@ -102,12 +102,13 @@ pub(super) async fn sign_in(request: PageRequest, sent: Sent) -> Answer {
     let trimmed = identifier.trim();
     let by = if trimmed.contains('@') { Identifier::Email(trimmed) } else { Identifier::Username(trimmed) };
     let password = Password::typed(password.to_owned());
-    if let Some(somebody) = request.signed_in().await?
+    let before = request.signed_in().await?;
+    if let Some(somebody) = &before
         && authorize::flow_of(&next).is_some()
-        && is_by(&somebody, by)
+        && is_by(somebody, by)
     {
         // An application wants to know that it is still they: the session goes on, and so does what else rests on it.
-        return match request.services().step_up(sent.caller(), &somebody, &password).await {
+        return match request.services().step_up(sent.caller(), somebody, &password).await {
             Ok(_) => request.go(&next),
             Err(Refusal::Credentials) => {
                 let text = request.error("sign_in");
@@ -119,6 +120,10 @@ pub(super) async fn sign_in(request: PageRequest, sent: Sent) -> Answer {
     match request.sign_in(&sent, by, &password).await {
         Ok(SignedIn { tokens, device }) => {
             let cookie = request.services().session_cookie(&tokens.session).await?;
+            if let Some(left) = request.browser.session.as_ref().filter(|_| before.is_some()) {
+                // This browser is somebody else's from now on.
+                request.services().leave(sent.caller(), left).await?;
+            }
             // Whoever signs in to have a deleted account back is told that they have it.
             let there =
                 if tokens.restored { with_query(HOME, &[("said", "restored")]) } else { destination.to_owned() };

@@ -103,6 +103,7 @@ fn sample(words: &'static str, full: bool) -> Page {
         .put("devices", list(json!([device])))
         .put("client", Value::from(Serde(client)))
         .put("scopes", list(json!(["Your name"])))
+        .put("resources", list(json!(["https://api.example/"])))
         .put("fields", list(json!([{ "name": "code", "value": "x" }])))
         .put("applications", list(json!([application])))
         .put(

@@ -75,6 +75,7 @@ fn columns() -> SelectStatement {
     select
         .column((consents::Entity, consents::Column::ClientId))
         .column((consents::Entity, consents::Column::Scope))
+        .column((consents::Entity, consents::Column::Resources))
         .column((consents::Entity, consents::Column::GivenAt))
         .expr_as(guard(guards::Column::Value), "fence");
     select
@@ -82,7 +83,7 @@ fn columns() -> SelectStatement {
 
 /// The consent of a row; `client`: where the row does not say, because there is nothing left of it but its fence.
 fn read(row: &QueryResult, client: Option<ClientId>) -> Result<Consent, DbErr> {
-    let Stored { client_id, scope, given_at, fence } = Stored::from_query_result(row, "")?;
+    let Stored { client_id, scope, resources, given_at, fence } = Stored::from_query_result(row, "")?;
     let client = match (client_id, client) {
         (Some(bytes), _) => ClientId(id(&bytes)?),
         (None, Some(client)) => client,
@@ -92,6 +93,10 @@ fn read(row: &QueryResult, client: Option<ClientId>) -> Result<Consent, DbErr> {
     Ok(Consent {
         client,
         scope: scope.map_err(|why| DbErr::Type(format!("the scope of a consent: {why}")))?,
+        resources: match resources {
+            Some(resources) => serde_json::from_str(&resources).map_err(|why| DbErr::Json(why.to_string()))?,
+            None => Vec::new(),
+        },
         fence,
         given_at: given_at.map(Timestamp),
     })
@@ -101,6 +106,7 @@ fn read(row: &QueryResult, client: Option<ClientId>) -> Result<Consent, DbErr> {
 struct Stored {
     client_id: Option<Vec<u8>>,
     scope: Option<String>,
+    resources: Option<String>,
     given_at: Option<i64>,
     fence: i64,
 }

@@ -15,6 +15,9 @@ pub struct Model {
     /// Which scopes.
     #[sea_orm(column_type = "Text")]
     pub scope: String,
+    /// At which resource servers: a JSON list of URIs.
+    #[sea_orm(column_type = "Text")]
+    pub resources: String,
     /// When it was last given.
     pub given_at: i64,
 }

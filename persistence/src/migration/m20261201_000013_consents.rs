@@ -18,6 +18,7 @@ enum Consents {
     UserId,
     ClientId,
     Scope,
+    Resources,
     GivenAt,
 }
 
@@ -29,6 +30,7 @@ impl MigrationTrait for Migration {
             .col(ColumnDef::new(Consents::UserId).binary_len(16).not_null())
             .col(ColumnDef::new(Consents::ClientId).binary_len(16).not_null())
             .col(ColumnDef::new(Consents::Scope).text().not_null())
+            .col(ColumnDef::new(Consents::Resources).text().not_null())
             .col(ColumnDef::new(Consents::GivenAt).big_integer().not_null())
             .primary_key(Index::create().col(Consents::UserId).col(Consents::ClientId))
             .to_owned();

@@ -7,6 +7,8 @@ use cairn_actors::identity::user_id::UserId;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 
+use serde_json::json;
+
 use super::Table;
 use crate::entity::consents::{ActiveModel, Column, Entity};
 use crate::single::Part;
@@ -17,8 +19,8 @@ type Key = (Vec<u8>, Vec<u8>);
 /// What becomes of consents in one batch.
 #[derive(Debug, Default)]
 pub(super) struct Consents {
-    /// Those that are given: scope, and when.
-    given: BTreeMap<Key, (String, i64)>,
+    /// Those that are given: scope, resources, and when.
+    given: BTreeMap<Key, (String, String, i64)>,
     taken_back: BTreeSet<Key>,
     /// Users who are no more.
     without: Vec<Vec<u8>>,
@@ -31,10 +33,11 @@ impl Table for Consents {
     /// different ones, or the same in the order of the batch.
     fn take(&mut self, write: &ConsentWrite) {
         match write {
-            ConsentWrite::Give { user, client, scope, at } => {
+            ConsentWrite::Give { user, client, scope, resources, at } => {
                 let key = (user.0.bytes().to_vec(), client.0.bytes().to_vec());
                 self.taken_back.remove(&key);
-                self.given.insert(key, (scope.to_string(), at.0));
+                let resources = json!(resources).to_string();
+                self.given.insert(key, (scope.to_string(), resources, at.0));
             }
             ConsentWrite::TakeBack { user, client } => {
                 let key = (user.0.bytes().to_vec(), client.0.bytes().to_vec());
@@ -59,14 +62,15 @@ impl Table for Consents {
         if self.given.is_empty() {
             return Ok(());
         }
-        let rows = self.given.into_iter().map(|((user, client), (scope, at))| ActiveModel {
+        let rows = self.given.into_iter().map(|((user, client), (scope, resources, at))| ActiveModel {
             user_id: ActiveValue::Set(user),
             client_id: ActiveValue::Set(client),
             scope: ActiveValue::Set(scope),
+            resources: ActiveValue::Set(resources),
             given_at: ActiveValue::Set(at),
         });
         let again = OnConflict::columns([Column::UserId, Column::ClientId])
-            .update_columns([Column::Scope, Column::GivenAt])
+            .update_columns([Column::Scope, Column::Resources, Column::GivenAt])
             .to_owned();
         Entity::insert_many(rows).on_conflict(again).exec_without_returning(transaction).await.map(|_| ())
     }

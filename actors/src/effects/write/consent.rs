@@ -7,6 +7,7 @@ use super::Write;
 use crate::identity::user_id::UserId;
 use crate::oauth::client::ClientId;
 use crate::oauth::scope::Scope;
+use crate::oauth::uri::AbsoluteUri;
 
 /// A consent is given, or taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub enum ConsentWrite {
         client: ClientId,
         /// For what.
         scope: Scope,
+        /// At which resource servers besides our own endpoints.
+        resources: Vec<AbsoluteUri>,
         /// When.
         at: Timestamp,
     },

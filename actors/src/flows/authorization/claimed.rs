@@ -49,12 +49,17 @@ impl Claimed {
         let (user, client) = (self.who.user, self.grant.client);
         let mut grant = self.grant.clone();
         grant.access.scope = grant.access.scope.and(scope);
+        let access = &grant.access;
         let kept = match how {
             Consenting::NotKept => None,
-            Consenting::First => Some(grant.access.scope.clone()),
-            Consenting::Again { scope, .. } => Some(grant.access.scope.or(scope)),
+            Consenting::First => Some((access.scope.clone(), access.resource.clone())),
+            Consenting::Again { scope, resources, .. } => {
+                let mut all = resources.clone();
+                all.extend(access.resource.iter().filter(|resource| !resources.contains(resource)).cloned());
+                Some((access.scope.or(scope), all))
+            }
         };
-        let write = kept.map(|scope| ConsentWrite::Give { user, client, scope, at: cx.now });
+        let write = kept.map(|(scope, resources)| ConsentWrite::Give { user, client, scope, resources, at: cx.now });
         Self { grant, consent: how.number(), ..self.clone() }.decided(*how == Consenting::First, write, cx)
     }
 
@@ -100,11 +105,8 @@ impl Claimed {
 
     /// The code counts as used: the first tokens.
     pub(super) fn redeemed(&self, access: Access, cx: &Cx<'_, Auth>) -> Step<Authorization> {
-        let grant = Grant {
-            way: self.grant.way.clone().used(),
-            expires_at: cx.now.after(cx.environment.settings.session_ttl),
-            ..self.grant.clone()
-        };
+        let grant =
+            Grant { way: self.grant.way.clone().used(), expires_at: self.who.lasts_until(cx), ..self.grant.clone() };
         let minted = Minted::first(SigningAlgorithm::Es256, grant.access_ttl(), cx);
         Active { grant, who: self.who.clone(), consent: self.consent, minted, access }.given()
     }
@@ -163,7 +165,7 @@ impl Active {
         };
         let mut grant = self.grant.clone();
         grant.way = grant.way.refreshed();
-        grant.expires_at = cx.now.after(cx.environment.settings.session_ttl);
+        grant.expires_at = self.who.lasts_until(cx);
         if grant.refresh == Policy::Rotate {
             grant.issue = grant.issue.next(&cx.environment.ring);
         }

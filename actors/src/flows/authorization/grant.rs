@@ -215,6 +215,15 @@ impl Way {
     }
 }
 
+impl Who {
+    /// Until when what they have granted lasts that is used now: for as long as a session would, and never beyond the longest
+    /// time from the last proof of who they are.
+    pub(super) fn lasts_until(&self, cx: &Cx<'_, Auth>) -> Timestamp {
+        let settings = &cx.environment.settings;
+        cx.now.after(settings.session_ttl).min(self.auth_time.after(settings.session_max))
+    }
+}
+
 /// The fences of a grant, with their numbers: of its user, its client, its consent, and the session in which it was
 /// granted, unless it is `offline`.
 pub(super) fn held(grant: &Grant, who: &Who, consent: Option<i64>, offline: bool) -> Vec<(Key, i64)> {

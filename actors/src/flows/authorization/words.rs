@@ -86,6 +86,8 @@ pub enum Consenting {
         number: i64,
         /// What it is for.
         scope: Scope,
+        /// At which resource servers.
+        resources: Vec<AbsoluteUri>,
     },
 }
 

@@ -6,11 +6,11 @@ use super::super::session::SignedIn;
 use super::super::{Caller, Refusal};
 use super::Provider;
 use crate::flows::authorization::{Asking, Authorization, Outcome, Remembered, Return, SignIn, Start, Who};
+use crate::oauth::access::Access;
 use crate::oauth::client::Client;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::request::{self, AuthorizationRequest};
-use crate::oauth::scope::Scope;
 use crate::secrets::credential::{self, Purpose, Seal};
 
 /// What a browser takes back to a client.
@@ -118,7 +118,7 @@ impl Provider<'_> {
         };
         let somebody = somebody.filter(counts);
         let entry = match somebody {
-            Some(somebody) => Some(self.entry(client, &asked.access.scope, somebody).await?),
+            Some(somebody) => Some(self.entry(client, &asked.access, somebody).await?),
             None => None,
         };
         if asked.prompt.none {
@@ -150,15 +150,13 @@ impl Provider<'_> {
         }))
     }
 
-    /// Somebody who is signed in, with what is known of their consent to a scope.
-    pub(super) async fn entry(&self, client: &Client, scope: &Scope, somebody: &SignedIn) -> Result<SignIn, Refusal> {
+    /// Somebody who is signed in, with what is known of their consent to an access.
+    pub(super) async fn entry(&self, client: &Client, access: &Access, somebody: &SignedIn) -> Result<SignIn, Refusal> {
         let remembered = if client.metadata.first_party {
             Remembered::NotNeeded
         } else {
             match self.directory.consents.of(somebody.user.id, client.id).await? {
-                Some(given) if given.given_at.is_some() && scope.is_within(&given.scope) => {
-                    Remembered::Given(given.fence)
-                }
+                Some(given) if given.covers(access) => Remembered::Given(given.fence),
                 _ => Remembered::Nothing,
             }
         };

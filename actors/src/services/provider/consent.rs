@@ -7,9 +7,9 @@ use super::super::{Caller, Refusal};
 use super::Provider;
 use super::authorize::Answer;
 use crate::flows::authorization::{Authorization, Command, Consenting, Outcome, Return, Way};
+use crate::oauth::access::Access;
 use crate::oauth::client::Client;
 use crate::oauth::error::{ErrorCode, OAuthError};
-use crate::oauth::scope::Scope;
 
 /// Where an authorization stands for the browser that asks.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Question {
     /// By which client.
     pub client: Client,
     /// For what.
-    pub scope: Scope,
+    pub access: Access,
     /// Where the answer goes: its origin may be gone to from the form.
     pub back: Option<Return>,
 }
@@ -92,13 +92,13 @@ impl Provider<'_> {
         let is_theirs = seen.state.who().is_some_and(|who| who.user == somebody.user.id);
         match &seen.state {
             Authorization::SignedIn(claimed) if is_theirs && claimed.who.session == somebody.session.0 => {
-                return Ok(Standing::Ask(Box::new(question(client, grant.access.scope.clone(), Return::of(grant)))));
+                return Ok(Standing::Ask(Box::new(question(client, grant.access.clone(), Return::of(grant)))));
             }
             Authorization::Active(_) | Authorization::Ended { .. } => return over(client),
             Authorization::Consented(_) if !is_theirs => return over(client),
             _ => {}
         }
-        let by = self.entry(&client, &grant.access.scope, somebody).await?;
+        let by = self.entry(&client, &grant.access, somebody).await?;
         let asker = self.engine.asker(&caller.trace);
         let reply = match self.engine.call::<Authorization>(seen.id, asker, Command::SignIn(by)).await {
             Ok(reply) => reply,
@@ -107,7 +107,7 @@ impl Provider<'_> {
         };
         match reply.outcome {
             Outcome::SignedIn { .. } => {
-                Ok(Standing::Ask(Box::new(question(client, grant.access.scope.clone(), Return::of(grant)))))
+                Ok(Standing::Ask(Box::new(question(client, grant.access.clone(), Return::of(grant)))))
             }
             Outcome::CodeIssued { issue, back, .. } => Ok(Standing::Return(self.code(seen.id, &issue, back)?)),
             Outcome::TooOld => Ok(Standing::SignIn { again: true }),
@@ -171,7 +171,9 @@ impl Provider<'_> {
             Consenting::NotKept
         } else {
             match self.directory.consents.of(user, client.id).await? {
-                Some(given) => Consenting::Again { number: given.fence, scope: given.scope },
+                Some(given) => {
+                    Consenting::Again { number: given.fence, scope: given.scope, resources: given.resources }
+                }
                 None => Consenting::First,
             }
         };
@@ -179,6 +181,6 @@ impl Provider<'_> {
     }
 }
 
-fn question(client: Client, scope: Scope, back: Option<Return>) -> Question {
-    Question { client, scope, back }
+fn question(client: Client, access: Access, back: Option<Return>) -> Question {
+    Question { client, access, back }
 }

@@ -20,7 +20,7 @@ fn of_consent() -> Key {
 }
 
 fn again(number: i64, words: &str) -> Command {
-    let how = Consenting::Again { number, scope: scope(words) };
+    let how = Consenting::Again { number, scope: scope(words), resources: vec![] };
     Command::Consent { user: user(1), scope: scope("openid profile"), how }
 }
 

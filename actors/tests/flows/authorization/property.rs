@@ -134,10 +134,10 @@ impl Fences {
         let scope = scope("email");
         match (known, self.consents[usize::from(number)]) {
             (Consented::NotNeeded, _) => Consenting::NotKept,
-            (_, None) if stale => Consenting::Again { number: 0, scope },
+            (_, None) if stale => Consenting::Again { number: 0, scope, resources: vec![] },
             (_, None) => Consenting::First,
             (Consented::Never, Some(_)) if stale => Consenting::First,
-            (_, Some(consent)) => Consenting::Again { number: consent - i64::from(stale), scope },
+            (_, Some(consent)) => Consenting::Again { number: consent - i64::from(stale), scope, resources: vec![] },
         }
     }
 
@@ -230,7 +230,7 @@ impl Course {
                 begun.consent = Some(0);
                 Some(granted)
             }
-            Consenting::Again { number, scope } => {
+            Consenting::Again { number, scope, .. } => {
                 begun.consent = Some(*number);
                 Some(granted.or(scope))
             }

@@ -160,3 +160,20 @@ fn a_fence_can_only_be_lost_by_whom_it_belongs_to() {
         assert_eq!(step.says, Outcome::Ended { by });
     }
 }
+
+#[test]
+fn however_much_a_grant_is_used_it_ends() {
+    let mut driver = active(Kind { offline: true, ..BROWSER });
+    let day = 86_400;
+    let mut last = 30;
+    // A sign-in counts for a year (`CAIRN_SESSION_MAX`), and was a hundred seconds before the request.
+    for at_day in (20..=380).step_by(20) {
+        let now = at(at_day * day);
+        let command = refresh(&driver, 0, Wish::default());
+        match driver.ask(now, command) {
+            Outcome::Tokens(_) => last = at_day,
+            says => assert_eq!(says, Outcome::Ended { by: End::Expired }),
+        }
+    }
+    assert_eq!((last, driver.phase()), (360, "ended"));
+}

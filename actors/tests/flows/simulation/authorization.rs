@@ -168,7 +168,11 @@ impl SimulatedFlow for Authorizations {
                 let words = if desk.rng.chance(850) { "offline_access openid profile" } else { "openid" };
                 let how = match common.ledger.consent(user, grant.client) {
                     _ if desk.rng.chance(150) => Consenting::NotKept,
-                    Some(consent) => Consenting::Again { number: consent.number, scope: consent.scope.clone() },
+                    Some(consent) => Consenting::Again {
+                        number: consent.number,
+                        scope: consent.scope.clone(),
+                        resources: Vec::new(),
+                    },
                     None => Consenting::First,
                 };
                 let order = Order::call::<Authorization>("consent", grant.flow, move || Command::Consent {

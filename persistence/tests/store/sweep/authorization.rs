@@ -191,7 +191,7 @@ pub async fn grant(stand: &Stand) {
     assert_eq!((&refused.outcome, refused.version), (&Outcome::Refused, 0), "I8: nothing begins under an old fence");
     assert_eq!(stand.real.load(refused.flow).await.unwrap(), None);
     let anew = request(stand, &place, Remembered::Nothing).await.flow;
-    let again = Consenting::Again { number: 1, scope: Scope::default() };
+    let again = Consenting::Again { number: 1, scope: Scope::default(), resources: Vec::new() };
     assert!(matches!(consent(stand, anew, user, &again).await.outcome, Outcome::CodeIssued { .. }));
     assert_eq!(known(stand, &place).await, Some(("openid profile".to_owned(), 1, true)));
 
