@@ -23,6 +23,11 @@ async fn the_way_through_registration_ends_at_the_client(app: &App) {
     let form = browser.open(app, &client.request(&[("prompt", "create")])).await.form("register");
     let waiting = browser.send(app, &form.with("email", &person.email).with("password", &person.password)).await;
     let letter = person.verification(app).await;
+    // A client that asks nobody is led back to from the form of the code, or from the button behind the link.
+    for page in [&waiting, &browser.open(app, &letter.link().expect("a link")).await] {
+        let policy = page.answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.contains("form-action 'self' https://client.example;"), "{}: {policy}", page.url);
+    }
     let asked = browser.send(app, &waiting.form("verify-code").with("code", &letter.code().expect("a code"))).await;
     asked.says(200, "Allow newcomers?");
     let back = browser.send(app, &asked.form("consent").pressed("decision", "allow")).await;

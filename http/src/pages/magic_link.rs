@@ -87,6 +87,7 @@ async fn wait(request: &PageRequest, flow: Option<&str>, next: &str, code: &str,
         return request.draw(over("magic_link/nothing", next).status(StatusCode::OK));
     };
     let next = if next.is_empty() { request.destination(&begun.flow.id) } else { next.to_owned() };
+    request.allow_next(&next).await?;
     match &begun.address {
         Some(address) => {
             if let Some(somebody) = request.signed_in().await? {
@@ -118,6 +119,7 @@ async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
     let state = services.link_state::<MagicLink>(token).await?;
     let begun = services.began_here::<MagicLink>(token, &request.browser.flows()).await?;
     let next = begun.as_ref().map(|begun| request.destination(&begun.flow.id)).unwrap_or_default();
+    request.allow_next(&next).await?;
     match state {
         LinkState::Good => {
             if let Some(somebody) = request.signed_in().await? {

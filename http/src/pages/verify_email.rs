@@ -46,6 +46,7 @@ async fn wait(request: &PageRequest, flow: Option<&str>, next: &str, code: &str,
     // A page that moved on by itself, or was opened anew, does not name it.
     let next = if next.is_empty() { request.destination(&begun.flow.id) } else { next.to_owned() };
     let next = next.as_str();
+    request.allow_next(next).await?;
     match &begun.address {
         Some(address) => {
             let change = with_query("/register", &[("flow", &begun.flow.id), ("next", next)]);
@@ -77,6 +78,7 @@ async fn link(request: &PageRequest, token: &str, wrong: Vec<Wrong>) -> Answer {
     let begun = begun_here(request, token).await?;
     let here = begun.is_some();
     let next = begun.as_ref().map(|begun| request.destination(&begun.flow.id)).unwrap_or_default();
+    request.allow_next(&next).await?;
     if let Some(begun) = begun.filter(|_| standing == LinkState::Done)
         && is_signed_in(request, &begun.flow.id).await?
     {
