@@ -2,7 +2,7 @@
 
 use super::{CHALLENGE, Client, REDIRECT, VERIFIER, allowed, refused, said, somebody};
 use crate::support::browser::Browser;
-use crate::support::{App, Kind, Person, json};
+use crate::support::{App, Kind, Person, Value, json};
 
 on_both_databases!(
     somebody_signs_in_consents_and_comes_back_with_a_code,
@@ -242,6 +242,16 @@ async fn whoever_is_signed_in_is_not_asked_again_but_for_a_reason(app: &App) {
         let tokens = client.redeem(app, &back.parameter("code")).await.expect(200);
         assert!(said(&tokens["id_token"])["auth_time"].as_i64().is_some());
     }
+    // The client expects somebody: who is signed in is that person, or nobody answers for them.
+    let (_, mut stranger) = somebody(app, "stranger").await;
+    let strangers = client.let_in(app, &mut stranger, &[]).await;
+    let own = client.let_in(app, &mut browser, &[]).await;
+    let back = async |browser: &mut Browser, hint: &Value| {
+        let hint = [("prompt", "none"), ("id_token_hint", hint["id_token"].as_str().unwrap())];
+        browser.open(app, &client.request(&hint)).await.parameters().into_iter().map(|(name, _)| name).next().unwrap()
+    };
+    assert_eq!(back(&mut browser, &own).await, "code");
+    assert_eq!(back(&mut browser, &strangers).await, "error");
     // Somebody else may sign in instead; who was signed in before is so no more.
     let other = Person::new("instead");
     other.joins(app).await;

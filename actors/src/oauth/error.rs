@@ -38,22 +38,12 @@ pub enum ErrorCode {
     RequestNotSupported,
     /// `request_uri` is not taken.
     RequestUriNotSupported,
-    /// A `request_uri` that is not, or no longer, good (RFC 9101 section 7).
-    InvalidRequestUri,
     /// `registration` is not taken.
     RegistrationNotSupported,
-    /// The person has not decided yet (RFC 8628 section 3.5).
-    AuthorizationPending,
-    /// The device asks too often.
-    SlowDown,
-    /// The device code's time is over.
-    ExpiredToken,
     /// An access token that is not, or no longer, good (RFC 6750 section 3.1).
     InvalidToken,
     /// An access token that is not good for this.
     InsufficientScope,
-    /// A token type that is not known here (RFC 7009 section 2.2.1).
-    UnsupportedTokenType,
 }
 
 impl ErrorCode {
@@ -75,14 +65,9 @@ impl ErrorCode {
             Self::ConsentRequired => "consent_required",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
-            Self::InvalidRequestUri => "invalid_request_uri",
             Self::RegistrationNotSupported => "registration_not_supported",
-            Self::AuthorizationPending => "authorization_pending",
-            Self::SlowDown => "slow_down",
-            Self::ExpiredToken => "expired_token",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
-            Self::UnsupportedTokenType => "unsupported_token_type",
         }
     }
 }
